@@ -1,0 +1,165 @@
+// @ts-check
+/**
+ * `npm run bench [-- filter…] [--quick] [--json]`: measures busbar and its peers in one run,
+ * prints the results (a report, or one JSON line per case with --json) and writes both and a plot
+ * to benches/out/. Progress goes to stderr. Peers are installed into benches/node_modules when
+ * a selected case needs them.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { CASES } from './cases.js';
+import { plot } from './plot.js';
+import { report } from './report.js';
+import { runCase } from './runner.js';
+
+const USAGE = `Usage: node benches/js/main.js [filter…] [options]
+
+A filter is part of "case/contender", for example "latency", "64B/processes" or "zeromq"; a case
+runs where any filter matches.
+
+  --quick          one short round: shows that everything runs, not how fast it is
+  --rounds <n>     rounds per contender, interleaved (3)
+  --seconds <s>    length of a measured job (0.4)
+  --json           print one JSON line per case instead of the report
+  --out <dir>      where results go (benches/out)
+  --cpu-prof       write a CPU profile of every process to <out>/profiles; implies --rounds 1
+  --list           print what would run
+  --help           print this
+`;
+
+async function main() {
+  const { values, positionals: filters } = parseCommandLine();
+  if (values.help) return void process.stdout.write(USAGE);
+  const selected = select(filters);
+  if (selected.length === 0) throw new Error(`no case matches ${filters.join(', ')}; see --list`);
+  if (values.list) return void process.stdout.write(`${listing(selected).join('\n')}\n`);
+
+  const out = values.out ?? join(BENCHES, 'out');
+  const once = values.quick || values['cpu-prof'];
+  const settings = {
+    rounds: positive('rounds', values.rounds, once ? 1 : 3),
+    seconds: positive('seconds', values.seconds, values.quick ? 0.05 : 0.4),
+    timeoutMs: 30_000,
+    profileDir: values['cpu-prof'] ? join(out, 'profiles') : null,
+  };
+  mkdirSync(settings.profileDir ?? out, { recursive: true });
+  installPeers(selected);
+
+  /** @type {import('./runner.js').Result[]} */
+  const results = [];
+  /** @type {import('./runner.js').Failure[]} */
+  const failures = [];
+  for (const { spec, contenders } of selected) {
+    for (const line of await runCase(spec, contenders, settings, progress)) {
+      if (values.json) process.stdout.write(`${JSON.stringify(line)}\n`);
+      if ('error' in line) failures.push(line);
+      else results.push(line);
+    }
+  }
+  progress('');
+  writeResults(out, results, failures, values.json ?? false);
+  if (failures.length > 0) process.exitCode = 1;
+}
+
+function parseCommandLine() {
+  return parseArgs({
+    allowPositionals: true,
+    options: {
+      quick: { type: 'boolean' },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      json: { type: 'boolean' },
+      out: { type: 'string' },
+      'cpu-prof': { type: 'boolean' },
+      list: { type: 'boolean' },
+      help: { type: 'boolean' },
+    },
+  });
+}
+
+/** @typedef {{ spec: import('./cases.js').Case, contenders: import('./cases.js').Contender[] }} Selected */
+
+/**
+ * @param {readonly string[]} filters
+ * @returns {Selected[]}
+ */
+function select(filters) {
+  return CASES.map((spec) => ({
+    spec,
+    contenders: spec.contenders.filter(
+      ({ name }) =>
+        filters.length === 0 || filters.some((filter) => `${spec.id}/${name}`.includes(filter)),
+    ),
+  })).filter(({ contenders }) => contenders.length > 0);
+}
+
+/**
+ * @param {readonly Selected[]} selected
+ * @returns {string[]}
+ */
+function listing(selected) {
+  return selected.flatMap(({ spec, contenders }) =>
+    contenders.map(({ name }) => `${spec.id}/${name}`),
+  );
+}
+
+/** @param {readonly Selected[]} selected */
+function installPeers(selected) {
+  const needed = selected.some(({ contenders }) => contenders.some((c) => c.module === 'zeromq'));
+  if (!needed || existsSync(join(BENCHES, 'node_modules', 'zeromq'))) return;
+  progress('installing the peers into benches/node_modules');
+  // zeromq.js carries its prebuilt libraries in the package, so no script has to run.
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
+  execFileSync('npm', args, { cwd: BENCHES, stdio: ['ignore', 2, 2] });
+}
+
+/**
+ * @param {string} out
+ * @param {import('./runner.js').Result[]} results
+ * @param {import('./runner.js').Failure[]} failures
+ * @param {boolean} json whether the lines went to stdout already
+ */
+function writeResults(out, results, failures, json) {
+  const stamp = new Date().toISOString().replaceAll(/[:.]/g, '-');
+  const text = report(results, failures);
+  const lines = [...results, ...failures].map((line) => `${JSON.stringify(line)}\n`).join('');
+  for (const name of [`js-${stamp}`, 'js-latest']) {
+    writeFileSync(join(out, `${name}.jsonl`), lines);
+    writeFileSync(join(out, `${name}.md`), text);
+    writeFileSync(join(out, `${name}.svg`), plot(results));
+  }
+  if (!json) process.stdout.write(text);
+  process.stderr.write(`written: ${join(out, `js-${stamp}`)}.{jsonl,md,svg}\n`);
+}
+
+/**
+ * @param {string} name
+ * @param {string | undefined} text
+ * @param {number} fallback
+ * @returns {number}
+ */
+function positive(name, text, fallback) {
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!(value > 0)) throw new RangeError(`--${name} must be a positive number, not ${text}`);
+  return value;
+}
+
+/** @param {string} text */
+function progress(text) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+  else if (text !== '') process.stderr.write(`${text}\n`);
+}
+
+const BENCHES = fileURLToPath(new URL('..', import.meta.url));
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+}

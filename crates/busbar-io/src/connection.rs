@@ -1,0 +1,82 @@
+//! What the engine needs of a transport beyond moving messages: setting up, ending, descriptors.
+//!
+//! ```text
+//! dial ─→ Handshake ─advance─→ Connection        listen ─→ Acceptor ─accept─→ Incoming
+//! ```
+
+use std::task::Waker;
+
+use busbar_proto::{CloseReason, Error};
+use mio::{Registry, Token};
+
+use crate::link::Link;
+
+/// An established connection.
+pub(crate) trait Connection: Link {
+    /// Adds to the engine's poll set what says "look at the link again". What the handshake has
+    /// registered stays, and now means [`Connection::handle_control`].
+    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error>;
+
+    /// Takes them out again.
+    fn deregister(&mut self, registry: &Registry);
+
+    /// The waker given at set-up was woken. Returns how the peer ended the connection, if it has.
+    fn handle_notice(&mut self) -> Option<CloseReason>;
+
+    /// The control descriptor is ready. Returns how the peer ended the connection, if it has.
+    fn handle_control(&mut self) -> Option<CloseReason>;
+
+    /// Tells the peer, as far as that can be done without waiting.
+    fn close(&mut self, reason: &CloseReason);
+
+    /// Who is at the other end; `None` if it is this process.
+    fn peer(&self) -> Option<Peer>;
+}
+
+/// A connection being set up.
+pub(crate) trait Handshake: Send {
+    /// Adds the descriptor to the engine's poll set.
+    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error>;
+
+    /// Takes it out again.
+    fn deregister(&mut self, registry: &Registry);
+
+    /// Goes on as far as it can without waiting; `None`: not finished.
+    fn advance(&mut self) -> Result<Option<Box<dyn Connection>>, Error>;
+}
+
+/// A bound listener.
+pub(crate) trait Acceptor: Send {
+    /// Adds the descriptor, if there is one, to the engine's poll set.
+    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error>;
+
+    /// Takes it out again.
+    fn deregister(&mut self, registry: &Registry);
+
+    /// The next connection, if one is waiting. `waker` will wake the accepted pipe.
+    ///
+    /// # Errors
+    /// A failure of this one connection, or `Closed` when the listener is.
+    fn accept(&mut self, waker: &Waker) -> Result<Option<Incoming>, Error>;
+
+    /// The address that a dialer uses.
+    fn address(&self) -> String;
+}
+
+/// What [`Acceptor::accept`] and dialing give.
+pub(crate) enum Incoming {
+    /// Both ends must introduce themselves first.
+    Handshake(Box<dyn Handshake>),
+    /// Ready.
+    Connected(Box<dyn Connection>),
+}
+
+/// The process at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Process id, as this process sees it.
+    pub pid: u32,
+    /// User id.
+    pub uid: u32,
+}

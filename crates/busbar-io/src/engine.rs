@@ -1,0 +1,577 @@
+//! The engine: all pipes and listeners of one thread, and what happens to them.
+//!
+//! It has no thread of its own. Somebody drives it: an event loop that polls its descriptor and
+//! calls [`Engine::turn`], or a thread that calls [`Engine::wait`]. Nothing here waits otherwise,
+//! and nothing calls back: what happened is appended to a list of [`Event`]s.
+//!
+//! A pipe that somebody waits for (see [`Engine::set_interest`]) is in one of two lists:
+//!
+//! | | looked at | leaves when |
+//! |---|---|---|
+//! | hot | every turn | nothing came for as long as its [`Wait`](crate::Wait) allows: parked |
+//! | parked | never | the peer rings its bell: hot |
+
+pub(crate) mod descriptors;
+mod pipe;
+mod readiness;
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
+
+use crate::connection::{Acceptor, Connection, Peer};
+use crate::endpoint::Endpoint;
+use crate::event::{Event, ListenerId, PipeId};
+use crate::inbox::Inbox;
+use crate::link::{Interest, Link, LinkStats};
+use crate::loan::Loan;
+use crate::notice::{Board, Subject};
+use crate::options::{ListenOptions, PipeOptions};
+use crate::slots::Slots;
+use crate::transport;
+
+use descriptors::{Descriptors, Role};
+use pipe::{Origin, Phase, PipeEntry};
+pub use readiness::Readiness;
+
+/// How long a listener that ran out of descriptors or memory pauses.
+const STALL: Duration = Duration::from_millis(100);
+
+/// See the [module](self).
+pub struct Engine {
+    descriptors: Descriptors,
+    board: Arc<Board>,
+    pipes: Slots<PipeEntry>,
+    listeners: Slots<ListenerEntry>,
+    hot: Vec<PipeId>,
+    /// Events that came about between two turns.
+    pending: Vec<Event>,
+    /// Listeners whose connections could not be accepted for want of resources.
+    stalled: Vec<ListenerId>,
+    /// The earliest deadline of a handshake or a stalled listener, or earlier.
+    next_deadline: Option<Instant>,
+}
+
+struct ListenerEntry {
+    acceptor: Box<dyn Acceptor>,
+    options: ListenOptions,
+    /// Connections of this listener that are being set up.
+    handshakes: usize,
+}
+
+/// Counters of a pipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PipeStats {
+    /// What passed through its link.
+    pub link: LinkStats,
+    /// Times its bell woke this engine.
+    pub wakes: u64,
+}
+
+impl Engine {
+    /// An engine without pipes.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when descriptors are short.
+    pub fn new() -> Result<Self, Error> {
+        let (descriptors, bell) = Descriptors::new()?;
+        Ok(Self {
+            descriptors,
+            board: Board::new(bell),
+            pipes: Slots::new(),
+            listeners: Slots::new(),
+            hot: Vec::new(),
+            pending: Vec::new(),
+            stalled: Vec::new(),
+            next_deadline: None,
+        })
+    }
+
+    /// Binds `endpoint`.
+    ///
+    /// # Errors
+    /// `AddrInUse`, `NotSupported`, `PermissionDenied`, `InvalidArgument`, `Io`.
+    pub fn listen(
+        &mut self,
+        endpoint: &Endpoint,
+        options: &ListenOptions,
+    ) -> Result<ListenerId, Error> {
+        options.pipe.validate()?;
+        let (board, descriptors) = (&self.board, &self.descriptors);
+        let inserted = self.listeners.insert_with(|handle| {
+            let waker = board.waker(Subject::Listener(handle));
+            let mut acceptor = transport::listen(endpoint, options, &waker)?;
+            acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
+            Ok(ListenerEntry { acceptor, options: *options, handshakes: 0 })
+        });
+        inserted.ok_or_else(too_many)?.map(ListenerId)
+    }
+
+    /// Begins to connect to `endpoint`. The pipe is `CONNECTING` until a `State` event says
+    /// otherwise; the caller sets the deadline, by closing it.
+    ///
+    /// # Errors
+    /// What can be known at once: `NotFound`, `NotSupported`, `ConnectionRefused`,
+    /// `PermissionDenied`, `InvalidArgument`, `OutOfMemory`, `Io`.
+    pub fn dial(&mut self, endpoint: &Endpoint, options: &PipeOptions) -> Result<PipeId, Error> {
+        options.validate()?;
+        let board = &self.board;
+        let inserted = self.pipes.insert_with(|handle| {
+            let waker = board.waker(Subject::Pipe(handle));
+            let incoming = transport::dial(endpoint, options, &waker)?;
+            Ok::<_, Error>(PipeEntry::new(incoming, Origin::Dialed, options.wait))
+        });
+        let id = PipeId(inserted.ok_or_else(too_many)??);
+        self.started(id)
+    }
+
+    /// Takes the next connection of a listener that is not this engine's own, if one waits.
+    ///
+    /// # Errors
+    /// A failure of this one connection, or `Closed` when the listener is.
+    pub(crate) fn accept_from(
+        &mut self,
+        acceptor: &mut dyn Acceptor,
+        options: &PipeOptions,
+    ) -> Result<Option<PipeId>, Error> {
+        let board = &self.board;
+        let inserted = self.pipes.insert_with(|handle| {
+            match acceptor.accept(&board.waker(Subject::Pipe(handle))) {
+                Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, Origin::Dialed, options.wait)),
+                Ok(None) => Err(None),
+                Err(error) => Err(Some(error)),
+            }
+        });
+        match inserted.ok_or_else(too_many)? {
+            Ok(handle) => self.started(PipeId(handle)).map(Some),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    /// Closes a listener. Connections that it has not reported are turned away.
+    pub fn close_listener(&mut self, id: ListenerId) {
+        let Some(mut entry) = self.listeners.remove(id.0) else { return };
+        entry.acceptor.deregister(self.descriptors.registry());
+        for handle in self.pipes.handles() {
+            let orphan = self.pipes.get(handle).is_some_and(|pipe| {
+                matches!(pipe.phase, Phase::Handshaking { origin: Origin::Accepted { listener, .. }, .. }
+                    if listener == id)
+            });
+            if orphan {
+                self.drop_pipe(PipeId(handle));
+            }
+        }
+    }
+
+    /// Closes a pipe and forgets it: the peer is told the reason and can still receive everything
+    /// that was sent. No event follows.
+    pub fn close(&mut self, id: PipeId, reason: &CloseReason) {
+        if let Some(connection) = self.connection(id) {
+            connection.close(reason);
+        }
+        self.drop_pipe(id);
+    }
+
+    /// The address of a listener, as a dialer uses it.
+    #[must_use]
+    pub fn address(&self, id: ListenerId) -> Option<String> {
+        Some(self.listeners.get(id.0)?.acceptor.address())
+    }
+
+    /// The process at the other end of a pipe; `None` if it is this one or not connected.
+    #[must_use]
+    pub fn peer(&mut self, id: PipeId) -> Option<Peer> {
+        self.connection(id)?.peer()
+    }
+
+    /// Where a pipe stands; `None` once it is closed by [`Engine::close`].
+    #[must_use]
+    pub fn state(&self, id: PipeId) -> Option<ConnectionState> {
+        Some(self.pipes.get(id.0)?.state)
+    }
+
+    /// Why the peer or a failure ended the pipe.
+    #[must_use]
+    pub fn reason(&self, id: PipeId) -> Option<&CloseReason> {
+        self.pipes.get(id.0)?.reason.as_ref()
+    }
+
+    /// Counters of a pipe.
+    #[must_use]
+    pub fn stats(&mut self, id: PipeId) -> Option<PipeStats> {
+        let entry = self.pipes.get(id.0)?;
+        let link = match &entry.phase {
+            Phase::Connected(connection) => connection.stats(),
+            Phase::Handshaking { .. } | Phase::Over => LinkStats::default(),
+        };
+        Some(PipeStats { link, wakes: entry.wakes })
+    }
+
+    /// See [`Link::send_run`].
+    ///
+    /// # Errors
+    /// As there, and `Closed` with the peer's reason.
+    #[inline]
+    pub fn send_run(&mut self, id: PipeId, run: &[u8]) -> Result<usize, Error> {
+        let result = self.open_link(id)?.send_run(run);
+        self.checked(id, result)
+    }
+
+    /// See [`Link::send`].
+    ///
+    /// # Errors
+    /// As there, and `Closed` with the peer's reason.
+    #[inline]
+    pub fn send(&mut self, id: PipeId, channel: u16, payload: &[u8]) -> Result<bool, Error> {
+        let result = self.open_link(id)?.send(channel, payload);
+        self.checked(id, result)
+    }
+
+    /// See [`Link::abandon`].
+    pub fn abandon(&mut self, id: PipeId) {
+        if let Some(connection) = self.connection(id) {
+            connection.abandon();
+        }
+    }
+
+    /// See [`Link::loan`].
+    ///
+    /// # Errors
+    /// As there, and `Closed` with the peer's reason.
+    pub fn loan(&mut self, id: PipeId, len: usize) -> Result<Option<Loan>, Error> {
+        let result = self.open_link(id)?.loan(len);
+        self.checked(id, result)
+    }
+
+    /// See [`Link::commit`].
+    ///
+    /// # Errors
+    /// As there, and `Closed` with the peer's reason.
+    pub fn commit(
+        &mut self,
+        id: PipeId,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+    ) -> Result<Option<Loan>, Error> {
+        let result = self.open_link(id)?.commit(channel, loan, len);
+        self.checked(id, result)
+    }
+
+    /// See [`Link::receive`]. A breach by the peer ends the pipe: what came before it is received
+    /// as usual, and a `Closed` event follows.
+    ///
+    /// # Errors
+    /// `Closed` if there is no such pipe any more.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        id: PipeId,
+        inbox: &mut Inbox<'_>,
+        max: usize,
+    ) -> Result<(), Error> {
+        let Some(connection) = self.connection(id) else {
+            return if self.pipes.get(id.0).is_some() { Ok(()) } else { Err(gone()) };
+        };
+        match connection.receive(inbox, max) {
+            Ok(()) => {}
+            Err(error) if error.code() == Code::Closed => {
+                let ended = connection.handle_control();
+                self.ended_by_peer(id, ended);
+            }
+            Err(error) => self.fail(id, &error),
+        }
+        Ok(())
+    }
+
+    /// The link itself, for callers that move messages without the engine in between.
+    #[must_use]
+    pub fn link(&mut self, id: PipeId) -> Option<&mut dyn Link> {
+        let connection = self.connection(id)?;
+        Some(connection)
+    }
+
+    /// Says what to report of a pipe from now on.
+    ///
+    /// # Errors
+    /// `Closed` if there is no such pipe any more.
+    #[inline]
+    pub fn set_interest(&mut self, id: PipeId, interest: Interest) -> Result<(), Error> {
+        let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
+        if entry.set_interest(interest) {
+            self.hot.push(id);
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self, id: PipeId) -> Option<&mut dyn Connection> {
+        match &mut self.pipes.get_mut(id.0)?.phase {
+            Phase::Connected(connection) => Some(&mut **connection),
+            Phase::Handshaking { .. } | Phase::Over => None,
+        }
+    }
+
+    /// The link of a pipe that may still be sent to.
+    #[inline]
+    fn open_link(&mut self, id: PipeId) -> Result<&mut dyn Connection, Error> {
+        let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
+        if let Some(reason) = &entry.reason {
+            return Err(closed_error(reason));
+        }
+        match &mut entry.phase {
+            Phase::Connected(connection) => Ok(&mut **connection),
+            Phase::Handshaking { .. } | Phase::Over => {
+                Err(Error::new(Code::Again, "the pipe is not connected yet"))
+            }
+        }
+    }
+
+    #[inline]
+    fn checked<T>(&mut self, id: PipeId, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result
+            && error.code() == Code::Protocol
+        {
+            self.fail(id, error);
+        }
+        result
+    }
+
+    /// Starts a new pipe, or takes it back.
+    fn started(&mut self, id: PipeId) -> Result<PipeId, Error> {
+        if let Err(error) = self.start(id) {
+            self.drop_pipe(id);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Registers a pipe's descriptors and lets it go as far as it can at once.
+    fn start(&mut self, id: PipeId) -> Result<(), Error> {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return Ok(()) };
+        let registry = self.descriptors.registry();
+        match &mut entry.phase {
+            Phase::Handshaking { handshake, .. } => {
+                handshake.register(registry, Role::Control.token(id.0))?;
+                self.advance(id);
+            }
+            Phase::Connected(connection) => {
+                connection.register(registry, Role::Bell.token(id.0))?;
+                self.apply(id, ConnectionInput::Established);
+            }
+            Phase::Over => {}
+        }
+        Ok(())
+    }
+
+    /// Goes on with a handshake.
+    fn advance(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
+        let origin = *origin;
+        let connection = match handshake.advance() {
+            Ok(None) => return,
+            Ok(Some(connection)) => connection,
+            Err(error) => return self.handshake_failed(id, origin, error),
+        };
+        entry.phase = Phase::Connected(connection);
+        if let Origin::Accepted { listener, .. } = origin {
+            self.handshake_over(listener);
+            self.pending.push(Event::Accepted { listener, pipe: id });
+        }
+        match self.start(id) {
+            // The peer may have spoken on already.
+            Ok(()) => self.handle_control(id),
+            Err(error) => self.fail(id, &error),
+        }
+    }
+
+    fn handshake_failed(&mut self, id: PipeId, origin: Origin, error: Error) {
+        match origin {
+            Origin::Dialed => self.end(id, ConnectionInput::GaveUp, reason_of(&error)),
+            Origin::Accepted { listener, .. } => {
+                self.drop_pipe(id);
+                self.pending.push(Event::Warning(listener, error));
+            }
+        }
+    }
+
+    fn handshake_over(&mut self, listener: ListenerId) {
+        if let Some(entry) = self.listeners.get_mut(listener.0) {
+            entry.handshakes -= 1;
+        }
+    }
+
+    fn handle_control(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let ended = match &mut entry.phase {
+            Phase::Handshaking { .. } => return self.advance(id),
+            Phase::Connected(connection) => connection.handle_control(),
+            Phase::Over => None,
+        };
+        self.ended_by_peer(id, ended);
+    }
+
+    fn ended_by_peer(&mut self, id: PipeId, ended: Option<CloseReason>) {
+        match ended {
+            None => {}
+            Some(reason) if reason.code == Some(Code::ConnectionLost) => {
+                self.apply(id, ConnectionInput::Lost);
+                self.end(id, ConnectionInput::GaveUp, reason);
+            }
+            Some(reason) => self.end(id, ConnectionInput::ClosedByPeer, reason),
+        }
+    }
+
+    /// Ends a pipe from this side because of a failure, and tells the peer.
+    fn fail(&mut self, id: PipeId, error: &Error) {
+        let reason = reason_of(error);
+        if let Some(connection) = self.connection(id) {
+            connection.close(&reason);
+        }
+        self.end(id, ConnectionInput::ClosedLocally, reason);
+    }
+
+    /// Records how a pipe ended. What was received stays there to be taken.
+    fn end(&mut self, id: PipeId, input: ConnectionInput, reason: CloseReason) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        if entry.reason.is_some() {
+            return;
+        }
+        if let Phase::Handshaking { handshake, .. } = &mut entry.phase {
+            handshake.deregister(self.descriptors.registry());
+            entry.phase = Phase::Over;
+        }
+        entry.reason = Some(reason);
+        self.apply(id, input);
+        self.pending.push(Event::Closed(id));
+    }
+
+    fn apply(&mut self, id: PipeId, input: ConnectionInput) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        if let Some(state) = entry.state.next(input) {
+            entry.state = state;
+            self.pending.push(Event::State(id, state));
+        }
+    }
+
+    fn drop_pipe(&mut self, id: PipeId) {
+        let Some(mut entry) = self.pipes.remove(id.0) else { return };
+        let registry = self.descriptors.registry();
+        match &mut entry.phase {
+            Phase::Handshaking { handshake, origin } => {
+                handshake.deregister(registry);
+                if let Origin::Accepted { listener, .. } = *origin {
+                    self.handshake_over(listener);
+                }
+            }
+            Phase::Connected(connection) => connection.deregister(registry),
+            Phase::Over => {}
+        }
+        self.hot.retain(|&hot| hot != id);
+    }
+
+    /// Takes every connection that waits at a listener.
+    fn accept(&mut self, id: ListenerId) {
+        loop {
+            let Some(entry) = self.listeners.get_mut(id.0) else { return };
+            let deadline = Instant::now() + entry.options.handshake_timeout;
+            let wait = entry.options.pipe.wait;
+            let full = entry.handshakes >= entry.options.backlog;
+            let origin = Origin::Accepted { listener: id, deadline };
+            let board = &self.board;
+            let accepted = self.pipes.insert_with(|handle| {
+                let waker = board.waker(Subject::Pipe(handle));
+                match entry.acceptor.accept(&waker) {
+                    Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, origin, wait)),
+                    Ok(None) => Err(None),
+                    Err(error) => Err(Some(error)),
+                }
+            });
+            match accepted {
+                None | Some(Err(None)) => return,
+                Some(Err(Some(error))) if error.code() == Code::Closed => {
+                    self.close_listener(id);
+                    return self.pending.push(Event::ListenerClosed(id));
+                }
+                Some(Err(Some(error))) => {
+                    let out_of_resources = matches!(error.code(), Code::OutOfMemory | Code::Io);
+                    self.pending.push(Event::Warning(id, error));
+                    if out_of_resources {
+                        return self.stall(id);
+                    }
+                }
+                Some(Ok(handle)) => self.accepted(id, PipeId(handle), deadline, full),
+            }
+        }
+    }
+
+    /// Asks a listener again after a pause: what waits there is not announced twice.
+    fn stall(&mut self, id: ListenerId) {
+        if !self.stalled.contains(&id) {
+            self.stalled.push(id);
+        }
+        self.expire_by(Instant::now() + STALL);
+    }
+
+    /// Makes sure that [`Engine::next_deadline`] is not later than `deadline`.
+    fn expire_by(&mut self, deadline: Instant) {
+        self.next_deadline = Some(self.next_deadline.map_or(deadline, |d| d.min(deadline)));
+    }
+
+    fn accepted(&mut self, listener: ListenerId, pipe: PipeId, deadline: Instant, full: bool) {
+        let Some(entry) = self.pipes.get(pipe.0) else { return };
+        let connected = matches!(entry.phase, Phase::Connected(_));
+        if connected {
+            self.pending.push(Event::Accepted { listener, pipe });
+        } else {
+            if let Some(entry) = self.listeners.get_mut(listener.0) {
+                entry.handshakes += 1;
+            }
+            self.expire_by(deadline);
+        }
+        if full && !connected {
+            // Dropping the socket is an answer the dialer understands: refused, try again.
+            return self.drop_pipe(pipe);
+        }
+        if let Err(error) = self.start(pipe) {
+            self.drop_pipe(pipe);
+            self.pending.push(Event::Warning(listener, error));
+        }
+    }
+}
+
+impl AsRawFd for Engine {
+    /// Readable when [`Engine::turn`] has something to do that it does not know of yet. Closed with
+    /// the engine.
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptors.as_raw_fd()
+    }
+}
+
+fn reason_of(error: &Error) -> CloseReason {
+    CloseReason { code: Some(error.code()), status: 0, text: error.message().to_owned() }
+}
+
+/// What operations on a pipe report once it has ended.
+fn closed_error(reason: &CloseReason) -> Error {
+    let code = reason.code.unwrap_or(Code::Closed);
+    if reason.text.is_empty() {
+        Error::new(code, "the pipe is closed")
+    } else {
+        Error::new(code, format!("the pipe is closed: {}", reason.text))
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Code::Closed, "there is no such pipe any more: it was closed")
+}
+
+fn too_many() -> Error {
+    let message = format!("an engine holds at most {} pipes", Slots::<()>::MAX);
+    Error::new(Code::OutOfMemory, message)
+}
+

@@ -1,0 +1,227 @@
+//! Looking at pipes, spinning, parking and sleeping: the engine's turn.
+
+use std::hint;
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::engine::descriptors::Role;
+use crate::engine::pipe::{Activity, Origin, Phase};
+use crate::event::{Event, ListenerId, PipeId};
+use crate::notice::Subject;
+use busbar_proto::{Code, Error};
+
+/// Longest time spent spinning before other work of the loop gets its turn.
+const SPIN_SLICE: Duration = Duration::from_micros(20);
+
+/// Looks at the rings between two looks at the clock.
+const LOOKS_PER_CLOCK: u32 = 16;
+
+/// What the driver of an engine should do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a driver must handle every answer")]
+pub enum Readiness {
+    /// There are events to handle.
+    Events,
+    /// Do other work without waiting, then ask again.
+    Again,
+    /// Wait for the descriptor, for other work, or for the deadline.
+    Sleep,
+}
+
+impl Engine {
+    /// Handles what descriptors and other threads have to say, looks at hot pipes, and appends what
+    /// happened to `events`. Never waits.
+    pub fn turn(&mut self, events: &mut Vec<Event>) {
+        self.poll_descriptors(Some(Duration::ZERO));
+        self.poll_hot(events);
+    }
+
+    /// Decides, when a loop is about to wait, whether it may: looks at hot pipes, spins as far as
+    /// their options ask for, and parks those that have been idle for long enough.
+    pub fn prepare_sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
+        self.poll_hot(events);
+        if !events.is_empty() {
+            return Readiness::Events;
+        }
+        if self.hot.is_empty() {
+            return self.sleep(events);
+        }
+        let now = self.spin(events);
+        if !events.is_empty() {
+            return Readiness::Events;
+        }
+        self.cool(now);
+        if self.hot.is_empty() { self.sleep(events) } else { Readiness::Again }
+    }
+
+    /// Waits until something happens or `deadline` passes, and appends it to `events`.
+    pub fn wait(&mut self, events: &mut Vec<Event>, deadline: Option<Instant>) {
+        let seen = events.len();
+        loop {
+            match self.prepare_sleep(events) {
+                Readiness::Events => return,
+                Readiness::Again => self.poll_descriptors(Some(Duration::ZERO)),
+                Readiness::Sleep => {
+                    let until = [deadline, self.next_deadline].into_iter().flatten().min();
+                    let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+                    self.poll_descriptors(timeout);
+                }
+            }
+            self.poll_hot(events);
+            if events.len() > seen || deadline.is_some_and(|at| Instant::now() >= at) {
+                return;
+            }
+        }
+    }
+
+    /// When [`Engine::turn`] must be called even if nothing happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
+    }
+
+    /// Whether any pipe is looked at every turn, so that the loop should not wait.
+    #[must_use]
+    pub fn is_hot(&self) -> bool {
+        !self.hot.is_empty() || !self.pending.is_empty()
+    }
+
+    fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
+        if self.board.sleep() {
+            return Readiness::Sleep;
+        }
+        self.poll_hot(events);
+        if events.is_empty() { Readiness::Again } else { Readiness::Events }
+    }
+
+    fn poll_descriptors(&mut self, timeout: Option<Duration>) {
+        let ready = self.descriptors.wait(timeout);
+        self.board.awake();
+        for &(role, handle) in &ready {
+            match role {
+                Role::Bell => self.handle_bell(PipeId(handle)),
+                Role::Control => self.handle_control(PipeId(handle)),
+                Role::Acceptor => self.accept(ListenerId(handle)),
+                Role::Board => {}
+            }
+        }
+        self.descriptors.recycle(ready);
+        if self.next_deadline.is_some() {
+            self.handle_deadlines(Instant::now());
+        }
+    }
+
+    fn handle_bell(&mut self, id: PipeId) {
+        if let Some(entry) = self.pipes.get_mut(id.0) {
+            entry.wakes += 1;
+            if entry.heat() {
+                self.hot.push(id);
+            }
+        }
+    }
+
+    fn handle_notices(&mut self) {
+        while let Some(subject) = self.board.take() {
+            match subject {
+                Subject::Listener(handle) => self.accept(ListenerId(handle)),
+                Subject::Pipe(handle) => {
+                    let id = PipeId(handle);
+                    let Some(entry) = self.pipes.get_mut(handle) else { continue };
+                    let Phase::Connected(connection) = &mut entry.phase else { continue };
+                    connection.collect();
+                    let ended = connection.handle_notice();
+                    if entry.activity == Activity::Parked {
+                        entry.wakes += 1;
+                    }
+                    if entry.heat() {
+                        self.hot.push(id);
+                    } else if entry.activity == Activity::Cold {
+                        entry.park();
+                    }
+                    if entry.reason.is_none() {
+                        self.ended_by_peer(id, ended);
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_hot(&mut self, events: &mut Vec<Event>) {
+        self.handle_notices();
+        events.append(&mut self.pending);
+        let mut index = 0;
+        while let Some(&id) = self.hot.get(index) {
+            let Some(entry) = self.pipes.get_mut(id.0) else {
+                self.hot.swap_remove(index);
+                continue;
+            };
+            if entry.interest.is_none() && entry.park() {
+                self.hot.swap_remove(index);
+                continue;
+            }
+            let ready = entry.readiness();
+            if ready.readable {
+                events.push(Event::Readable(id));
+            }
+            if ready.writable {
+                events.push(Event::Writable(id));
+            }
+            index += 1;
+        }
+    }
+
+    /// Looks at the hot pipes without pause for as long as one of them wants that, at most one
+    /// slice. Returns the time, if any pipe needs it.
+    fn spin(&mut self, events: &mut Vec<Event>) -> Option<Instant> {
+        let mut now = Instant::now();
+        let slice = now + SPIN_SLICE;
+        let wanted = self
+            .hot
+            .iter()
+            .filter_map(|id| self.pipes.get_mut(id.0)?.spin_until(now))
+            .max()?;
+        let until = wanted.min(slice);
+        while now < until {
+            for _ in 0..LOOKS_PER_CLOCK {
+                self.poll_hot(events);
+                if !events.is_empty() {
+                    return Some(now);
+                }
+                hint::spin_loop();
+            }
+            now = Instant::now();
+        }
+        Some(now)
+    }
+
+    fn cool(&mut self, now: Option<Instant>) {
+        let pipes = &mut self.pipes;
+        self.hot.retain(|id| pipes.get_mut(id.0).is_some_and(|entry| !entry.cool(now)));
+    }
+
+    fn handle_deadlines(&mut self, now: Instant) {
+        if self.next_deadline.is_some_and(|at| now < at) {
+            return;
+        }
+        self.next_deadline = None;
+        for handle in self.pipes.handles() {
+            let Some(entry) = self.pipes.get(handle) else { continue };
+            let Phase::Handshaking { origin: Origin::Accepted { listener, deadline }, .. } =
+                entry.phase
+            else {
+                continue;
+            };
+            if now >= deadline {
+                self.drop_pipe(PipeId(handle));
+                let message = "a connecting peer did not introduce itself in time";
+                let error = Error::new(Code::TimedOut, message);
+                self.pending.push(Event::Warning(listener, error));
+            } else {
+                self.expire_by(deadline);
+            }
+        }
+        for listener in std::mem::take(&mut self.stalled) {
+            self.accept(listener);
+        }
+    }
+}

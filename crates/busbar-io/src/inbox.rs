@@ -1,0 +1,154 @@
+//! Where received messages are put: small ones copied into an arena, large ones as leases.
+//!
+//! The caller owns the memory and reuses it from batch to batch, so that receiving allocates
+//! nothing. Each message is described by a [`Slot`], three words that JavaScript reads directly.
+
+use crate::loan::Lease;
+
+/// Set in [`Slot::meta`] when the payload is a lease and [`Slot::offset`] its index in the batch.
+pub const META_LEASED: u32 = 1 << 31;
+
+/// Payloads start at multiples of this in the arena.
+const ALIGN: usize = 8;
+
+/// One received message: `[offset, length, meta]`, meta = channel | flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Slot {
+    /// Byte offset in the arena, or index of the lease.
+    pub offset: u32,
+    /// Payload length in bytes.
+    pub length: u32,
+    /// Bits 0..16 channel, bit 31 [`META_LEASED`].
+    pub meta: u32,
+}
+
+/// A batch being filled.
+#[derive(Debug)]
+pub struct Inbox<'a> {
+    arena: &'a mut [u8],
+    used: usize,
+    slots: &'a mut [Slot],
+    count: usize,
+    leases: &'a mut Vec<Lease>,
+}
+
+impl<'a> Inbox<'a> {
+    /// An empty batch over the caller's memory. `leases` keeps what it holds; indices go on from
+    /// there.
+    pub fn new(arena: &'a mut [u8], slots: &'a mut [Slot], leases: &'a mut Vec<Lease>) -> Self {
+        Self { arena, used: 0, slots, count: 0, leases }
+    }
+
+    /// Messages in the batch.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether nothing was received.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Arena bytes in use.
+    #[must_use]
+    pub fn bytes_used(&self) -> usize {
+        self.used
+    }
+
+    /// The messages' slots.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots[..self.count]
+    }
+
+    /// The payload of a slot that is not leased.
+    #[must_use]
+    pub fn bytes(&self, slot: Slot) -> &[u8] {
+        &self.arena[slot.offset as usize..][..slot.length as usize]
+    }
+
+    /// How many more messages have a slot.
+    pub(crate) fn slots_left(&self) -> usize {
+        self.slots.len() - self.count
+    }
+
+    /// The unused rest of the arena, to be written, and the slots, to describe what was written;
+    /// then call [`Inbox::advance`].
+    pub(crate) fn space(&mut self) -> Space<'_> {
+        let Self { arena, used, slots, count, leases } = self;
+        Space { free: &mut arena[*used..], slots: Describer { base: *used, slots, count, leases } }
+    }
+
+    /// The unused rest of the arena.
+    pub(crate) fn free_space(&mut self) -> &mut [u8] {
+        &mut self.arena[self.used..]
+    }
+
+    /// A payload of `len` bytes lies at `start` of the free space. There must be a slot left.
+    pub(crate) fn push_filled(&mut self, channel: u16, start: usize, len: usize) {
+        self.space().slots.push_filled(channel, start, len);
+    }
+
+    /// Copies an inline payload in; `false` if there is no room for it.
+    pub(crate) fn push_copy(&mut self, channel: u16, payload: &[u8]) -> bool {
+        let room = self.arena.len() - self.used;
+        if self.slots_left() == 0 || room < payload.len() {
+            return false;
+        }
+        let mut space = self.space();
+        space.free[..payload.len()].copy_from_slice(payload);
+        space.slots.push_filled(channel, 0, payload.len());
+        self.advance(payload.len());
+        true
+    }
+
+    /// Adds a payload that stays where it is. There must be a slot left.
+    pub(crate) fn push_lease(&mut self, channel: u16, lease: Lease) {
+        self.space().slots.push_lease(channel, lease);
+    }
+
+    /// `len` bytes of the free space are taken.
+    pub(crate) fn advance(&mut self, len: usize) {
+        self.used = (self.used + len).next_multiple_of(ALIGN).min(self.arena.len());
+    }
+}
+
+/// The free part of a batch.
+pub(crate) struct Space<'a> {
+    /// Arena bytes that may be written.
+    pub(crate) free: &'a mut [u8],
+    /// Where to say what they are.
+    pub(crate) slots: Describer<'a>,
+}
+
+/// Fills in slots.
+pub(crate) struct Describer<'a> {
+    base: usize,
+    slots: &'a mut [Slot],
+    count: &'a mut usize,
+    leases: &'a mut Vec<Lease>,
+}
+
+impl Describer<'_> {
+    /// A payload of `len` bytes lies at `start` of the free space.
+    #[inline]
+    pub(crate) fn push_filled(&mut self, channel: u16, start: usize, len: usize) {
+        self.push(self.base + start, len, u32::from(channel));
+    }
+
+    /// A payload stays where it is.
+    pub(crate) fn push_lease(&mut self, channel: u16, lease: Lease) {
+        self.push(self.leases.len(), lease.len(), u32::from(channel) | META_LEASED);
+        self.leases.push(lease);
+    }
+
+    #[inline]
+    fn push(&mut self, offset: usize, length: usize, meta: u32) {
+        let narrow = |n: usize| u32::try_from(n).expect("invariant: arenas stay below 4 GiB");
+        self.slots[*self.count] = Slot { offset: narrow(offset), length: narrow(length), meta };
+        *self.count += 1;
+    }
+}

@@ -1,0 +1,37 @@
+//! Transports, links and the engine that drives them.
+//!
+//! ```text
+//! Engine ── pipes ── Connection: Link ──→ transport/inproc, transport/shm
+//!   │  └── listeners ── Acceptor
+//!   └── poll set, notice board ──→ Events
+//! ```
+//!
+//! An [`Engine`] belongs to one thread and is driven by it; see the module for how. Programs in
+//! Rust that want to block use [`Pipe`] and [`Listener`], which bring an engine of their own.
+#![forbid(unsafe_code)]
+
+pub mod transport;
+
+mod connection;
+mod endpoint;
+mod engine;
+mod event;
+mod inbox;
+mod link;
+mod loan;
+mod notice;
+mod options;
+mod os;
+mod pipe;
+mod slots;
+
+pub use busbar_proto::{CloseReason, Code, ConnectionState, Error};
+pub use connection::Peer;
+pub use endpoint::{Endpoint, ShmName, UdsName};
+pub use engine::{Engine, PipeStats, Readiness};
+pub use event::{Event, ListenerId, PipeId};
+pub use inbox::{Inbox, META_LEASED, Slot};
+pub use link::{Interest, Link, LinkStats};
+pub use loan::{Lease, Loan};
+pub use options::{ListenOptions, PipeOptions, Trust, Wait};
+pub use pipe::{Listener, Message, Pipe, dial, listen};

@@ -1,0 +1,61 @@
+//! Payload memory that changes hands instead of being copied.
+
+use std::ops::{Deref, DerefMut};
+
+use bytes::{Bytes, BytesMut};
+
+/// Memory to write a message into; committing it hands it to the peer. Dropping it gives it back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Loan {
+    /// A chunk of this end's shared slab.
+    #[cfg(target_os = "linux")]
+    Chunk(busbar_shm::Loan),
+    /// Memory of this process.
+    Heap(BytesMut),
+}
+
+impl Deref for Loan {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Chunk(loan) => loan,
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Loan {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Chunk(loan) => loan,
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+/// A received payload where the sender put it. Dropping it gives the memory back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Lease {
+    /// A chunk of the peer's shared slab.
+    #[cfg(target_os = "linux")]
+    Chunk(busbar_shm::Lease),
+    /// Memory of this process.
+    Bytes(Bytes),
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Chunk(lease) => lease,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}

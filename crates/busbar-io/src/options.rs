@@ -1,0 +1,114 @@
+//! What a user may choose for a pipe or a listener. `lib/options.ts` has the same defaults.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use busbar_proto::{Code, Error};
+
+/// Options of one pipe. Both ends choose their own; the smaller message limit holds.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PipeOptions {
+    /// Bytes of the ring that this end writes: a power of two, 64 KiB to 1 GiB. 1 MiB by default.
+    pub ring_bytes: u64,
+    /// Bytes of the slab for payloads above 1 KiB: 0, or a power of two, 64 KiB to 4 GiB. 16 MiB by
+    /// default; memory is taken when first used.
+    pub slab_bytes: u64,
+    /// Largest message. 16 MiB by default.
+    pub message_bytes_max: usize,
+    /// Whether payloads may be read in the peer's memory.
+    pub trust: Trust,
+    /// inproc: messages queued per direction; `None` is unbounded. 16,384 by default.
+    pub queue_messages: Option<NonZeroUsize>,
+    /// How to wait for the peer.
+    pub wait: Wait,
+}
+
+/// How far this end relies on its peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trust {
+    /// The peer does not change what it has sent: large payloads are read in place.
+    #[default]
+    SameUser,
+    /// It might: everything is copied out before use, and memory is zeroed before reuse.
+    Hostile,
+}
+
+/// How to wait when there is nothing to do: what an idle moment costs against what a wake-up costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// Sleep at once.
+    Park,
+    /// Look for a few turns of the loop, then sleep. Uses no processor time when idle.
+    Balanced,
+    /// Look without pause for `spin` after the last message, then sleep.
+    LowLatency {
+        /// How long a silence is bridged.
+        spin: Duration,
+    },
+    /// Never sleep: one core is busy as long as the pipe is waited for.
+    Busy,
+}
+
+impl Default for PipeOptions {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 1 << 20,
+            slab_bytes: 16 << 20,
+            message_bytes_max: 16 << 20,
+            trust: Trust::default(),
+            queue_messages: NonZeroUsize::new(16_384),
+            wait: Wait::Balanced,
+        }
+    }
+}
+
+impl PipeOptions {
+    /// Checks every value against its bounds.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming the option, its value and the bounds.
+    pub fn validate(&self) -> Result<(), Error> {
+        let sized = |n: u64, max: u64| n.is_power_of_two() && (1 << 16..=max).contains(&n);
+        if !sized(self.ring_bytes, 1 << 30) {
+            return Err(invalid("ringBytes", self.ring_bytes, "a power of two, 64 KiB to 1 GiB"));
+        }
+        if self.slab_bytes != 0 && !sized(self.slab_bytes, 1 << 32) {
+            let bounds = "0, or a power of two, 64 KiB to 4 GiB";
+            return Err(invalid("slabBytes", self.slab_bytes, bounds));
+        }
+        if !(1..=1 << 31).contains(&self.message_bytes_max) {
+            let value = self.message_bytes_max as u64;
+            return Err(invalid("maxMessageBytes", value, "between 1 byte and 2 GiB"));
+        }
+        Ok(())
+    }
+}
+
+/// Options of a listener, and of the pipes that it accepts.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Options of accepted pipes.
+    pub pipe: PipeOptions,
+    /// Connections that may be waiting to be accepted. 128 by default.
+    pub backlog: usize,
+    /// How long a connecting peer may take to introduce itself. 5 s by default.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            pipe: PipeOptions::default(),
+            backlog: 128,
+            handshake_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+fn invalid(option: &str, value: u64, bounds: &str) -> Error {
+    Error::new(Code::InvalidArgument, format!("{option} is {value}; it must be {bounds}"))
+}

@@ -1,0 +1,170 @@
+//! `inproc://` as the engine drives it: [`inproc`] pairs behind the engine's traits.
+
+use std::task::{Context, Poll, Waker};
+
+use busbar_proto::{CloseReason, Error};
+use mio::{Registry, Token};
+
+use crate::connection::{Acceptor, Connection, Incoming, Peer};
+use crate::endpoint::Endpoint;
+use crate::inbox::Inbox;
+use crate::link::{Interest, Link, LinkStats};
+use crate::loan::Loan;
+use crate::options::{ListenOptions, PipeOptions};
+use crate::transport::inproc::{
+    self, InprocLink, InprocListener, InprocOptions, InprocPair, QueueLimit,
+};
+
+pub(super) fn listen(
+    name: &str,
+    options: &ListenOptions,
+    waker: &Waker,
+) -> Result<Box<dyn Acceptor>, Error> {
+    let backlog = options.backlog;
+    let listener = inproc::bind_inproc(name, InprocOptions { backlog, ..limits(&options.pipe) })?;
+    Ok(Box::new(LocalListener { listener, waker: waker.clone() }))
+}
+
+pub(super) fn dial(name: &str, options: &PipeOptions, waker: &Waker) -> Result<Incoming, Error> {
+    let pair = inproc::connect_inproc(name, limits(options))?;
+    Ok(connected(pair, waker))
+}
+
+fn connected(pair: InprocPair, waker: &Waker) -> Incoming {
+    let link = InprocLink::new(pair, waker.clone());
+    Incoming::Connected(Box::new(LocalConnection { link, waker: waker.clone(), ended: false }))
+}
+
+fn limits(options: &PipeOptions) -> InprocOptions {
+    let queue = options.queue_messages.map_or(QueueLimit::Unbounded, |messages| {
+        QueueLimit::Messages(messages.get())
+    });
+    InprocOptions {
+        queue,
+        message_bytes_max: options.message_bytes_max,
+        ..InprocOptions::default()
+    }
+}
+
+struct LocalListener {
+    listener: InprocListener,
+    waker: Waker,
+}
+
+impl Acceptor for LocalListener {
+    fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
+        // The engine then asks for connections, which arms the waker.
+        self.waker.wake_by_ref();
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &Registry) {
+        self.listener.close();
+    }
+
+    fn accept(&mut self, waker: &Waker) -> Result<Option<Incoming>, Error> {
+        match self.listener.poll_accept(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(pair) => Ok(Some(connected(pair?, waker))),
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    fn address(&self) -> String {
+        Endpoint::Inproc(self.listener.name().to_owned()).to_string()
+    }
+}
+
+struct LocalConnection {
+    link: InprocLink,
+    waker: Waker,
+    ended: bool,
+}
+
+impl Link for LocalConnection {
+    #[inline]
+    fn send_run(&mut self, run: &[u8]) -> Result<usize, Error> {
+        self.link.send_run(run)
+    }
+
+    #[inline]
+    fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
+        self.link.send(channel, payload)
+    }
+
+    fn abandon(&mut self) {
+        self.link.abandon();
+    }
+
+    fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
+        self.link.loan(len)
+    }
+
+    fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
+        self.link.commit(channel, loan, len)
+    }
+
+    #[inline]
+    fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
+        self.link.receive(inbox, max)
+    }
+
+    #[inline]
+    fn is_readable(&mut self) -> bool {
+        self.link.is_readable()
+    }
+
+    fn is_writable(&mut self) -> bool {
+        self.link.is_writable()
+    }
+
+    /// Whatever is waited for, the close must be heard of: it wakes the reading side.
+    fn park(&mut self, wants: Interest) -> bool {
+        self.link.park(Interest { readable: true, ..wants })
+    }
+
+    fn unpark(&mut self) {
+        self.link.unpark();
+    }
+
+    fn collect(&mut self) {
+        self.link.collect();
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.link.stats()
+    }
+}
+
+impl Connection for LocalConnection {
+    fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
+        // What the other end did before we had a waker.
+        self.waker.wake_by_ref();
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &Registry) {
+        self.link.unpark();
+    }
+
+    fn handle_notice(&mut self) -> Option<CloseReason> {
+        self.handle_control()
+    }
+
+    fn handle_control(&mut self) -> Option<CloseReason> {
+        if self.ended {
+            return None;
+        }
+        let reason = self.link.close_reason()?.clone();
+        self.ended = true;
+        Some(reason)
+    }
+
+    fn close(&mut self, reason: &CloseReason) {
+        self.ended = true;
+        self.link.close(reason.clone());
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        None
+    }
+}

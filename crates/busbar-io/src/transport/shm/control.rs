@@ -1,0 +1,95 @@
+//! The control socket of an established connection: the close reason, and the death notice.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use busbar_proto::frame::{self, Decoder, Header, Kind};
+use busbar_proto::{CloseReason, Code, Error, Limits};
+
+use crate::connection::Peer;
+use crate::transport::shm::descriptors::{self, Received};
+
+pub(super) struct Control {
+    stream: UnixStream,
+    decoder: Decoder,
+    /// Bytes that came with the handshake and are still to be decoded.
+    rest: Vec<u8>,
+    peer: Peer,
+    ended: bool,
+}
+
+impl Control {
+    pub(super) fn new(stream: UnixStream, decoder: Decoder, rest: Vec<u8>, peer: Peer) -> Self {
+        Self { stream, decoder, rest, peer, ended: false }
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Reads what there is; returns how the peer ended the connection, once.
+    pub(super) fn poll_ended(&mut self) -> Option<CloseReason> {
+        if self.ended {
+            return None;
+        }
+        let reason = self.read().unwrap_or_else(|error| {
+            Some(CloseReason { code: Some(error.code()), status: 0, text: error.to_string() })
+        })?;
+        self.ended = true;
+        Some(reason)
+    }
+
+    fn read(&mut self) -> Result<Option<CloseReason>, Error> {
+        let rest = std::mem::take(&mut self.rest);
+        if let Some(reason) = self.decode(&rest)? {
+            return Ok(Some(reason));
+        }
+        let mut bytes = [0; 2048];
+        loop {
+            match descriptors::receive(&self.stream, &mut bytes, &mut Vec::new())? {
+                Received::Nothing => return Ok(None),
+                Received::End => {
+                    let text = "the peer ended without closing: it crashed, was killed or exited";
+                    return Ok(Some(CloseReason {
+                        code: Some(Code::ConnectionLost),
+                        status: 0,
+                        text: text.to_owned(),
+                    }));
+                }
+                Received::Bytes(len) => {
+                    if let Some(reason) = self.decode(&bytes[..len])? {
+                        return Ok(Some(reason));
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self, mut input: &[u8]) -> Result<Option<CloseReason>, Error> {
+        match self.decoder.decode(&mut input)? {
+            None => Ok(None),
+            Some(frame) if frame.header.kind == Kind::Close => {
+                CloseReason::decode(frame.payload).map(Some)
+            }
+            Some(frame) => {
+                let kind = frame.header.kind;
+                let message = format!("the peer sent {kind:?} on the control socket of shm://");
+                Err(Error::new(Code::Protocol, message))
+            }
+        }
+    }
+
+    /// Sends CLOSE. If the peer is gone or does not read, the end of the socket must do.
+    pub(super) fn close(&mut self, reason: &CloseReason) {
+        let mut wire = Vec::new();
+        let header = Header::new(Kind::Close);
+        if frame::encode(&header, &reason.encode(), Limits::CONTROL, &mut wire).is_ok() {
+            let _ = descriptors::send(&self.stream, &wire, &[]);
+        }
+        self.ended = true;
+    }
+}

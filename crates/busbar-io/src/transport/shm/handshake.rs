@@ -1,0 +1,353 @@
+//! Setting up a connection: HELLO and descriptors one way, HELLO and descriptors back.
+//!
+//! ```text
+//! dialer    HELLO + {segment, bell} ─────────────→  listener   checks user, version, sizes, seals
+//!           maps, connected ←──── HELLO + {segment, bell}      maps, connected
+//!                                 or REJECT {code, text}
+//! ```
+//!
+//! The listener answers only once it has mapped the dialer's segment, so that its HELLO is the
+//! acknowledgement that `dial` waits for.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::task::Waker;
+
+use busbar_proto::frame::{self, Decoder, Header, Kind};
+use busbar_proto::{
+    CloseReason, Code, Epoch, Error, Hello, Limits, SessionId, ShmParameters, Trust as WireTrust,
+    negotiate,
+};
+use busbar_shm::{Channel, Geometry, PeerSegment, Segment, Settings};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::event::EventfdFlags;
+
+use crate::connection::{Connection, Handshake, Peer};
+use crate::options::{PipeOptions, Trust};
+use crate::os::os_error;
+use crate::transport::shm::control::Control;
+use crate::transport::shm::descriptors::{self, DESCRIPTORS, Received};
+use crate::transport::shm::from_shm;
+use crate::transport::shm::link::ShmConnection;
+
+/// Layout of segments, docs/formats/segment.md.
+const SEGMENT_VERSION: u16 = 1;
+
+/// Chunks that the peer may have on loan to us at once.
+const RELEASE_ENTRIES: u32 = 4096;
+
+/// The dialing end, waiting for the listener's HELLO.
+pub(super) struct Dialing {
+    introduction: Introduction,
+    own: Option<Own>,
+    hello: Hello,
+    settings: Settings,
+    waker: Waker,
+}
+
+impl Dialing {
+    /// Introduces this end on a connected socket.
+    pub(super) fn begin(
+        stream: UnixStream,
+        options: PipeOptions,
+        waker: Waker,
+    ) -> Result<Self, Error> {
+        let introduction = Introduction::new(stream)?;
+        let own = Own::create(&options)?;
+        let mut session = [0; 16];
+        rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())
+            .map_err(|errno| os_error("asking for random bytes", errno))?;
+        let hello = own.hello(SessionId(session), Epoch(1), &options)?;
+        introduction.send_hello(&hello, &own)?;
+        let settings = settings(&options);
+        Ok(Self { introduction, own: Some(own), hello, settings, waker })
+    }
+}
+
+impl Handshake for Dialing {
+    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
+        self.introduction.register(registry, control)
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        self.introduction.deregister(registry);
+    }
+
+    fn advance(&mut self) -> Result<Option<Box<dyn Connection>>, Error> {
+        let frame = self.introduction.read_frame().map_err(|error| match error.code() {
+            Code::ConnectionLost => {
+                let message = "the listener hung up before it answered: it is closing, busy, or \
+                               not Busbar; dial again later";
+                Error::new(Code::ConnectionRefused, message).with_source(error)
+            }
+            _ => error,
+        })?;
+        let theirs = match frame {
+            None => return Ok(None),
+            Some((Kind::Hello, payload)) => Hello::decode(&payload)?,
+            Some((Kind::Reject, payload)) => return Err(rejected(&payload)?),
+            Some((kind, _)) => return Err(unexpected(kind)),
+        };
+        let own = self.own.take().expect("invariant: a handshake ends once");
+        let connection =
+            self.introduction.connect(own, &self.hello, &theirs, self.settings, &self.waker)?;
+        Ok(Some(connection))
+    }
+}
+
+/// The listening end, waiting for a dialer's HELLO.
+pub(super) struct Answering {
+    introduction: Introduction,
+    options: PipeOptions,
+    waker: Waker,
+}
+
+impl Answering {
+    pub(super) fn new(
+        stream: UnixStream,
+        options: PipeOptions,
+        waker: Waker,
+    ) -> Result<Self, Error> {
+        stream
+            .set_nonblocking(true)
+            .map_err(|error| os_error("making a control socket non-blocking", error))?;
+        match descriptors::peer_of_same_user(&stream) {
+            Ok(peer) => {
+                Ok(Self { introduction: Introduction::of(stream, peer), options, waker })
+            }
+            Err(error) => {
+                reject(&stream, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn answer(&mut self, kind: Kind, payload: &[u8]) -> Result<Box<dyn Connection>, Error> {
+        if kind != Kind::Hello {
+            return Err(unexpected(kind));
+        }
+        let theirs = Hello::decode(payload)?;
+        let own = Own::create(&self.options)?;
+        let hello = own.hello(theirs.session, theirs.epoch, &self.options)?;
+        let introduction = &mut self.introduction;
+        // The answer goes out before our descriptors move into the connection, but after all
+        // checks: what `connect` checks, `accepts` checks first.
+        let peer_segment = introduction.accepts(&hello, &theirs)?;
+        introduction.send_hello(&hello, &own)?;
+        introduction.join(own, peer_segment, &hello, &theirs, settings(&self.options), &self.waker)
+    }
+}
+
+impl Handshake for Answering {
+    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
+        self.introduction.register(registry, control)
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        self.introduction.deregister(registry);
+    }
+
+    fn advance(&mut self) -> Result<Option<Box<dyn Connection>>, Error> {
+        let answer = match self.introduction.read_frame() {
+            Ok(None) => return Ok(None),
+            Ok(Some((kind, payload))) => self.answer(kind, &payload),
+            Err(error) => Err(error),
+        };
+        if let (Err(error), Some(stream)) = (&answer, &self.introduction.stream) {
+            reject(stream, error);
+        }
+        answer.map(Some)
+    }
+}
+
+/// This end's share of a connection.
+struct Own {
+    segment: Segment,
+    file: OwnedFd,
+    bell: OwnedFd,
+}
+
+impl Own {
+    fn create(options: &PipeOptions) -> Result<Self, Error> {
+        let geometry = Geometry {
+            ring_bytes: options.ring_bytes,
+            release_entries: RELEASE_ENTRIES,
+            slab_bytes: options.slab_bytes,
+        };
+        let (segment, file) = Segment::create(geometry).map_err(from_shm)?;
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| os_error("creating an eventfd", errno))?;
+        Ok(Self { segment, file, bell })
+    }
+
+    fn hello(
+        &self,
+        session: SessionId,
+        epoch: Epoch,
+        options: &PipeOptions,
+    ) -> Result<Hello, Error> {
+        let frame_bytes_max = Limits::default().frame_payload_bytes_max();
+        let limits = Limits::new(frame_bytes_max, options.message_bytes_max as u64)?;
+        let geometry = self.segment.geometry();
+        let mut hello = Hello::new(session, epoch, limits);
+        hello.shm = Some(ShmParameters {
+            segment_version: SEGMENT_VERSION,
+            trust: match options.trust {
+                Trust::SameUser => WireTrust::SameUser,
+                Trust::Hostile => WireTrust::Hostile,
+            },
+            release_entries: geometry.release_entries,
+            ring_bytes: geometry.ring_bytes,
+            slab_bytes: geometry.slab_bytes,
+            page_bytes: u32::try_from(rustix::param::page_size())
+                .expect("invariant: pages are far below 4 GiB"),
+        });
+        Ok(hello)
+    }
+}
+
+/// The control socket while the ends introduce themselves.
+struct Introduction {
+    /// `None` once it has become the connection's.
+    stream: Option<UnixStream>,
+    decoder: Decoder,
+    /// Bytes behind the HELLO.
+    rest: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    peer: Peer,
+}
+
+impl Introduction {
+    fn new(stream: UnixStream) -> Result<Self, Error> {
+        let peer = descriptors::peer_of_same_user(&stream)?;
+        Ok(Self::of(stream, peer))
+    }
+
+    fn of(stream: UnixStream, peer: Peer) -> Self {
+        let decoder = Decoder::new(Limits::CONTROL);
+        Self { stream: Some(stream), decoder, rest: Vec::new(), fds: Vec::new(), peer }
+    }
+
+    fn register(&self, registry: &Registry, control: Token) -> Result<(), Error> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        registry
+            .register(&mut SourceFd(&stream.as_raw_fd()), control, Interest::READABLE)
+            .map_err(|error| os_error("watching a control socket", error))
+    }
+
+    fn deregister(&self, registry: &Registry) {
+        if let Some(stream) = &self.stream {
+            // Closing the descriptor would do as well.
+            let _ = registry.deregister(&mut SourceFd(&stream.as_raw_fd()));
+        }
+    }
+
+    fn send_hello(&self, hello: &Hello, own: &Own) -> Result<(), Error> {
+        let Some(stream) = &self.stream else { return Ok(()) };
+        let mut wire = Vec::new();
+        frame::encode(&Header::new(Kind::Hello), &hello.encode(), Limits::CONTROL, &mut wire)?;
+        descriptors::send(stream, &wire, &[own.file.as_fd(), own.bell.as_fd()])
+    }
+
+    /// The next frame, once it is complete.
+    fn read_frame(&mut self) -> Result<Option<(Kind, Vec<u8>)>, Error> {
+        let Some(stream) = &self.stream else { return Ok(None) };
+        let mut bytes = [0; Hello::BYTES_MAX];
+        loop {
+            match descriptors::receive(stream, &mut bytes, &mut self.fds)? {
+                Received::Nothing => return Ok(None),
+                Received::End => {
+                    let message = "the peer went away before it introduced itself";
+                    return Err(Error::new(Code::ConnectionLost, message));
+                }
+                Received::Bytes(len) => {
+                    let mut input = &bytes[..len];
+                    if let Some(frame) = self.decoder.decode(&mut input)? {
+                        let complete = (frame.header.kind, frame.payload.to_vec());
+                        self.rest = input.to_vec();
+                        return Ok(Some(complete));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks everything about the peer's HELLO and descriptors, and maps its segment.
+    fn accepts(&mut self, ours: &Hello, theirs: &Hello) -> Result<PeerSegment, Error> {
+        negotiate(ours, theirs)?;
+        let shm = theirs.shm.ok_or_else(|| {
+            Error::new(Code::Protocol, "the peer's HELLO lacks its segment's parameters")
+        })?;
+        if self.fds.len() != DESCRIPTORS {
+            let message = "the peer's HELLO came without the segment and the bell";
+            return Err(Error::new(Code::Protocol, message));
+        }
+        let geometry = Geometry {
+            ring_bytes: shm.ring_bytes,
+            release_entries: shm.release_entries,
+            slab_bytes: shm.slab_bytes,
+        };
+        PeerSegment::open(&self.fds.remove(0), geometry).map_err(from_shm)
+    }
+
+    fn connect(
+        &mut self,
+        own: Own,
+        ours: &Hello,
+        theirs: &Hello,
+        settings: Settings,
+        waker: &Waker,
+    ) -> Result<Box<dyn Connection>, Error> {
+        let peer_segment = self.accepts(ours, theirs)?;
+        self.join(own, peer_segment, ours, theirs, settings, waker)
+    }
+
+    fn join(
+        &mut self,
+        own: Own,
+        peer_segment: PeerSegment,
+        ours: &Hello,
+        theirs: &Hello,
+        mut settings: Settings,
+        waker: &Waker,
+    ) -> Result<Box<dyn Connection>, Error> {
+        let agreed = negotiate(ours, theirs)?.limits.message_bytes_max();
+        settings.message_bytes_max = usize::try_from(agreed).unwrap_or(usize::MAX);
+        let peer_bell = self.fds.pop().expect("invariant: `accepts` counted the descriptors");
+        let stream = self.stream.take().expect("invariant: a handshake ends once");
+        let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Limits::CONTROL));
+        let control = Control::new(stream, decoder, std::mem::take(&mut self.rest), self.peer);
+        let max = settings.message_bytes_max;
+        let channel = Channel::new(own.segment, peer_segment, settings, waker);
+        Ok(Box::new(ShmConnection::new(channel, max, own.bell, peer_bell, control)))
+    }
+}
+
+fn settings(options: &PipeOptions) -> Settings {
+    Settings {
+        message_bytes_max: options.message_bytes_max,
+        hostile: options.trust == Trust::Hostile,
+    }
+}
+
+/// Turns the dialer away; it may be gone already.
+fn reject(stream: &UnixStream, error: &Error) {
+    let reason =
+        CloseReason { code: Some(error.code()), status: 0, text: error.message().to_owned() };
+    let mut wire = Vec::new();
+    let header = Header::new(Kind::Reject);
+    if frame::encode(&header, &reason.encode(), Limits::CONTROL, &mut wire).is_ok() {
+        let _ = descriptors::send(stream, &wire, &[]);
+    }
+}
+
+fn rejected(payload: &[u8]) -> Result<Error, Error> {
+    let reason = CloseReason::decode_reject(payload)?;
+    let code = reason.code.unwrap_or(Code::ConnectionRefused);
+    Ok(Error::new(code, format!("the listener turned the connection away: {}", reason.text)))
+}
+
+fn unexpected(kind: Kind) -> Error {
+    Error::new(Code::Protocol, format!("the peer sent {kind:?} where HELLO was expected"))
+}

@@ -1,0 +1,192 @@
+//! An established shared-memory connection: a channel, two bells and the control socket.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use busbar_proto::{CloseReason, Code, Error};
+use busbar_shm::{Breach, Channel, Received, Wants};
+use bytes::Bytes;
+use mio::unix::SourceFd;
+use mio::{Registry, Token};
+
+use crate::connection::{Connection, Peer};
+use crate::inbox::Inbox;
+use crate::link::{Interest, Link, LinkStats};
+use crate::loan::{Lease, Loan};
+use crate::os::os_error;
+use crate::transport::shm::control::Control;
+use crate::transport::shm::from_shm;
+
+pub(super) struct ShmConnection {
+    channel: Channel,
+    message_bytes_max: usize,
+    /// Rung by the peer.
+    bell: OwnedFd,
+    peer_bell: OwnedFd,
+    control: Control,
+}
+
+impl ShmConnection {
+    pub(super) fn new(
+        channel: Channel,
+        message_bytes_max: usize,
+        bell: OwnedFd,
+        peer_bell: OwnedFd,
+        control: Control,
+    ) -> Self {
+        Self { channel, message_bytes_max, bell, peer_bell, control }
+    }
+
+    /// Rings the peer's bell if the last operation calls for it.
+    #[inline]
+    fn ring(&mut self) {
+        if self.channel.take_ring() {
+            #[expect(clippy::host_endian_bytes, reason = "eventfd counts in host order")]
+            let one = 1_u64.to_ne_bytes();
+            // A full counter means that the bell has been rung already.
+            let _ = rustix::io::write(&self.peer_bell, &one);
+        }
+    }
+
+    fn check_size(&self, len: usize) -> Result<(), Error> {
+        if len <= self.message_bytes_max {
+            return Ok(());
+        }
+        let message = format!(
+            "a message of {len} bytes exceeds the {} that both ends accept; raise maxMessageBytes",
+            self.message_bytes_max
+        );
+        Err(Error::new(Code::MessageTooLarge, message))
+    }
+}
+
+fn breach(breach: Breach) -> Error {
+    from_shm(busbar_shm::Error::Breach(breach))
+}
+
+impl Link for ShmConnection {
+    #[inline]
+    fn send_run(&mut self, run: &[u8]) -> Result<usize, Error> {
+        let sent = self.channel.send_run(run).map_err(from_shm)?;
+        self.ring();
+        Ok(sent)
+    }
+
+    #[inline]
+    fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
+        self.check_size(payload.len())?;
+        let sent = self.channel.send(channel, payload).map_err(from_shm)?;
+        self.ring();
+        Ok(sent)
+    }
+
+    fn abandon(&mut self) {
+        self.channel.abandon();
+    }
+
+    fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
+        self.check_size(len)?;
+        Ok(self.channel.loan(len).map_err(from_shm)?.map(Loan::Chunk))
+    }
+
+    fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
+        let Loan::Chunk(loan) = loan else {
+            let message = "the loan comes from a pipe of another transport";
+            return Err(Error::new(Code::InvalidArgument, message));
+        };
+        let back = self.channel.commit(channel, loan, len).map_err(from_shm)?;
+        self.ring();
+        Ok(back.map(Loan::Chunk))
+    }
+
+    #[inline]
+    fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
+        let max = max.min(inbox.slots_left());
+        let mut space = inbox.space();
+        let used = self
+            .channel
+            .receive(space.free, max, |channel, received| match received {
+                Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
+                Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
+                Received::Owned(bytes) => {
+                    space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
+                }
+            });
+        self.ring();
+        inbox.advance(used.map_err(breach)?);
+        Ok(())
+    }
+
+    #[inline]
+    fn is_readable(&mut self) -> bool {
+        self.channel.is_readable()
+    }
+
+    fn is_writable(&mut self) -> bool {
+        self.channel.is_writable()
+    }
+
+    fn park(&mut self, wants: Interest) -> bool {
+        if wants.is_none() {
+            return true;
+        }
+        let data = if wants.readable { Wants::DATA } else { Wants::NOTHING };
+        let space = if wants.writable { Wants::SPACE } else { Wants::NOTHING };
+        self.channel.park(data.or(space))
+    }
+
+    fn unpark(&mut self) {
+        self.channel.unpark();
+    }
+
+    fn collect(&mut self) {
+        // A breach shows again at the next send or receive, which can report it.
+        let _ = self.channel.collect();
+        self.ring();
+    }
+
+    fn stats(&self) -> LinkStats {
+        let counters = self.channel.counters();
+        LinkStats {
+            messages_sent: counters.messages_sent,
+            bytes_sent: counters.bytes_sent,
+            messages_received: counters.messages_received,
+            bytes_received: counters.bytes_received,
+            loans_sent: counters.loans_sent,
+            loans_received: counters.leases_received,
+            fragmented: counters.fragmented,
+            bells: counters.bells,
+            parks: counters.parks,
+        }
+    }
+}
+
+impl Connection for ShmConnection {
+    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
+        registry
+            .register(&mut SourceFd(&self.bell.as_raw_fd()), bell, mio::Interest::READABLE)
+            .map_err(|error| os_error("watching a bell", error))
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        for fd in [self.bell.as_raw_fd(), self.control.raw_fd()] {
+            // The peer holds a copy of the bell, so closing it would not take it out of the set.
+            let _ = registry.deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    fn handle_notice(&mut self) -> Option<CloseReason> {
+        None
+    }
+
+    fn handle_control(&mut self) -> Option<CloseReason> {
+        self.control.poll_ended()
+    }
+
+    fn close(&mut self, reason: &CloseReason) {
+        self.control.close(reason);
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(self.control.peer())
+    }
+}

@@ -1,0 +1,72 @@
+//! The listening end: accepts on the rendezvous socket and begins handshakes.
+
+use std::io;
+use std::task::Waker;
+
+use busbar_proto::Error;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use std::os::fd::AsRawFd;
+
+use crate::connection::{Acceptor, Incoming};
+use crate::endpoint::{Endpoint, ShmName};
+use crate::options::PipeOptions;
+use crate::os::os_error;
+use crate::transport::shm::handshake::Answering;
+use crate::transport::shm::rendezvous::{self, Bound};
+
+pub(super) struct ShmListener {
+    bound: Bound,
+    name: ShmName,
+    options: PipeOptions,
+}
+
+impl ShmListener {
+    pub(super) fn bind(name: &ShmName, options: PipeOptions) -> Result<Self, Error> {
+        let bound = rendezvous::bind(name)?;
+        bound
+            .listener
+            .set_nonblocking(true)
+            .map_err(|error| os_error("making the rendezvous socket non-blocking", error))?;
+        Ok(Self { bound, name: name.clone(), options })
+    }
+}
+
+impl Acceptor for ShmListener {
+    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
+        registry
+            .register(
+                &mut SourceFd(&self.bound.listener.as_raw_fd()),
+                control,
+                Interest::READABLE,
+            )
+            .map_err(|error| os_error("watching the rendezvous socket", error))
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        // Closing the descriptor, which follows, would do as well.
+        let _ = registry.deregister(&mut SourceFd(&self.bound.listener.as_raw_fd()));
+    }
+
+    fn accept(&mut self, waker: &Waker) -> Result<Option<Incoming>, Error> {
+        loop {
+            return match self.bound.listener.accept() {
+                Ok((stream, _)) => {
+                    let answering = Answering::new(stream, self.options, waker.clone())?;
+                    Ok(Some(Incoming::Handshake(Box::new(answering))))
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => Ok(None),
+                    // The dialer hung up in the queue.
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
+                    _ => Err(os_error("accepting a connection", error)),
+                },
+            };
+        }
+    }
+
+    fn address(&self) -> String {
+        debug_assert!(self.bound.path().is_absolute(), "dialers may run in any directory");
+        Endpoint::Shm(self.name.clone()).to_string()
+    }
+}

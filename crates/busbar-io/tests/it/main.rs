@@ -1,0 +1,3 @@
+//! Pipes as programs use them: one conformance suite over every transport.
+
+mod conformance;

@@ -1,0 +1,187 @@
+//! The table of error codes, the only one in the project: one line of [`codes!`] is one code.
+//! The TypeScript table and `docs/errors.md` are generated from it, CLOSE and REJECT frames carry
+//! [`Code::number`], and the Node-API edge returns it negated.
+//!
+//! A number is never reused or changed: a new code takes the next free one, wherever the alphabet
+//! puts its line.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($variant:ident = $number:literal, $text:literal, $retry:ident, $doc:literal;)*) => {
+        /// What went wrong, as a stable code that programs may branch on.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        #[repr(u16)]
+        pub enum Code {
+            $(#[doc = $doc] $variant = $number,)*
+        }
+
+        impl Code {
+            /// Every code, in alphabetical order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The `code` property of the JavaScript error, such as `ERR_AGAIN`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Whether the same call may succeed later without any change by the caller.
+            #[must_use]
+            pub const fn is_retryable(self) -> bool {
+                match self { $(Self::$variant => codes!(@retry $retry),)* }
+            }
+
+            /// What happened, who is at fault and what to do about it, in one line for users.
+            #[must_use]
+            pub const fn doc(self) -> &'static str {
+                match self { $(Self::$variant => $doc,)* }
+            }
+
+            /// The code with this number; `None` if this version knows none.
+            #[must_use]
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+    (@retry retry) => { true };
+    (@retry fatal) => { false };
+}
+
+codes! {
+    Aborted = 1, "ABORT_ERR", fatal,
+        "The caller's AbortSignal fired before the operation finished. Nobody is at fault: `cause` \
+         is the signal's reason.";
+    AddrInUse = 2, "ERR_ADDR_IN_USE", fatal,
+        "Another listener already has this address. Fix the caller: close the other listener or \
+         choose another name.";
+    Again = 3, "ERR_AGAIN", retry,
+        "The operation would have to wait: the peer is slower than the sender, or a queue is full. \
+         Nobody is at fault: await `send()` instead of `trySend()`, or try again later.";
+    BatchExpired = 4, "ERR_BATCH_EXPIRED", fatal,
+        "A batch was used after its `consume()` callback returned, when its memory already held \
+         other messages. Fix the caller: copy what must outlive the callback, or use \
+         `batches()`.";
+    BufferDetached = 5, "ERR_BUFFER_DETACHED", fatal,
+        "The buffer was transferred or detached before its bytes were sent. Fix the caller: keep \
+         the buffer until the send is accepted, or send a copy.";
+    Closed = 6, "ERR_CLOSED", fatal,
+        "The pipe or listener was closed, by this side or in an orderly way by the peer. Not a \
+         fault by itself: `reason` says who closed and why; open a new one to go on.";
+    ConnectionLost = 7, "ERR_CONNECTION_LOST", retry,
+        "The connection ended without a CLOSE: the peer crashed, was killed or became unreachable. \
+         The peer or the network is at fault: dial again and resend what was not confirmed.";
+    ConnectionRefused = 8, "ERR_CONNECTION_REFUSED", retry,
+        "The listener turned the connection away: it is closing, its backlog is full, or nobody \
+         listens at an address left behind. The other side is at fault: dial again later.";
+    Internal = 9, "ERR_INTERNAL", fatal,
+        "An invariant of Busbar itself did not hold. Busbar is at fault: please report the message \
+         and the version.";
+    InvalidAddress = 10, "ERR_INVALID_ADDRESS", fatal,
+        "The address cannot be parsed or names an unknown scheme. Fix the caller: the message \
+         shows the offending part and a well-formed example.";
+    InvalidArgument = 11, "ERR_INVALID_ARGUMENT", fatal,
+        "An argument or option has the wrong type or is out of range. Fix the caller: the message \
+         names the argument, the value and what is allowed.";
+    Io = 12, "ERR_IO", fatal,
+        "The operating system refused a call that Busbar needs. The environment is at fault: the \
+         message names the call and the error; check limits such as open files.";
+    LoanExpired = 13, "ERR_LOAN_EXPIRED", fatal,
+        "A loan was used after it was released or after its pipe closed. Fix the caller: copy the \
+         bytes before `release()`.";
+    MessageTooLarge = 14, "ERR_MESSAGE_TOO_LARGE", fatal,
+        "A message or frame exceeds the limit agreed for the connection. The sender is at fault: \
+         send less at once, or raise `maxMessageBytes` on both ends.";
+    NotFound = 15, "ERR_NOT_FOUND", retry,
+        "Nobody listens at this address, at least not yet. Check the name, start the listener \
+         first, or dial again later.";
+    NotSupported = 16, "ERR_NOT_SUPPORTED", fatal,
+        "This platform, build or transport cannot do what was asked. Fix the caller: the message \
+         names what is missing and what to use instead.";
+    OutOfMemory = 17, "ERR_OUT_OF_MEMORY", retry,
+        "Memory for a buffer or a shared segment could not be had. The environment is at fault: \
+         raise the limit (container memory, /dev/shm), or lower `ringBytes` and `slabBytes`, and \
+         try again.";
+    PermissionDenied = 18, "ERR_PERMISSION_DENIED", fatal,
+        "The operating system or the listener does not allow this user to connect. The environment \
+         is at fault: run both ends as the same user, or open the path's permissions.";
+    Protocol = 19, "ERR_PROTOCOL", fatal,
+        "The peer broke the rules: what it sent or wrote into shared memory is not valid. The peer \
+         is at fault and the connection is closed: check that it really runs Busbar and which \
+         version.";
+    TimedOut = 20, "ERR_TIMED_OUT", retry,
+        "The operation did not finish within its time limit. The peer is slow, stopped or absent: \
+         try again, or raise `timeoutMs`.";
+    VersionMismatch = 21, "ERR_VERSION_MISMATCH", fatal,
+        "The two ends have no protocol version in common. Neither is broken, one is too old: the \
+         message names both ranges and which end to upgrade.";
+}
+
+impl Code {
+    /// The number that stands for this code in CLOSE and REJECT frames; 0 is never a code.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [D10] every code has its own number and string, and both lead back to it
+    #[test]
+    fn every_code_is_named_and_numbered_once() {
+        for (index, &code) in Code::ALL.iter().enumerate() {
+            assert_ne!(code.number(), 0, "{code}: 0 means a clean close");
+            assert_eq!(Code::from_number(code.number()), Some(code));
+            assert_eq!(Code::ALL.iter().filter(|other| other.as_str() == code.as_str()).count(), 1);
+            let name = format!("{code:?}");
+            assert!(index == 0 || format!("{:?}", Code::ALL[index - 1]) < name, "{name}: order");
+            let derived = name.chars().fold(String::from("ERR"), |mut text, c| {
+                if c.is_uppercase() {
+                    text.push('_');
+                }
+                text.extend(c.to_uppercase());
+                text
+            });
+            assert!(code == Code::Aborted || code.as_str() == derived, "{code} for {name}");
+        }
+        assert_eq!(Code::from_number(0), None);
+        assert_eq!(Code::from_number(u16::MAX), None);
+    }
+
+    /// [D10] exactly these codes are worth a retry
+    #[test]
+    fn retryable_codes() {
+        let retryable: Vec<_> = Code::ALL.iter().copied().filter(|c| c.is_retryable()).collect();
+        assert_eq!(
+            retryable,
+            [
+                Code::Again,
+                Code::ConnectionLost,
+                Code::ConnectionRefused,
+                Code::NotFound,
+                Code::OutOfMemory,
+                Code::TimedOut,
+            ]
+        );
+    }
+
+    /// [D10] the text for users is one finished line
+    #[test]
+    fn docs_are_single_lines() {
+        for code in Code::ALL {
+            let doc = code.doc();
+            assert!(doc.ends_with('.') && doc.len() > 60 && !doc.contains('\n'), "{code}: {doc}");
+        }
+    }
+}

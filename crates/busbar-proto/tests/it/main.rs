@@ -1,0 +1,7 @@
+//! Tests of the protocol through its public interface.
+
+mod frame;
+mod golden;
+mod hello;
+mod state;
+mod strategy;

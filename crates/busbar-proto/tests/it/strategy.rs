@@ -1,0 +1,87 @@
+//! Arbitrary values of the protocol's types, valid ones only.
+
+use busbar_proto::frame::{Ack, Fragment, Header, Kind};
+use busbar_proto::{
+    Capabilities, CloseReason, Code, Epoch, Hello, Limits, SessionId, ShmParameters, Trust,
+    Versions,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// A header and a payload that belong together.
+pub(crate) fn frame() -> impl Strategy<Value = (Header, Vec<u8>)> {
+    let payload = || vec(any::<u8>(), 0..300);
+    let control = prop_oneof![Just(Kind::Hello), Just(Kind::Reject), Just(Kind::Close)];
+    prop_oneof![
+        1 => (control, payload()).prop_map(|(kind, payload)| (Header::new(kind), payload)),
+        4 => (payload(), data_header(), any::<bool>(), any::<(u32, u32, u16)>()).prop_map(
+            |(payload, mut header, fragmented, (index, count, rest))| {
+                if fragmented && !payload.is_empty() {
+                    header.fragment = Some(fragment(payload.len(), index, count, rest));
+                }
+                (header, payload)
+            }
+        ),
+    ]
+}
+
+fn data_header() -> impl Strategy<Value = Header> {
+    let ack = option::of(any::<(u64, u64)>());
+    (any::<u16>(), any::<u64>(), ack, any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
+        |(channel, seq, ack, deadline_micros, type_hash)| Header {
+            channel,
+            seq,
+            ack: ack.map(|(cumulative, bitmap)| Ack { cumulative, bitmap }),
+            deadline_micros,
+            type_hash,
+            ..Header::new(Kind::Data)
+        },
+    )
+}
+
+fn fragment(payload_bytes: usize, index: u32, count: u32, rest: u16) -> Fragment {
+    let count = count % 10_000 + 1;
+    let others = u64::from(count - 1);
+    let rest = if others == 0 { 0 } else { u64::from(rest) };
+    let total_bytes = payload_bytes as u64 + others + rest;
+    Fragment { index: index % count, count, total_bytes }
+}
+
+pub(crate) fn hello() -> impl Strategy<Value = Hello> {
+    let limits = (Limits::FRAME_PAYLOAD_BYTES_MIN.., 1u64..)
+        .prop_map(|(frame, message)| Limits::new(frame, message).expect("in range"));
+    (any::<[u8; 16]>(), any::<(u64, u64)>(), limits, 1u16.., option::of(shm())).prop_map(
+        |(session, (epoch, capabilities), limits, version_max, shm)| Hello {
+            versions: Versions::new(1, version_max).expect("in range"),
+            capabilities: Capabilities(capabilities),
+            shm,
+            ..Hello::new(SessionId(session), Epoch(epoch), limits)
+        },
+    )
+}
+
+fn shm() -> impl Strategy<Value = ShmParameters> {
+    any::<(u16, bool, u32, u64, u64, u32)>().prop_map(
+        |(segment_version, hostile, release_entries, ring_bytes, slab_bytes, page_bytes)| {
+            ShmParameters {
+                segment_version,
+                trust: if hostile { Trust::Hostile } else { Trust::SameUser },
+                release_entries,
+                ring_bytes,
+                slab_bytes,
+                page_bytes,
+            }
+        },
+    )
+}
+
+/// Reasons whose text is short enough to arrive whole.
+pub(crate) fn reason() -> impl Strategy<Value = CloseReason> {
+    let code = option::of(proptest::sample::select(Code::ALL));
+    (code, any::<u32>(), vec(any::<char>(), 0..256)).prop_map(|(code, status, text)| CloseReason {
+        code,
+        status,
+        text: text.into_iter().collect(),
+    })
+}

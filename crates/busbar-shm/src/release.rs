@@ -1,0 +1,82 @@
+//! The release ring: chunk returns on their way to the slab that lent them.
+//!
+//! One word per return, `index | generation << 32`. It cannot overflow: the lender never has more
+//! chunks out than the borrower's ring has entries.
+
+use crate::control::Word;
+use crate::cursor::{RxCursor, TxCursor};
+use crate::error::Breach;
+use crate::slab::ChunkId;
+use crate::sync::{AtomicU64, Ordering};
+
+/// The borrower's end, in its own segment.
+pub(crate) struct ReleaseTx {
+    entries: Word<[AtomicU64]>,
+    cursor: TxCursor,
+}
+
+impl ReleaseTx {
+    pub(crate) fn new(entries: Word<[AtomicU64]>, cursor: TxCursor) -> Self {
+        Self { entries, cursor }
+    }
+
+    /// # Errors
+    /// [`Breach::Release`] if the peer lent more chunks than it may, so that the ring is full.
+    pub(crate) fn give_back(&mut self, chunk: ChunkId) -> Result<(), Breach> {
+        if self.cursor.free(1)? == 0 {
+            return Err(Breach::Release);
+        }
+        let position = self.cursor.claim(1);
+        let word = u64::from(chunk.index) | u64::from(chunk.generation) << 32;
+        // Published by the cursor's Release store.
+        self.entry(position).store(word, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Shows the returns to the lender; `false` if there were none.
+    pub(crate) fn publish(&mut self) -> bool {
+        self.cursor.publish()
+    }
+
+    fn entry(&self, position: u64) -> &AtomicU64 {
+        entry(&self.entries, position)
+    }
+}
+
+/// The lender's end, reading the borrower's segment.
+pub(crate) struct ReleaseRx {
+    entries: Word<[AtomicU64]>,
+    cursor: RxCursor,
+}
+
+impl ReleaseRx {
+    pub(crate) fn new(entries: Word<[AtomicU64]>, cursor: RxCursor) -> Self {
+        Self { entries, cursor }
+    }
+
+    /// The next return, if one has come.
+    ///
+    /// # Errors
+    /// [`Breach::Position`].
+    pub(crate) fn take(&mut self) -> Result<Option<ChunkId>, Breach> {
+        if self.cursor.available(1)? == 0 {
+            return Ok(None);
+        }
+        // Visible since the cursor's Acquire load.
+        let word = entry(&self.entries, self.cursor.position()).load(Ordering::Relaxed);
+        self.cursor.consume(1);
+        let [index, generation] = [word & u64::from(u32::MAX), word >> 32]
+            .map(|half| u32::try_from(half).expect("invariant: half a word fits"));
+        Ok(Some(ChunkId { index, generation }))
+    }
+
+    /// Lets the borrower reuse the entries taken.
+    pub(crate) fn release(&mut self) {
+        self.cursor.release();
+    }
+}
+
+fn entry(entries: &[AtomicU64], position: u64) -> &AtomicU64 {
+    let mask = entries.len() as u64 - 1;
+    &entries[usize::try_from(position & mask).expect("invariant: below the length")]
+}

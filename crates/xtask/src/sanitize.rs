@@ -1,0 +1,98 @@
+//! `cargo xtask tsan` and `asan`: tests of the crates with unsafe code, under a sanitizer.
+//!
+//! Stable rustc ships the sanitizer runtimes; `RUSTC_BOOTSTRAP` admits the flags. The standard
+//! library stays uninstrumented. AddressSanitizer does not mind. ThreadSanitizer sees threads being
+//! started and joined, but not what orders two threads inside std: a contended `std::sync::Mutex`
+//! would look like a race, and `tsan.supp` names the places of that kind.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, io};
+
+use crate::tree;
+
+/// The crates that hold, or directly drive, unsafe code.
+const PACKAGES: &[&str] = &["busbar-shm", "busbar-io"];
+
+/// Which sanitizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sanitizer {
+    Address,
+    Thread,
+}
+
+impl Sanitizer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Thread => "thread",
+        }
+    }
+
+    /// The environment variable with the sanitizer's options, and its value.
+    fn options(self) -> (&'static str, String) {
+        match self {
+            Self::Address => ("ASAN_OPTIONS", "detect_leaks=1".to_owned()),
+            Self::Thread => {
+                let suppressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tsan.supp");
+                ("TSAN_OPTIONS", format!("halt_on_error=0:suppressions='{suppressions}'"))
+            }
+        }
+    }
+}
+
+/// Runs the tests; `true` when they pass and the sanitizer reported nothing. Arguments go to
+/// `cargo test`.
+pub(crate) fn run(sanitizer: Sanitizer, arguments: &[String]) -> io::Result<bool> {
+    let target = host_target()?;
+    let (variable, options) = sanitizer.options();
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(tree::root())
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", rustc_flags(sanitizer))
+        .env("CARGO_TARGET_DIR", target_dir(sanitizer))
+        .env(variable, options)
+        .args(["test", "--tests", "--target", &target]);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    Ok(command.args(arguments).status()?.success())
+}
+
+fn rustc_flags(sanitizer: Sanitizer) -> String {
+    // Without the second flag rustc refuses to link the precompiled std, which is not instrumented.
+    let name = sanitizer.name();
+    format!("-Zsanitizer={name} -Cunsafe-allow-abi-mismatch=sanitizer")
+}
+
+/// A directory of its own, beside that of ordinary builds.
+fn target_dir(sanitizer: Sanitizer) -> PathBuf {
+    let parent =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| tree::root().join("target"), Into::into);
+    parent.join(sanitizer.name())
+}
+
+/// The triple of this machine. Given explicitly, so that build scripts and proc macros, which run
+/// inside rustc, are built without the sanitizer.
+fn host_target() -> io::Result<String> {
+    let output = Command::new("rustc").arg("-vV").output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    host_in(&text).ok_or_else(|| io::Error::other("`rustc -vV` names no host"))
+}
+
+fn host_in(version: &str) -> Option<String> {
+    version.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_read_from_rustc() {
+        let version = "rustc 1.95.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1\n";
+        assert_eq!(host_in(version).as_deref(), Some("x86_64-unknown-linux-gnu"));
+        assert_eq!(host_in("rustc 1.95.0\n"), None);
+    }
+}

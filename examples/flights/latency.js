@@ -1,0 +1,60 @@
+// @ts-check
+/**
+ * Latency of single messages: one ping at a time, nothing else in the pipe. Both ends read the same
+ * clock, so the way there is measured by itself and not as half of the round trip.
+ */
+
+import { createHistogram } from 'node:perf_hooks';
+
+import { createPing, decodePong, stampPing } from './control.js';
+
+/** @typedef {import('busbar').Pipe} Pipe */
+/** @typedef {import('node:perf_hooks').RecordableHistogram} RecordableHistogram */
+
+/** @typedef {{ p50: number, p90: number, p99: number, p999: number, max: number }} Percentiles */
+
+/**
+ * @typedef {{
+ *   samples: number, oneWayMicros: Percentiles, roundTripMicros: Percentiles,
+ * }} Latency
+ */
+
+/**
+ * Sends `samples` pings, after a tenth as many that do not count.
+ *
+ * @param {Pipe} pipe
+ * @param {number} samples
+ * @returns {Promise<Latency>}
+ */
+export async function measureLatency(pipe, samples) {
+  const oneWay = createHistogram(HISTOGRAM);
+  const roundTrip = createHistogram(HISTOGRAM);
+  const ping = createPing();
+  for (let sample = -Math.ceil(samples / 10); sample < samples; sample += 1) {
+    stampPing(ping);
+    if (!pipe.trySend(ping)) throw new Error('an idle pipe had no room for a ping');
+    pipe.flush();
+    const { oneWayNanos, roundTripNanos } = decodePong(await pipe.receive());
+    if (sample < 0) continue;
+    oneWay.record(oneWayNanos);
+    roundTrip.record(roundTripNanos);
+  }
+  return { samples, oneWayMicros: percentiles(oneWay), roundTripMicros: percentiles(roundTrip) };
+}
+
+/**
+ * @param {RecordableHistogram} histogram
+ * @returns {Percentiles}
+ */
+function percentiles(histogram) {
+  return {
+    p50: histogram.percentile(50) / 1000,
+    p90: histogram.percentile(90) / 1000,
+    p99: histogram.percentile(99) / 1000,
+    p999: histogram.percentile(99.9) / 1000,
+    max: histogram.max / 1000,
+  };
+}
+
+/** Nanoseconds from 1 ns to 100 s to three significant figures: an HDR histogram. */
+const HISTOGRAM = Object.freeze({ lowest: 1, highest: 100_000_000_000, figures: 3 });

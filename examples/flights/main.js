@@ -1,0 +1,163 @@
+// @ts-check
+/**
+ * Replays 3 million real flights through shared memory to a second Node.js process, which
+ * aggregates their delays; checks the result against a direct computation; prints both the result
+ * and what the pipe did.
+ *
+ * Exits 0 only when every value agreed. Anything else (a mismatch, a broken pipe, a dead aggregator,
+ * the deadline) is a message on stderr and exit code 1; a wrong command line is exit code 2.
+ */
+
+import { availableParallelism } from 'node:os';
+
+import { listen } from 'busbar';
+
+import { AggregatorProcess } from './aggregator-process.js';
+import { decodeResult, encodeEnd } from './control.js';
+import { FlightDataset } from './dataset.js';
+import { measureLatency } from './latency.js';
+import { USAGE, UsageError, parseOptions } from './options.js';
+import { createProgress } from './progress.js';
+import { Replayer } from './replay.js';
+import { formatJson, formatReport } from './report.js';
+import { DirectComputation, MismatchError, countValues, findDifferences } from './verify.js';
+
+/** @typedef {import('busbar').Pipe} Pipe */
+/** @typedef {import('./options.js').Options} Options */
+/** @typedef {import('./report.js').Outcome} Outcome */
+
+/**
+ * Runs the whole program within its deadline.
+ *
+ * @param {Options} options
+ * @returns {Promise<Outcome>}
+ */
+async function run(options) {
+  const dataset = await FlightDataset.open();
+  const { wait, timeoutSeconds } = options;
+  const signal = AbortSignal.timeout(timeoutSeconds * 1000);
+  const listener = await listen(`shm://busbar-flights-${process.pid}`, { wait, signal });
+  const aggregator = new AggregatorProcess(listener.address, wait);
+  const stopped = Promise.race([aggregator.died(), expired(signal, timeoutSeconds)]);
+  try {
+    const pipe = await Promise.race([listener.accept({ signal }), stopped]);
+    const outcome = await Promise.race([converse(pipe, dataset, options), stopped]).finally(() => {
+      return pipe.close({ lingerMs: GRACE_MS, reason: 'the replay is over' });
+    });
+    await aggregator.expectSuccess(GRACE_MS);
+    return outcome;
+  } catch (error) {
+    throw await explain(error, aggregator);
+  } finally {
+    await aggregator.kill();
+    await listener.close();
+  }
+}
+
+/**
+ * The conversation: flights, pings, the end, the result, the check.
+ *
+ * @param {Pipe} pipe
+ * @param {FlightDataset} dataset
+ * @param {Options} options
+ * @returns {Promise<Outcome>}
+ */
+async function converse(pipe, dataset, options) {
+  const total = Math.min(options.rows, dataset.rows);
+  const replayer = new Replayer(pipe, {
+    tamperedFlight: options.tamper ? Math.floor(total / 2) : undefined,
+  });
+  const direct = new DirectComputation();
+  const { decodeSeconds, directSeconds } = await replayAll(dataset, total, replayer, direct);
+  const latency = await measureLatency(pipe, options.pings);
+  await pipe.send(encodeEnd());
+  const aggregate = decodeResult(await pipe.receive());
+  const differences = findDifferences(direct.result(), aggregate);
+  if (differences.length > 0) throw new MismatchError(differences);
+  return {
+    aggregate,
+    valuesCompared: countValues(aggregate),
+    latency,
+    wait: options.wait,
+    processors: availableParallelism(),
+    pipeSeconds: replayer.seconds,
+    decodeSeconds,
+    directSeconds,
+  };
+}
+
+/**
+ * Decodes, replays and computes directly, one row group after the other, so that each of the three
+ * has the machine for itself while its clock runs.
+ *
+ * @param {FlightDataset} dataset
+ * @param {number} total
+ * @param {Replayer} replayer
+ * @param {DirectComputation} direct
+ */
+async function replayAll(dataset, total, replayer, direct) {
+  const progress = createProgress(total);
+  let decodeSeconds = 0;
+  let directSeconds = 0;
+  try {
+    let start = performance.now();
+    for await (const columns of dataset.rowGroups(total)) {
+      const decoded = performance.now();
+      decodeSeconds += (decoded - start) / 1000;
+      await replayer.replay(columns, () => progress.update(replayer.sent, 'replaying'));
+      const replayed = performance.now();
+      direct.add(columns);
+      start = performance.now();
+      directSeconds += (start - replayed) / 1000;
+      progress.update(replayer.sent, 'reading the file');
+    }
+  } finally {
+    progress.stop();
+  }
+  return { decodeSeconds, directSeconds };
+}
+
+/**
+ * A pipe breaks because its peer died: then how that happened is the better message.
+ *
+ * @param {unknown} error
+ * @param {AggregatorProcess} aggregator
+ */
+async function explain(error, aggregator) {
+  if (!(error instanceof Error) || !('code' in error)) return error;
+  const end = await aggregator.waitForEnd(GRACE_MS);
+  if (end === undefined) return error;
+  return new Error(`the aggregator ${end}; the pipe says: ${error.message}`, { cause: error });
+}
+
+/**
+ * @param {AbortSignal} signal
+ * @param {number} seconds
+ * @returns {Promise<never>}
+ */
+function expired(signal, seconds) {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(new Error(`not done after ${seconds} s`)));
+  });
+}
+
+/** @param {string[]} args */
+async function main(args) {
+  const options = parseOptions(args);
+  if (options.help) return process.stdout.write(USAGE);
+  // The deadline ends everything in an orderly way; this is for the case that even that hangs.
+  setTimeout(() => process.exit(1), (options.timeoutSeconds + 10) * 1000).unref();
+  const outcome = await run(options);
+  return process.stdout.write(`${options.json ? formatJson(outcome) : formatReport(outcome)}\n`);
+}
+
+/** How long the other process may take to end after the pipe has. */
+const GRACE_MS = 1000;
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const usage = error instanceof UsageError ? `\n\n${USAGE}` : '';
+  process.stderr.write(`flights: ${error instanceof Error ? error.message : error}${usage}\n`);
+  process.exitCode = usage ? 2 : 1;
+}

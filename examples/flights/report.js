@@ -1,0 +1,121 @@
+// @ts-check
+/**
+ * Formats what a run has found: tables for people, one JSON object for programs.
+ */
+
+/** @typedef {import('./aggregate.js').Cell} Cell */
+/** @typedef {import('./aggregate.js').Grouping} Grouping */
+/** @typedef {import('./latency.js').Percentiles} Percentiles */
+
+/**
+ * @typedef {{
+ *   aggregate: import('./aggregate.js').Aggregate,
+ *   valuesCompared: number,
+ *   latency: import('./latency.js').Latency,
+ *   wait: string,
+ *   processors: number,
+ *   pipeSeconds: number,
+ *   decodeSeconds: number,
+ *   directSeconds: number,
+ * }} Outcome
+ */
+
+/** @param {Outcome} outcome */
+export function formatJson(outcome) {
+  const messages = outcome.aggregate.flights;
+  return JSON.stringify({
+    verified: true,
+    messages,
+    messagesPerSecond: Math.round(messages / outcome.pipeSeconds),
+    ...outcome,
+  });
+}
+
+/** @param {Outcome} outcome */
+export function formatReport(outcome) {
+  const { aggregate } = outcome;
+  return [
+    ...formatAirports('Airport of departure', aggregate.origin),
+    ...formatAirports('Airport of arrival', aggregate.destination),
+    ...formatGrouping('Hour of departure', Object.entries(aggregate.hour)),
+    ...formatGrouping('Distance', Object.entries(aggregate.distance)),
+    ...formatMeasurements(outcome),
+  ].join('\n');
+}
+
+/**
+ * @param {string} title
+ * @param {Grouping} airports
+ */
+function formatAirports(title, airports) {
+  const all = Object.entries(airports);
+  const busiest = all.sort(([, a], [, b]) => b.flights - a.flights).slice(0, AIRPORTS_SHOWN);
+  return formatGrouping(`${title} (${busiest.length} busiest of ${all.length})`, busiest);
+}
+
+/**
+ * @param {string} title
+ * @param {[string, Cell][]} cells
+ */
+function formatGrouping(title, cells) {
+  const rows = cells.map(([label, { flights, sum, max, late }]) => [
+    label,
+    flights.toLocaleString('en-US'),
+    (sum / flights).toFixed(1),
+    String(max),
+    `${((100 * late) / flights).toFixed(1)} %`,
+  ]);
+  return ['', ...formatTable([title, 'flights', 'mean min', 'max min', '> 15 min'], rows)];
+}
+
+/** @param {Outcome} outcome */
+function formatMeasurements({ latency, ...outcome }) {
+  const messages = outcome.aggregate.flights;
+  const rate = messages / outcome.pipeSeconds / 1e6;
+  return [
+    '',
+    ...formatTable(
+      [`Latency, µs (${latency.samples} pings)`, 'p50', 'p90', 'p99', 'p99.9', 'max'],
+      [
+        ['one way, to the aggregator', ...formatPercentiles(latency.oneWayMicros)],
+        ['round trip', ...formatPercentiles(latency.roundTripMicros)],
+      ],
+    ),
+    `wait mode ${outcome.wait}, ${outcome.processors} processors, processes not pinned`,
+    '',
+    `pipe     ${rate.toFixed(2)} M messages/s: ${messages.toLocaleString('en-US')} messages, ` +
+      `written, sent and aggregated in ${outcome.pipeSeconds.toFixed(2)} s`,
+    `decode   ${outcome.decodeSeconds.toFixed(2)} s reading the file, not part of the rate`,
+    `check    ${outcome.valuesCompared.toLocaleString('en-US')} values equal to the direct ` +
+      `computation, which took ${outcome.directSeconds.toFixed(2)} s`,
+  ];
+}
+
+/** @param {Percentiles} percentiles */
+function formatPercentiles({ p50, p90, p99, p999, max }) {
+  return [p50, p90, p99, p999, max].map((micros) => micros.toFixed(1));
+}
+
+/**
+ * @param {string[]} header
+ * @param {string[][]} rows
+ */
+function formatTable(header, rows) {
+  const all = [header, ...rows];
+  const widths = header.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const lines = all.map((row) => row.map((cell, column) => pad(cell, column, widths)).join('  '));
+  const rule = widths.map((width) => '─'.repeat(width)).join('  ');
+  return [lines[0] ?? '', rule, ...lines.slice(1)];
+}
+
+/**
+ * @param {string} cell
+ * @param {number} column
+ * @param {number[]} widths
+ */
+function pad(cell, column, widths) {
+  const width = widths[column] ?? 0;
+  return column === 0 ? cell.padEnd(width) : cell.padStart(width);
+}
+
+const AIRPORTS_SHOWN = 10;

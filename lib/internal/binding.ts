@@ -1,0 +1,130 @@
+/**
+ * The native edge, typed. This is the only file that loads the addon.
+ *
+ * Hot functions take integer handles and return integers: a negative result is an index into the
+ * table of error codes (`errorOf`), never a thrown exception. Cold functions throw.
+ */
+
+/** Bits of {@link NativePort.interest}. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+
+/** Kinds of entries that {@link NativePort} writes to `events`, four words each. */
+export const Event = {
+  /** [kind, pipe, 0, 0]: receive() has something to give. */
+  Readable: 1,
+  /** [kind, pipe, 0, 0]: a refused send may be offered again. */
+  Writable: 2,
+  /** [kind, listener, pipe, 0]: a pipe was accepted. */
+  Accepted: 3,
+  /** [kind, pipe, state, 0]: the connection state changed; see `STATES` in state.ts. */
+  State: 4,
+  /** [kind, pipe, 0, 0]: closed by either side; `takeReason(pipe)` says why. Last event of a pipe. */
+  Closed: 5,
+  /** [kind, listener, 0, 0]: a background failure; `takeWarning()` gives it. */
+  Warning: 6,
+  /** [kind, listener, 0, 0]: the listener was closed underneath. Last event of a listener. */
+  ListenerClosed: 7,
+} as const;
+
+/** What the addon throws from cold functions, or hands out as a reason. */
+export interface NativeError {
+  code: string;
+  message: string;
+}
+
+export interface NativeReason extends NativeError {
+  /** The application's own number given to close(), 0 by default. */
+  status: number;
+  /** Whether this is an orderly close (by either side), as opposed to a failure. */
+  clean: boolean;
+}
+
+export interface NativePipeOptions {
+  ringBytes: number;
+  slabBytes: number;
+  maxMessageBytes: number;
+  /** 0 same-user, 1 hostile */
+  trust: number;
+  /** 0 park, 1 balanced, 2 low-latency, 3 busy */
+  wait: number;
+  spinMicros: number;
+  /** inproc only: messages queued per direction, 0 = unbounded */
+  queueMessages: number;
+}
+
+export interface NativeListenOptions extends NativePipeOptions {
+  backlog: number;
+  handshakeTimeoutMs: number;
+}
+
+export interface NativePort {
+  // ---- cold: may throw NativeError ----
+  listen(address: string, options: NativeListenOptions): number;
+  closeListener(listener: number): void;
+  /** Starts connecting; State/Closed events follow. Deadlines are the caller's: abort with close(). */
+  dial(address: string, options: NativePipeOptions): number;
+  /** Sends the reason to the peer and frees the pipe; its handle is dead afterwards. */
+  close(pipe: number, status: number, reason: string): void;
+  takeReason(pipe: number): NativeReason;
+  takeWarning(): NativeError | null;
+  /** Address of a listener as dial() would take it. */
+  listenerAddress(listener: number): string;
+  /** { pid, uid } of the peer process, or null where it is this process. */
+  peer(pipe: number): { pid: number; uid: number } | null;
+  /** Fills `out` with the counters in STATS order (stats.ts). */
+  stats(pipe: number, out: Float64Array): void;
+  /** Keeps (true) or stops keeping (false) the event loop alive on behalf of `count` resources. */
+  ref(count: number): void;
+  /** 'uv_poll' or 'threadsafe-function'. */
+  wakeKind(): string;
+
+  // ---- hot ----
+  /** Sets what events are wanted (READABLE | WRITABLE). Returns 0 or an error. */
+  interest(pipe: number, bits: number): number;
+  /**
+   * Sends whole records from `staging[start..end)` (record layout: record.ts) and publishes them.
+   * Returns the bytes taken, from the front.
+   */
+  submit(pipe: number, staging: Uint8Array, start: number, end: number): number;
+  /**
+   * Offers one message of any size. 1 = sent, 0 = not now: offer the same bytes again after
+   * Writable, or abandon(pipe).
+   */
+  send(pipe: number, channel: number, bytes: Uint8Array): number;
+  abandon(pipe: number): number;
+  /**
+   * Lends `length` writable bytes of shared memory. null = none free (send a plain copy instead);
+   * a number = error. The loan is known by `loanId()` directly after.
+   */
+  loan(pipe: number, length: number): ArrayBuffer | null | number;
+  /** Id of the loan or lease that the last loan()/lease() call made. */
+  lastId(): number;
+  /** Sends a loan and detaches its ArrayBuffer. 1 = sent, 0 = queue full (still on loan). */
+  commit(pipe: number, loan: number, channel: number, length: number): number;
+  /** Gives a loan back unsent and detaches its ArrayBuffer. */
+  discard(loan: number): void;
+  /**
+   * Moves messages into `arena` and `slots` (three words each: offset, length, meta). Returns their
+   * number. A slot whose meta has LEASED set is a large payload: offset is a lease index, valid
+   * until the next receive() of any pipe; fetch it with copyLease/lease, or it is released then.
+   */
+  receive(pipe: number, arena: Uint8Array, max: number): number;
+  /** Copies a large payload out. */
+  copyLease(index: number, target: Uint8Array): number;
+  /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */
+  lease(index: number): ArrayBuffer | number;
+  /** Gives a leased payload back to its sender and detaches its ArrayBuffer. */
+  release(lease: number): void;
+}
+
+export interface Native {
+  /**
+   * Opens the port of this environment. `onWake(count)` is called with `count` entries in `events`.
+   * `events` and `slots` are kept for the life of the environment and must never reach users.
+   */
+  openPort(onWake: (count: number) => void, events: Uint32Array, slots: Uint32Array): NativePort;
+  parseAddress(address: string): string[];
+  listInprocEndpoints(): string[];
+  version(): string;
+}
