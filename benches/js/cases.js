@@ -28,6 +28,9 @@
 /** Message sizes of the throughput cases: 16 B to 16 MiB. */
 export const SIZES = [16, 64, 256, 1 << 10, 4 << 10, 64 << 10, 1 << 20, 16 << 20];
 
+/** Larger messages do not lie in a batch's memory, so there is no offset to read them at. */
+const INLINE_BYTES_MAX = 1024;
+
 /** Payload sizes of the hand-over cases. */
 export const HANDOVER_SIZES = [4 << 10, 64 << 10, 1 << 20, 16 << 20];
 
@@ -58,6 +61,17 @@ function busbar(name, receive, send, wait = 'balanced') {
     grade: receive === 'next' ? 'owned' : receive,
     options,
   };
+}
+
+/**
+ * The cheapest grade that a message of this size can be read in.
+ *
+ * @param {number} size
+ * @returns {Contender}
+ */
+function inPlace(size) {
+  if (size > INLINE_BYTES_MAX) return busbar('inproc borrowed', 'borrowed', 'batch');
+  return busbar('inproc cursor', 'cursor', 'batch');
 }
 
 /** @type {Contender} */
@@ -155,20 +169,20 @@ const THROUGHPUT = SIZES.flatMap((size) => [
   oneWay(`throughput/${sizeName(size)}/processes`, size, 'processes', 'two-cores', [
     busbar('shm owned', 'owned', 'batch'),
     busbar('shm borrowed', 'borrowed', 'batch'),
-    busbar('shm cursor', 'cursor', 'batch'),
+    ...(size <= INLINE_BYTES_MAX ? [busbar('shm cursor', 'cursor', 'batch')] : []),
     UDS,
     UDS_BATCHED,
     ZEROMQ_IPC,
   ]),
   oneWay(`throughput/${sizeName(size)}/one-thread`, size, 'thread', 'one-core', [
     busbar('inproc owned', 'owned', 'batch'),
-    busbar('inproc cursor', 'cursor', 'batch'),
+    inPlace(size),
     POST_MESSAGE,
     ZEROMQ_INPROC,
   ]),
   oneWay(`throughput/${sizeName(size)}/worker`, size, 'worker', 'two-cores', [
     busbar('inproc owned', 'owned', 'batch'),
-    busbar('inproc cursor', 'cursor', 'batch'),
+    inPlace(size),
     POST_MESSAGE,
   ]),
 ]);

@@ -13,15 +13,22 @@
  * @property {number} height
  */
 
-/** @typedef {{ name: string, color: string, dash: boolean, points: { x: number, y: number }[] }} Series */
+/** @typedef {{ x: number, y: number }} Point */
+/** @typedef {{ name: string, color: string, dash: boolean, points: Point[] }} Series */
 /** @typedef {{ name: string, color: string, value: number, whisker: number }} Bar */
+
+/**
+ * @typedef {object} Labels
+ * @property {(value: number) => string} x
+ * @property {(value: number) => string} y
+ * @property {readonly number[]} ticks the x values to label
+ */
 
 /**
  * @param {Frame} frame
  * @param {string} title
  * @param {readonly Series[]} series
- * @param {{ x: (value: number) => string, y: (value: number) => string, ticks: readonly number[] }} labels
- *   `ticks`: the x values to label
+ * @param {Labels} labels
  * @returns {string}
  */
 export function lineChart(frame, title, series, labels) {

@@ -56,8 +56,12 @@ async function main() {
   for (const { spec, contenders } of selected) {
     for (const line of await runCase(spec, contenders, settings, progress)) {
       if (values.json) process.stdout.write(`${JSON.stringify(line)}\n`);
-      if ('error' in line) failures.push(line);
-      else results.push(line);
+      if ('error' in line) {
+        failures.push(line);
+        progress(`${line.case}  ${line.contender}  failed: ${line.error}\n`);
+      } else {
+        results.push(line);
+      }
     }
   }
   progress('');
@@ -81,7 +85,8 @@ function parseCommandLine() {
   });
 }
 
-/** @typedef {{ spec: import('./cases.js').Case, contenders: import('./cases.js').Contender[] }} Selected */
+/** @typedef {import('./cases.js').Contender} Contender */
+/** @typedef {{ spec: import('./cases.js').Case, contenders: Contender[] }} Selected */
 
 /**
  * @param {readonly string[]} filters

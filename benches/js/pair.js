@@ -124,10 +124,16 @@ export class Pair {
   }
 }
 
+/**
+ * @typedef {object} Waiting
+ * @property {(value: unknown) => void} resolve
+ * @property {(error: Error) => void} reject
+ */
+
 /** A child process and the calls that it still owes an answer. */
 class BenchChild {
   /** @type {import('node:child_process').ChildProcess} */ #process;
-  /** @type {Map<number, { resolve: (value: unknown) => void, reject: (error: Error) => void }>} */ #calls = new Map();
+  /** @type {Map<number, Waiting>} */ #calls = new Map();
   /** @type {number} */ #lastId = 0;
   /** @type {Error | null} */ #gone = null;
   /** @type {NodeJS.Timeout} */ #killer;

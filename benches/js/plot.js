@@ -9,45 +9,61 @@ import { bandwidth, rate, time } from './format.js';
 
 /** @typedef {import('./runner.js').Result} Result */
 
+/** @typedef {import('./chart.js').Frame} Frame */
+/** @typedef {{ height: number, draw: (frame: Frame) => string }} Chart */
+
 /**
  * @param {readonly Result[]} results
  * @returns {string}
  */
 export function plot(results) {
-  /** @type {((y: number) => { height: number, svg: string })[]} */
-  const charts = [];
+  /** @type {Chart[][]} */
+  const rows = [];
+  const latency = results.filter(({ kind }) => kind === 'latency');
+  if (latency.length > 0) rows.push([roundTrips(latency)]);
+  const handover = results.filter(({ kind }) => kind === 'handover');
+  if (handover.length > 0) {
+    rows.push([overSize('One-way hand-over, median', handover, 'p50Ns', time)]);
+  }
   for (const where of ['processes', 'one-thread', 'worker']) {
     const chosen = results.filter(
       ({ case: id }) => id.startsWith('throughput/') && id.endsWith(`/${where}`),
     );
     if (chosen.length === 0) continue;
-    charts.push((y) => overSize(y, `Messages a second, ${where}`, chosen, 'msgPerSec', rate));
-    charts.push((y) => overSize(y, `Bytes a second, ${where}`, chosen, 'bytesPerSec', bandwidth));
+    rows.push([
+      overSize(`Messages a second, ${where}`, chosen, 'msgPerSec', rate),
+      overSize(`Bytes a second, ${where}`, chosen, 'bytesPerSec', bandwidth),
+    ]);
   }
-  const handover = results.filter(({ kind }) => kind === 'handover');
-  if (handover.length > 0) {
-    charts.push((y) => overSize(y, 'One-way hand-over, median', handover, 'p50Ns', time));
-  }
-  const latency = results.filter(({ kind }) => kind === 'latency');
-  if (latency.length > 0) charts.push((y) => roundTrips(y, latency));
+  return arrange(rows);
+}
 
+/**
+ * @param {readonly Chart[][]} rows
+ * @returns {string}
+ */
+function arrange(rows) {
   let y = MARGIN;
-  const drawn = charts.map((chart) => {
-    const { height, svg } = chart(y);
+  const drawn = rows.flatMap((charts) => {
+    const height = Math.max(...charts.map((chart) => chart.height));
+    const width = (WIDTH - 2 * MARGIN - (charts.length - 1) * GAP) / charts.length;
+    const row = charts.map((chart, index) =>
+      chart.draw({ x: MARGIN + index * (width + GAP), y, width, height }),
+    );
     y += height + GAP;
-    return svg;
+    return row;
   });
   return page(WIDTH, y, drawn);
 }
 
 /**
- * @param {number} y
  * @param {string} title
  * @param {readonly Result[]} results
  * @param {'msgPerSec' | 'bytesPerSec' | 'p50Ns'} metric
  * @param {(value: number) => string} label
+ * @returns {Chart}
  */
-function overSize(y, title, results, metric, label) {
+function overSize(title, results, metric, label) {
   const names = [...new Set(results.map(({ contender }) => contender))];
   const ticks = [...new Set(results.map(({ size }) => size))].toSorted((a, b) => a - b);
   // One size alone has no extent to draw a line over.
@@ -59,16 +75,15 @@ function overSize(y, title, results, metric, label) {
       .filter(({ contender }) => contender === name)
       .map((result) => ({ x: result.size, y: result[metric] ?? NaN })),
   }));
-  const height = 320;
-  const frame = { x: MARGIN, y, width: WIDTH - 2 * MARGIN, height };
-  return { height, svg: lineChart(frame, title, series, { x: sizeName, y: label, ticks }) };
+  const labels = { x: sizeName, y: label, ticks };
+  return { height: 320, draw: (frame) => lineChart(frame, title, series, labels) };
 }
 
 /**
- * @param {number} y
  * @param {readonly Result[]} results
+ * @returns {Chart}
  */
-function roundTrips(y, results) {
+function roundTrips(results) {
   const groups = [...new Set(results.map((result) => result.case))].map((id) => ({
     name: id,
     bars: results
@@ -80,9 +95,11 @@ function roundTrips(y, results) {
         whisker: p99Ns ?? NaN,
       })),
   }));
-  const height = barChartHeight(groups);
-  const frame = { x: MARGIN, y, width: WIDTH - 2 * MARGIN, height };
-  return { height, svg: barChart(frame, 'Round trip, 64 B: median, line to p99', groups, time) };
+  const title = 'Round trip, 64 B: median, line to p99';
+  return {
+    height: barChartHeight(groups),
+    draw: (frame) => barChart(frame, title, groups, time),
+  };
 }
 
 /**
@@ -96,9 +113,9 @@ function look(contender) {
   return { color, dash: !contender.startsWith('busbar') };
 }
 
-const WIDTH = 860;
+const WIDTH = 1160;
 const MARGIN = 24;
-const GAP = 28;
+const GAP = 32;
 
 /** First match wins; told apart without red against green. @type {readonly [string, string][]} */
 const COLORS = [

@@ -109,7 +109,7 @@ function timeTable(lines) {
  */
 function rateTable(lines) {
   return table(
-    ['', 'messages', 'bytes', 'rounds from … to', 'parks', 'bells', 'ran on', 'against the peers'],
+    RATE_HEAD,
     lines.map((line) => [
       line.contender,
       rate(line.msgPerSec),
@@ -117,6 +117,7 @@ function rateTable(lines) {
       line.spread.map(rate).join(' … '),
       each(line.parks),
       each(line.bells),
+      `${line.preemptions ?? '–'}`,
       ranOn(line),
       line.peer === null ? ratioList(ratios(line, lines)) : '',
     ]),
@@ -191,4 +192,16 @@ const TIME_HEAD = [
   'preempted',
   'ran on',
   'p50 against the peers',
+];
+
+const RATE_HEAD = [
+  '',
+  'messages',
+  'bytes',
+  'rounds from … to',
+  'parks',
+  'bells',
+  'preempted',
+  'ran on',
+  'against the peers',
 ];

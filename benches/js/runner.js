@@ -108,22 +108,33 @@ async function runRound(spec, contender, cpus, settings) {
   const { timeoutMs, profileDir } = settings;
   const pair = await Pair.open(spec, contender, { cpus, timeoutMs, profileDir });
   try {
-    let n = spec.kind === 'throughput' ? clamp((4 << 20) / spec.size, 4, 2000) : 200;
-    let rate = 0;
-    // Two warm-ups: the first finds the order of magnitude, the second runs compiled code.
-    for (const seconds of [settings.seconds / 8, settings.seconds / 4, settings.seconds]) {
-      if (rate > 0) n = clamp(rate * seconds, 4, N_MAX[spec.kind]);
-      const reports = await pair.run(n);
-      const round = toRound(spec, n, reports);
-      rate = round.msgPerSec;
-      if (seconds < settings.seconds) continue;
-      await pair.close();
-      return round;
-    }
-    throw new Error('unreachable: the last job is the measured one');
+    const rate = await warmUp(pair, spec, settings.seconds / 2);
+    const measured = clamp(rate * settings.seconds, 2, N_MAX[spec.kind]);
+    const round = toRound(spec, measured, await pair.run(measured));
+    await pair.close();
+    return round;
   } catch (error) {
     await pair.abandon();
     throw error;
+  }
+}
+
+/**
+ * Runs ever longer jobs until one lasts as long as asked: by then the code is compiled, the
+ * buffers are touched, and the rate tells how many messages a measured job needs.
+ *
+ * @param {Pair} pair
+ * @param {Case} spec
+ * @param {number} seconds
+ * @returns {Promise<number>} messages a second
+ */
+async function warmUp(pair, spec, seconds) {
+  let n = spec.kind === 'throughput' ? clamp((1 << 20) / spec.size, 2, 1000) : 20;
+  for (;;) {
+    const rate = toRound(spec, n, await pair.run(n)).msgPerSec;
+    if (n / rate >= seconds || n >= N_MAX[spec.kind]) return rate;
+    // Cold code is slow code: grow past what its rate suggests, but not by leaps.
+    n = clamp(rate * seconds * 1.5, 2 * n, Math.min(8 * n, N_MAX[spec.kind]));
   }
 }
 

@@ -1,25 +1,39 @@
 /**
- * The native edge, typed. This is the only file that loads the addon.
+ * The native edge, typed. `native.ts` loads the addon behind it.
  *
- * Hot functions take integer handles and return integers: a negative result is an index into the
- * table of error codes (`errorOf`), never a thrown exception. Cold functions throw.
+ * Hot functions take integer handles and return integers: a negative result is a negated number of
+ * the table of error codes (`errorOf`), never a thrown exception. Cold functions throw.
  */
 
 /** Bits of {@link NativePort.interest}. */
 export const READABLE = 1;
 export const WRITABLE = 2;
 
+/** Set in a slot's meta word when the payload is a large one. */
+export const LEASED: number = 1 << 31;
+
+/** Whether a slot's meta word has {@link LEASED} set. */
+export function isLeased(meta: number): boolean {
+  return (meta & LEASED) !== 0;
+}
+
+/** The index part of a handle; the rest says which use of the index it is. */
+export const HANDLE_INDEX_MASK: number = (1 << 18) - 1;
+
 /** Kinds of entries that {@link NativePort} writes to `events`, four words each. */
 export const Event = {
-  /** [kind, pipe, 0, 0]: receive() has something to give. */
+  /** [kind, pipe, 0, 0]: receive() has something to give. Repeated every turn while so and wanted. */
   Readable: 1,
-  /** [kind, pipe, 0, 0]: a refused send may be offered again. */
+  /** [kind, pipe, 0, 0]: a refused send may be offered again. Repeated like Readable. */
   Writable: 2,
   /** [kind, listener, pipe, 0]: a pipe was accepted. */
   Accepted: 3,
   /** [kind, pipe, state, 0]: the connection state changed; see `STATES` in state.ts. */
   State: 4,
-  /** [kind, pipe, 0, 0]: closed by either side; `takeReason(pipe)` says why. Last event of a pipe. */
+  /**
+   * [kind, pipe, 0, 0]: closed by the peer or a failure; `takeReason(pipe)` says why. What had
+   * arrived can still be received (and be reported as Readable); close() then frees the pipe.
+   */
   Closed: 5,
   /** [kind, listener, 0, 0]: a background failure; `takeWarning()` gives it. */
   Warning: 6,
@@ -74,7 +88,7 @@ export interface NativePort {
   peer(pipe: number): { pid: number; uid: number } | null;
   /** Fills `out` with the counters in STATS order (stats.ts). */
   stats(pipe: number, out: Float64Array): void;
-  /** Keeps (true) or stops keeping (false) the event loop alive on behalf of `count` resources. */
+  /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */
   ref(count: number): void;
   /** 'uv_poll' or 'threadsafe-function'. */
   wakeKind(): string;
@@ -84,7 +98,8 @@ export interface NativePort {
   interest(pipe: number, bits: number): number;
   /**
    * Sends whole records from `staging[start..end)` (record layout: record.ts) and publishes them.
-   * Returns the bytes taken, from the front.
+   * Returns the bytes taken, from the front. An error means
+   * that the pipe is over: Closed follows.
    */
   submit(pipe: number, staging: Uint8Array, start: number, end: number): number;
   /**
@@ -105,12 +120,14 @@ export interface NativePort {
   /** Gives a loan back unsent and detaches its ArrayBuffer. */
   discard(loan: number): void;
   /**
-   * Moves messages into `arena` and `slots` (three words each: offset, length, meta). Returns their
-   * number. A slot whose meta has LEASED set is a large payload: offset is a lease index, valid
-   * until the next receive() of any pipe; fetch it with copyLease/lease, or it is released then.
+   * Moves messages into `arena` from `start` on, and `slots` (three words each: offset relative to
+   * `start`, a multiple of 8; length; meta = channel | LEASED). Returns their number, 0 also when
+   * the pipe is over and drained, or when the rest of the arena is smaller than a small message
+   * may be (INLINE_MAX). A large payload has LEASED set and a lease index as its offset, valid
+   * until the next receive() of any pipe: fetch it with copyLease or lease, or it is released then.
    */
-  receive(pipe: number, arena: Uint8Array, max: number): number;
-  /** Copies a large payload out. */
+  receive(pipe: number, arena: Uint8Array, start: number, max: number): number;
+  /** Copies a large payload out and gives it back to its sender. */
   copyLease(index: number, target: Uint8Array): number;
   /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */
   lease(index: number): ArrayBuffer | number;
@@ -124,6 +141,7 @@ export interface Native {
    * `events` and `slots` are kept for the life of the environment and must never reach users.
    */
   openPort(onWake: (count: number) => void, events: Uint32Array, slots: Uint32Array): NativePort;
+  /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];
   listInprocEndpoints(): string[];
   version(): string;

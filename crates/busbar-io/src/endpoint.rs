@@ -12,7 +12,7 @@ use std::str::FromStr;
 use busbar_proto::{Code, Error};
 
 /// Every scheme an address may start with.
-pub const SCHEMES: [&str; 7] = ["inproc", "shm", "uds", "ipc", "tcp", "tls", "pipe"];
+pub(crate) const SCHEMES: [&str; 7] = ["inproc", "shm", "uds", "ipc", "tcp", "tls", "pipe"];
 
 /// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

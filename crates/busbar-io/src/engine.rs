@@ -308,6 +308,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends everything at once, without telling any peer a reason.
+    pub fn clear(&mut self) {
+        for handle in self.listeners.handles() {
+            self.close_listener(ListenerId(handle));
+        }
+        for handle in self.pipes.handles() {
+            self.drop_pipe(PipeId(handle));
+        }
+        self.pending.clear();
+    }
+
     fn connection(&mut self, id: PipeId) -> Option<&mut dyn Connection> {
         match &mut self.pipes.get_mut(id.0)?.phase {
             Phase::Connected(connection) => Some(&mut **connection),

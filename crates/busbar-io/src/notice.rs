@@ -55,6 +55,10 @@ impl Board {
         Some(notice.subject)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Announces sleep; `false` if something is on the list already.
     pub(crate) fn sleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);

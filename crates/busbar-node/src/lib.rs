@@ -1,1 +1,85 @@
-//! x
+//! The Node-API edge of Busbar: one [`port`] per environment, conversions, and nothing else.
+//!
+//! What is decided, is decided in `busbar-io` or in TypeScript. `lib/internal/binding.ts` describes
+//! the functions made here; hot ones are raw Node-API functions on integer handles, because
+//! generated glue costs more than their work.
+
+mod driver;
+mod options;
+mod port;
+mod raw;
+
+use std::path::Path;
+
+use busbar_io::{Endpoint, ShmName, UdsName};
+use napi::bindgen_prelude::{Env, Function, Object, Uint32Array};
+use napi::{JsValue, sys};
+use napi_derive::napi;
+
+/// Opens the port of this environment. `onWake(count)` is called with `count` entries in `events`.
+/// `events` and `slots` are kept for the life of the environment and must never reach users.
+///
+/// # Errors
+/// When descriptors or memory are short.
+#[napi(
+    ts_args_type = "onWake: (count: number) => void, events: Uint32Array, slots: Uint32Array",
+    ts_return_type = "import('../lib/internal/binding.js').NativePort"
+)]
+pub fn open_port<'env>(
+    env: Env,
+    on_wake: Function<'env, u32, ()>,
+    events: Uint32Array,
+    slots: Uint32Array,
+) -> napi::Result<Object<'env>> {
+    let port = Object::new(&env)?;
+    // The buffers were created by the caller, so their JavaScript objects are what `port` keeps.
+    port::open(env.raw(), on_wake.raw(), events, slots, port.raw())?;
+    Ok(port)
+}
+
+/// The parts of an address: its scheme, then names and values in turn.
+///
+/// # Errors
+/// `ERR_INVALID_ADDRESS`.
+#[napi]
+pub fn parse_address(env: Env, address: String) -> napi::Result<Vec<String>> {
+    let endpoint: Endpoint = match address.parse() {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            raw::throw(env.raw(), &error);
+            return Err(napi::Error::new(napi::Status::PendingException, ""));
+        }
+    };
+    let path = |path: &Path| ("path", path.display().to_string());
+    let parts = match &endpoint {
+        Endpoint::Inproc(name) | Endpoint::Pipe(name) | Endpoint::Shm(ShmName::Name(name)) => {
+            vec![("name", name.clone())]
+        }
+        Endpoint::Uds(UdsName::Abstract(name)) => vec![("abstract", name.clone())],
+        Endpoint::Shm(ShmName::Path(at)) | Endpoint::Uds(UdsName::Path(at)) => vec![path(at)],
+        Endpoint::Ipc(at) => vec![path(at)],
+        Endpoint::Tcp { host, port, .. } | Endpoint::Tls { host, port, .. } => {
+            vec![("host", host.clone()), ("port", port.to_string())]
+        }
+        _ => Vec::new(),
+    };
+    let parts = parts.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+    Ok(std::iter::once(endpoint.scheme().to_owned()).chain(parts).collect())
+}
+
+/// The names that are bound in this process.
+#[napi]
+#[must_use]
+pub fn list_inproc_endpoints() -> Vec<String> {
+    busbar_io::transport::inproc::list_inproc_endpoints()
+}
+
+/// The version of the addon.
+#[napi]
+#[must_use]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// What raw functions return when they have thrown.
+const THREW: sys::napi_value = std::ptr::null_mut();

@@ -1,12 +1,14 @@
 //! The states of a connection and the only ways from one to another.
 //!
-//! | state \ input | Established | AttemptFailed | Lost | RetryStarted | GaveUp | ClosedLocally | ClosedByPeer |
-//! |---|---|---|---|---|---|---|---|
-//! | `CONNECTING` | `CONNECTED` | `DISCONNECTED` | | | `CLOSED` | `CLOSED` | `CLOSED` |
-//! | `CONNECTED` | | | `DISCONNECTED` | | | `CLOSED` | `CLOSED` |
-//! | `DISCONNECTED` | | | | `RECONNECTING` | `CLOSED` | `CLOSED` | |
-//! | `RECONNECTING` | `CONNECTED` | `DISCONNECTED` | | | `CLOSED` | `CLOSED` | `CLOSED` |
-//! | `CLOSED` | | | | | | | |
+//! | input \ state | `CONNECTING` | `CONNECTED` | `DISCONNECTED` | `RECONNECTING` | `CLOSED` |
+//! |---|---|---|---|---|---|
+//! | Established | `CONNECTED` | | | `CONNECTED` | |
+//! | AttemptFailed | `DISCONNECTED` | | | `DISCONNECTED` | |
+//! | Lost | | `DISCONNECTED` | | | |
+//! | RetryStarted | | | `RECONNECTING` | | |
+//! | GaveUp | `CLOSED` | | `CLOSED` | `CLOSED` | |
+//! | ClosedLocally | `CLOSED` | `CLOSED` | `CLOSED` | `CLOSED` | |
+//! | ClosedByPeer | `CLOSED` | `CLOSED` | | `CLOSED` | |
 //!
 //! An empty cell is an input that cannot happen in that state: whoever applies it has a bug.
 //! Timers, attempts and back-off live with the caller.

@@ -153,3 +153,89 @@ impl RxCursor {
         true
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::rig::Rig;
+
+    /// [D42] Space and data move from end to end, round and round.
+    #[test]
+    fn positions_go_round() {
+        let (mut tx, mut rx) = Rig::new().ring(64, 8);
+        for lap in 0..10 {
+            assert_eq!(tx.free(64), Ok(64));
+            assert_eq!(tx.claim(40), lap * 40);
+            assert_eq!(rx.available(1), Ok(0), "not published yet");
+            assert!(tx.publish());
+            assert!(!tx.publish(), "nothing new");
+            assert_eq!(tx.in_flight(), 40);
+            assert_eq!(rx.available(1), Ok(40));
+            assert_eq!(rx.position(), lap * 40);
+            rx.consume(40);
+            assert_eq!(tx.free(64), Ok(24), "not released yet");
+            assert!(rx.release());
+            assert!(!rx.release(), "nothing new");
+        }
+    }
+
+    /// [D42] The other end's word is read only when what is known does not do.
+    #[test]
+    fn known_space_and_data_are_used_up_first() {
+        let (mut tx, mut rx) = Rig::new().ring(64, 8);
+        tx.claim(32);
+        tx.publish();
+        assert_eq!(rx.available(8), Ok(32));
+        tx.claim(32);
+        tx.publish();
+        assert_eq!(rx.available(32), Ok(32));
+        assert_eq!(rx.available(33), Ok(64));
+        rx.consume(64);
+        rx.release();
+        assert_eq!(tx.free(0), Ok(0));
+        assert_eq!(tx.free(1), Ok(64));
+    }
+
+    /// [D42] [D45]
+    #[test]
+    fn impossible_tails_are_breaches() {
+        for tail in [0, 8, 12, 16 + 64 + 8, u64::MAX, u64::MAX - 7, 1 << 63] {
+            let rig = Rig::new();
+            let (_, mut rx) = rig.ring(64, 8);
+            rig.left.tx_tail().store(16, Ordering::Relaxed);
+            assert_eq!(rx.available(1), Ok(16));
+            rx.consume(16);
+            rx.release();
+            rig.left.tx_tail().store(tail, Ordering::Relaxed);
+            assert_eq!(rx.available(1), Err(Breach::Position), "{tail}");
+        }
+    }
+
+    /// [D42] [D45] What is consumed but not released yet is still the consumer's.
+    #[test]
+    fn a_tail_may_not_enter_what_was_not_released() {
+        let rig = Rig::new();
+        let (_, mut rx) = rig.ring(64, 8);
+        rig.left.tx_tail().store(64, Ordering::Relaxed);
+        assert_eq!(rx.available(64), Ok(64));
+        rx.consume(64);
+        rig.left.tx_tail().store(72, Ordering::Relaxed);
+        assert_eq!(rx.available(1), Err(Breach::Position));
+    }
+
+    /// [D42] [D45]
+    #[test]
+    fn impossible_heads_are_breaches() {
+        for head in [0, 15, 25, 32, 1 << 63, u64::MAX] {
+            let rig = Rig::new();
+            let (mut tx, _) = rig.ring(64, 8);
+            tx.claim(24);
+            tx.publish();
+            tx.claim(8); // not published: nobody can have consumed it
+            rig.right.rx_head().store(16, Ordering::Relaxed);
+            assert_eq!(tx.free(48), Ok(48));
+            rig.right.rx_head().store(head, Ordering::Relaxed);
+            assert_eq!(tx.free(64), Err(Breach::Position), "{head}");
+        }
+    }
+}

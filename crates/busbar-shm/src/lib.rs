@@ -21,10 +21,15 @@ mod loan;
 mod outgoing;
 mod park;
 mod release;
+#[cfg(test)]
+mod rig;
 mod ring;
 mod segment;
 mod slab;
 mod sync;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 pub use channel::{Channel, Counters, Settings};
 pub use control::ControlBlock;

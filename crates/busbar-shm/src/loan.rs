@@ -51,7 +51,7 @@ impl Returns {
 /// The bytes of one chunk, with what keeps them alive and takes them back.
 #[derive(Debug)]
 struct Held {
-    _memory: Arc<Mapping>,
+    memory: Arc<Mapping>,
     start: NonNull<u8>,
     len: usize,
     chunk: ChunkId,
@@ -91,7 +91,7 @@ impl Loan {
         chunk: ChunkId,
         returns: Arc<Returns>,
     ) -> Self {
-        Self(Held { _memory: memory, start, len, chunk, returns: Some(returns) })
+        Self(Held { memory, start, len, chunk, returns: Some(returns) })
     }
 
     pub(crate) fn belongs_to(&self, returns: &Arc<Returns>) -> bool {
@@ -112,7 +112,7 @@ impl Deref for Loan {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: by the contract of `new` the range is ours alone, and mapped while `_memory` is.
+        // SAFETY: by the contract of `new` the range is ours alone, and mapped while `memory` is.
         unsafe { std::slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
     }
 }
@@ -142,7 +142,15 @@ impl Lease {
         chunk: ChunkId,
         returns: Arc<Returns>,
     ) -> Self {
-        Self(Held { _memory: memory, start, len, chunk, returns: Some(returns) })
+        Self(Held { memory, start, len, chunk, returns: Some(returns) })
+    }
+}
+
+impl Lease {
+    /// Forgets what this process has written over the payload, as JavaScript may: to be called
+    /// before the lease is dropped if it was handed to somebody who can write.
+    pub fn discard_writes(&self) {
+        self.0.memory.discard_writes(self.0.start, self.0.len);
     }
 }
 

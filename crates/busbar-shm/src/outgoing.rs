@@ -224,7 +224,10 @@ impl Outgoing {
         if !slab.may_lend() {
             return Ok(None);
         }
-        let Some(chunk) = slab.allocate(len as u64) else { return Ok(None) };
+        // Whole pages, because receivers keep and forget stray writes to a payload by pages
+        // (`Lease::discard_writes`): no two messages may share one.
+        let wanted = len.max(rustix::param::page_size());
+        let Some(chunk) = slab.allocate(wanted as u64) else { return Ok(None) };
         if let Some((start, end)) = slab.first_use(chunk) {
             if self.own.populate_slab(start, end).is_err() {
                 // No memory for the slab: the ring has its pages, so fragments still work.

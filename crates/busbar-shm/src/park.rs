@@ -110,3 +110,59 @@ impl Bell {
         true
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::rig::{self, Rig};
+
+    /// [D42] [D44] The word is laid out as docs/formats/segment.md says, and never repeats.
+    #[test]
+    fn every_change_is_a_new_epoch() {
+        let rig = Rig::new();
+        let (mut sleeper, _) = rig::sleep(&rig.left);
+        let word = || rig.left.park().load(Ordering::Relaxed);
+        assert_eq!(word(), 0);
+        sleeper.park(Wants::DATA);
+        assert_eq!(word(), 1 << 2 | 0b01);
+        sleeper.unpark();
+        assert_eq!(word(), 2 << 2);
+        sleeper.unpark();
+        assert_eq!(word(), 2 << 2, "already awake");
+        sleeper.park(Wants::SPACE);
+        assert_eq!(word(), 3 << 2 | 0b10);
+        sleeper.park(Wants::DATA.or(Wants::SPACE));
+        assert_eq!(word(), 4 << 2 | 0b11);
+        assert!(sleeper.is_parked());
+    }
+
+    /// [D44]
+    #[test]
+    fn the_epoch_starts_over_after_thirty_bits() {
+        let rig = Rig::new();
+        let (mut sleeper, mut bell) = rig::sleep(&rig.left);
+        sleeper.epoch = u32::MAX >> 2;
+        sleeper.park(Wants::DATA);
+        assert_eq!(rig.left.park().load(Ordering::Relaxed), 1);
+        assert!(bell.must_ring(Wants::DATA));
+    }
+
+    /// [D44] One ring an epoch, and only for what is wanted.
+    #[test]
+    fn a_bell_rings_once_per_epoch() {
+        let rig = Rig::new();
+        let (mut sleeper, mut bell) = rig::sleep(&rig.left);
+        assert!(!bell.must_ring(Wants::DATA), "awake");
+        for _ in 0..3 {
+            sleeper.park(Wants::DATA);
+            assert!(!bell.must_ring(Wants::SPACE), "not wanted");
+            assert!(bell.must_ring(Wants::DATA));
+            assert!(!bell.must_ring(Wants::DATA), "rung already");
+            sleeper.unpark();
+            assert!(!bell.must_ring(Wants::DATA), "awake");
+        }
+        sleeper.park(Wants::DATA.or(Wants::SPACE));
+        assert!(bell.must_ring(Wants::SPACE));
+        assert!(!bell.must_ring(Wants::DATA), "one ring wakes for both");
+    }
+}

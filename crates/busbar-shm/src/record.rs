@@ -141,6 +141,17 @@ mod tests {
 
     /// [D42]
     #[test]
+    fn strides_are_multiples_of_eight() {
+        for (len, bytes) in [(0, 8), (1, 16), (8, 16), (9, 24), (1024, 1032)] {
+            assert_eq!(stride(len), bytes, "{len}");
+        }
+        let longest = Header { length: u32::MAX, channel: 0, kind: Kind::Inline };
+        assert_eq!(longest.stride(), HEADER_BYTES + (1 << 32));
+        assert_eq!(records(&longest.encode()).next(), None);
+    }
+
+    /// [D42]
+    #[test]
     fn iteration_stops_at_a_cut_record() {
         let mut run = Vec::new();
         for payload in [&b"abc"[..], b"", b"0123456789"] {

@@ -80,3 +80,46 @@ fn entry(entries: &[AtomicU64], position: u64) -> &AtomicU64 {
     let mask = entries.len() as u64 - 1;
     &entries[usize::try_from(position & mask).expect("invariant: below the length")]
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::rig::Rig;
+
+    fn chunk(n: u32) -> ChunkId {
+        ChunkId { index: n, generation: n ^ u32::MAX }
+    }
+
+    /// [D43] Returns arrive in order, each once, also round the end of the ring.
+    #[test]
+    fn returns_arrive_once_and_in_order() {
+        let (mut tx, mut rx) = Rig::new().releases(4);
+        for lap in 0..5 {
+            for n in 0..3 {
+                tx.give_back(chunk(lap * 3 + n)).unwrap();
+            }
+            assert_eq!(rx.take(), Ok(None), "not published yet");
+            assert!(tx.publish());
+            for n in 0..3 {
+                assert_eq!(rx.take(), Ok(Some(chunk(lap * 3 + n))));
+            }
+            assert_eq!(rx.take(), Ok(None));
+            rx.release();
+        }
+    }
+
+    /// [D43] [D45] A lender that lends more than it may gets no entry overwritten.
+    #[test]
+    fn one_return_too_many_is_a_breach() {
+        let (mut tx, mut rx) = Rig::new().releases(4);
+        for n in 0..4 {
+            tx.give_back(chunk(n)).unwrap();
+        }
+        assert_eq!(tx.give_back(chunk(4)), Err(Breach::Release));
+        tx.publish();
+        assert_eq!(rx.take(), Ok(Some(chunk(0))));
+        assert_eq!(tx.give_back(chunk(4)), Err(Breach::Release), "taken, but not released");
+        rx.release();
+        assert_eq!(tx.give_back(chunk(4)), Ok(()));
+    }
+}

@@ -90,7 +90,7 @@ impl Segment {
             .map_err(|errno| Error::Os("memfd_create", errno))?;
         rustix::fs::ftruncate(&fd, geometry.file_bytes())
             .map_err(|errno| Error::Os("ftruncate", errno))?;
-        let mapping = Mapping::new(&fd, geometry, ProtFlags::READ | ProtFlags::WRITE)?;
+        let mapping = Mapping::new(&fd, geometry, Access::Owner)?;
         rustix::fs::fcntl_add_seals(&fd, SEALS).map_err(|errno| Error::Os("F_ADD_SEALS", errno))?;
         let segment = Self(Arc::new(mapping));
         segment.populate(segment.0.control.cast(), 4096)?;
@@ -156,7 +156,7 @@ impl PeerSegment {
         if u64::try_from(size) != Ok(geometry.file_bytes()) {
             return Err(Error::Geometry("has another size than it announced"));
         }
-        Ok(Self(Arc::new(Mapping::new(fd, geometry, ProtFlags::READ)?)))
+        Ok(Self(Arc::new(Mapping::new(fd, geometry, Access::Peer)?)))
     }
 
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
@@ -167,6 +167,34 @@ impl PeerSegment {
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         self.0.geometry
+    }
+}
+
+/// Who maps.
+#[derive(Clone, Copy)]
+enum Access {
+    Owner,
+    Peer,
+}
+
+impl Access {
+    /// Control words and rings.
+    fn words(self) -> (ProtFlags, MapFlags) {
+        match self {
+            Self::Owner => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
+            Self::Peer => (ProtFlags::READ, MapFlags::SHARED),
+        }
+    }
+
+    /// The slab. JavaScript has no read-only buffers, so a peer maps it copy-on-write: a stray write
+    /// to a received payload changes a private copy of the page, which `discard_writes` forgets,
+    /// instead of ending the process.
+    fn slab(self) -> (ProtFlags, MapFlags) {
+        let writable = ProtFlags::READ | ProtFlags::WRITE;
+        match self {
+            Self::Owner => (writable, MapFlags::SHARED),
+            Self::Peer => (writable, MapFlags::PRIVATE | MapFlags::NORESERVE),
+        }
     }
 }
 
@@ -183,7 +211,7 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    fn new(fd: &OwnedFd, geometry: Geometry, prot: ProtFlags) -> Result<Self, Error> {
+    fn new(fd: &OwnedFd, geometry: Geometry, access: Access) -> Result<Self, Error> {
         // Address space: control, ring, ring again, releases, slab.
         let bytes = to_usize(geometry.file_bytes() + geometry.ring_bytes);
         // SAFETY: a fresh reservation at an address of the kernel's choice, touching nothing.
@@ -212,17 +240,22 @@ impl Mapping {
             releases: at(second_ring + geometry.ring_bytes).cast(),
             slab: at(second_ring + geometry.ring_bytes + geometry.release_bytes()),
         };
-        let rest = geometry.file_bytes() - geometry.releases_at();
-        mapping.map(fd, prot, 0, 0, UNIT + geometry.ring_bytes)?;
-        mapping.map(fd, prot, second_ring, UNIT, geometry.ring_bytes)?;
-        mapping.map(fd, prot, second_ring + geometry.ring_bytes, geometry.releases_at(), rest)?;
+        let (rest, slab) = (second_ring + geometry.ring_bytes, access.slab());
+        let words = access.words();
+        mapping.map(fd, words, 0, 0, UNIT + geometry.ring_bytes)?;
+        mapping.map(fd, words, second_ring, UNIT, geometry.ring_bytes)?;
+        mapping.map(fd, words, rest, geometry.releases_at(), geometry.release_bytes())?;
+        if geometry.slab_bytes > 0 {
+            let at = rest + geometry.release_bytes();
+            mapping.map(fd, slab, at, geometry.slab_at(), geometry.slab_bytes)?;
+        }
         Ok(mapping)
     }
 
     fn map(
         &self,
         fd: &OwnedFd,
-        prot: ProtFlags,
+        (prot, flags): (ProtFlags, MapFlags),
         at: u64,
         offset: u64,
         bytes: u64,
@@ -235,7 +268,7 @@ impl Mapping {
                 address.as_ptr().cast(),
                 to_usize(bytes),
                 prot,
-                MapFlags::SHARED | MapFlags::FIXED,
+                flags | MapFlags::FIXED,
                 fd.as_fd(),
                 offset,
             )
@@ -269,6 +302,22 @@ impl Mapping {
 
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// Of a peer's segment: shows the peer's bytes again where this process has written over them.
+    pub(crate) fn discard_writes(&self, start: NonNull<u8>, len: usize) {
+        let page = rustix::param::page_size();
+        let address = start.as_ptr().addr();
+        let from = address - address % page;
+        let bytes = (address + len).next_multiple_of(page) - from;
+        let from = start.as_ptr().with_addr(from);
+        // SAFETY: `start..start + len` is in the slab, which begins and ends at page boundaries.
+        // Dropping pages of a private file mapping shows the file again; no Rust reference to
+        // bytes that this process has written exists, because leases give out shared ones only.
+        let done = unsafe {
+            rustix::mm::madvise(from.cast(), bytes, Advice::LinuxDontNeed)
+        };
+        debug_assert!(done.is_ok(), "forgetting pages of our own mapping");
     }
 }
 

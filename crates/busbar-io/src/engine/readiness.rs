@@ -80,10 +80,10 @@ impl Engine {
         self.next_deadline
     }
 
-    /// Whether any pipe is looked at every turn, so that the loop should not wait.
+    /// Whether there is something to do that the descriptor does not announce.
     #[must_use]
-    pub fn is_hot(&self) -> bool {
-        !self.hot.is_empty() || !self.pending.is_empty()
+    pub fn has_work(&self) -> bool {
+        !self.hot.is_empty() || !self.pending.is_empty() || !self.board.is_empty()
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {

@@ -73,9 +73,9 @@ fn version_mismatch_says_who_should_upgrade() {
     assert!(message.ends_with("on the peer's side"), "{message}");
     let (code, message) = refusal(&with_shm(2), &with_shm(1));
     assert_eq!(code, Code::VersionMismatch);
-    assert!(
-        message.ends_with("version 2, the peer 1; upgrade the busbar package on the peer's side")
-    );
+    let expected = "no shared-memory layout in common: this end uses version 2, the peer 1; \
+                    upgrade the busbar package on the peer's side";
+    assert_eq!(message, expected);
 }
 
 /// [D37] ends of different sessions or transports do not connect

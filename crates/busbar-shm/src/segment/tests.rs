@@ -37,8 +37,8 @@ fn the_descriptor_gives_no_write_access() {
     assert_eq!(rustix::fs::fallocate(&fd, punch, 0, bytes), Err(Errno::PERM));
     assert_eq!(rustix::fs::fcntl_add_seals(&fd, SealFlags::WRITE), Err(Errno::PERM));
     // Opening it anew leads to the same seals.
-    let again = File::options().read(true).write(true);
-    let again = again.open(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let again = File::options().read(true).write(true).open(path).unwrap();
     for fd in [fd.as_fd(), again.as_fd()] {
         // SAFETY: a fresh mapping at an address of the kernel's choice.
         let mapped = unsafe {
@@ -55,20 +55,45 @@ fn the_descriptor_gives_no_write_access() {
     }
 }
 
-/// [D41] A peer's mapping cannot be made writable afterwards, in any of its parts.
+/// [D41] A peer's mapping cannot be made writable afterwards.
 #[test]
 fn a_peers_mapping_stays_read_only() {
     let (segment, fd) = Segment::create(SMALL).unwrap();
     let peer = PeerSegment::open(&fd, SMALL).unwrap();
     let mapping = peer.mapping();
-    let parts = [mapping.base, mapping.ring, mapping.releases.cast(), mapping.slab];
-    for part in parts {
+    let second_ring = to_usize(SMALL.ring_bytes);
+    // SAFETY: the ring is mapped twice in a row.
+    let second_ring = unsafe { mapping.ring.add(second_ring) };
+    for part in [mapping.base, mapping.ring, second_ring, mapping.releases.cast()] {
         let flags = MprotectFlags::READ | MprotectFlags::WRITE;
         // SAFETY: the page is mapped; were it made writable, nobody would write it.
         let done = unsafe { rustix::mm::mprotect(part.as_ptr().cast(), 4096, flags) };
         assert_eq!(done, Err(Errno::ACCESS));
     }
     assert_eq!(peer.geometry(), segment.geometry());
+}
+
+/// [D41] [D43] A receiver's stray write to a payload reaches nobody, and can be forgotten.
+#[test]
+fn writes_to_a_peers_slab_stay_private() {
+    let (segment, fd) = Segment::create(SMALL).unwrap();
+    let peer = PeerSegment::open(&fd, SMALL).unwrap();
+    let (own, theirs) = (segment.mapping().slab, peer.mapping().slab);
+    let write = |to: NonNull<u8>, byte: u8| {
+        // SAFETY: both mappings of the slab are writable, and this thread alone uses them.
+        unsafe { to.as_ptr().write_volatile(byte) };
+    };
+    let read = |from: NonNull<u8>| {
+        // SAFETY: as for `write`.
+        unsafe { from.as_ptr().read_volatile() }
+    };
+    write(own, 1);
+    assert_eq!(read(theirs), 1);
+    write(theirs, 2);
+    assert_eq!((read(own), read(theirs)), (1, 2));
+    write(own, 3);
+    peer.mapping().discard_writes(theirs, 1);
+    assert_eq!(read(theirs), 3);
 }
 
 /// [D41]

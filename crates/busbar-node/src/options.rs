@@ -1,0 +1,49 @@
+//! Reading option objects. TypeScript has validated them; what is odd here is a bug there, and
+//! `busbar-io` validates again.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use busbar_io::{ListenOptions, PipeOptions, Trust, Wait};
+use napi::sys;
+
+use crate::raw;
+
+pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
+    let number = |name| raw::double(env, raw::property(env, object, name));
+    let mut options = PipeOptions::default();
+    options.ring_bytes = whole(number(c"ringBytes"));
+    options.slab_bytes = whole(number(c"slabBytes"));
+    options.message_bytes_max = size(number(c"maxMessageBytes"));
+    options.trust = if number(c"trust") == 0.0 { Trust::SameUser } else { Trust::Hostile };
+    options.queue_messages = NonZeroUsize::new(size(number(c"queueMessages")));
+    options.wait = match whole(number(c"wait")) {
+        0 => Wait::Park,
+        2 => Wait::LowLatency { spin: Duration::from_micros(whole(number(c"spinMicros"))) },
+        3 => Wait::Busy,
+        _ => Wait::Balanced,
+    };
+    options
+}
+
+pub(crate) fn listen(env: sys::napi_env, object: sys::napi_value) -> ListenOptions {
+    let number = |name| raw::double(env, raw::property(env, object, name));
+    let mut options = ListenOptions::default();
+    options.pipe = pipe(env, object);
+    options.backlog = size(number(c"backlog"));
+    options.handshake_timeout = Duration::from_millis(whole(number(c"handshakeTimeoutMs")));
+    options
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and what is out of bounds is refused by validation"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+fn size(number: f64) -> usize {
+    usize::try_from(whole(number)).unwrap_or(usize::MAX)
+}

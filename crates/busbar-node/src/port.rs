@@ -1,0 +1,230 @@
+//! The port: everything that one JavaScript environment has of Busbar.
+//!
+//! It owns an [`Engine`], hands its events to JavaScript in batches (four words each in an array
+//! that both sides know) and lets a [`Driver`] decide when the engine gets its turn.
+//!
+//! Who may touch what: everything here happens on the environment's thread. `state` is never
+//! borrowed while JavaScript runs, so callbacks may call back in.
+
+mod cold;
+mod hot;
+mod memory;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use busbar_io::{Engine, Error, Event, Lease, Readiness, Slot};
+use napi::bindgen_prelude::Uint32Array;
+use napi::sys;
+
+use crate::driver::Driver;
+use crate::raw;
+use memory::Memory;
+
+/// Words of one entry in the event array.
+const EVENT_WORDS: usize = 4;
+
+pub(crate) struct Port {
+    pub(crate) env: sys::napi_env,
+    on_wake: sys::napi_ref,
+    /// Kept by reference, never exposed, never detached: see `openPort`.
+    event_words: RefCell<Uint32Array>,
+    slots: RefCell<Uint32Array>,
+    pub(crate) state: RefCell<State>,
+    memory: Rc<Memory>,
+    driver: RefCell<Option<Driver>>,
+    closed: Cell<bool>,
+}
+
+pub(crate) struct State {
+    pub(crate) engine: Engine,
+    pub(crate) events: Vec<Event>,
+    /// `events[..delivered]` have been handed to JavaScript.
+    delivered: usize,
+    warnings: VecDeque<Error>,
+    /// Large payloads of the last `receive`.
+    leases: Vec<Option<Lease>>,
+    received: Vec<Lease>,
+    scratch: Vec<Slot>,
+}
+
+/// Fills `object` with the functions of a new port.
+pub(crate) fn open(
+    env: sys::napi_env,
+    on_wake: sys::napi_value,
+    events: Uint32Array,
+    slots: Uint32Array,
+    object: sys::napi_value,
+) -> napi::Result<()> {
+    let failed = |what: &str| napi::Error::from_reason(what.to_owned());
+    let engine = Engine::new().map_err(|error| failed(error.message()))?;
+    let on_wake = raw::reference(env, on_wake, false).ok_or_else(|| failed("onWake"))?;
+    let scratch = vec![Slot::default(); slots.len() / 3];
+    let state = State {
+        engine,
+        events: Vec::new(),
+        delivered: 0,
+        warnings: VecDeque::new(),
+        leases: Vec::new(),
+        received: Vec::new(),
+        scratch,
+    };
+    let port = Rc::new(Port {
+        env,
+        on_wake,
+        event_words: RefCell::new(events),
+        slots: RefCell::new(slots),
+        state: RefCell::new(state),
+        memory: Rc::default(),
+        driver: RefCell::new(None),
+        closed: Cell::new(false),
+    });
+    let driver = Driver::start(&port).map_err(|error| failed(error.message()))?;
+    *port.driver.borrow_mut() = Some(driver);
+    // The functions live as long as the environment, and so must the port.
+    let data = Rc::into_raw(port).cast_mut().cast();
+    cold::define(env, object, data);
+    hot::define(env, object, data);
+    Ok(())
+}
+
+impl Port {
+    /// Lets the engine look at everything and tells JavaScript. For wake-ups.
+    pub(crate) fn turn(&self) {
+        if self.closed.get() {
+            return;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            let State { engine, events, .. } = &mut *state;
+            engine.turn(events);
+        }
+        self.deliver();
+    }
+
+    /// What to do before the loop waits. Has told JavaScript what there was.
+    pub(crate) fn prepare_sleep(&self) -> Readiness {
+        if self.closed.get() {
+            return Readiness::Sleep;
+        }
+        let readiness = {
+            let mut state = self.state.borrow_mut();
+            let State { engine, events, .. } = &mut *state;
+            engine.prepare_sleep(events)
+        };
+        if readiness == Readiness::Events {
+            self.deliver();
+        }
+        readiness
+    }
+
+    /// The environment ends: pipes and listeners end with it, without a CLOSE, so that their peers
+    /// see a lost connection and not an orderly end.
+    pub(crate) fn shut_down(&self) {
+        self.closed.set(true);
+        let mut state = self.state.borrow_mut();
+        state.leases.clear();
+        state.engine.clear();
+    }
+
+    /// Lets the driver know that a call may have given the engine something to do.
+    #[inline]
+    fn after_call(&self) {
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.after_call(self);
+        }
+    }
+
+    fn deliver(&self) {
+        while let Some(count) = self.write_events() {
+            self.call_on_wake(count);
+            if self.closed.get() {
+                return;
+            }
+        }
+    }
+
+    /// Moves events to the array that JavaScript reads; `None` if there are none.
+    fn write_events(&self) -> Option<u32> {
+        let mut state = self.state.borrow_mut();
+        let State { events, delivered, warnings, .. } = &mut *state;
+        let mut array = self.event_words.borrow_mut();
+        // SAFETY: the array is ours: JavaScript reads it only after we have returned to it.
+        let words = unsafe { array.as_mut() };
+        let mut count = 0;
+        for (event, entry) in events[*delivered..].iter().zip(words.chunks_exact_mut(EVENT_WORDS)) {
+            entry.copy_from_slice(&encode(event, warnings));
+            count += 1;
+        }
+        *delivered += count;
+        if *delivered == events.len() {
+            events.clear();
+            *delivered = 0;
+        }
+        (count > 0).then(|| u32::try_from(count).expect("invariant: the array is small"))
+    }
+
+    fn call_on_wake(&self, count: u32) {
+        let env = self.env;
+        let mut scope = std::ptr::null_mut();
+        // SAFETY: on the environment's thread; the out-pointer is a live local.
+        if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
+            return;
+        }
+        if let Some(function) = raw::referenced(env, self.on_wake) {
+            let argument = raw::int(env, i32::try_from(count).unwrap_or(i32::MAX));
+            let mut global = std::ptr::null_mut();
+            // SAFETY: as above.
+            unsafe { sys::napi_get_global(env, &raw mut global) };
+            // SAFETY: as above; the argument array has one value. A null context means that nobody
+            // follows this callback in async hooks.
+            let status = unsafe {
+                sys::napi_make_callback(
+                    env,
+                    std::ptr::null_mut(),
+                    global,
+                    function,
+                    1,
+                    &raw const argument,
+                    std::ptr::null_mut(),
+                )
+            };
+            if status == sys::Status::napi_pending_exception {
+                self.rethrow();
+            }
+        }
+        // SAFETY: as above; the scope was opened here.
+        unsafe { sys::napi_close_handle_scope(env, scope) };
+    }
+
+    /// An exception of a user's callback is uncaught, as it is in any callback of Node's own.
+    fn rethrow(&self) {
+        let mut exception = std::ptr::null_mut();
+        // SAFETY: on the environment's thread; the out-pointer is a live local.
+        let status =
+            unsafe { sys::napi_get_and_clear_last_exception(self.env, &raw mut exception) };
+        if status == sys::Status::napi_ok {
+            // SAFETY: as above.
+            unsafe { sys::napi_fatal_exception(self.env, exception) };
+        }
+    }
+}
+
+/// Four words; `lib/internal/binding.ts` lists them.
+fn encode(event: &Event, warnings: &mut VecDeque<Error>) -> [u32; EVENT_WORDS] {
+    match event {
+        Event::Readable(pipe) => [1, pipe.number(), 0, 0],
+        Event::Writable(pipe) => [2, pipe.number(), 0, 0],
+        Event::Accepted { listener, pipe } => [3, listener.number(), pipe.number(), 0],
+        Event::State(pipe, state) => [4, pipe.number(), u32::from(state.number()), 0],
+        Event::Closed(pipe) => [5, pipe.number(), 0, 0],
+        Event::Warning(listener, error) => {
+            warnings.push_back(error.clone());
+            [6, listener.number(), 0, 0]
+        }
+        Event::ListenerClosed(listener) => [7, listener.number(), 0, 0],
+        // An event that this version does not know is one that JavaScript passes over.
+        _ => [0; EVENT_WORDS],
+    }
+}

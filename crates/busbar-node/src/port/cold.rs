@@ -1,0 +1,165 @@
+//! The functions called a few times in the life of a pipe. They throw.
+
+use std::ffi::{CStr, c_void};
+
+use busbar_io::{CloseReason, Code, Endpoint, Error, ListenerId, PipeId};
+use napi::sys;
+
+use crate::options;
+use crate::port::Port;
+use crate::port::hot::{callbacks, define_function};
+use crate::raw;
+
+type Function = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
+pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
+    let functions: [(&CStr, Function); 11] = [
+        (c"listen", listen),
+        (c"closeListener", close_listener),
+        (c"dial", dial),
+        (c"close", close),
+        (c"takeReason", take_reason),
+        (c"takeWarning", take_warning),
+        (c"listenerAddress", listener_address),
+        (c"peer", peer),
+        (c"stats", stats),
+        (c"ref", keep_alive),
+        (c"wakeKind", wake_kind),
+    ];
+    for (name, function) in functions {
+        define_function(env, object, name, function, port);
+    }
+}
+
+callbacks! {
+    fn listen(port, env, args: 2) {
+        let address = raw::string(env, args[0]);
+        let options = options::listen(env, args[1]);
+        let result = address
+            .parse::<Endpoint>()
+            .and_then(|endpoint| port.state.borrow_mut().engine.listen(&endpoint, &options));
+        port.after_call();
+        returned(env, result.map(|listener| raw::number(env, f64::from(listener.number()))))
+    }
+
+    fn close_listener(port, env, args: 1) {
+        let listener = ListenerId::from_number(raw::uint(env, args[0]));
+        port.state.borrow_mut().engine.close_listener(listener);
+        port.after_call();
+        raw::undefined(env)
+    }
+
+    fn dial(port, env, args: 2) {
+        let address = raw::string(env, args[0]);
+        let options = options::pipe(env, args[1]);
+        let result = address
+            .parse::<Endpoint>()
+            .and_then(|endpoint| port.state.borrow_mut().engine.dial(&endpoint, &options));
+        port.after_call();
+        returned(env, result.map(|pipe| raw::number(env, f64::from(pipe.number()))))
+    }
+
+    fn close(port, env, args: 3) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let status = raw::uint(env, args[1]);
+        let reason = CloseReason { code: None, status, text: raw::string(env, args[2]) };
+        port.state.borrow_mut().engine.close(pipe, &reason);
+        port.after_call();
+        raw::undefined(env)
+    }
+
+    fn take_reason(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let state = port.state.borrow();
+        let reason = state.engine.reason(pipe).cloned().unwrap_or_default();
+        drop(state);
+        let code = reason.code.unwrap_or(Code::Closed);
+        raw::object(env, &[
+            (c"code", raw::text(env, code.as_str())),
+            (c"message", raw::text(env, &reason.text)),
+            (c"status", raw::number(env, f64::from(reason.status))),
+            (c"clean", raw::boolean(env, reason.code.is_none())),
+        ])
+    }
+
+    fn take_warning(port, env, _args: 0) {
+        match port.state.borrow_mut().warnings.pop_front() {
+            None => raw::null(env),
+            Some(error) => raw::object(env, &[
+                (c"code", raw::text(env, error.code().as_str())),
+                (c"message", raw::text(env, error.message())),
+            ]),
+        }
+    }
+
+    fn listener_address(port, env, args: 1) {
+        let listener = ListenerId::from_number(raw::uint(env, args[0]));
+        let address = port.state.borrow().engine.address(listener);
+        returned(env, address.map(|address| raw::text(env, &address)).ok_or_else(gone))
+    }
+
+    fn peer(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let peer = port.state.borrow_mut().engine.peer(pipe);
+        peer.map_or_else(|| raw::null(env), |peer| {
+            raw::object(env, &[
+                (c"pid", raw::number(env, f64::from(peer.pid))),
+                (c"uid", raw::number(env, f64::from(peer.uid))),
+            ])
+        })
+    }
+
+    fn stats(port, env, args: 2) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let stats = port.state.borrow_mut().engine.stats(pipe);
+        returned(env, stats.ok_or_else(gone).map(|stats| {
+            let link = stats.link;
+            let counters = [
+                link.messages_sent,
+                link.bytes_sent,
+                link.messages_received,
+                link.bytes_received,
+                link.loans_sent,
+                link.loans_received,
+                link.fragmented,
+                link.bells,
+                link.parks,
+                stats.wakes,
+            ];
+            write_counters(env, args[1], &counters);
+            raw::undefined(env)
+        }))
+    }
+
+    fn keep_alive(port, env, args: 1) {
+        let wanted = raw::uint(env, args[0]) > 0;
+        if let Some(driver) = &*port.driver.borrow() {
+            driver.keep_alive(port, wanted);
+        }
+        raw::undefined(env)
+    }
+
+    fn wake_kind(port, env, _args: 0) {
+        let driver = port.driver.borrow();
+        raw::text(env, driver.as_ref().map_or("none", |driver| driver.kind()))
+    }
+}
+
+fn returned(env: sys::napi_env, result: Result<sys::napi_value, Error>) -> sys::napi_value {
+    result.unwrap_or_else(|error| raw::throw(env, &error))
+}
+
+/// Fills a `Float64Array`, as far as it reaches.
+fn write_counters(env: sys::napi_env, target: sys::napi_value, counters: &[u64]) {
+    for (index, &counter) in (0..).zip(counters) {
+        #[expect(clippy::cast_precision_loss, reason = "counters stay below 2^53")]
+        let value = raw::number(env, counter as f64);
+        // SAFETY: on thread; setting an element past the end of a typed array does nothing.
+        unsafe { sys::napi_set_element(env, target, index, value) };
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Code::Closed, "it was closed")
+}
+

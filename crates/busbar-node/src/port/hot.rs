@@ -1,0 +1,259 @@
+//! The functions called per message or per batch.
+//!
+//! They take integers and byte arrays, return integers (negative: an error's number) and touch
+//! nothing else. The memory of an array argument is asked for at each call, because JavaScript may
+//! have detached it since the last.
+
+use std::ffi::{CStr, c_void};
+
+use busbar_io::{Code, Error, Inbox, Interest, Lease, PipeId, Slot};
+use napi::sys;
+
+use crate::port::memory::{Content, Refused};
+use crate::port::{Port, State};
+use crate::raw;
+
+type Function = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
+/// Adds a raw function to an object. `data` must be the port and outlive the environment.
+pub(super) fn define_function(
+    env: sys::napi_env,
+    object: sys::napi_value,
+    name: &CStr,
+    function: Function,
+    data: *mut c_void,
+) {
+    let mut value = std::ptr::null_mut();
+    let len = isize::try_from(name.count_bytes()).expect("invariant: names are short");
+    // SAFETY: on thread; the name is NUL-terminated and `len` long.
+    unsafe {
+        sys::napi_create_function(env, name.as_ptr(), len, Some(function), data, &raw mut value)
+    };
+    // SAFETY: on thread; both values belong to `env`.
+    unsafe { sys::napi_set_named_property(env, object, name.as_ptr(), value) };
+}
+
+/// Defines raw callbacks that find their port and arguments.
+macro_rules! callbacks {
+    ($($(#[$doc:meta])* fn $name:ident($port:ident, $env:ident, $args:ident: $count:literal) $body:block)*) => {$(
+        $(#[$doc])*
+        unsafe extern "C" fn $name(
+            $env: sys::napi_env,
+            info: sys::napi_callback_info,
+        ) -> sys::napi_value {
+            crate::raw::guard($env, || {
+                let ($args, data) = crate::raw::arguments::<$count>($env, info);
+                // SAFETY: `define` gave the port, which lives as long as the environment.
+                let $port = unsafe { &*data.cast::<Port>() };
+                $body
+            })
+        }
+    )*};
+}
+pub(super) use callbacks;
+
+pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
+    let functions: [(&CStr, Function); 12] = [
+        (c"interest", interest),
+        (c"submit", submit),
+        (c"send", send),
+        (c"abandon", abandon),
+        (c"loan", loan),
+        (c"lastId", last_id),
+        (c"commit", commit),
+        (c"discard", discard),
+        (c"receive", receive),
+        (c"copyLease", copy_lease),
+        (c"lease", lease),
+        (c"release", discard),
+    ];
+    for (name, function) in functions {
+        define_function(env, object, name, function, port);
+    }
+}
+
+callbacks! {
+    fn interest(port, env, args: 2) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let bits = raw::uint(env, args[1]);
+        let interest = Interest { readable: bits & 1 != 0, writable: bits & 2 != 0 };
+        let result = port.state.borrow_mut().engine.set_interest(pipe, interest);
+        port.after_call();
+        done(env, result.map(|()| 0))
+    }
+
+    fn submit(port, env, args: 4) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let (start, end) = (raw::uint(env, args[2]) as usize, raw::uint(env, args[3]) as usize);
+        let Some((staging, len)) = raw::typed_array(env, args[1]) else { return detached(env) };
+        // SAFETY: the array is alive for the call and nothing else runs on this thread meanwhile;
+        // staging is never shared memory.
+        let staging = unsafe { std::slice::from_raw_parts(staging, len) };
+        let Some(run) = staging.get(start..end) else {
+            return raw::failure(env, &Error::new(Code::InvalidArgument, "range beyond staging"));
+        };
+        let result = port.state.borrow_mut().engine.send_run(pipe, run);
+        port.after_call();
+        done(env, result.map(|taken| i32::try_from(taken).unwrap_or(i32::MAX)))
+    }
+
+    fn send(port, env, args: 3) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let channel = channel(env, args[1]);
+        let Some((start, len)) = raw::typed_array(env, args[2]) else { return detached(env) };
+        // SAFETY: the array is alive for the call. If it is shared memory that another thread
+        // writes, the message is arbitrary bytes, which are only ever copied.
+        let payload = unsafe { std::slice::from_raw_parts(start, len) };
+        let result = port.state.borrow_mut().engine.send(pipe, channel, payload);
+        port.after_call();
+        done(env, result.map(i32::from))
+    }
+
+    fn abandon(port, env, args: 1) {
+        port.state.borrow_mut().engine.abandon(PipeId::from_number(raw::uint(env, args[0])));
+        raw::int(env, 0)
+    }
+
+    fn loan(port, env, args: 2) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let len = raw::uint(env, args[1]) as usize;
+        let result = port.state.borrow_mut().engine.loan(pipe, len);
+        match result {
+            Err(error) => raw::failure(env, &error),
+            Ok(None) => raw::null(env),
+            Ok(Some(loan)) => match port.memory.lend(env, Content::Loan(pipe, loan)) {
+                Ok(buffer) => buffer,
+                Err(_) => raw::null(env),
+            },
+        }
+    }
+
+    fn last_id(port, env, _args: 0) {
+        raw::int(env, i32::try_from(port.memory.last()).unwrap_or(0))
+    }
+
+    fn commit(port, env, args: 4) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let id = raw::uint(env, args[1]);
+        let Some(loan) = port.memory.take_loan(env, id, pipe) else { return detached(env) };
+        let (channel, len) = (channel(env, args[2]), raw::uint(env, args[3]) as usize);
+        let result = port.state.borrow_mut().engine.commit(pipe, channel, loan, len);
+        let sent = match result {
+            Ok(Some(loan)) => {
+                port.memory.restore(id, pipe, loan);
+                Ok(0)
+            }
+            Ok(None) => Ok(1),
+            Err(error) => Err(error),
+        };
+        if !matches!(sent, Ok(0)) {
+            port.memory.sent(env, id);
+        }
+        port.after_call();
+        done(env, sent)
+    }
+
+    fn discard(port, env, args: 1) {
+        port.memory.give_back(env, raw::uint(env, args[0]));
+        port.after_call();
+        raw::undefined(env)
+    }
+
+    fn receive(port, env, args: 4) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let (from, max) = (raw::uint(env, args[2]) as usize, raw::uint(env, args[3]) as usize);
+        let Some((start, len)) = raw::typed_array(env, args[1]) else { return detached(env) };
+        // SAFETY: the array is alive for the call and used by nothing else on this thread; arenas
+        // are never shared memory.
+        let arena = unsafe { std::slice::from_raw_parts_mut(start, len) };
+        let Some(arena) = arena.get_mut(from..) else {
+            return raw::failure(env, &Error::new(Code::InvalidArgument, "start beyond the arena"));
+        };
+        let result = receive_into(port, pipe, arena, max);
+        port.after_call();
+        done(env, result)
+    }
+
+    fn copy_lease(port, env, args: 2) {
+        let index = raw::uint(env, args[0]) as usize;
+        let Some((start, len)) = raw::typed_array(env, args[1]) else { return detached(env) };
+        // SAFETY: as in `receive`.
+        let target = unsafe { std::slice::from_raw_parts_mut(start, len) };
+        let mut state = port.state.borrow_mut();
+        let taken = state.leases.get_mut(index).and_then(Option::take);
+        let result = taken.ok_or_else(expired).and_then(|lease| {
+            let target = target.get_mut(..lease.len()).ok_or_else(|| {
+                Error::new(Code::InvalidArgument, "the target is smaller than the payload")
+            })?;
+            target.copy_from_slice(&lease);
+            Ok(0)
+        });
+        drop(state);
+        port.after_call();
+        done(env, result)
+    }
+
+    fn lease(port, env, args: 1) {
+        let index = raw::uint(env, args[0]) as usize;
+        let taken = port.state.borrow_mut().leases.get_mut(index).and_then(Option::take);
+        let Some(lease) = taken else { return raw::failure(env, &expired()) };
+        match port.memory.lend(env, Content::Lease(writable(lease))) {
+            Ok(buffer) => buffer,
+            Err(Refused::Forbidden(Content::Lease(lease))) => {
+                // For `copyLease`, which the caller turns to.
+                port.state.borrow_mut().leases[index] = Some(lease);
+                raw::failure(env, &Error::new(Code::NotSupported, "no external buffers here"))
+            }
+            Err(_) => raw::failure(env, &Error::new(Code::OutOfMemory, "no ArrayBuffer")),
+        }
+    }
+}
+
+fn receive_into(port: &Port, pipe: PipeId, arena: &mut [u8], max: usize) -> Result<i32, Error> {
+    let mut state = port.state.borrow_mut();
+    let State { engine, scratch, leases, received, .. } = &mut *state;
+    leases.clear();
+    let mut inbox = Inbox::new(arena, scratch, received);
+    engine.receive(pipe, &mut inbox, max)?;
+    let count = inbox.len();
+    let mut array = port.slots.borrow_mut();
+    // SAFETY: the array is ours: JavaScript reads it only after this call has returned.
+    let words = unsafe { array.as_mut() };
+    for (slot, words) in scratch[..count].iter().zip(words.chunks_exact_mut(3)) {
+        let Slot { offset, length, meta } = *slot;
+        words.copy_from_slice(&[offset, length, meta]);
+    }
+    leases.extend(received.drain(..).map(Some));
+    Ok(i32::try_from(count).expect("invariant: bounded by the slot array"))
+}
+
+/// A payload that JavaScript may write to without harm to anybody else.
+fn writable(lease: Lease) -> Lease {
+    match lease {
+        Lease::Bytes(bytes) => match bytes.try_into_mut() {
+            Ok(unique) => Lease::Bytes(unique.freeze()),
+            Err(shared) => Lease::Bytes(shared.to_vec().into()),
+        },
+        chunk => chunk,
+    }
+}
+
+fn channel(env: sys::napi_env, value: sys::napi_value) -> u16 {
+    // TypeScript has checked the range.
+    u16::try_from(raw::uint(env, value)).unwrap_or(0)
+}
+
+fn done(env: sys::napi_env, result: Result<i32, Error>) -> sys::napi_value {
+    match result {
+        Ok(number) => raw::int(env, number),
+        Err(error) => raw::failure(env, &error),
+    }
+}
+
+fn detached(env: sys::napi_env) -> sys::napi_value {
+    raw::failure(env, &Error::new(Code::BufferDetached, "the buffer is detached"))
+}
+
+fn expired() -> Error {
+    Error::new(Code::LoanExpired, "the payload belongs to an earlier batch")
+}

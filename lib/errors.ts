@@ -1,0 +1,146 @@
+/**
+ * Errors: one class, one table of codes, and a message that says what to do.
+ *
+ * The table itself (`CODES`) is generated from the core's; here its numbers, as they cross the
+ * native edge, become errors.
+ */
+
+import { CODES, CODE_BY_NUMBER, type ErrorCode } from './codes.js';
+import type { NativeError } from './internal/binding.js';
+
+/** Extra information about an error. */
+export interface BusbarErrorOptions {
+  /** What led to it. */
+  readonly cause?: unknown;
+}
+
+/**
+ * Every error that this package throws or rejects with.
+ *
+ * @example
+ * ```ts
+ * import { BusbarError, dial } from 'busbar';
+ *
+ * try {
+ *   await dial('shm://nobody-there', { timeoutMs: 100 });
+ * } catch (error) {
+ *   if (error instanceof BusbarError && error.retryable) console.log(`try again: ${error.code}`);
+ *   else throw error;
+ * }
+ * ```
+ */
+export class BusbarError extends Error {
+  /** What happened, as in the table {@link CODES}. */
+  readonly code: ErrorCode;
+
+  /** Whether the same call may succeed later without any change by the caller. */
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, options?: BusbarErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.retryable = CODES[code].retryable;
+  }
+}
+
+Object.defineProperty(BusbarError.prototype, 'name', {
+  value: 'BusbarError',
+  configurable: true,
+  writable: true,
+});
+
+/**
+ * An operation was given up because its `AbortSignal` fired. `cause` is the signal's reason.
+ * Not retryable: somebody wanted it to stop.
+ *
+ * @example
+ * ```ts
+ * import { AbortError, bindInproc, connectInproc } from 'busbar';
+ *
+ * const listener = bindInproc('abort-example');
+ * const pipe = connectInproc('abort-example');
+ * try {
+ *   await pipe.receive({ signal: AbortSignal.timeout(10) });
+ * } catch (error) {
+ *   console.log(error instanceof AbortError); // true
+ * }
+ * await pipe.close();
+ * await listener.close();
+ * ```
+ */
+export class AbortError extends BusbarError {
+  constructor(what: string, reason: unknown) {
+    super('ABORT_ERR', `${what} was aborted by its signal`, { cause: reason });
+  }
+}
+
+Object.defineProperty(AbortError.prototype, 'name', {
+  value: 'AbortError',
+  configurable: true,
+  writable: true,
+});
+
+/** The error for a negative result of a hot native function. */
+export function errorOf(result: number, what: string): BusbarError {
+  const code = CODE_BY_NUMBER.get(-result) ?? 'ERR_INTERNAL';
+  return new BusbarError(code, `${what}: ${ADVICE[code]}`);
+}
+
+/** The error for what a cold native function threw. */
+export function fromNative(thrown: unknown): BusbarError {
+  if (thrown instanceof BusbarError) return thrown;
+  const { code, message } = (thrown ?? {}) as Partial<NativeError>;
+  if (typeof code === 'string' && Object.hasOwn(CODES, code)) {
+    return new BusbarError(code as ErrorCode, message ?? ADVICE[code as ErrorCode]);
+  }
+  const text = message ?? String(thrown);
+  return new BusbarError('ERR_INTERNAL', `unexpected failure in the native core: ${text}`, {
+    cause: thrown,
+  });
+}
+
+/** Runs a cold native function; what it throws becomes a {@link BusbarError}. */
+export function callNative<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/** The error for an argument that cannot be accepted. */
+export function invalidArgument(message: string): BusbarError {
+  return new BusbarError('ERR_INVALID_ARGUMENT', message);
+}
+
+/** A value as an error message shows it. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 100));
+  if (typeof value === 'bigint') return `${value}n`;
+  if (value === null || typeof value !== 'object') return String(value);
+  return Array.isArray(value) ? 'an array' : `a ${value.constructor?.name ?? 'bare'} object`;
+}
+
+const ADVICE: Readonly<Record<ErrorCode, string>> = {
+  ABORT_ERR: 'aborted by its signal',
+  ERR_ADDR_IN_USE: 'another listener has this address; close it or choose another name',
+  ERR_AGAIN: 'it would have to wait; await send() or try again later',
+  ERR_BATCH_EXPIRED: 'the batch was used after its callback returned; copy what must outlive it',
+  ERR_BUFFER_DETACHED: 'the buffer was transferred or detached; keep it until it is sent',
+  ERR_CLOSED: 'the pipe is closed; open a new one to go on',
+  ERR_CONNECTION_LOST: 'the peer is gone without saying goodbye; dial again',
+  ERR_CONNECTION_REFUSED: 'the listener turned the connection away; dial again later',
+  ERR_INTERNAL: 'Busbar is at fault; please report this message',
+  ERR_INVALID_ADDRESS: 'the address is not valid; use inproc://name or shm://name',
+  ERR_INVALID_ARGUMENT: 'an argument is not valid',
+  ERR_IO: 'the operating system refused a call; check limits such as open files',
+  ERR_LOAN_EXPIRED: 'the loan was already given back; copy bytes before release()',
+  ERR_MESSAGE_TOO_LARGE: 'send less at once, or raise maxMessageBytes on both ends',
+  ERR_NOT_FOUND: 'nobody listens there; start the listener first, or dial again later',
+  ERR_NOT_SUPPORTED: 'not supported on this platform or transport',
+  ERR_OUT_OF_MEMORY: 'memory could not be had; raise the limit or lower ringBytes and slabBytes',
+  ERR_PERMISSION_DENIED: 'not allowed; run both ends as the same user',
+  ERR_PROTOCOL: 'the peer broke the rules; check that it runs Busbar, and which version',
+  ERR_TIMED_OUT: 'it took too long; try again, or raise timeoutMs',
+  ERR_VERSION_MISMATCH: 'the two ends have no protocol version in common; upgrade the older',
+};

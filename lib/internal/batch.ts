@@ -1,0 +1,147 @@
+/** Batches as they are: slots over an arena, and the large payloads that were looked at. */
+
+import type { Batch } from '../batch.js';
+import { BusbarError, invalidArgument, show } from '../errors.js';
+import type { Loan } from '../loan.js';
+import { isLeased } from './binding.js';
+import { sliceOf } from './chunk.js';
+import { viewLarge } from './large.js';
+import { LoanView } from './loan.js';
+import type { Port } from './port.js';
+
+export class BatchView implements Batch {
+  /** -1 when the batch has expired. */
+  private count: number;
+  private slots: Uint32Array;
+  private readonly port: Port;
+  private readonly arena: Buffer;
+  private readonly memory: ArrayBuffer;
+  private large: Map<number, LoanView> | null;
+  /** Those of `large` that outlive this batch. */
+  private taken: Set<LoanView> | null = null;
+
+  /** `large` are payloads that were fetched before. */
+  constructor(
+    port: Port,
+    arena: Buffer,
+    slots: Uint32Array,
+    count: number,
+    large: Map<number, LoanView> | null,
+  ) {
+    this.port = port;
+    this.arena = arena;
+    this.memory = arena.buffer as ArrayBuffer;
+    this.slots = slots;
+    this.count = count;
+    this.large = large;
+  }
+
+  get length(): number {
+    if (this.count < 0) throw this.refusal(0);
+    return this.count;
+  }
+
+  get bytes(): Buffer {
+    if (this.count < 0) throw this.refusal(0);
+    return this.arena;
+  }
+
+  offset(i: number): number {
+    if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
+    const slots = this.slots;
+    return isLeased(slots[3 * i + 2] as number) ? -1 : (slots[3 * i] as number);
+  }
+
+  size(i: number): number {
+    if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
+    return this.slots[3 * i + 1] as number;
+  }
+
+  channel(i: number): number {
+    if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
+    return (this.slots[3 * i + 2] as number) & 0xffff;
+  }
+
+  at(i: number): Buffer {
+    if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
+    const slots = this.slots;
+    if (isLeased(slots[3 * i + 2] as number)) return this.fetch(i).bytes;
+    return sliceOf(this.memory, slots[3 * i] as number, slots[3 * i + 1] as number);
+  }
+
+  take(i: number): Loan {
+    if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
+    if (!isLeased(this.slots[3 * i + 2] as number)) {
+      const copy = this.port.chunk.allocate(this.size(i));
+      copy.set(this.at(i));
+      return new LoanView(copy, this.channel(i), null, 0);
+    }
+    const loan = this.fetch(i);
+    this.taken ??= new Set();
+    this.taken.add(loan);
+    return loan;
+  }
+
+  [Symbol.iterator](): Iterator<Buffer> {
+    return new BatchIterator(this);
+  }
+
+  /** The slots and leases are about to be overwritten: keeps what belongs to this batch. */
+  detach(): void {
+    this.port.active = null;
+    this.slots = this.slots.slice(0, 3 * this.count);
+    for (let i = 0; i < this.count; i++) {
+      if (isLeased(this.slots[3 * i + 2] as number)) this.fetch(i);
+    }
+  }
+
+  /** The callback has returned. */
+  expire(): void {
+    this.count = -1;
+    if (this.port.active === this) this.port.active = null;
+    if (this.large === null) return;
+    for (const loan of this.large.values()) {
+      if (this.taken?.has(loan) !== true) loan.release();
+    }
+    this.large = null;
+  }
+
+  private fetch(i: number): LoanView {
+    this.large ??= new Map();
+    let loan = this.large.get(i);
+    if (loan === undefined) {
+      const slots = this.slots;
+      const [index, length] = [slots[3 * i] as number, slots[3 * i + 1] as number];
+      loan = viewLarge(this.port, index, length, (slots[3 * i + 2] as number) & 0xffff);
+      this.large.set(i, loan);
+    }
+    return loan;
+  }
+
+  private refusal(i: number): BusbarError {
+    if (this.count >= 0) {
+      return invalidArgument(`message ${show(i)} of a batch of ${this.count} does not exist`);
+    }
+    const message =
+      'the batch was used after its callback returned; copy what must outlive it, or use batches()';
+    return new BusbarError('ERR_BATCH_EXPIRED', message);
+  }
+}
+
+class BatchIterator implements IterableIterator<Buffer> {
+  private index = 0;
+  private readonly batch: Batch;
+
+  constructor(batch: Batch) {
+    this.batch = batch;
+  }
+
+  next(): IteratorResult<Buffer> {
+    if (this.index >= this.batch.length) return { done: true, value: undefined };
+    return { done: false, value: this.batch.at(this.index++) };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+}

@@ -1,0 +1,73 @@
+/** Async iteration over messages or batches of them, without a generator's cost per message. */
+
+import type { Inbox } from './inbox.js';
+import type { WaitOptions } from './wait.js';
+import { Waiter, type Grade } from './waiter.js';
+
+/**
+ * Ends after an orderly close, throws after a failure. `return()` ends a pending `next()`; messages
+ * that were not yet given out stay with the pipe.
+ */
+export class MessageIterator<T> implements AsyncIterableIterator<T, undefined> {
+  private readonly inbox: Inbox;
+  private readonly grade: Grade<T>;
+  private readonly options: WaitOptions | undefined;
+  private over = false;
+  /** Those `next()` calls that wait, and how to end each. */
+  private readonly pending = new Map<Waiter<T>, () => void>();
+
+  constructor(inbox: Inbox, grade: Grade<T>, options: WaitOptions | undefined) {
+    this.inbox = inbox;
+    this.grade = grade;
+    this.options = options;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.over) return Promise.resolve(DONE);
+    try {
+      const value = this.inbox.take(this.grade);
+      if (value !== null) return Promise.resolve({ done: false, value });
+    } catch (error) {
+      this.over = true;
+      return Promise.reject(error);
+    }
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter<T> = new Waiter(
+        this.grade,
+        (value) => {
+          this.pending.delete(waiter);
+          resolve({ done: false, value });
+        },
+        (error) => {
+          this.pending.delete(waiter);
+          const ended = this.over || (this.inbox.endedCleanly && this.inbox.isEndError(error));
+          this.over = true;
+          if (ended) resolve(DONE);
+          else reject(error);
+        },
+      );
+      this.pending.set(waiter, () => resolve(DONE));
+      try {
+        this.inbox.wait(waiter, this.options);
+      } catch (error) {
+        waiter.reject(error);
+      }
+    });
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.over = true;
+    for (const [waiter, end] of this.pending) {
+      this.inbox.cancel(waiter);
+      end();
+    }
+    this.pending.clear();
+    return Promise.resolve(DONE);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });

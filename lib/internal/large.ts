@@ -1,0 +1,28 @@
+/** Large payloads of the batch that was just received: copied out, or kept on loan. */
+
+import { errorOf } from '../errors.js';
+import { FastBuffer, SLICE_MAX } from './chunk.js';
+import { LoanView } from './loan.js';
+import type { Port } from './port.js';
+
+/** A copy of a leased payload, which goes back to its sender. */
+export function copyLarge(port: Port, index: number, length: number): Buffer {
+  const target = port.chunk.allocate(length);
+  const result = port.native.copyLease(index, target);
+  if (result < 0) throw errorOf(result, 'receiving a large message');
+  return target;
+}
+
+/** The payload in place, until its loan is released. */
+export function lendLarge(port: Port, index: number, length: number, channel: number): LoanView {
+  const memory = port.native.lease(index);
+  if (typeof memory === 'number') throw errorOf(memory, 'borrowing a large message');
+  const id = port.native.lastId();
+  return new LoanView(new FastBuffer(memory, 0, length), channel, port.native, id);
+}
+
+/** The cheaper of the two for a short use: mapping memory costs as much as copying this much. */
+export function viewLarge(port: Port, index: number, length: number, channel: number): LoanView {
+  if (length > SLICE_MAX) return lendLarge(port, index, length, channel);
+  return new LoanView(copyLarge(port, index, length), channel, null, 0);
+}

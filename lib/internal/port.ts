@@ -1,0 +1,210 @@
+/**
+ * The port: the one place of a Node environment where native events come in and staged messages
+ * go out.
+ *
+ * Events are dispatched to pipes and listeners by handle. What they stage while that goes on is
+ * submitted when all are done; what is staged outside of it is submitted at the end of the turn, by
+ * one `nextTick` for all pipes.
+ */
+
+import { markAsUntransferable } from 'node:worker_threads';
+
+import { addCounters, noCounters, type Counters } from '../stats.js';
+import type { BatchView } from './batch.js';
+import { Event, HANDLE_INDEX_MASK, type Native, type NativePort } from './binding.js';
+import { Chunk } from './chunk.js';
+import { checkByteOrder } from './record.js';
+
+/** What a pipe is told. */
+export interface PipeSink {
+  readonly handle: number;
+  handleReadable(): void;
+  handleWritable(): void;
+  handleState(state: number): void;
+  handleClosed(): void;
+  counters(): Counters;
+}
+
+/** What a listener is told. */
+export interface ListenerSink {
+  readonly handle: number;
+  handleAccepted(pipe: number): void;
+  handleWarning(): void;
+  handleClosed(): void;
+}
+
+/** Something with staged messages. */
+export interface Flushable {
+  /** Whether it is in the port's list; the port's to change. */
+  dirty: boolean;
+  flush(): void;
+}
+
+export class Port {
+  readonly native: NativePort;
+  /** Where the core describes what {@link Port.receive} got. */
+  readonly slots: Uint32Array = new Uint32Array(3 * BATCH_MAX);
+  readonly chunk: Chunk = new Chunk();
+  /** The batch in whose callback the program is; its messages are described by `slots`. */
+  active: BatchView | null = null;
+
+  /** Times the core called in. */
+  turns = 0;
+  pipesOpened = 0;
+  pipesClosed = 0;
+  /** Sum over closed pipes. */
+  readonly past: Counters = noCounters();
+
+  private readonly events = new Uint32Array(4 * EVENTS_MAX);
+  private readonly pipes: (PipeSink | undefined)[] = [];
+  private readonly listeners: (ListenerSink | undefined)[] = [];
+  private readonly arenas: Buffer[] = [];
+  private depth = 0;
+  private dirty: Flushable[] = [];
+  /** Whether the dirty list will be seen to without a tick. */
+  private collecting = false;
+  private scheduled = false;
+  private references = 0;
+
+  constructor(native: Native) {
+    checkByteOrder();
+    this.native = native.openPort((count) => this.dispatch(count), this.events, this.slots);
+    // What send() has accepted is not lost to process.exit().
+    process.on('exit', () => this.flush());
+  }
+
+  addPipe(pipe: PipeSink): void {
+    this.pipes[pipe.handle & HANDLE_INDEX_MASK] = pipe;
+    this.pipesOpened++;
+  }
+
+  /** Forgets a pipe whose last counters these are. */
+  removePipe(pipe: PipeSink, counters: Counters): void {
+    this.pipes[pipe.handle & HANDLE_INDEX_MASK] = undefined;
+    this.pipesClosed++;
+    addCounters(this.past, counters);
+  }
+
+  addListener(listener: ListenerSink): void {
+    this.listeners[listener.handle & HANDLE_INDEX_MASK] = listener;
+  }
+
+  removeListener(listener: ListenerSink): void {
+    this.listeners[listener.handle & HANDLE_INDEX_MASK] = undefined;
+  }
+
+  livePipes(): PipeSink[] {
+    return this.pipes.filter((pipe) => pipe !== undefined);
+  }
+
+  liveListeners(): number {
+    return this.listeners.reduce((n, listener) => n + (listener === undefined ? 0 : 1), 0);
+  }
+
+  /** One more (1) or one less (-1) resource keeps the event loop alive. */
+  ref(change: 1 | -1): void {
+    this.references += change;
+    this.native.ref(this.references);
+  }
+
+  /** See {@link NativePort.receive}; keeps an active batch valid. */
+  receive(handle: number, arena: Uint8Array, start: number, max: number): number {
+    if (this.active !== null) this.active.detach();
+    return this.native.receive(handle, arena, start, max);
+  }
+
+  /** Reusable memory for one batch; {@link Port.leaveArena} ends the use. */
+  enterArena(): Buffer {
+    const depth = this.depth++;
+    const arena = this.arenas[depth];
+    // Its length is 0 if a user has transferred the memory away.
+    if (arena !== undefined && arena.length !== 0) return arena;
+    const fresh = Buffer.from(new ArrayBuffer(ARENA_BYTES));
+    markAsUntransferable(fresh.buffer);
+    this.arenas[depth] = fresh;
+    return fresh;
+  }
+
+  leaveArena(): void {
+    this.depth--;
+  }
+
+  /** Has `outbox` flushed at the end of this turn. */
+  touch(outbox: Flushable): void {
+    outbox.dirty = true;
+    this.dirty.push(outbox);
+    if (this.collecting || this.scheduled) return;
+    this.scheduled = true;
+    process.nextTick(this.flushAtTick);
+  }
+
+  private readonly flushAtTick = (): void => {
+    this.scheduled = false;
+    this.flush();
+  };
+
+  private flush(): void {
+    this.collecting = true;
+    const dirty = this.dirty;
+    // Flushing may fail a pipe, whose users may send on other pipes: the list can grow.
+    for (let i = 0; i < dirty.length; i++) {
+      const outbox = dirty[i] as Flushable;
+      outbox.dirty = false;
+      outbox.flush();
+    }
+    dirty.length = 0;
+    this.collecting = false;
+  }
+
+  private dispatch(count: number): void {
+    this.turns++;
+    this.collecting = true;
+    const events = this.events;
+    for (let at = 0; at < 4 * count; at += 4) {
+      try {
+        this.deliver(events[at] as number, events[at + 1] as number, events[at + 2] as number);
+      } catch (error) {
+        rethrowLater(error);
+      }
+    }
+    this.flush();
+  }
+
+  private deliver(kind: number, handle: number, argument: number): void {
+    if (kind === Event.Accepted || kind === Event.Warning || kind === Event.ListenerClosed) {
+      this.deliverToListener(kind, handle, argument);
+      return;
+    }
+    const pipe = this.pipes[handle & HANDLE_INDEX_MASK];
+    // A pipe that was closed earlier in this turn may still be spoken of.
+    if (pipe === undefined || pipe.handle !== handle) return;
+    if (kind === Event.Readable) pipe.handleReadable();
+    else if (kind === Event.Writable) pipe.handleWritable();
+    else if (kind === Event.State) pipe.handleState(argument);
+    else if (kind === Event.Closed) pipe.handleClosed();
+  }
+
+  private deliverToListener(kind: number, handle: number, argument: number): void {
+    const listener = this.listeners[handle & HANDLE_INDEX_MASK];
+    if (listener === undefined || listener.handle !== handle) {
+      if (kind === Event.Accepted) this.native.close(argument, 0, 'the listener was closed');
+      return;
+    }
+    if (kind === Event.Accepted) listener.handleAccepted(argument);
+    else if (kind === Event.Warning) listener.handleWarning();
+    else listener.handleClosed();
+  }
+}
+
+/** Lets a user's exception be uncaught without cutting short what is going on. */
+export function rethrowLater(error: unknown): void {
+  process.nextTick(() => {
+    throw error;
+  });
+}
+
+/** Most messages of one batch. */
+export const BATCH_MAX = 4096;
+
+const EVENTS_MAX = 256;
+const ARENA_BYTES = 256 * 1024;

@@ -1,0 +1,111 @@
+/**
+ * Messages that one native call took out of a pipe for calls that want one at a time. Their small
+ * payloads lie in a chunk already; a Buffer over each is made when it is asked for.
+ */
+
+import { BatchView } from './batch.js';
+import { isLeased } from './binding.js';
+import { sliceOf } from './chunk.js';
+import { copyLarge } from './large.js';
+import { LoanView } from './loan.js';
+import type { Port } from './port.js';
+
+export class Prefetch {
+  private slots: Uint32Array | null = null;
+  private bytes: Buffer = Buffer.alloc(0);
+  private head = 0;
+  private count = 0;
+  private large: Map<number, LoanView> | null = null;
+
+  get length(): number {
+    return this.count - this.head;
+  }
+
+  /** Whether the last {@link Prefetch.fill} got a large payload. */
+  get hasLarge(): boolean {
+    return this.large !== null;
+  }
+
+  /** Takes up to `max` messages from the pipe; only when empty. Returns their number. */
+  fill(port: Port, handle: number, max: number): number {
+    const chunk = port.chunk;
+    chunk.ensure(ROOM_MIN);
+    const base = chunk.used;
+    this.head = 0;
+    this.count = 0;
+    this.large = null;
+    const count = port.receive(handle, chunk.bytes, base, Math.min(max, PREFETCH_MAX));
+    if (count <= 0) return 0;
+    this.bytes = chunk.bytes;
+    const slots = (this.slots ??= new Uint32Array(3 * PREFETCH_MAX));
+    let leased = false;
+    for (let at = 0; at < 3 * count; at += 3) {
+      const offset = port.slots[at] as number;
+      const length = port.slots[at + 1] as number;
+      const meta = port.slots[at + 2] as number;
+      slots[at + 1] = length;
+      slots[at + 2] = meta;
+      if (isLeased(meta)) {
+        leased = true;
+        slots[at] = offset;
+      } else {
+        slots[at] = base + offset;
+        chunk.used = (base + offset + length + 7) & ~7;
+      }
+    }
+    if (leased) this.copyLeased(port, slots, count);
+    this.count = count;
+    return count;
+  }
+
+  /** The next message; only when there is one. */
+  take(): Buffer {
+    const slots = this.slots as Uint32Array;
+    const i = this.head++;
+    if (isLeased(slots[3 * i + 2] as number)) return this.takeLarge(i).bytes;
+    const memory = this.bytes.buffer as ArrayBuffer;
+    return sliceOf(memory, slots[3 * i] as number, slots[3 * i + 1] as number);
+  }
+
+  /** The next message as a loan; only when there is one. */
+  takeLoan(): LoanView {
+    const meta = (this.slots as Uint32Array)[3 * this.head + 2] as number;
+    return new LoanView(this.take(), meta & 0xffff, null, 0);
+  }
+
+  /** Everything, as a batch. */
+  takeBatch(port: Port): BatchView {
+    const { head, count, large } = this;
+    const slots = (this.slots as Uint32Array).slice(3 * head, 3 * count);
+    const moved = large && new Map([...large].map(([i, loan]) => [i - head, loan]));
+    this.clear();
+    return new BatchView(port, this.bytes, slots, count - head, moved);
+  }
+
+  clear(): void {
+    this.head = this.count;
+    this.large = null;
+  }
+
+  private copyLeased(port: Port, slots: Uint32Array, count: number): void {
+    const large = new Map<number, LoanView>();
+    for (let i = 0; i < count; i++) {
+      const meta = slots[3 * i + 2] as number;
+      if (!isLeased(meta)) continue;
+      const copy = copyLarge(port, slots[3 * i] as number, slots[3 * i + 1] as number);
+      large.set(i, new LoanView(copy, meta & 0xffff, null, 0));
+    }
+    this.large = large;
+  }
+
+  private takeLarge(i: number): LoanView {
+    const loan = this.large?.get(i) as LoanView;
+    this.large?.delete(i);
+    return loan;
+  }
+}
+
+/** Less room than this is not worth a native call. Above what a small message needs. */
+export const ROOM_MIN: number = 4 * 1024;
+
+const PREFETCH_MAX = 512;

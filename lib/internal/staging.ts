@@ -1,0 +1,146 @@
+/**
+ * Staging: one buffer in which records collect until a native call takes them all.
+ *
+ * ```
+ *  0      start              end          open: an open reservation, if any
+ *  | taken | records to submit | reservation |            |
+ * ```
+ *
+ * Nothing here decides when to submit. A reservation that is overtaken by another message keeps the
+ * old buffer, and staging goes on in a new one.
+ */
+
+import { FastBuffer } from './chunk.js';
+import { HEADER_BYTES, recordBytes } from './record.js';
+
+export class Staging {
+  bytes: Buffer = Buffer.alloc(0);
+  start = 0;
+  end = 0;
+  /** Records since the last submit. */
+  records = 0;
+  /** Messages between `start` and `end`. */
+  private messages = 0;
+  private words = new Uint32Array(0);
+  /** Bytes after `end` that belong to an open reservation, or 0. */
+  private reserved = 0;
+
+  get isEmpty(): boolean {
+    return this.start === this.end;
+  }
+
+  /** How many messages wait here, if none of them was submitted in part. */
+  get count(): number {
+    return this.messages;
+  }
+
+  /** Whether an open reservation lies in this buffer. */
+  get hasReservation(): boolean {
+    return this.reserved !== 0;
+  }
+
+  /** Makes room for a record of `size` bytes behind `end`; `false` if there is none. */
+  fits(size: number): boolean {
+    if (this.reserved !== 0) this.leaveReservation();
+    if (this.end + size <= this.bytes.length) return true;
+    if (this.bytes.length === 0) {
+      this.renew();
+      return true;
+    }
+    if (this.start === 0) return false;
+    this.bytes.copyWithin(0, this.start, this.end);
+    this.end -= this.start;
+    this.start = 0;
+    return this.end + size <= this.bytes.length;
+  }
+
+  /** Adds a record; {@link Staging.fits} must have been true for it. */
+  put(data: Uint8Array, length: number, channel: number): void {
+    const at = this.end;
+    this.bytes.set(data, at + HEADER_BYTES);
+    this.seal(at, length, channel);
+  }
+
+  /** As {@link Staging.put}, for a text of at most a third as many characters as there is room. */
+  putText(text: string, channel: number): void {
+    const at = this.end;
+    this.seal(at, this.bytes.write(text, at + HEADER_BYTES, 'utf8'), channel);
+  }
+
+  /** Opens a reservation behind `end`, where there must be room. */
+  reserve(length: number): Buffer {
+    this.reserved = recordBytes(length);
+    return new FastBuffer(this.bytes.buffer as ArrayBuffer, this.end + HEADER_BYTES, length);
+  }
+
+  /** Makes the open reservation a record. */
+  commit(length: number, channel: number): void {
+    this.reserved = 0;
+    this.seal(this.end, length, channel);
+  }
+
+  /** Gives up the open reservation. */
+  discard(): void {
+    this.reserved = 0;
+  }
+
+  /** The core has taken `bytes` from the front. */
+  taken(bytes: number): void {
+    this.records = 0;
+    this.start += bytes;
+    if (this.start !== this.end) return this.recount();
+    this.messages = 0;
+    if (this.reserved !== 0) return;
+    this.start = 0;
+    this.end = 0;
+  }
+
+  /** Forgets everything. Returns how many messages that were. */
+  reset(): number {
+    const lost = this.messages;
+    this.bytes = Buffer.alloc(0);
+    this.words = new Uint32Array(0);
+    this.start = 0;
+    this.end = 0;
+    this.records = 0;
+    this.messages = 0;
+    this.reserved = 0;
+    return lost;
+  }
+
+  private seal(at: number, length: number, channel: number): void {
+    const words = this.words;
+    words[at >> 2] = length;
+    words[(at >> 2) + 1] = channel;
+    this.end = at + recordBytes(length);
+    this.records++;
+    this.messages++;
+  }
+
+  /** Lets an open reservation have this buffer, and goes on in another. */
+  private leaveReservation(): void {
+    const { bytes, start, end } = this;
+    this.renew();
+    this.bytes.set(bytes.subarray(start, end));
+    this.end = end - start;
+    this.start = 0;
+    this.reserved = 0;
+  }
+
+  private renew(): void {
+    const memory = new ArrayBuffer(STAGING_BYTES);
+    this.bytes = Buffer.from(memory);
+    this.words = new Uint32Array(memory);
+    this.start = 0;
+    this.end = 0;
+  }
+
+  private recount(): void {
+    this.messages = 0;
+    for (let at = this.start; at < this.end; this.messages++) {
+      at += recordBytes(this.words[at >> 2] as number);
+    }
+  }
+}
+
+const STAGING_BYTES = 64 * 1024;

@@ -1,0 +1,40 @@
+/** A received payload that is read where the sender put it. */
+
+/**
+ * A message on loan. Above 1 KiB its bytes are the sender's memory, which the sender can use again
+ * only after `release()`: release soon. A loan that is forgotten is given back when it is
+ * garbage-collected.
+ *
+ * @example
+ * ```ts
+ * import { bindInproc, connectInproc } from 'busbar';
+ *
+ * const listener = bindInproc('loan-example');
+ * const client = connectInproc('loan-example');
+ * const server = await listener.accept();
+ * await client.send(Buffer.alloc(100_000, 1));
+ * {
+ *   using loan = await server.borrow();
+ *   console.log(loan.bytes.length); // 100000
+ * }
+ * await client.close();
+ * await listener.close();
+ * ```
+ */
+export interface Loan {
+  /**
+   * The payload. Must not be written to; becomes empty when the loan is released.
+   *
+   * @throws BusbarError `ERR_LOAN_EXPIRED` (not retryable) after `release()`
+   */
+  readonly bytes: Buffer;
+
+  /** The channel that the message was sent on. */
+  readonly channel: number;
+
+  /** Gives the memory back. Further calls do nothing. */
+  release(): void;
+
+  /** As {@link Loan.release}, for `using`. */
+  [Symbol.dispose](): void;
+}

@@ -1,0 +1,211 @@
+/**
+ * What a user may choose: one table of options with their defaults and accepted values, and the
+ * check that names the option, the value given and what is accepted.
+ */
+
+import { invalidArgument, show } from './errors.js';
+import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
+import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
+
+/** How to wait for the peer: what an idle moment costs against what a wake-up costs. */
+export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
+
+/** How far this end relies on its peer. */
+export type Trust = 'same-user' | 'hostile';
+
+/** Options of one end of a pipe. */
+export interface PipeOptions {
+  /**
+   * `'park'` sleeps at once, `'balanced'` (the default) looks for a few turns of the event loop
+   * first, `'low-latency'` looks without pause for `spinMicros`, `'busy'` never sleeps.
+   */
+  readonly wait?: WaitMode;
+  /** For `'low-latency'`: how long a silence is bridged, in microseconds, 0–100,000. 50. */
+  readonly spinMicros?: number;
+  /** Bytes of the ring that this end writes: a power of two, 64 KiB–1 GiB. 1 MiB. */
+  readonly ringBytes?: number;
+  /** Bytes for payloads above 1 KiB: 0, or a power of two, 64 KiB–4 GiB. 16 MiB. */
+  readonly slabBytes?: number;
+  /** Largest message in bytes, 1 KiB–2 GiB; the smaller of both ends holds. 16 MiB. */
+  readonly maxMessageBytes?: number;
+  /** `'hostile'` copies payloads out before anybody looks at them. `'same-user'`. */
+  readonly trust?: Trust;
+  /** Messages that may wait while the transport is full, 0–1,000,000. 1,024. */
+  readonly sendHighWaterMark?: number;
+  /** inproc: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
+  readonly queueMessages?: number;
+}
+
+/** Options of `dial()`. */
+export interface DialOptions extends PipeOptions, WaitOptions {
+  /** Gives up connecting. */
+  readonly signal?: AbortSignal;
+  /** How long connecting may take, in milliseconds. 10,000. */
+  readonly timeoutMs?: number;
+}
+
+/** Options of `listen()`, and of the pipes that it accepts. */
+export interface ListenOptions extends PipeOptions {
+  /** Connections that may wait to be accepted, 1–65,535. 128. */
+  readonly backlog?: number;
+  /** How long a connecting peer may take to introduce itself, in milliseconds. 5,000. */
+  readonly handshakeTimeoutMs?: number;
+  /** Closes the listener. */
+  readonly signal?: AbortSignal;
+}
+
+/** Checked pipe options. */
+export interface PipeSettings {
+  readonly native: NativePipeOptions;
+  readonly sendHighWaterMark: number;
+}
+
+/** Checked listener options. */
+export interface ListenSettings extends PipeSettings {
+  readonly native: NativeListenOptions;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Checked dial options. */
+export interface DialSettings extends PipeSettings {
+  readonly wait: { readonly signal?: AbortSignal; readonly timeoutMs: number };
+}
+
+/** Checks the options of a pipe. */
+export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
+  return settingsOf(checked(options, PIPE));
+}
+
+/** Checks the options of `dial()`. */
+export function dialSettings(options: DialOptions | undefined): DialSettings {
+  const values = checked(options, DIAL);
+  const signal = values['signal'] as AbortSignal | undefined;
+  const timeoutMs = values['timeoutMs'] as number;
+  const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
+  return { ...settingsOf(values), wait };
+}
+
+/** Checks the options of `listen()`. */
+export function listenSettings(options: ListenOptions | undefined): ListenSettings {
+  const values = checked(options, LISTEN);
+  const { native, sendHighWaterMark } = settingsOf(values);
+  return {
+    native: {
+      ...native,
+      backlog: values['backlog'] as number,
+      handshakeTimeoutMs: values['handshakeTimeoutMs'] as number,
+    },
+    sendHighWaterMark,
+    signal: values['signal'] as AbortSignal | undefined,
+  };
+}
+
+type Values = Record<string, unknown>;
+
+interface Rule {
+  readonly standard: unknown;
+  /** Throws unless the value is acceptable. */
+  readonly check: (name: string, value: unknown) => void;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+const WAITS: readonly WaitMode[] = ['park', 'balanced', 'low-latency', 'busy'];
+const TRUSTS: readonly Trust[] = ['same-user', 'hostile'];
+
+const PIPE: Readonly<Record<string, Rule>> = {
+  wait: choice('balanced', WAITS),
+  spinMicros: integer(50, 0, 100_000),
+  ringBytes: powerOfTwo(MIB, 64 * KIB, GIB, false),
+  slabBytes: powerOfTwo(16 * MIB, 64 * KIB, 4 * GIB, true),
+  maxMessageBytes: integer(16 * MIB, KIB, 2 * GIB),
+  trust: choice('same-user', TRUSTS),
+  sendHighWaterMark: integer(1024, 0, 1_000_000),
+  queueMessages: integer(16_384, 0, 1 << 24),
+};
+
+const SIGNAL: Rule = { standard: undefined, check: (_, value) => checkSignal(value) };
+
+const DIAL: Readonly<Record<string, Rule>> = {
+  ...PIPE,
+  timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
+  signal: SIGNAL,
+};
+
+const LISTEN: Readonly<Record<string, Rule>> = {
+  ...PIPE,
+  backlog: integer(128, 1, 65_535),
+  handshakeTimeoutMs: integer(5000, 1, 2 ** 31 - 1),
+  signal: SIGNAL,
+};
+
+function checked(options: unknown, rules: Readonly<Record<string, Rule>>): Values {
+  const values: Values = {};
+  for (const [name, rule] of Object.entries(rules)) values[name] = rule.standard;
+  if (options === undefined) return values;
+  if (options === null || typeof options !== 'object') {
+    throw invalidArgument(`options is ${show(options)}; it must be an object`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
+    if (rule === undefined) {
+      const known = Object.keys(rules).join(', ');
+      throw invalidArgument(`unknown option ${show(name)}; known are: ${known}`);
+    }
+    if (value === undefined) continue;
+    rule.check(name, value);
+    values[name] = value;
+  }
+  return values;
+}
+
+function settingsOf(values: Values): PipeSettings {
+  return {
+    native: {
+      wait: WAITS.indexOf(values['wait'] as WaitMode),
+      spinMicros: values['spinMicros'] as number,
+      ringBytes: values['ringBytes'] as number,
+      slabBytes: values['slabBytes'] as number,
+      maxMessageBytes: values['maxMessageBytes'] as number,
+      trust: TRUSTS.indexOf(values['trust'] as Trust),
+      queueMessages: values['queueMessages'] as number,
+    },
+    sendHighWaterMark: values['sendHighWaterMark'] as number,
+  };
+}
+
+function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
+  return {
+    standard,
+    check(name, value) {
+      if ((choices as readonly unknown[]).includes(value)) return;
+      const list = choices.map((each) => `'${each}'`).join(', ');
+      throw invalidArgument(`${name} is ${show(value)}; it must be one of ${list}`);
+    },
+  };
+}
+
+function integer(standard: number, min: number, max: number): Rule {
+  return {
+    standard,
+    check(name, value) {
+      if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be an integer, ${min} to ${max}`);
+    },
+  };
+}
+
+function powerOfTwo(standard: number, min: number, max: number, orZero: boolean): Rule {
+  const zero = orZero ? '0 or ' : '';
+  return {
+    standard,
+    check(name, value) {
+      if (orZero && value === 0) return;
+      const fits = typeof value === 'number' && value >= min && value <= max;
+      if (fits && Number.isInteger(Math.log2(value))) return;
+      const range = `${zero}a power of two, ${min} to ${max} bytes`;
+      throw invalidArgument(`${name} is ${show(value)}; it must be ${range}`);
+    },
+  };
+}
