@@ -36,28 +36,32 @@ export interface OutboxLimits {
   readonly sendHighWaterMark: number;
 }
 
-/** How an offer ended. */
-const enum Offer {
-  /** Not now, and nothing has happened. */
-  Refused,
-  /** Not now, but the core may have sent a part: offer the same again, or abandon it. */
-  Begun,
-  Accepted,
-}
+/** How an offer ended. Not now, and nothing has happened. */
+const REFUSED = 0;
+/** Not now, but the core may have sent a part: offer the same again, or abandon it. */
+const BEGUN = 1;
+const ACCEPTED = 2;
+type Offer = typeof REFUSED | typeof BEGUN | typeof ACCEPTED;
 
 export class Outbox implements Flushable {
   dirty = false;
   readonly staging: Staging = new Staging();
+  readonly host: OutboxHost;
   /** Called once everything accepted has been submitted. */
   onIdle: (() => void) | null = null;
-  readonly host: OutboxHost;
+  /** Whether a message may be placed now: nothing waits, and nothing says otherwise. */
+  isReady = true;
+
   private readonly limits: OutboxLimits;
   private readonly queue = new Deque<PendingSend>();
   /** Messages in `queue`. */
   private waiting = 0;
-  /** Whether a message may be offered past the queue: it is empty and nothing was refused. */
-  private ready = true;
-  private closed: BusbarError | null = null;
+  /** Whether the core has refused something and not reported Writable since. */
+  private blocked = false;
+  /** Why no message is accepted any more. */
+  private refusal: BusbarError | null = null;
+  /** Whether what was accepted cannot be sent any more either. */
+  private dead = false;
 
   constructor(host: OutboxHost, limits: OutboxLimits) {
     this.host = host;
@@ -74,16 +78,11 @@ export class Outbox implements Flushable {
     return this.queue.length === 0 && this.staging.isEmpty;
   }
 
-  /** Whether a message would be accepted past the queue, were there room. */
-  get isReady(): boolean {
-    return this.ready && this.closed === null;
-  }
-
   /** Sends now or not at all. */
   trySend(data: Sendable, channel: number): boolean {
     const offer = this.offer(data, channel);
-    if (offer === Offer.Begun) this.host.port.native.abandon(this.host.handle);
-    return offer === Offer.Accepted;
+    if (offer === BEGUN) this.host.port.native.abandon(this.host.handle);
+    return offer === ACCEPTED;
   }
 
   /** Sends now or when there is room. */
@@ -95,8 +94,8 @@ export class Outbox implements Flushable {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (offer === Offer.Accepted) return ACCEPTED;
-    return this.enqueue([ownText(data)], channel, offer === Offer.Begun, options, 'send()');
+    if (offer === ACCEPTED) return DONE;
+    return this.enqueue([data], channel, offer, options, 'send()');
   }
 
   /** Sends as many as possible now, the rest when there is room. */
@@ -105,7 +104,7 @@ export class Outbox implements Flushable {
     channel: number,
     options: WaitOptions | undefined,
   ): Promise<void> {
-    let offer: Offer = Offer.Accepted;
+    let offer: Offer = ACCEPTED;
     let sent = 0;
     try {
       if (!Array.isArray(messages)) {
@@ -114,66 +113,72 @@ export class Outbox implements Flushable {
       if (options !== undefined) checkWait(options, 'sendBatch()');
       for (; sent < messages.length; sent++) {
         offer = this.offer(messages[sent] as Sendable, channel);
-        if (offer !== Offer.Accepted) break;
+        if (offer !== ACCEPTED) break;
       }
     } catch (error) {
       return Promise.reject(error);
     }
-    if (offer === Offer.Accepted) return ACCEPTED;
-    const rest = messages.slice(sent).map(ownText);
-    return this.enqueue(rest, channel, offer === Offer.Begun, options, 'sendBatch()');
+    if (offer === ACCEPTED) return DONE;
+    return this.enqueue(messages.slice(sent), channel, offer, options, 'sendBatch()');
   }
 
-  /** Sends a loan now or when there is room; `null` if it can not be now and must not wait. */
+  /** Sends a loan now, or when there is room if it may wait; `null` if it may not and there is none. */
   sendLoan(loan: Loaned, channel: number, mayWait: boolean): Promise<void> | null {
-    if (this.closed !== null) return Promise.reject(this.closed);
-    if (this.offerLoan(loan, channel)) return ACCEPTED;
-    return mayWait ? this.enqueue([loan], channel, false, undefined, 'commit()') : null;
-  }
-
-  /** Submits what is staged. */
-  flush(): void {
-    const { staging, host } = this;
-    if (staging.isEmpty || this.closed !== null) return;
-    if (staging.bytes.length === 0) return this.staleStaging();
-    const { start, end } = staging;
-    const taken = host.port.native.submit(host.handle, staging.bytes, start, end);
-    if (taken < 0) return this.broken(errorOf(taken, 'sending'));
-    staging.taken(taken);
-    if (taken < end - start) this.block();
-  }
-
-  handleWritable(): void {
-    if (this.closed !== null) return;
-    this.ready = true;
-    this.flush();
-    while (this.ready && this.queue.length > 0) this.serve(this.queue.peek() as PendingSend);
-    this.flush();
-    if (!this.ready) return;
-    this.host.unwant(WRITABLE);
-    if (this.onIdle !== null && this.isIdle) this.onIdle();
-  }
-
-  /** Refuses what waits and what comes. Staged messages are lost. */
-  fail(error: BusbarError): void {
-    if (this.closed !== null) return;
-    this.closed = error;
-    this.ready = false;
-    this.staging.reset();
-    this.waiting = 0;
-    for (const pending of this.queue.drain()) pending.reject(error);
-  }
-
-  /** Refuses what comes; what was accepted is still sent. */
-  seal(error: BusbarError): void {
-    this.sealed = error;
-    this.flush();
+    this.checkOpen();
+    if (this.isReady && this.placeLoan(loan, channel)) return DONE;
+    return mayWait ? this.enqueue([loan], channel, REFUSED, undefined, 'commit()') : null;
   }
 
   /** Adds the record of a reservation that lies in staging. */
   commitStaged(length: number, channel: number): void {
     this.staging.commit(length, channel);
     this.staged();
+  }
+
+  /** Submits what is staged. */
+  flush(): void {
+    const { staging, host } = this;
+    if (staging.isEmpty || this.blocked || this.dead) return;
+    const { start, end, bytes } = staging;
+    if (bytes.length === 0) return this.lose(detached());
+    const taken = host.port.native.submit(host.handle, bytes, start, end);
+    if (taken < 0) return this.handleSubmitError(taken);
+    staging.taken(taken);
+    if (taken < end - start) this.block();
+  }
+
+  handleWritable(): void {
+    if (this.dead) return;
+    this.blocked = false;
+    this.flush();
+    while (!this.blocked && this.queue.length > 0) this.serve(this.queue.peek() as PendingSend);
+    this.flush();
+    if (this.blocked) return;
+    this.host.unwant(WRITABLE);
+    this.isReady = this.refusal === null;
+    if (this.isIdle) this.onIdle?.();
+  }
+
+  /** Refuses what comes; what was accepted is still sent. */
+  seal(error: BusbarError): void {
+    this.refusal = error;
+    this.isReady = false;
+    this.flush();
+  }
+
+  /** Refuses what comes and what waits. What is staged is lost. */
+  fail(error: BusbarError): void {
+    this.refusal = error;
+    this.isReady = false;
+    this.dead = true;
+    this.staging.reset();
+    this.waiting = 0;
+    for (const pending of this.queue.drain()) pending.reject(error);
+  }
+
+  /** Throws if no message is accepted any more. */
+  checkOpen(): void {
+    if (this.refusal !== null) throw this.refusal;
   }
 
   /** Throws unless a message of `length` bytes may be sent. */
@@ -183,4 +188,172 @@ export class Outbox implements Flushable {
     const message = `a message of ${length} bytes exceeds maxMessageBytes, which is ${limit}`;
     throw new BusbarError('ERR_MESSAGE_TOO_LARGE', `${message}; send less, or raise it on both ends`);
   }
+
+  /** Makes room for a record of `size` bytes in staging; `false` if there is none. */
+  makeRoom(size: number): boolean {
+    if (this.staging.fits(size)) return true;
+    this.flush();
+    return !this.blocked && this.staging.fits(size);
+  }
+
+  /** Places a message, unless it must wait for others. */
+  private offer(data: Sendable, channel: number): Offer {
+    if (this.isReady && data instanceof Uint8Array) {
+      const length = data.length;
+      if (length > 0 && length <= INLINE_MAX) return this.placeSmall(data, length, channel);
+    }
+    this.checkOpen();
+    if (this.isReady) return this.place(data, channel);
+    // Only what can be sent may wait.
+    if (typeof data !== 'string') this.checkLength(bytesOf(data).length);
+    return REFUSED;
+  }
+
+  private place(data: Sendable, channel: number): Offer {
+    if (typeof data === 'string') return this.placeText(data, channel);
+    const bytes = bytesOf(data);
+    const { length } = bytes;
+    if (length <= INLINE_MAX) return this.placeSmall(bytes, length, channel);
+    return this.placeLarge(bytes, channel);
+  }
+
+  private placeSmall(data: Uint8Array, length: number, channel: number): Offer {
+    const { staging } = this;
+    if (!staging.fits(recordBytes(length)) && !this.makeRoom(recordBytes(length))) return REFUSED;
+    staging.put(data, length, channel);
+    this.staged();
+    return ACCEPTED;
+  }
+
+  private placeText(text: string, channel: number): Offer {
+    const most = text.length * UTF8_BYTES_MAX;
+    if (most > INLINE_MAX) return this.place(Buffer.from(text), channel);
+    if (!this.makeRoom(recordBytes(most))) return REFUSED;
+    this.staging.putText(text, channel);
+    this.staged();
+    return ACCEPTED;
+  }
+
+  private placeLarge(bytes: Uint8Array, channel: number): Offer {
+    this.checkLength(bytes.length);
+    this.flush();
+    if (!this.staging.isEmpty) return REFUSED;
+    const result = this.host.port.native.send(this.host.handle, channel, bytes);
+    if (result > 0) return ACCEPTED;
+    if (result < 0) throw errorOf(result, 'sending');
+    this.block();
+    return BEGUN;
+  }
+
+  private placeLoan(loan: Loaned, channel: number): boolean {
+    this.flush();
+    if (!this.staging.isEmpty) return false;
+    const { port, handle } = this.host;
+    const result = port.native.commit(handle, loan.id, channel, loan.length);
+    if (result < 0) throw errorOf(result, 'committing a reservation');
+    if (result === 0) this.block();
+    return result > 0;
+  }
+
+  private staged(): void {
+    if (this.staging.records >= PUBLISH_EVERY) this.flush();
+    else if (!this.dirty) this.host.port.touch(this);
+  }
+
+  private block(): void {
+    this.blocked = true;
+    this.isReady = false;
+    this.host.want(WRITABLE);
+  }
+
+  private enqueue(
+    messages: readonly (Sendable | Loaned)[],
+    channel: number,
+    offer: Offer,
+    options: WaitOptions | undefined,
+    what: string,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const own = messages.map(ownText);
+      const pending = new PendingSend(own, channel, resolve, reject);
+      pending.begun = offer === BEGUN;
+      const refusal = this.refusal ?? this.overflow(own.length);
+      if (refusal !== null) return this.giveUp(pending, refusal);
+      if (options !== undefined && checkWait(options, what)) {
+        pending.deadline = new Deadline(options, what, (error) => {
+          this.queue.remove(pending);
+          this.waiting -= pending.left;
+          this.giveUp(pending, error);
+        });
+      }
+      this.isReady = false;
+      this.queue.push(pending);
+      this.waiting += own.length;
+    });
+  }
+
+  /** Why `count` more messages must not wait. A batch may always wait alone. */
+  private overflow(count: number): BusbarError | null {
+    const limit = this.limits.sendHighWaterMark;
+    if (this.waiting + count <= limit || (this.waiting === 0 && limit > 0)) return null;
+    const message = `${this.waiting} messages wait already and sendHighWaterMark is ${limit}`;
+    return new BusbarError('ERR_AGAIN', `${message}; await earlier sends first, or raise it`);
+  }
+
+  private giveUp(pending: PendingSend, error: BusbarError): void {
+    if (pending.begun) this.host.port.native.abandon(this.host.handle);
+    pending.reject(error);
+  }
+
+  /** Places as much as possible of what waits first. */
+  private serve(pending: PendingSend): void {
+    try {
+      while (pending.left > 0) {
+        if (pending.isDetached) throw detached();
+        const head = pending.head;
+        const offer =
+          head instanceof Loaned
+            ? this.placeLoan(head, pending.channel) ? ACCEPTED : REFUSED
+            : this.place(head, pending.channel);
+        if (this.dead) return;
+        pending.begun = offer === BEGUN;
+        if (offer !== ACCEPTED) return;
+        pending.index++;
+        this.waiting--;
+      }
+      this.queue.shift();
+      pending.resolve();
+    } catch (error) {
+      this.queue.shift();
+      this.waiting -= pending.left;
+      this.giveUp(pending, error as BusbarError);
+    }
+  }
+
+  private handleSubmitError(result: number): void {
+    const error = errorOf(result, 'sending');
+    if (error.code === 'ERR_AGAIN') this.block();
+    // Somebody wrote over staged records, through a reservation that was committed.
+    else if (error.code === 'ERR_INVALID_ARGUMENT') this.lose(error);
+    else this.fail(error);
+  }
+
+  private lose(cause: BusbarError): void {
+    const lost = this.staging.reset();
+    const message = `${lost} accepted messages are lost, as their memory was taken away`;
+    this.host.report(new BusbarError('ERR_BUFFER_DETACHED', message, { cause }));
+  }
+}
+
+/** One promise for all sends that need not wait. */
+const DONE: Promise<void> = Promise.resolve();
+
+/** Records after which a run is submitted: a native call costs as much as staging one message. */
+const PUBLISH_EVERY = 16;
+
+const UTF8_BYTES_MAX = 3;
+
+/** A text is immutable anyway; encoding it once is cheaper than at every offer. */
+function ownText<T>(message: T): T | Buffer {
+  return typeof message === 'string' ? Buffer.from(message) : message;
 }

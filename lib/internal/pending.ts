@@ -1,6 +1,5 @@
 /** Messages that wait for the transport to have room. */
 
-import type { Reservation } from '../reservation.js';
 import type { Deadline } from './wait.js';
 
 /** What can be sent. */
@@ -55,7 +54,7 @@ export class PendingSend {
   reject(error: unknown): void {
     this.deadline?.disarm();
     for (const message of this.messages.slice(this.index)) {
-      if (message instanceof Loaned) message.reservation.discard();
+      if (message instanceof Loaned) message.giveBack();
     }
     this.fail(error);
   }
@@ -65,12 +64,13 @@ export class PendingSend {
 export class Loaned {
   readonly id: number;
   readonly length: number;
-  readonly reservation: Reservation;
+  /** Discards it, if it cannot be sent after all. */
+  readonly giveBack: () => void;
 
-  constructor(id: number, length: number, reservation: Reservation) {
+  constructor(id: number, length: number, giveBack: () => void) {
     this.id = id;
     this.length = length;
-    this.reservation = reservation;
+    this.giveBack = giveBack;
   }
 }
 

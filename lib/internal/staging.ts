@@ -22,8 +22,10 @@ export class Staging {
   /** Messages between `start` and `end`. */
   private messages = 0;
   private words = new Uint32Array(0);
-  /** Bytes after `end` that belong to an open reservation, or 0. */
-  private reserved = 0;
+  /** Whose reservation lies behind `end`, if one is open there. */
+  private owner: object | null = null;
+  /** Open reservations that kept an old buffer. */
+  private strays = 0;
 
   get isEmpty(): boolean {
     return this.start === this.end;
@@ -34,24 +36,14 @@ export class Staging {
     return this.messages;
   }
 
-  /** Whether an open reservation lies in this buffer. */
-  get hasReservation(): boolean {
-    return this.reserved !== 0;
+  /** Whether a reservation may be opened here: each stray one costs a buffer. */
+  get isReservable(): boolean {
+    return this.owner === null && this.strays === 0;
   }
 
-  /** Makes room for a record of `size` bytes behind `end`; `false` if there is none. */
+  /** Whether there is room for a record of `size` bytes behind `end`. */
   fits(size: number): boolean {
-    if (this.reserved !== 0) this.leaveReservation();
-    if (this.end + size <= this.bytes.length) return true;
-    if (this.bytes.length === 0) {
-      this.renew();
-      return true;
-    }
-    if (this.start === 0) return false;
-    this.bytes.copyWithin(0, this.start, this.end);
-    this.end -= this.start;
-    this.start = 0;
-    return this.end + size <= this.bytes.length;
+    return (this.owner === null && this.end + size <= this.bytes.length) || this.arrange(size);
   }
 
   /** Adds a record; {@link Staging.fits} must have been true for it. */
@@ -68,20 +60,38 @@ export class Staging {
   }
 
   /** Opens a reservation behind `end`, where there must be room. */
-  reserve(length: number): Buffer {
-    this.reserved = recordBytes(length);
+  reserve(length: number, owner: object): Buffer {
+    this.owner = owner;
     return new FastBuffer(this.bytes.buffer as ArrayBuffer, this.end + HEADER_BYTES, length);
+  }
+
+  /** Whether the reservation of `owner` lies here. */
+  holds(owner: object): boolean {
+    return this.owner === owner;
   }
 
   /** Makes the open reservation a record. */
   commit(length: number, channel: number): void {
-    this.reserved = 0;
+    this.owner = null;
     this.seal(this.end, length, channel);
   }
 
-  /** Gives up the open reservation. */
-  discard(): void {
-    this.reserved = 0;
+  /** Ends a reservation without a record. */
+  forget(owner: object): void {
+    if (this.owner === owner) this.owner = null;
+    else this.strays--;
+  }
+
+  /** Lets the open reservation have this buffer, and goes on in another. */
+  stray(owner: object): void {
+    if (this.owner !== owner) return;
+    const { bytes, start, end } = this;
+    this.renew();
+    this.bytes.set(bytes.subarray(start, end));
+    this.end = end - start;
+    this.start = 0;
+    this.owner = null;
+    this.strays++;
   }
 
   /** The core has taken `bytes` from the front. */
@@ -90,7 +100,7 @@ export class Staging {
     this.start += bytes;
     if (this.start !== this.end) return this.recount();
     this.messages = 0;
-    if (this.reserved !== 0) return;
+    if (this.owner !== null) return;
     this.start = 0;
     this.end = 0;
   }
@@ -104,8 +114,23 @@ export class Staging {
     this.end = 0;
     this.records = 0;
     this.messages = 0;
-    this.reserved = 0;
+    this.owner = null;
     return lost;
+  }
+
+  /** Makes what room can be made without a submit. */
+  private arrange(size: number): boolean {
+    if (this.owner !== null) this.stray(this.owner);
+    if (this.end + size <= this.bytes.length) return true;
+    if (this.isEmpty) {
+      this.renew();
+      return true;
+    }
+    if (this.start === 0 || this.bytes.length === 0) return false;
+    this.bytes.copyWithin(0, this.start, this.end);
+    this.end -= this.start;
+    this.start = 0;
+    return this.end + size <= this.bytes.length;
   }
 
   private seal(at: number, length: number, channel: number): void {
@@ -115,16 +140,6 @@ export class Staging {
     this.end = at + recordBytes(length);
     this.records++;
     this.messages++;
-  }
-
-  /** Lets an open reservation have this buffer, and goes on in another. */
-  private leaveReservation(): void {
-    const { bytes, start, end } = this;
-    this.renew();
-    this.bytes.set(bytes.subarray(start, end));
-    this.end = end - start;
-    this.start = 0;
-    this.reserved = 0;
   }
 
   private renew(): void {

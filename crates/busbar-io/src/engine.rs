@@ -15,6 +15,7 @@ pub(crate) mod descriptors;
 mod pipe;
 mod readiness;
 
+#[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -555,6 +556,7 @@ impl Engine {
     }
 }
 
+#[cfg(unix)]
 impl AsRawFd for Engine {
     /// Readable when [`Engine::turn`] has something to do that it does not know of yet. Closed with
     /// the engine.

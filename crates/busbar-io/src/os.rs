@@ -3,14 +3,19 @@
 use std::io;
 
 use busbar_proto::{Code, Error};
-use rustix::io::Errno;
 
 pub(crate) fn os_error(what: &str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
-    let code = match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOMEM | Errno::NOSPC | Errno::MFILE | Errno::NFILE) => Code::OutOfMemory,
-        Some(Errno::ACCESS | Errno::PERM) => Code::PermissionDenied,
+    let code = match error.kind() {
+        io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull => Code::OutOfMemory,
+        io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+        _ if lacks_descriptors(&error) => Code::OutOfMemory,
         _ => Code::Io,
     };
     Error::new(code, format!("{what}: {error}")).with_source(error)
+}
+
+/// `EMFILE` or `ENFILE`, for which std has no kind.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }

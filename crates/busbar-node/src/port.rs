@@ -82,7 +82,7 @@ pub(crate) fn open(
     });
     let driver = Driver::start(&port).map_err(|error| failed(error.message()))?;
     *port.driver.borrow_mut() = Some(driver);
-    // The functions live as long as the environment, and so must the port.
+    // The functions live as long as the environment, and so must the port: see `Port::release`.
     let data = Rc::into_raw(port).cast_mut().cast();
     cold::define(env, object, data);
     hot::define(env, object, data);
@@ -126,6 +126,15 @@ impl Port {
         let mut state = self.state.borrow_mut();
         state.leases.clear();
         state.engine.clear();
+    }
+
+    /// The driver has let go of the port, and JavaScript runs no more: descriptors and memory go.
+    pub(crate) fn release(self: Rc<Self>) {
+        // The driver holds the port and the port the driver.
+        self.driver.take();
+        // SAFETY: takes back the count that `open` gave to the functions, which nobody can call
+        // any more; called once, by the driver, after `shut_down`.
+        unsafe { Rc::decrement_strong_count(Rc::as_ptr(&self)) };
     }
 
     /// Lets the driver know that a call may have given the engine something to do.

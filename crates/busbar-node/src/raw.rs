@@ -205,10 +205,7 @@ pub(crate) fn reference(
 }
 
 /// What a reference refers to, unless it has been collected.
-pub(crate) fn referenced(
-    env: sys::napi_env,
-    reference: sys::napi_ref,
-) -> Option<sys::napi_value> {
+pub(crate) fn referenced(env: sys::napi_env, reference: sys::napi_ref) -> Option<sys::napi_value> {
     let mut value = ptr::null_mut();
     // SAFETY: on thread; the reference was made by `reference` and not deleted.
     unsafe { sys::napi_get_reference_value(env, reference, &raw mut value) };

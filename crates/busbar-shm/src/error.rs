@@ -61,7 +61,9 @@ impl fmt::Display for Error {
         match self {
             Self::Breach(breach) => write!(f, "the peer {}", breach.as_str()),
             Self::Geometry(what) => write!(f, "the peer's segment {what}"),
-            Self::Run => f.write_str("the run, loan or message is not one that may be sent here and now"),
+            Self::Run => {
+                f.write_str("the run, loan or message is not one that may be sent here and now")
+            }
             Self::Os(what, errno) => write!(f, "{what}: {errno}"),
         }
     }

@@ -12,32 +12,55 @@
 
 pub mod record;
 
+#[cfg(target_os = "linux")]
 mod channel;
+#[cfg(target_os = "linux")]
 mod control;
+#[cfg(target_os = "linux")]
 mod cursor;
+#[cfg(target_os = "linux")]
 mod error;
+#[cfg(target_os = "linux")]
 mod incoming;
+#[cfg(target_os = "linux")]
 mod loan;
+#[cfg(target_os = "linux")]
 mod outgoing;
+#[cfg(target_os = "linux")]
 mod park;
+#[cfg(target_os = "linux")]
 mod release;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod rig;
+#[cfg(target_os = "linux")]
 mod ring;
+#[cfg(target_os = "linux")]
 mod segment;
+#[cfg(target_os = "linux")]
 mod slab;
+#[cfg(target_os = "linux")]
 mod sync;
 
 #[cfg(all(test, loom))]
 mod loom_tests;
 
+#[cfg(target_os = "linux")]
 pub use channel::{Channel, Counters, Settings};
+#[cfg(target_os = "linux")]
 pub use control::ControlBlock;
+#[cfg(target_os = "linux")]
 pub use cursor::{RxCursor, TxCursor};
+#[cfg(target_os = "linux")]
 pub use error::{Breach, Error};
+#[cfg(target_os = "linux")]
 pub use incoming::Received;
+#[cfg(target_os = "linux")]
 pub use loan::{Lease, Loan};
+#[cfg(target_os = "linux")]
 pub use park::{Bell, Sleeper, Wants};
+#[cfg(target_os = "linux")]
 pub use ring::{Consumer, Producer};
+#[cfg(target_os = "linux")]
 pub use segment::{Geometry, PeerSegment, Segment};
+#[cfg(target_os = "linux")]
 pub use slab::{ChunkId, Slab};

@@ -82,7 +82,7 @@ fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 /// `RxCursor::available` or `TxCursor::free` loads Relaxed, and when `free` reports one unit more.
 #[test]
 fn loom_ring_passes_every_slot_once() {
-    explore(3, || {
+    explore(5, || {
         let rig = Rig::new();
         let (mut tx, mut rx) = rig.ring(2, 1);
         let slots = Slots::new(2);
@@ -191,30 +191,29 @@ fn sleepers(capacity: u64, count: u64) {
 
 /// [D44] A reader that sleeps is rung for data, at most once each time it sleeps.
 ///
-/// Fails (deadlock) when either fence in park.rs is removed or made AcqRel, and when `must_ring`
-/// compares without the epoch; fails (too many rings) when `must_ring` forgets what it rang for.
+/// Fails (deadlock) when either fence in park.rs is removed or made AcqRel, and when the epoch
+/// stands still; fails (too many rings) when `must_ring` forgets what it rang for.
 #[test]
 fn loom_no_wake_up_for_data_is_lost() {
-    explore(3, || sleepers(2, 2));
+    explore(4, || sleepers(2, 3));
 }
 
 /// [D44] The same for a writer that sleeps until there is space, while the reader may sleep too.
 ///
-/// Fails (deadlock) when either fence in park.rs is removed, and when the reader rings before it
-/// releases.
+/// Fails as above, and (deadlock) when the reader rings before it releases.
 #[test]
 fn loom_no_wake_up_for_space_is_lost() {
-    explore(2, || sleepers(1, 3));
+    explore(3, || sleepers(1, 3));
 }
 
 /// [D43] [D44] Chunk returns are seen once each, and the ring never overflows though the borrower
 /// learns of free entries only through the records that lend chunks anew.
 ///
-/// Fails when the cursor stores or loads Relaxed (a stale entry, or `Breach::Release`), and when
-/// the lender lends before it releases the entries it took.
+/// Fails (a stale entry, or `Breach::Release`) when `TxCursor::publish` stores Relaxed, when
+/// `RxCursor::available` loads Relaxed, and when the lender lends before it releases what it took.
 #[test]
 fn loom_release_ring_returns_every_chunk_once() {
-    explore(3, || {
+    explore(5, || {
         let rig = Rig::new();
         let (mut back, mut returned) = rig.releases(2);
         // Chunks are lent by records that the right end sends: its ring, not the left end's.

@@ -34,7 +34,11 @@ const CHUNK_STRIDE: usize = HEADER_BYTES + 16;
 enum UnderWay {
     Nothing,
     /// The first `done` bytes of a message of `total` have been sent as fragments.
-    Fragments { channel: u16, total: usize, done: usize },
+    Fragments {
+        channel: u16,
+        total: usize,
+        done: usize,
+    },
     /// A message was given up and the peer does not know yet.
     Abandoned,
 }

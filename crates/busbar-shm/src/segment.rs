@@ -314,9 +314,7 @@ impl Mapping {
         // SAFETY: `start..start + len` is in the slab, which begins and ends at page boundaries.
         // Dropping pages of a private file mapping shows the file again; no Rust reference to
         // bytes that this process has written exists, because leases give out shared ones only.
-        let done = unsafe {
-            rustix::mm::madvise(from.cast(), bytes, Advice::LinuxDontNeed)
-        };
+        let done = unsafe { rustix::mm::madvise(from.cast(), bytes, Advice::LinuxDontNeed) };
         debug_assert!(done.is_ok(), "forgetting pages of our own mapping");
     }
 }

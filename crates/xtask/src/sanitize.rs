@@ -54,10 +54,14 @@ pub(crate) fn run(sanitizer: Sanitizer, arguments: &[String]) -> io::Result<bool
         .env("CARGO_TARGET_DIR", target_dir(sanitizer))
         .env(variable, options)
         .args(["test", "--tests", "--target", &target]);
-    for package in PACKAGES {
-        command.args(["--package", package]);
+    if !names_packages(arguments) {
+        command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
     }
     Ok(command.args(arguments).status()?.success())
+}
+
+fn names_packages(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "-p" || argument.starts_with("--package"))
 }
 
 fn rustc_flags(sanitizer: Sanitizer) -> String {

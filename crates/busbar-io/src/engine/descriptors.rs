@@ -1,5 +1,6 @@
 //! The engine's poll set: which descriptor is whose.
 
+#[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ impl Descriptors {
     }
 }
 
+#[cfg(unix)]
 impl AsRawFd for Descriptors {
     fn as_raw_fd(&self) -> RawFd {
         self.poll.as_raw_fd()

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use busbar_io::{CloseReason, Code, ListenOptions, Listener, Pipe, PipeOptions, Trust, dial, listen};
+use busbar_io::{
+    CloseReason, Code, ListenOptions, Listener, Pipe, PipeOptions, Trust, dial, listen,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

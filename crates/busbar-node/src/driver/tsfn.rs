@@ -137,11 +137,12 @@ impl TsfnDriver {
     }
 
     fn close(&self) {
-        if let Some(port) = self.port.take() {
-            port.shut_down();
-        }
         if let Some(helper) = self.helper.take() {
             helper.end();
+        }
+        if let Some(port) = self.port.take() {
+            port.shut_down();
+            port.release();
         }
         // SAFETY: on the environment's thread; the helper, the only other user, has ended.
         unsafe {

@@ -25,6 +25,9 @@ use napi::sys;
 use crate::port::Port;
 use libuv::{Handle, Libuv};
 
+/// Batches handed to JavaScript in one prepare hook.
+const DELIVERIES_MAX: usize = 16;
+
 pub(crate) struct UvDriver {
     uv: Libuv,
     port: RefCell<Option<Rc<Port>>>,
@@ -121,12 +124,7 @@ impl UvDriver {
         let mut cleanup = ptr::null_mut();
         // SAFETY: on the environment's thread; `on_environment_end` takes the count in `data` back.
         unsafe {
-            sys::napi_add_async_cleanup_hook(
-                env,
-                Some(on_environment_end),
-                data,
-                &raw mut cleanup,
-            )
+            sys::napi_add_async_cleanup_hook(env, Some(on_environment_end), data, &raw mut cleanup)
         };
         self.cleanup.set(cleanup);
     }
@@ -138,7 +136,15 @@ impl UvDriver {
 
     fn before_wait(&self) {
         let Some(port) = self.port() else { return };
-        let readiness = port.prepare_sleep();
+        // A quick answer is often followed by the next question: looking again costs less than a
+        // round through the loop's own system call. Bounded, so that other work gets its turn.
+        let mut readiness = port.prepare_sleep();
+        for _ in 1..DELIVERIES_MAX {
+            if readiness != Readiness::Events {
+                break;
+            }
+            readiness = port.prepare_sleep();
+        }
         self.set_idle(readiness != Readiness::Sleep);
         if readiness == Readiness::Sleep {
             self.set_timer(port.state.borrow().engine.next_deadline());
@@ -185,7 +191,9 @@ impl UvDriver {
     fn closed(&self) {
         self.closing.set(self.closing.get() - 1);
         if self.closing.get() == 0 {
-            self.port.take();
+            if let Some(port) = self.port.take() {
+                port.release();
+            }
             // SAFETY: the hook has run and everything it stood for is done.
             unsafe { sys::napi_remove_async_cleanup_hook(self.cleanup.get()) };
         }

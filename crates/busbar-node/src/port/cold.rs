@@ -162,4 +162,3 @@ fn write_counters(env: sys::napi_env, target: sys::napi_value, counters: &[u64])
 fn gone() -> Error {
     Error::new(Code::Closed, "it was closed")
 }
-

@@ -8,8 +8,7 @@ use rustix::mm::MprotectFlags;
 
 use super::*;
 
-const SMALL: Geometry =
-    Geometry { ring_bytes: 65_536, release_entries: 64, slab_bytes: 131_072 };
+const SMALL: Geometry = Geometry { ring_bytes: 65_536, release_entries: 64, slab_bytes: 131_072 };
 
 fn memfd(bytes: u64, seals: SealFlags) -> OwnedFd {
     let fd = rustix::fs::memfd_create("test", MemfdFlags::ALLOW_SEALING).unwrap();

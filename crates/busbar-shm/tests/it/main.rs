@@ -1,0 +1,11 @@
+//! The crate as its users see it: pairs of channels, honest and not.
+
+mod bells;
+mod breaches;
+mod forge;
+mod leases;
+mod model;
+mod pair;
+mod refusals;
+mod scribbler;
+mod threads;

@@ -1,0 +1,252 @@
+/**
+ * A pipe behind its public face: its state, what is wanted of the core, and its end.
+ *
+ * | state | ends by | then |
+ * |---|---|---|
+ * | opening (dial) | connected, failed, given up | open, or over |
+ * | open | the peer or a failure: `handleClosed` | over: what had arrived can still be received |
+ * | open | `close()` | closing: what was accepted is still sent, for `lingerMs` at most; then over |
+ *
+ * The handle is given back to the core when the pipe is over and nothing is left to receive.
+ */
+
+import { BusbarError, callNative, fromNative } from '../errors.js';
+import { log } from '../logger.js';
+import type { PipeSettings } from '../options.js';
+import { STATES, type CloseReason, type ConnectionState } from '../state.js';
+import { noCounters, readCounters, type Counters } from '../stats.js';
+import { Inbox } from './inbox.js';
+import { Opening } from './opening.js';
+import { Outbox } from './outbox.js';
+import { rethrowLater, type PipeSink, type Port } from './port.js';
+import type { WaitOptions } from './wait.js';
+
+/** The face of a pipe, as far as its core knows it. */
+export interface Face {
+  emit(event: 'state', state: ConnectionState, previous: ConnectionState, reason?: CloseReason): boolean;
+  emit(event: 'close', reason: CloseReason): boolean;
+  emit(event: 'error', error: BusbarError): boolean;
+  listenerCount(event: string): number;
+}
+
+/** The process at the other end. */
+export interface Peer {
+  /** Its process id, as this process sees it. */
+  readonly pid: number;
+  /** The user it runs as. */
+  readonly uid: number;
+}
+
+export class PipeCore implements PipeSink {
+  readonly port: Port;
+  readonly handle: number;
+  readonly address: string;
+  readonly inbox: Inbox;
+  readonly outbox: Outbox;
+  state: ConnectionState;
+  reason: CloseReason | null = null;
+  face: Face | null = null;
+
+  private readonly opening: Opening | null;
+  private bits = 0;
+  /** Whether the core still knows the handle. */
+  private held = true;
+  private referenced = true;
+  private closing: Closing | null = null;
+  private peerSeen: Peer | null | undefined;
+  private last: Counters | null = null;
+
+  constructor(
+    port: Port,
+    handle: number,
+    address: string,
+    settings: PipeSettings,
+    state: 'CONNECTING' | 'CONNECTED',
+  ) {
+    this.port = port;
+    this.handle = handle;
+    this.address = address;
+    this.state = state;
+    this.inbox = new Inbox(this);
+    this.outbox = new Outbox(this, {
+      maxMessageBytes: settings.native.maxMessageBytes,
+      sendHighWaterMark: settings.sendHighWaterMark,
+    });
+    this.opening = state === 'CONNECTING' ? new Opening() : null;
+    port.addPipe(this);
+    port.ref(1);
+  }
+
+  get peer(): Peer | null {
+    if (this.peerSeen === undefined && this.held && this.state === 'CONNECTED') {
+      this.peerSeen = this.port.native.peer(this.handle);
+    }
+    return this.peerSeen ?? null;
+  }
+
+  counters(): Counters {
+    if (this.held) return readCounters(this.port.native, this.handle);
+    return this.last ?? noCounters();
+  }
+
+  /** Settles when the pipe is connected, or cannot be; closes it if the wait is given up. */
+  connected(wait: WaitOptions): Promise<void> {
+    if (this.opening === null) return Promise.resolve();
+    return this.opening.wait(wait, `dialing ${this.address}`, (error) => {
+      this.finish({ code: error.code, status: 0, text: error.message, clean: false, local: true }, error);
+      this.free(0, '');
+    });
+  }
+
+  ref(): void {
+    this.reference(true);
+  }
+
+  unref(): void {
+    this.reference(false);
+  }
+
+  want(bit: number): void {
+    if ((this.bits & bit) !== 0 || !this.held) return;
+    this.bits |= bit;
+    this.port.native.interest(this.handle, this.bits);
+  }
+
+  unwant(bit: number): void {
+    if ((this.bits & bit) === 0 || !this.held) return;
+    this.bits &= ~bit;
+    this.port.native.interest(this.handle, this.bits);
+  }
+
+  /** A background failure: told to whoever listens. */
+  report(error: BusbarError): void {
+    if (this.face !== null && this.face.listenerCount('error') > 0) this.emit('error', error);
+    else log('warn', error.message, { code: error.code, pipe: this.handle, error });
+  }
+
+  handleReadable(): void {
+    this.inbox.handleReadable();
+  }
+
+  handleWritable(): void {
+    this.outbox.handleWritable();
+  }
+
+  handleState(number: number): void {
+    const state = STATES[number];
+    if (state === undefined || state === this.state || this.state === 'CLOSED') return;
+    // The last state comes with its reason, by handleClosed.
+    if (state === 'CLOSED') return;
+    this.become(state);
+    if (state === 'CONNECTED') this.opening?.succeed();
+  }
+
+  /** The peer or a failure has ended the pipe. */
+  handleClosed(): void {
+    if (this.state === 'CLOSED') return;
+    const given = this.takeReason();
+    const error = errorOfReason(given);
+    const opening = this.opening?.isPending === true;
+    this.opening?.fail(error);
+    this.finish(given, error);
+    if (!given.clean && !opening && this.closing === null) this.report(error);
+    this.inbox.finish({ error, clean: given.clean });
+    this.closing?.end();
+  }
+
+  /** Nothing is left to receive. */
+  drained(): void {
+    this.free(0, '');
+  }
+
+  /** Ends the pipe from this side. */
+  close(lingerMs: number, status: number, text: string): Promise<void> {
+    if (this.closing !== null) {
+      this.closing.shorten(lingerMs);
+      return this.closing.done;
+    }
+    const closing = new Closing(() => this.closeNow(status, text));
+    this.closing = closing;
+    if (this.state === 'CLOSED') {
+      // Over already: what had arrived and was not received is given up.
+      this.inbox.discard({ error: closedHere(), clean: true });
+      this.free(status, text);
+      closing.end();
+      return closing.done;
+    }
+    const error = closedHere();
+    this.opening?.fail(error);
+    this.outbox.seal(error);
+    this.inbox.discard({ error, clean: true });
+    if (this.state !== 'CONNECTED' || this.outbox.isIdle || lingerMs === 0) this.closeNow(status, text);
+    else {
+      this.outbox.onIdle = () => this.closeNow(status, text);
+      closing.shorten(lingerMs);
+    }
+    return closing.done;
+  }
+
+  private closeNow(status: number, text: string): void {
+    if (this.state !== 'CLOSED') {
+      const reason: CloseReason = { code: 'ERR_CLOSED', status, text, clean: true, local: true };
+      this.finish(reason, closedHere());
+      this.free(status, text);
+    }
+    this.closing?.end();
+  }
+
+  /** Both directions are over. */
+  private finish(reason: CloseReason, error: BusbarError): void {
+    this.reason = reason;
+    this.outbox.onIdle = null;
+    this.outbox.fail(error);
+    this.reference(false);
+    this.become('CLOSED', reason);
+    this.emit('close', reason);
+  }
+
+  /** Gives the handle back. */
+  private free(status: number, text: string): void {
+    if (!this.held) return;
+    void this.peer;
+    this.last = this.counters();
+    this.held = false;
+    this.inbox.discard({ error: closedHere(), clean: true });
+    this.port.removePipe(this, this.last);
+    try {
+      this.port.native.close(this.handle, status, text);
+    } catch (error) {
+      this.report(fromNative(error));
+    }
+  }
+
+  private takeReason(): CloseReason {
+    const { code, message, status, clean } = callNative(() => {
+      return this.port.native.takeReason(this.handle);
+    });
+    return { code: fromNative({ code, message }).code, status, text: message, clean, local: false };
+  }
+
+  private reference(wanted: boolean): void {
+    if (wanted && this.state === 'CLOSED') return;
+    if (this.referenced === wanted) return;
+    this.referenced = wanted;
+    this.port.ref(wanted ? 1 : -1);
+  }
+
+  private become(state: ConnectionState, reason?: CloseReason): void {
+    const previous = this.state;
+    this.state = state;
+    if (reason === undefined) this.emit('state', state, previous);
+    else this.emit('state', state, previous, reason);
+  }
+
+  /** Tells the face; what a listener throws must not keep the pipe from going on. */
+  private emit(...event: Parameters<Face['emit']>): void {
+    try {
+      this.face?.emit(...event);
+    } catch (error) {
+      rethrowLater(error);
+    }
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * Reads what test runners print: from a runner's output to `{ passed, failed }`.
+ */
+
+/** By the kind of output. */
+export const COUNTERS = {
+  /** A tool that only says yes or no. */
+  check: (_output, status) => ({ passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1 }),
+
+  /** `test result: ok. 3 passed; 0 failed; …`, once per test binary. */
+  cargo: (output) => sum(output, /^test result: \w+\. (\d+) passed; (\d+) failed;/gm),
+
+  /** `# pass 3` and `# fail 0`, as ava and node:test end their TAP. */
+  tap: (output) => ({
+    passed: sum(output, /^# pass (\d+)()$/gm).passed,
+    failed: sum(output, /^# fail (\d+)()$/gm).passed,
+  }),
+};
+
+function sum(output, pattern) {
+  const total = { passed: 0, failed: 0 };
+  for (const [, passed, failed] of output.matchAll(pattern)) {
+    total.passed += Number(passed);
+    total.failed += Number(failed);
+  }
+  return total;
+}

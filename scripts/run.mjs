@@ -1,0 +1,120 @@
+/**
+ * `npm start`, `npm test` and `npm run bench`: installs what is missing, builds, and runs.
+ *
+ *     npm start [-- options of the example]
+ *     npm test [-- --only ava,tidy]
+ *     npm run bench [-- options of the benchmarks]
+ *
+ * Plain Node without dependencies, because it runs before any is installed. A test run goes through
+ * all of TEST_STEPS whatever fails on the way, and ends with the sum over them.
+ */
+import { delimiter } from 'node:path';
+
+import { install } from './install.mjs';
+import { execute } from './execute.mjs';
+import { COUNTERS } from './counters.mjs';
+
+const LOOM = {
+  RUSTFLAGS: '--cfg loom',
+  CARGO_TARGET_DIR: `${process.env.CARGO_TARGET_DIR ?? 'target'}/loom`,
+};
+
+/** What `npm test` runs. `count` says how the output is read; `needs` names an earlier step. */
+const TEST_STEPS = [
+  { name: 'fmt', command: 'cargo fmt --all --check', count: 'check' },
+  {
+    name: 'clippy',
+    command: 'cargo clippy --quiet --workspace --all-targets -- -D warnings',
+    count: 'check',
+  },
+  { name: 'cargo', command: 'cargo test --workspace --no-fail-fast', count: 'cargo' },
+  {
+    name: 'loom',
+    command: 'cargo test -p busbar-shm --profile fast --lib loom',
+    count: 'cargo',
+    env: LOOM,
+  },
+  { name: 'build', command: 'npm run build:fast', count: 'check' },
+  { name: 'tidy', command: 'cargo xtask tidy', count: 'check', needs: 'build' },
+  { name: 'types', command: 'npm run check', count: 'check', needs: 'build' },
+  { name: 'lint', command: 'npm run lint', count: 'check' },
+  { name: 'docs', command: 'npm run docs:check', count: 'check', needs: 'build' },
+  { name: 'ava', command: 'ava --tap', count: 'tap', needs: 'build' },
+  { name: 'pack', command: 'npm run pack:test', count: 'tap', needs: 'build' },
+];
+
+const [job, ...options] = process.argv.slice(2);
+const JOBS = { start, test, bench };
+if (!Object.hasOwn(JOBS, job)) throw new Error(`usage: run.mjs ${Object.keys(JOBS).join(' | ')}`);
+process.chdir(new URL('..', import.meta.url).pathname);
+process.env.PATH = `${process.cwd()}/node_modules/.bin${delimiter}${process.env.PATH}`;
+process.exitCode = await JOBS[job]();
+
+async function start() {
+  await install('.');
+  await must('npm run build:fast');
+  await install('examples/flights');
+  return (await execute(quoted('node examples/flights/main.js'))).status;
+}
+
+async function bench() {
+  await install('.');
+  await must('npm run build');
+  return (await execute(quoted('node benches/js/main.js'))).status;
+}
+
+async function test() {
+  const steps = chosenSteps();
+  await install('.');
+  const failedSteps = new Set();
+  const total = { passed: 0, failed: 0 };
+  for (const step of steps) {
+    const result = failedSteps.has(step.needs) ? notRun(step) : await runStep(step);
+    if (result.failed > 0) failedSteps.add(step.name);
+    total.passed += result.passed;
+    total.failed += result.failed;
+  }
+  if (failedSteps.size > 0) console.log(`\nfailed: ${[...failedSteps].join(', ')}`);
+  console.log(`\n${total.passed} passed, ${total.failed} failed`);
+  return total.failed === 0 && total.passed > 0 ? 0 : 1;
+}
+
+function chosenSteps() {
+  const at = options.indexOf('--only');
+  if (at < 0) return TEST_STEPS;
+  const names = (options[at + 1] ?? '').split(',');
+  const unknown = names.filter((name) => TEST_STEPS.every((step) => step.name !== name));
+  if (unknown.length === 0) return TEST_STEPS.filter((step) => names.includes(step.name));
+  throw new Error(`--only takes ${TEST_STEPS.map((step) => step.name).join(',')}`);
+}
+
+async function runStep({ name, command, count, env }) {
+  console.log(`\n=== ${name}: ${command}`);
+  const started = Date.now();
+  const { status, output } = await execute(command, { env, capture: true });
+  const result = judge(COUNTERS[count](output, status), status);
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  console.log(`--- ${name}: ${result.passed} passed, ${result.failed} failed (${seconds} s)`);
+  return result;
+}
+
+/** A runner that ran nothing, or that ends badly without a failed test, is itself a failure. */
+function judge({ passed, failed }, status) {
+  const isBroken = failed === 0 && (status !== 0 || passed === 0);
+  return { passed, failed: isBroken ? 1 : failed };
+}
+
+function notRun({ name, needs }) {
+  console.log(`\n=== ${name}: not run, because ${needs} failed`);
+  return { passed: 0, failed: 1 };
+}
+
+async function must(command) {
+  const { status } = await execute(command);
+  if (status !== 0) process.exit(status);
+}
+
+/** The command with this run's own options behind it. */
+function quoted(command) {
+  return [command, ...options.map((option) => JSON.stringify(option))].join(' ');
+}
