@@ -66,7 +66,7 @@ export const CODES = {
   ERR_TIMED_OUT: { number: 20, retryable: true },
   /** The two ends have no protocol version in common. Neither is broken, one is too old: the message names both ranges and which end to upgrade. */
   ERR_VERSION_MISMATCH: { number: 21, retryable: false },
-} as const satisfies Record<string, CodeInfo>;
+} as const;
 
 /** The `code` of a {@link BusbarError}: `ERR_…`, or `ABORT_ERR` as Node itself has it. */
 export type ErrorCode = keyof typeof CODES;

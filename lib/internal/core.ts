@@ -15,17 +15,15 @@ import { log } from '../logger.js';
 import type { PipeSettings } from '../options.js';
 import { STATES, type CloseReason, type ConnectionState } from '../state.js';
 import { noCounters, readCounters, type Counters } from '../stats.js';
+import { Closing, Opening } from './phases.js';
 import { Inbox } from './inbox.js';
-import { Opening } from './opening.js';
 import { Outbox } from './outbox.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
 import type { WaitOptions } from './wait.js';
 
-/** The face of a pipe, as far as its core knows it. */
+/** The face of a pipe or listener, as far as its core knows it: an EventEmitter. */
 export interface Face {
-  emit(event: 'state', state: ConnectionState, previous: ConnectionState, reason?: CloseReason): boolean;
-  emit(event: 'close', reason: CloseReason): boolean;
-  emit(event: 'error', error: BusbarError): boolean;
+  emit(event: string, ...details: unknown[]): boolean;
   listenerCount(event: string): number;
 }
 
@@ -78,8 +76,8 @@ export class PipeCore implements PipeSink {
   }
 
   get peer(): Peer | null {
-    if (this.peerSeen === undefined && this.held && this.state === 'CONNECTED') {
-      this.peerSeen = this.port.native.peer(this.handle);
+    if (this.peerSeen === undefined && this.held && this.state !== 'CONNECTING') {
+      this.peerSeen = callNative(() => this.port.native.peer(this.handle));
     }
     return this.peerSeen ?? null;
   }
@@ -151,7 +149,9 @@ export class PipeCore implements PipeSink {
     this.finish(given, error);
     if (!given.clean && !opening && this.closing === null) this.report(error);
     this.inbox.finish({ error, clean: given.clean });
-    this.closing?.end();
+    if (this.closing === null) return;
+    this.free(0, '');
+    this.closing.end();
   }
 
   /** Nothing is left to receive. */
@@ -188,6 +188,8 @@ export class PipeCore implements PipeSink {
 
   private closeNow(status: number, text: string): void {
     if (this.state !== 'CLOSED') {
+      const lost = this.outbox.queued;
+      if (lost > 0) log('warn', `closed with ${lost} messages unsent`, { pipe: this.handle });
       const reason: CloseReason = { code: 'ERR_CLOSED', status, text, clean: true, local: true };
       this.finish(reason, closedHere());
       this.free(status, text);
@@ -208,16 +210,17 @@ export class PipeCore implements PipeSink {
   /** Gives the handle back. */
   private free(status: number, text: string): void {
     if (!this.held) return;
-    void this.peer;
-    this.last = this.counters();
-    this.held = false;
-    this.inbox.discard({ error: closedHere(), clean: true });
-    this.port.removePipe(this, this.last);
     try {
+      // What can be asked afterwards.
+      void this.peer;
+      this.last = this.counters();
       this.port.native.close(this.handle, status, text);
     } catch (error) {
       this.report(fromNative(error));
     }
+    this.held = false;
+    this.port.removePipe(this, this.last ?? noCounters());
+    this.inbox.discard({ error: closedHere(), clean: true });
   }
 
   private takeReason(): CloseReason {
@@ -242,11 +245,20 @@ export class PipeCore implements PipeSink {
   }
 
   /** Tells the face; what a listener throws must not keep the pipe from going on. */
-  private emit(...event: Parameters<Face['emit']>): void {
+  private emit(event: string, ...details: unknown[]): void {
     try {
-      this.face?.emit(...event);
+      this.face?.emit(event, ...details);
     } catch (error) {
       rethrowLater(error);
     }
   }
+}
+
+function closedHere(): BusbarError {
+  return new BusbarError('ERR_CLOSED', 'the pipe was closed by this side; open a new one to go on');
+}
+
+function errorOfReason({ code, text, clean }: CloseReason): BusbarError {
+  const what = clean ? 'the peer closed the pipe' : 'the pipe has failed';
+  return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
 }

@@ -50,9 +50,9 @@ export class Inbox implements Source {
     this.host = host;
   }
 
-  /** Whether the pipe has ended in an orderly way. */
-  get endedCleanly(): boolean {
-    return this.end !== null && this.end.clean;
+  /** Whether `error` only says that the pipe has ended in an orderly way. */
+  isOrderlyEnd(error: unknown): boolean {
+    return this.end !== null && this.end.clean && this.end.error === error;
   }
 
   /** The next value if it is there at once and nobody waits already. */
@@ -146,10 +146,10 @@ export class Inbox implements Source {
 
   /** Nothing more is to be given out: this end has closed. */
   discard(end: End): void {
-    this.end ??= end;
+    const { error } = (this.end ??= end);
     this.empty = true;
     this.prefetch.clear();
-    for (const waiter of this.waiters.drain()) waiter.reject(end.error);
+    for (const waiter of this.waiters.drain()) waiter.reject(error);
     if (this.consumer !== null) this.conclude(this.consumer);
   }
 
@@ -298,8 +298,9 @@ export class Inbox implements Source {
 
   private conclude(consumer: Consumer): void {
     this.consumer = null;
-    if (this.endedCleanly) consumer.resolve();
-    else consumer.reject(this.end?.error);
+    const end = this.end as End;
+    if (end.clean) consumer.resolve();
+    else consumer.reject(end.error);
   }
 }
 

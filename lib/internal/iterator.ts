@@ -40,7 +40,7 @@ export class MessageIterator<T> implements AsyncIterableIterator<T, undefined> {
         },
         (error) => {
           this.pending.delete(waiter);
-          const ended = this.over || (this.inbox.endedCleanly && this.inbox.isEndError(error));
+          const ended = this.over || this.inbox.isOrderlyEnd(error);
           this.over = true;
           if (ended) resolve(DONE);
           else reject(error);

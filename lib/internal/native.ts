@@ -12,6 +12,17 @@ import { arch, platform } from 'node:process';
 import { BusbarError } from '../errors.js';
 import type { Native } from './binding.js';
 
+/** Platforms with a package of their own, `@busbar/binding-…`. */
+const PREBUILT: readonly string[] = [
+  'linux-x64-gnu',
+  'linux-arm64-gnu',
+  'linux-x64-musl',
+  'linux-arm64-musl',
+  'darwin-x64',
+  'darwin-arm64',
+  'win32-x64-msvc',
+];
+
 /** The addon. */
 export const native: Native = load();
 
@@ -58,13 +69,3 @@ function isMusl(): boolean {
   const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
   return platform === 'linux' && report.header?.glibcVersionRuntime === undefined;
 }
-
-const PREBUILT: readonly string[] = [
-  'linux-x64-gnu',
-  'linux-arm64-gnu',
-  'linux-x64-musl',
-  'linux-arm64-musl',
-  'darwin-x64',
-  'darwin-arm64',
-  'win32-x64-msvc',
-];

@@ -69,8 +69,6 @@ export class Port {
   constructor(native: Native) {
     checkByteOrder();
     this.native = native.openPort((count) => this.dispatch(count), this.events, this.slots);
-    // What send() has accepted is not lost to process.exit().
-    process.on('exit', () => this.flush());
   }
 
   addPipe(pipe: PipeSink): void {
@@ -143,7 +141,8 @@ export class Port {
     this.flush();
   };
 
-  private flush(): void {
+  /** Submits everything that is staged. */
+  flush(): void {
     this.collecting = true;
     const dirty = this.dirty;
     // Flushing may fail a pipe, whose users may send on other pipes: the list can grow.

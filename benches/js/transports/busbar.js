@@ -144,8 +144,7 @@ class BusbarEnd {
       if (this.#send === 'reserve') {
         const reservation = this.#pipe.reserve(length);
         stamp(reservation.bytes);
-        const sent = reservation.commit();
-        if (sent !== true) await sent;
+        if (!reservation.tryCommit()) await reservation.commit();
         this.#pipe.flush();
       } else {
         stamp(this.#payload);
@@ -220,8 +219,7 @@ class BusbarEnd {
     for (let i = 0; i < n; i++) {
       const reservation = this.#pipe.reserve(this.#payload.length);
       reservation.bytes.set(this.#payload);
-      const sent = reservation.commit();
-      if (sent !== true) await sent;
+      if (!reservation.tryCommit()) await reservation.commit();
     }
   }
 

@@ -67,7 +67,7 @@ export const CODES = {
         push(&mut text, format_args!("  {}: {info},\n", code.as_str()));
     }
     text.push_str(
-        "} as const satisfies Record<string, CodeInfo>;
+        "} as const;
 
 /** The `code` of a {@link BusbarError}: `ERR_…`, or `ABORT_ERR` as Node itself has it. */
 export type ErrorCode = keyof typeof CODES;

@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::{Bytes, BytesMut};
 
 use busbar_proto::{CloseReason, Code, Error};
-use busbar_shm::record::{INLINE_MAX, Kind, records};
+use busbar_shm::record::{HEADER_BYTES, INLINE_MAX, Kind, records};
 
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
@@ -18,7 +18,7 @@ use crate::loan::{Lease, Loan};
 use super::arena::{Arena, PIECE_BYTES_MAX};
 use super::pair::InprocPair;
 use super::receiver::Front;
-use super::sender::TrySendError;
+use super::sender::{Room, TrySendError};
 use super::stats::InprocPairStats;
 
 /// One end of an in-process connection as the engine drives it.
@@ -105,7 +105,7 @@ impl InprocLink {
     }
 
     /// The leading records of `run` that may go as one item.
-    fn next_piece(&self, run: &[u8], room: &mut super::sender::Room) -> Result<Piece, Error> {
+    fn next_piece(&self, run: &[u8], room: &mut Room) -> Result<Piece, Error> {
         let limit = self.pair.sender.message_bytes_max();
         let mut piece = Piece::default();
         let mut walk = records(run);
@@ -162,7 +162,7 @@ impl InprocLink {
         let max = max.min(inbox.slots_left());
         let (mut messages, mut run_bytes, mut payload_bytes) = (0, 0, 0);
         for (header, start) in records(run).take(max) {
-            let end = start - busbar_shm::record::HEADER_BYTES + header.stride();
+            let end = start - HEADER_BYTES + header.stride();
             if end > space {
                 break;
             }

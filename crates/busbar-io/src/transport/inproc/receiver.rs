@@ -135,6 +135,9 @@ impl InprocReceiver {
     /// What [`InprocReceiver::front`] found first in the queue.
     #[inline]
     pub(super) fn front(&mut self) -> Option<Front<'_>> {
+        if self.lane.receiver_closed.is_closed() {
+            return None;
+        }
         if self.run.is_empty() && self.held.is_none() {
             match self.queue.pop()? {
                 Item::Message(message) => self.held = Some(message),
@@ -226,6 +229,9 @@ impl InprocReceiver {
 
     #[inline]
     fn next(&mut self) -> Option<Message> {
+        if self.lane.receiver_closed.is_closed() {
+            return None;
+        }
         if self.run.is_empty() && self.held.is_none() {
             match self.queue.pop()? {
                 Item::Message(message) => {

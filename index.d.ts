@@ -1,0 +1,24 @@
+/**
+ * Busbar: what the package offers, at a glance. Each name is documented where it is defined, in lib/.
+ */
+
+// Between processes, threads and within one: pipes
+export { dial, listen } from './dist/index.js';
+export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js';
+export { Listener, Pipe } from './dist/index.js';
+export { parseAddress, type Address } from './dist/index.js';
+export type { DialOptions, ListenOptions, PipeOptions, Trust, WaitMode } from './dist/index.js';
+export type { CloseReason, ConnectionState, ListenerEvents, Peer, PipeEvents } from './dist/index.js';
+
+// Sending and receiving
+export type { Reservation, Sendable, SendOptions, TrySendOptions } from './dist/index.js';
+export type { Batch, BatchesOptions, ConsumeOptions, Loan, WaitOptions } from './dist/index.js';
+export type { CloseOptions } from './dist/index.js';
+
+// When something goes wrong
+export { AbortError, BusbarError, CODES } from './dist/index.js';
+export type { BusbarErrorOptions, CodeInfo, ErrorCode } from './dist/index.js';
+
+// Watching it work
+export { metrics, setLogger, version } from './dist/index.js';
+export type { Counters, LogEntry, Logger, LogLevel, Metrics, PipeStats } from './dist/index.js';

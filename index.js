@@ -1,0 +1,15 @@
+/**
+ * Busbar: what the package offers, at a glance. Each name is documented where it is defined, in lib/.
+ */
+
+// Between processes, threads and within one: pipes
+export { dial, listen } from './dist/index.js';
+export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js';
+export { Listener, Pipe } from './dist/index.js';
+export { parseAddress } from './dist/index.js';
+
+// When something goes wrong
+export { AbortError, BusbarError, CODES } from './dist/index.js';
+
+// Watching it work
+export { metrics, setLogger, version } from './dist/index.js';

@@ -1,0 +1,38 @@
+/** Connecting to a listener. */
+
+import { checkAddress } from './address.js';
+import { callNative } from './errors.js';
+import { PipeCore } from './internal/core.js';
+import { environmentPort } from './internal/environment.js';
+import { checkWait } from './internal/wait.js';
+import { dialSettings, type DialOptions } from './options.js';
+import { Pipe } from './pipe.js';
+
+/**
+ * Connects to whoever listens at `address`.
+ *
+ * @throws BusbarError (as a rejection) `ERR_NOT_FOUND`, `ERR_CONNECTION_REFUSED`, `ERR_TIMED_OUT`
+ * (all three retryable: the listener may not be up yet), `ERR_INVALID_ADDRESS`,
+ * `ERR_INVALID_ARGUMENT`, `ERR_NOT_SUPPORTED`, `ERR_PERMISSION_DENIED`, `ERR_VERSION_MISMATCH`,
+ * `ERR_OUT_OF_MEMORY` (retryable), `ERR_IO`, `ABORT_ERR`
+ *
+ * @example
+ * ```ts
+ * import { dial, listen } from 'busbar';
+ *
+ * await using listener = await listen('shm://dial-example');
+ * await using pipe = await dial('shm://dial-example', { wait: 'low-latency', timeoutMs: 1000 });
+ * console.log(pipe.state); // CONNECTED
+ * ```
+ */
+export async function dial(address: string, options?: DialOptions): Promise<Pipe> {
+  checkAddress(address);
+  const settings = dialSettings(options);
+  checkWait(settings.wait, `dialing ${address}`);
+  const port = environmentPort();
+  const handle = callNative(() => port.native.dial(address, settings.native));
+  const core = new PipeCore(port, handle, address, settings, 'CONNECTING');
+  const pipe = new Pipe(core);
+  await core.connected(settings.wait);
+  return pipe;
+}

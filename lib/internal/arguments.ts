@@ -1,0 +1,61 @@
+/** Checks of arguments of single calls. Options of pipes and listeners are checked in options.ts. */
+
+import { invalidArgument, show } from '../errors.js';
+import type { CloseOptions, ConsumeOptions } from '../pipe.js';
+import { BATCH_MAX } from './port.js';
+
+/** The channel among the options of a send. */
+export function channelOf(options: { readonly channel?: number }): number {
+  const channel: unknown = checkObject(options).channel;
+  if (channel === undefined) return 0;
+  if (typeof channel === 'number' && (channel & 0xffff) === channel) return channel;
+  throw invalidArgument(`channel is ${show(channel)}; it must be an integer, 0 to 65535`);
+}
+
+/** Throws unless `max` is a number of messages. */
+export function checkMax(max: unknown, limit: number): asserts max is number {
+  if (Number.isInteger(max) && (max as number) >= 1 && (max as number) <= limit) return;
+  throw invalidArgument(`max is ${show(max)}; it must be an integer, 1 to ${limit}`);
+}
+
+/** Checks the arguments of `consume()`; returns the most messages per batch. */
+export function checkConsumeOptions(callback: unknown, options: ConsumeOptions): number {
+  if (typeof callback !== 'function') {
+    throw invalidArgument(`the callback of consume() is ${show(callback)}; it must be a function`);
+  }
+  const { max = BATCH_MAX } = checkObject(options);
+  checkMax(max, BATCH_MAX);
+  return max;
+}
+
+/** Checks the options of `close()`. */
+export function checkCloseOptions(options: CloseOptions): {
+  lingerMs: number;
+  status: number;
+  text: string;
+} {
+  const { lingerMs = LINGER_MS, reason = '' } = checkObject(options);
+  if (typeof lingerMs !== 'number' || !(lingerMs >= 0 && lingerMs <= LINGER_MS_MAX)) {
+    const range = `milliseconds, 0 to ${LINGER_MS_MAX}`;
+    throw invalidArgument(`lingerMs is ${show(lingerMs)}; it must be ${range}`);
+  }
+  const { status = 0, text = '' } = typeof reason === 'string' ? { text: reason } : checkObject(reason);
+  if (!Number.isInteger(status) || status < 0 || status > STATUS_MAX) {
+    throw invalidArgument(`status is ${show(status)}; it must be an integer, 0 to ${STATUS_MAX}`);
+  }
+  if (typeof text !== 'string' || Buffer.byteLength(text) > TEXT_BYTES_MAX) {
+    throw invalidArgument(`reason is ${show(text)}; it must be a text of up to ${TEXT_BYTES_MAX} bytes`);
+  }
+  return { lingerMs, status, text };
+}
+
+function checkObject<T extends object>(options: T): T {
+  if (options !== null && typeof options === 'object') return options;
+  throw invalidArgument(`options is ${show(options)}; it must be an object`);
+}
+
+/** Long enough for a peer that is busy, short enough not to hang a shutdown. */
+const LINGER_MS = 30_000;
+const LINGER_MS_MAX = 2 ** 31 - 1;
+const STATUS_MAX = 2 ** 32 - 1;
+const TEXT_BYTES_MAX = 1024;

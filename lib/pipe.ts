@@ -1,0 +1,297 @@
+/** A pipe: messages in both directions, to one peer. */
+
+import { EventEmitter } from 'node:events';
+
+import type { Batch } from './batch.js';
+import type { BusbarError } from './errors.js';
+import { checkCloseOptions, checkConsumeOptions, checkMax, channelOf } from './internal/arguments.js';
+import type { PipeCore, Peer } from './internal/core.js';
+import { MessageIterator } from './internal/iterator.js';
+import type { Sendable } from './internal/pending.js';
+import { reserve } from './internal/reservation.js';
+import type { WaitOptions } from './internal/wait.js';
+import { LOAN, MESSAGE, Messages } from './internal/waiter.js';
+import type { Loan } from './loan.js';
+import type { Reservation } from './reservation.js';
+import type { CloseReason, ConnectionState } from './state.js';
+import type { PipeStats } from './stats.js';
+
+/** Options of sending. */
+export interface SendOptions extends WaitOptions {
+  /** A number that goes with the message, 0–65,535; 0 by default. */
+  readonly channel?: number;
+}
+
+/** Options of sending without waiting. */
+export interface TrySendOptions {
+  /** A number that goes with the message, 0–65,535; 0 by default. */
+  readonly channel?: number;
+}
+
+/** Options of `Pipe.consume()`. */
+export interface ConsumeOptions {
+  /** Most messages per batch, 1–4,096. 4,096. */
+  readonly max?: number;
+  /** Stops consuming; the promise rejects with an `AbortError`. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of `Pipe.batches()`. */
+export interface BatchesOptions extends WaitOptions {
+  /** Most messages per batch, 1–65,536. 1,024. */
+  readonly max?: number;
+}
+
+/** Options of `Pipe.close()`. */
+export interface CloseOptions {
+  /** How long to go on sending what was accepted, in milliseconds. 30,000. */
+  readonly lingerMs?: number;
+  /** What the peer is told: a text of up to 1,024 bytes, or a number and a text. */
+  readonly reason?: string | { readonly status?: number; readonly text?: string };
+}
+
+/** Events of a pipe. */
+export interface PipeEvents {
+  /** The connection state changed; the last change comes with the reason. */
+  state: [state: ConnectionState, previous: ConnectionState, reason?: CloseReason];
+  /** The pipe has failed, or lost accepted messages. Without a listener it is logged instead. */
+  error: [error: BusbarError];
+  /** The pipe is over. Messages that had arrived can still be received. */
+  close: [reason: CloseReason];
+}
+
+/**
+ * One end of a connection. Messages arrive whole, once, and in the order in which they were sent.
+ *
+ * There are three ways to receive, from convenient to fast: `for await` and `receive()` give owned
+ * Buffers; `batches()` gives many of them at a time; `consume()` lends batches that are valid during
+ * a callback. Reading and sending end with `ERR_CLOSED` after an orderly close (iterators just
+ * end), and with the failure's code, such as `ERR_CONNECTION_LOST`, otherwise.
+ *
+ * @example
+ * ```ts
+ * import { dial, listen } from 'busbar';
+ *
+ * const listener = await listen('shm://pipe-example');
+ * listener.on('pipe', async (server) => {
+ *   for await (const message of server) await server.send(`you said ${message}`);
+ * });
+ *
+ * const pipe = await dial('shm://pipe-example');
+ * await pipe.send('hello');
+ * console.log(String(await pipe.receive())); // you said hello
+ * await pipe.close();
+ * await listener.close();
+ * ```
+ */
+export class Pipe extends EventEmitter<PipeEvents> {
+  readonly #core: PipeCore;
+
+  /** @internal Pipes come from `dial()`, `connectInproc()` and listeners. */
+  constructor(core: PipeCore) {
+    super();
+    this.#core = core;
+    const emitter: EventEmitter = this;
+    core.face = emitter;
+  }
+
+  /** The address that was dialed or listened at. */
+  get address(): string {
+    return this.#core.address;
+  }
+
+  /** Where the connection stands. */
+  get state(): ConnectionState {
+    return this.#core.state;
+  }
+
+  /** The process at the other end; `null` if it is this one. */
+  get peer(): Peer | null {
+    return this.#core.peer;
+  }
+
+  /** Why the pipe is over; `null` while it is not. */
+  get reason(): CloseReason | null {
+    return this.#core.reason;
+  }
+
+  /**
+   * Sends a message, when there is room: a resolved promise means that it was accepted, not that
+   * the peer has it. A text is sent as UTF-8.
+   *
+   * Up to 1 KiB the bytes are copied at once, unless the transport is full. A buffer that is larger,
+   * or has to wait, must not be changed until the promise settles.
+   *
+   * @throws BusbarError (as a rejection) `ERR_CLOSED`, `ERR_CONNECTION_LOST` (retryable on a new
+   * pipe), `ERR_AGAIN` (retryable: `sendHighWaterMark` messages wait already), `ERR_TIMED_OUT`
+   * (retryable), `ABORT_ERR`, `ERR_MESSAGE_TOO_LARGE`, `ERR_BUFFER_DETACHED`,
+   * `ERR_INVALID_ARGUMENT`
+   */
+  send(data: Sendable, options?: SendOptions): Promise<void> {
+    if (options === undefined) return this.#core.outbox.send(data, 0, undefined);
+    try {
+      return this.#core.outbox.send(data, channelOf(options), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Sends a message if there is room now; `false` means that nothing was sent.
+   *
+   * @throws BusbarError as {@link Pipe.send} rejects, but never for waiting
+   */
+  trySend(data: Sendable, options?: TrySendOptions): boolean {
+    return this.#core.outbox.trySend(data, options === undefined ? 0 : channelOf(options));
+  }
+
+  /**
+   * Sends many messages, in order, and resolves when all are accepted. Buffers must not be changed
+   * until then. If one cannot be sent the promise rejects; those before it were sent, those after
+   * it were not. While the transport is full the batch counts with each of its messages against
+   * `sendHighWaterMark`, but may always wait alone.
+   *
+   * @throws BusbarError (as a rejection) as {@link Pipe.send}
+   */
+  sendBatch(messages: readonly Sendable[], options?: SendOptions): Promise<void> {
+    try {
+      const channel = options === undefined ? 0 : channelOf(options);
+      return this.#core.outbox.sendBatch(messages, channel, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Gives memory to write a message of up to `length` bytes into; see {@link Reservation}.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT`, `ERR_MESSAGE_TOO_LARGE`, `ERR_CLOSED`
+   */
+  reserve(length: number, options?: TrySendOptions): Reservation {
+    return reserve(this.#core.outbox, length, options === undefined ? 0 : channelOf(options));
+  }
+
+  /** Hands over now what would be handed over at the end of this turn of the event loop. */
+  flush(): void {
+    this.#core.outbox.flush();
+  }
+
+  /**
+   * Receives one message, when it comes. The Buffer is the caller's to keep. Up to 1,024 calls may
+   * wait, and are served in order.
+   *
+   * @throws BusbarError (as a rejection) `ERR_CLOSED`, `ERR_CONNECTION_LOST` (retryable on a new
+   * pipe), `ERR_TIMED_OUT` (retryable), `ABORT_ERR`, `ERR_AGAIN` (retryable: too many calls wait),
+   * `ERR_INVALID_ARGUMENT` (also while `consume()` is at work)
+   */
+  receive(options?: WaitOptions): Promise<Buffer> {
+    return this.#core.inbox.receive(MESSAGE, options);
+  }
+
+  /**
+   * Receives one message if it is there now, otherwise `null`.
+   *
+   * @throws BusbarError as {@link Pipe.receive} rejects, but never for waiting
+   */
+  tryReceive(): Buffer | null {
+    return this.#core.inbox.tryReceive(MESSAGE);
+  }
+
+  /**
+   * Receives what is there, at least one and at most `max` messages (1–65,536, by default 1,024).
+   *
+   * @throws BusbarError (as a rejection) as {@link Pipe.receive}
+   */
+  receiveBatch(max: number = MESSAGES_STANDARD, options?: WaitOptions): Promise<Buffer[]> {
+    try {
+      checkMax(max, MESSAGES_MAX);
+      return this.#core.inbox.receive(new Messages(max), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Iterates over messages, each the caller's to keep. Breaking off leaves the pipe open. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
+    return new MessageIterator(this.#core.inbox, MESSAGE, undefined);
+  }
+
+  /**
+   * Iterates over batches of messages, each the caller's to keep.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT`; the iterator throws as {@link Pipe.receive} rejects
+   */
+  batches(options: BatchesOptions = {}): AsyncIterableIterator<Buffer[], undefined> {
+    const { max = MESSAGES_STANDARD } = options;
+    checkMax(max, MESSAGES_MAX);
+    return new MessageIterator(this.#core.inbox, new Messages(max), options);
+  }
+
+  /**
+   * Lends every batch of messages to a synchronous callback; see {@link Batch}. Resolves when the
+   * pipe is closed in an orderly way. If the callback throws, consuming ends with that error and
+   * the pipe stays open; what remained of the batch is lost.
+   *
+   * @throws BusbarError (as a rejection) `ERR_CONNECTION_LOST` (retryable on a new pipe) or another
+   * failure of the pipe, `ABORT_ERR`, `ERR_INVALID_ARGUMENT` (also for a second reader)
+   */
+  consume(callback: (batch: Batch) => void, options: ConsumeOptions = {}): Promise<void> {
+    try {
+      const max = checkConsumeOptions(callback, options);
+      return this.#core.inbox.consume(callback, max, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Receives one message in place; see {@link Loan}. Messages up to 1 KiB are copied.
+   *
+   * @throws BusbarError (as a rejection) as {@link Pipe.receive}
+   */
+  borrow(options?: WaitOptions): Promise<Loan> {
+    return this.#core.inbox.receive(LOAN, options);
+  }
+
+  /**
+   * Closes the pipe. What was accepted is still handed over, for up to `lingerMs` while the peer
+   * is slow; the peer can receive all that was handed over, then learns the reason. Waiting calls
+   * end with `ERR_CLOSED`, iterators and `consume()` just end, and messages not yet received are
+   * dropped. Further calls return the same promise and can only shorten the lingering.
+   *
+   * @throws BusbarError (as a rejection) `ERR_INVALID_ARGUMENT` (not retryable)
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    try {
+      const { lingerMs, status, text } = checkCloseOptions(options);
+      return this.#core.close(lingerMs, status, text);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** As {@link Pipe.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Keeps the event loop alive while the pipe is open; so it is by default. */
+  ref(): this {
+    this.#core.ref();
+    return this;
+  }
+
+  /** Lets the process end although the pipe is open. */
+  unref(): this {
+    this.#core.unref();
+    return this;
+  }
+
+  /** What has passed through this pipe, and what waits in it. */
+  stats(): PipeStats {
+    return { ...this.#core.counters(), messagesQueued: this.#core.outbox.queued };
+  }
+}
+
+const MESSAGES_STANDARD = 1024;
+const MESSAGES_MAX = 65_536;
