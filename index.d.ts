@@ -1,5 +1,5 @@
 /**
- * Busbar: what the package offers, at a glance. Each name is documented where it is defined, in lib/.
+ * Busbar: what the package offers, at a glance. Each name is documented where it is defined, lib/.
  */
 
 // Between processes, threads and within one: pipes
@@ -8,7 +8,8 @@ export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js'
 export { Listener, Pipe } from './dist/index.js';
 export { parseAddress, type Address } from './dist/index.js';
 export type { DialOptions, ListenOptions, PipeOptions, Trust, WaitMode } from './dist/index.js';
-export type { CloseReason, ConnectionState, ListenerEvents, Peer, PipeEvents } from './dist/index.js';
+export type { CloseReason, ConnectionState, Peer } from './dist/index.js';
+export type { ListenerEvents, PipeEvents } from './dist/index.js';
 
 // Sending and receiving
 export type { Reservation, Sendable, SendOptions, TrySendOptions } from './dist/index.js';

@@ -1,5 +1,5 @@
 /**
- * Busbar: what the package offers, at a glance. Each name is documented where it is defined, in lib/.
+ * Busbar: what the package offers, at a glance. Each name is documented where it is defined, lib/.
  */
 
 // Between processes, threads and within one: pipes

@@ -24,47 +24,110 @@ export interface CodeInfo {
  * ```
  */
 export const CODES = {
-  /** The caller's AbortSignal fired before the operation finished. Nobody is at fault: `cause` is the signal's reason. */
+  /**
+   * The caller's AbortSignal fired before the operation finished. Nobody is at fault: `cause` is
+   * the signal's reason.
+   */
   ABORT_ERR: { number: 1, retryable: false },
-  /** Another listener already has this address. Fix the caller: close the other listener or choose another name. */
+  /**
+   * Another listener already has this address. Fix the caller: close the other listener or choose
+   * another name.
+   */
   ERR_ADDR_IN_USE: { number: 2, retryable: false },
-  /** The operation would have to wait: the peer is slower than the sender, or a queue is full. Nobody is at fault: await `send()` instead of `trySend()`, or try again later. */
+  /**
+   * The operation would have to wait: the peer is slower than the sender, or a queue is full.
+   * Nobody is at fault: await `send()` instead of `trySend()`, or try again later.
+   */
   ERR_AGAIN: { number: 3, retryable: true },
-  /** A batch was used after its `consume()` callback returned, when its memory already held other messages. Fix the caller: copy what must outlive the callback, or use `batches()`. */
+  /**
+   * A batch was used after its `consume()` callback returned, when its memory already held other
+   * messages. Fix the caller: copy what must outlive the callback, or use `batches()`.
+   */
   ERR_BATCH_EXPIRED: { number: 4, retryable: false },
-  /** The buffer was transferred or detached before its bytes were sent. Fix the caller: keep the buffer until the send is accepted, or send a copy. */
+  /**
+   * The buffer was transferred or detached before its bytes were sent. Fix the caller: keep the
+   * buffer until the send is accepted, or send a copy.
+   */
   ERR_BUFFER_DETACHED: { number: 5, retryable: false },
-  /** The pipe or listener was closed, by this side or in an orderly way by the peer. Not a fault by itself: `reason` says who closed and why; open a new one to go on. */
+  /**
+   * The pipe or listener was closed, by this side or in an orderly way by the peer. Not a fault by
+   * itself: `reason` says who closed and why; open a new one to go on.
+   */
   ERR_CLOSED: { number: 6, retryable: false },
-  /** The connection ended without a CLOSE: the peer crashed, was killed or became unreachable. The peer or the network is at fault: dial again and resend what was not confirmed. */
+  /**
+   * The connection ended without a CLOSE: the peer crashed, was killed or became unreachable. The
+   * peer or the network is at fault: dial again and resend what was not confirmed.
+   */
   ERR_CONNECTION_LOST: { number: 7, retryable: true },
-  /** The listener turned the connection away: it is closing, its backlog is full, or nobody listens at an address left behind. The other side is at fault: dial again later. */
+  /**
+   * The listener turned the connection away: it is closing, its backlog is full, or nobody listens
+   * at an address left behind. The other side is at fault: dial again later.
+   */
   ERR_CONNECTION_REFUSED: { number: 8, retryable: true },
-  /** An invariant of Busbar itself did not hold. Busbar is at fault: please report the message and the version. */
+  /**
+   * An invariant of Busbar itself did not hold. Busbar is at fault: please report the message and
+   * the version.
+   */
   ERR_INTERNAL: { number: 9, retryable: false },
-  /** The address cannot be parsed or names an unknown scheme. Fix the caller: the message shows the offending part and a well-formed example. */
+  /**
+   * The address cannot be parsed or names an unknown scheme. Fix the caller: the message shows the
+   * offending part and a well-formed example.
+   */
   ERR_INVALID_ADDRESS: { number: 10, retryable: false },
-  /** An argument or option has the wrong type or is out of range. Fix the caller: the message names the argument, the value and what is allowed. */
+  /**
+   * An argument or option has the wrong type or is out of range. Fix the caller: the message names
+   * the argument, the value and what is allowed.
+   */
   ERR_INVALID_ARGUMENT: { number: 11, retryable: false },
-  /** The operating system refused a call that Busbar needs. The environment is at fault: the message names the call and the error; check limits such as open files. */
+  /**
+   * The operating system refused a call that Busbar needs. The environment is at fault: the message
+   * names the call and the error; check limits such as open files.
+   */
   ERR_IO: { number: 12, retryable: false },
-  /** A loan was used after it was released or after its pipe closed. Fix the caller: copy the bytes before `release()`. */
+  /**
+   * A loan was used after it was released or after its pipe closed. Fix the caller: copy the bytes
+   * before `release()`.
+   */
   ERR_LOAN_EXPIRED: { number: 13, retryable: false },
-  /** A message or frame exceeds the limit agreed for the connection. The sender is at fault: send less at once, or raise `maxMessageBytes` on both ends. */
+  /**
+   * A message or frame exceeds the limit agreed for the connection. The sender is at fault: send
+   * less at once, or raise `maxMessageBytes` on both ends.
+   */
   ERR_MESSAGE_TOO_LARGE: { number: 14, retryable: false },
-  /** Nobody listens at this address, at least not yet. Check the name, start the listener first, or dial again later. */
+  /**
+   * Nobody listens at this address, at least not yet. Check the name, start the listener first, or
+   * dial again later.
+   */
   ERR_NOT_FOUND: { number: 15, retryable: true },
-  /** This platform, build or transport cannot do what was asked. Fix the caller: the message names what is missing and what to use instead. */
+  /**
+   * This platform, build or transport cannot do what was asked. Fix the caller: the message names
+   * what is missing and what to use instead.
+   */
   ERR_NOT_SUPPORTED: { number: 16, retryable: false },
-  /** Memory for a buffer or a shared segment could not be had. The environment is at fault: raise the limit (container memory, /dev/shm), or lower `ringBytes` and `slabBytes`, and try again. */
+  /**
+   * Memory for a buffer or a shared segment could not be had. The environment is at fault: raise
+   * the limit (container memory, /dev/shm), or lower `ringBytes` and `slabBytes`, and try again.
+   */
   ERR_OUT_OF_MEMORY: { number: 17, retryable: true },
-  /** The operating system or the listener does not allow this user to connect. The environment is at fault: run both ends as the same user, or open the path's permissions. */
+  /**
+   * The operating system or the listener does not allow this user to connect. The environment is at
+   * fault: run both ends as the same user, or open the path's permissions.
+   */
   ERR_PERMISSION_DENIED: { number: 18, retryable: false },
-  /** The peer broke the rules: what it sent or wrote into shared memory is not valid. The peer is at fault and the connection is closed: check that it really runs Busbar and which version. */
+  /**
+   * The peer broke the rules: what it sent or wrote into shared memory is not valid. The peer is at
+   * fault and the connection is closed: check that it really runs Busbar and which version.
+   */
   ERR_PROTOCOL: { number: 19, retryable: false },
-  /** The operation did not finish within its time limit. The peer is slow, stopped or absent: try again, or raise `timeoutMs`. */
+  /**
+   * The operation did not finish within its time limit. The peer is slow, stopped or absent: try
+   * again, or raise `timeoutMs`.
+   */
   ERR_TIMED_OUT: { number: 20, retryable: true },
-  /** The two ends have no protocol version in common. Neither is broken, one is too old: the message names both ranges and which end to upgrade. */
+  /**
+   * The two ends have no protocol version in common. Neither is broken, one is too old: the message
+   * names both ranges and which end to upgrade.
+   */
   ERR_VERSION_MISMATCH: { number: 21, retryable: false },
 } as const;
 

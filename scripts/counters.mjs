@@ -2,7 +2,14 @@
  * Reads what test runners print: from a runner's output to `{ passed, failed }`.
  */
 
-/** By the kind of output. */
+/** @typedef {{ passed: number, failed: number }} Count */
+/** @typedef {(output: string, status: number) => Count} Counter */
+
+/**
+ * By the kind of output.
+ *
+ * @type {{ check: Counter, cargo: Counter, tap: Counter }}
+ */
 export const COUNTERS = {
   /** A tool that only says yes or no. */
   check: (_output, status) => ({ passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1 }),
@@ -17,6 +24,7 @@ export const COUNTERS = {
   }),
 };
 
+/** @type {(output: string, pattern: RegExp) => Count} */
 function sum(output, pattern) {
   const total = { passed: 0, failed: 0 };
   for (const [, passed, failed] of output.matchAll(pattern)) {

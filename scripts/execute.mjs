@@ -7,9 +7,10 @@ import { spawn } from 'node:child_process';
 const LIMIT_MS = 20 * 60_000;
 
 /** @returns {Promise<{ status: number, output: string }>} `output` is empty unless captured. */
-export function execute(command, { env = {}, capture = false } = {}) {
+export function execute(command, { env = {}, cwd = '.', capture = false } = {}) {
   const child = spawn(command, {
     shell: true,
+    cwd,
     // A group of its own, so that a runner's children can be ended with it.
     detached: capture && process.platform !== 'win32',
     stdio: ['ignore', capture ? 'pipe' : 'inherit', 'inherit'],

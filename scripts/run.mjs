@@ -19,7 +19,12 @@ const LOOM = {
   CARGO_TARGET_DIR: `${process.env.CARGO_TARGET_DIR ?? 'target'}/loom`,
 };
 
-/** What `npm test` runs. `count` says how the output is read; `needs` names an earlier step. */
+const FLIGHTS = { folder: 'examples/flights', needs: 'build' };
+
+/**
+ * What `npm test` runs. `count` says how the output is read, `needs` names a step that must have
+ * passed, `folder` is where to install and run.
+ */
 const TEST_STEPS = [
   { name: 'fmt', command: 'cargo fmt --all --check', count: 'check' },
   {
@@ -41,6 +46,24 @@ const TEST_STEPS = [
   { name: 'docs', command: 'npm run docs:check', count: 'check', needs: 'build' },
   { name: 'ava', command: 'ava --tap', count: 'tap', needs: 'build' },
   { name: 'pack', command: 'npm run pack:test', count: 'tap', needs: 'build' },
+  { name: 'flights-types', command: 'tsc -p jsconfig.json', count: 'check', ...FLIGHTS },
+  {
+    name: 'flights',
+    command: 'node --test --test-reporter=tap test/*.test.js',
+    count: 'tap',
+    ...FLIGHTS,
+  },
+  {
+    name: 'flights-run',
+    command: 'node main.js --rows 300000 --pings 2000',
+    count: 'check',
+    ...FLIGHTS,
+  },
+  {
+    name: 'bench',
+    command: "cargo bench --workspace --profile fast --bench '*' -- --test",
+    count: 'check',
+  },
 ];
 
 const [job, ...options] = process.argv.slice(2);
@@ -88,10 +111,11 @@ function chosenSteps() {
   throw new Error(`--only takes ${TEST_STEPS.map((step) => step.name).join(',')}`);
 }
 
-async function runStep({ name, command, count, env }) {
+async function runStep({ name, command, count, env, folder = '.' }) {
   console.log(`\n=== ${name}: ${command}`);
   const started = Date.now();
-  const { status, output } = await execute(command, { env, capture: true });
+  await install(folder);
+  const { status, output } = await execute(command, { env, cwd: folder, capture: true });
   const result = judge(COUNTERS[count](output, status), status);
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   console.log(`--- ${name}: ${result.passed} passed, ${result.failed} failed (${seconds} s)`);

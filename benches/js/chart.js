@@ -41,7 +41,8 @@ export function lineChart(frame, title, series, labels) {
   const up = logScale(low, high, area.y + area.height, area.y);
   const grid = powers(low, high).map((value) => {
     const y = up(value);
-    return line(area.x, y, area.x + area.width, y) + text(area.x - 6, y + 4, labels.y(value), 'end');
+    const mark = text(area.x - 6, y + 4, labels.y(value), 'end');
+    return line(area.x, y, area.x + area.width, y) + mark;
   });
   const ticks = labels.ticks.map((tick) =>
     text(across(tick), area.y + area.height + 16, labels.x(tick), 'middle'),

@@ -46,5 +46,5 @@ export function ratio(value) {
  * @returns {string}
  */
 export function digits(value) {
-  return String(Number(value.toPrecision(value >= 100 ? Math.ceil(Math.log10(value + 1)) : 3)));
+  return value >= 100 ? String(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

@@ -162,6 +162,7 @@ function progress(text) {
 
 const BENCHES = fileURLToPath(new URL('..', import.meta.url));
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 try {
   await main();
 } catch (error) {

@@ -6,6 +6,7 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,6 +38,7 @@ export class Pair {
    */
   static async open(spec, contender, options) {
     const directory = await mkdtemp(join(tmpdir(), 'busbar-bench-'));
+    directories.add(directory);
     const label = `${spec.id} ${contender.name}`.replaceAll(/[^\w]+/g, '-');
     const child = (/** @type {import('./child.js').ChildOptions['holds']} */ holds, side = 0) =>
       new BenchChild(holds, side, `${label}-${holds}`, options);
@@ -98,6 +100,7 @@ export class Pair {
     const all = new Set(Object.values(this.#children));
     await Promise.all([...all].map((child) => child.end()));
     await rm(this.#directory, { recursive: true, force: true });
+    directories.delete(this.#directory);
   }
 
   /** @param {import('./cases.js').Contender} contender */
@@ -215,4 +218,10 @@ const JOBS = /** @type {const} */ ({
   latency: ['echo', 'ping'],
   throughput: ['sink', 'pump'],
   handover: ['take', 'offer'],
+});
+
+/** Those of open pairs: a run that is interrupted has no time to close them. */
+const directories = /** @type {Set<string>} */ (new Set());
+process.on('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });

@@ -1,14 +1,16 @@
-/** A first-in first-out queue on one array, without moving its elements at every shift. */
+/** A first-in first-out queue in a ring of slots, which grows as needed. */
 export class Deque<T> {
-  private items: (T | undefined)[] = [];
+  private items: (T | undefined)[] = new Array<T | undefined>(CAPACITY_MIN).fill(undefined);
   private head = 0;
+  private count = 0;
 
   get length(): number {
-    return this.items.length - this.head;
+    return this.count;
   }
 
   push(item: T): void {
-    this.items.push(item);
+    if (this.count === this.items.length) this.resize(2 * this.count);
+    this.items[(this.head + this.count++) & (this.items.length - 1)] = item;
   }
 
   peek(): T | undefined {
@@ -16,35 +18,37 @@ export class Deque<T> {
   }
 
   shift(): T | undefined {
+    if (this.count === 0) return undefined;
     const item = this.items[this.head];
-    if (this.head === this.items.length) return undefined;
-    this.items[this.head++] = undefined;
-    if (this.head === this.items.length) {
-      this.items.length = 0;
-      this.head = 0;
-    } else if (this.head >= COMPACT_AT && this.head * 2 >= this.items.length) {
-      this.items.splice(0, this.head);
-      this.head = 0;
-    }
+    this.items[this.head] = undefined;
+    this.head = (this.head + 1) & (this.items.length - 1);
+    this.count--;
     return item;
   }
 
   /** Takes an item out wherever it stands; `false` if it is not there. */
   remove(item: T): boolean {
-    const at = this.items.indexOf(item, this.head);
-    if (at < 0) return false;
-    if (at === this.head) this.shift();
-    else this.items.splice(at, 1);
-    return true;
+    const rest = this.drain();
+    const at = rest.indexOf(item);
+    rest.forEach((each, i) => {
+      if (i !== at) this.push(each);
+    });
+    return at >= 0;
   }
 
   /** Takes everything out, first to last. */
   drain(): T[] {
-    const rest = this.items.slice(this.head) as T[];
-    this.items = [];
+    const all: T[] = [];
+    while (this.count > 0) all.push(this.shift() as T);
+    return all;
+  }
+
+  private resize(capacity: number): void {
+    const all = this.drain();
+    this.items = new Array<T | undefined>(capacity).fill(undefined);
     this.head = 0;
-    return rest;
+    for (const item of all) this.push(item);
   }
 }
 
-const COMPACT_AT = 1024;
+const CAPACITY_MIN = 4;

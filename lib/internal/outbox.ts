@@ -4,7 +4,7 @@
  *
  * | | small message | large message |
  * |---|---|---|
- * | ready | staged; submitted every 16, when full, or at the end of the turn | offered to the core |
+ * | ready | staged; submitted every so many, when full, or at the end of the turn | offered to the core |
  * | not ready: the core has refused something | waits | waits |
  *
  * What waits is offered again, in order, when the core reports Writable.
@@ -52,6 +52,8 @@ export class Outbox implements Flushable {
   /** Whether a message may be placed now: nothing waits, and nothing says otherwise. */
   isReady = true;
 
+  /** Records after which the next submit is due. */
+  private publishEvery = PUBLISH_EVERY;
   private readonly limits: OutboxLimits;
   private readonly queue = new Deque<PendingSend>();
   /** Messages in `queue`. */
@@ -94,6 +96,8 @@ export class Outbox implements Flushable {
     } catch (error) {
       return Promise.reject(error);
     }
+    // Those who await this may never end the turn: the next message is published as soon as the first.
+    this.publishEvery = PUBLISH_EVERY;
     if (offer === ACCEPTED) return DONE;
     return this.enqueue([data], channel, offer, options, 'send()');
   }
@@ -111,9 +115,12 @@ export class Outbox implements Flushable {
         throw invalidArgument(`messages is ${show(messages)}; it must be an array`);
       }
       if (options !== undefined) checkWait(options, 'sendBatch()');
-      for (; sent < messages.length; sent++) {
+      while (sent < messages.length) {
+        sent = this.placeRun(messages, sent, channel);
+        if (sent === messages.length) break;
         offer = this.offer(messages[sent] as Sendable, channel);
         if (offer !== ACCEPTED) break;
+        sent++;
       }
     } catch (error) {
       return Promise.reject(error);
@@ -133,6 +140,12 @@ export class Outbox implements Flushable {
   commitStaged(length: number, channel: number): void {
     this.staging.commit(length, channel);
     this.staged();
+  }
+
+  /** Submits what is staged at the end of a turn. */
+  endTurn(): void {
+    this.publishEvery = PUBLISH_EVERY;
+    this.flush();
   }
 
   /** Submits what is staged. */
@@ -225,6 +238,24 @@ export class Outbox implements Flushable {
     return ACCEPTED;
   }
 
+  /** Stages small messages from `at` on, while there is nothing to it; returns where it stopped. */
+  private placeRun(messages: readonly Sendable[], at: number, channel: number): number {
+    if (!this.isReady) return at;
+    const { staging } = this;
+    let i = at;
+    for (; i < messages.length; i++) {
+      const data = messages[i];
+      if (!(data instanceof Uint8Array)) break;
+      const { length } = data;
+      if (length === 0 || length > INLINE_MAX) break;
+      const size = recordBytes(length);
+      if (!staging.fits(size) && !this.makeRoom(size)) break;
+      staging.put(data, length, channel);
+    }
+    if (i > at) this.staged();
+    return i;
+  }
+
   private placeText(text: string, channel: number): Offer {
     const most = text.length * UTF8_BYTES_MAX;
     if (most > INLINE_MAX) return this.place(Buffer.from(text), channel);
@@ -256,8 +287,14 @@ export class Outbox implements Flushable {
   }
 
   private staged(): void {
-    if (this.staging.records >= PUBLISH_EVERY) this.flush();
+    if (this.staging.records >= this.publishEvery) this.publish();
     else if (!this.dirty) this.host.port.touch(this);
+  }
+
+  /** Submits in the middle of a turn. A turn that goes on for long submits ever more at a time. */
+  private publish(): void {
+    if (this.publishEvery < PUBLISH_EVERY_MAX) this.publishEvery *= 2;
+    this.flush();
   }
 
   private block(): void {
@@ -348,8 +385,11 @@ export class Outbox implements Flushable {
 /** One promise for all sends that need not wait. */
 const DONE: Promise<void> = Promise.resolve();
 
-/** Records after which a run is submitted: a native call costs as much as staging one message. */
+/** Records after which the first run of a turn is submitted: soon, for the peer to begin. */
 const PUBLISH_EVERY = 16;
+
+/** Records of later runs at most: beyond, the native call no longer shows in the cost of a record. */
+const PUBLISH_EVERY_MAX = 256;
 
 const UTF8_BYTES_MAX = 3;
 

@@ -229,3 +229,6 @@ impl Channel {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

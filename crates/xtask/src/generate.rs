@@ -61,7 +61,7 @@ export const CODES = {
 ",
     );
     for code in Code::ALL {
-        push(&mut text, format_args!("  /** {} */\n", code.doc()));
+        text.push_str(&comment(code.doc()));
         let (number, retryable) = (code.number(), code.is_retryable());
         let info = format_args!("{{ number: {number}, retryable: {retryable} }}");
         push(&mut text, format_args!("  {}: {info},\n", code.as_str()));
@@ -103,6 +103,22 @@ the caller.
     text
 }
 
+/// A doc comment, broken into lines of at most 100 columns.
+fn comment(doc: &str) -> String {
+    let mut text = String::from("  /**\n");
+    let mut line = String::from("   *");
+    for word in doc.split(' ') {
+        if line.len() + 1 + word.len() > 100 {
+            text.push_str(&line);
+            text.push('\n');
+            line.replace_range("   *".len().., "");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    text + &line + "\n   */\n"
+}
+
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("invariant: writing to a String does not fail");
 }
@@ -123,6 +139,15 @@ mod tests {
             let row = format!("| `{name}` | {number} | {flag} | ");
             assert_eq!(markdown.text.matches(&row).count(), 1, "{row}");
         }
+    }
+
+    #[test]
+    fn comments_are_broken_at_words() {
+        let doc = format!("{} end.", "word ".repeat(30).trim_end());
+        let text = comment(&doc);
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+        let words: Vec<_> = text.split_whitespace().filter(|word| !word.contains('*')).collect();
+        assert_eq!(words.join(" "), doc);
     }
 
     #[test]

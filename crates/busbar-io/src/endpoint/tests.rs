@@ -109,7 +109,8 @@ fn unknown_schemes_are_answered_with_the_known_ones() {
 #[test]
 fn ports_are_checked() {
     check("tcp://h:65535", tcp("h", 65535));
-    for address in ["tcp://h:65536", "tcp://h:", "tcp://h:-1", "tcp://h:+1", "tcp://h:http", "a:b"] {
+    for address in ["tcp://h:65536", "tcp://h:", "tcp://h:-1", "tcp://h:+1", "tcp://h:http", "a:b"]
+    {
         refused(address, "not a number from 0 to 65535");
     }
     refused("tcp://host", "has no port");

@@ -84,9 +84,9 @@ fn records_of_unknown_kind_or_wrong_length_are_refused() {
         patched(6, 5),
         patched(6, 255),
         patched(7, 1),
-        patched(2, 1),  // longer than the ring
+        patched(2, 1),   // longer than the ring
         patched(3, 255), // 4 GiB
-        patched(1, 1),  // longer than what is published
+        patched(1, 1),   // longer than what is published
         record(Kind::Inline, 0, &[0; INLINE_MAX + 1]),
         record(Kind::Chunk, 0, &[0; 15]),
         record(Kind::Abandon, 0, &[0; 1]),
@@ -169,9 +169,8 @@ fn a_tail_that_cannot_be_is_refused() {
 /// [D42] [D45]
 #[test]
 fn a_head_that_cannot_be_is_refused() {
-    let refused = |result: Result<bool, Error>| {
-        matches!(result, Err(Error::Breach(Breach::Position)))
-    };
+    let refused =
+        |result: Result<bool, Error>| matches!(result, Err(Error::Breach(Breach::Position)));
     for head in [65_537, 1 << 40, u64::MAX] {
         let forge = forge();
         let mut channel = forge.victim(SETTINGS);
@@ -273,8 +272,7 @@ fn what_came_before_a_breach_is_delivered() {
 /// [D45] Every breach says what the peer did.
 #[test]
 fn breaches_describe_themselves() {
-    let all =
-        [Breach::Chunk, Breach::Fragment, Breach::Position, Breach::Record, Breach::Release];
+    let all = [Breach::Chunk, Breach::Fragment, Breach::Position, Breach::Record, Breach::Release];
     for breach in all {
         let text = Error::from(breach).to_string();
         assert!(text.starts_with("the peer ") && text.contains(breach.as_str()), "{text}");

@@ -45,8 +45,7 @@ impl Forge {
                 0,
             )
         };
-        let seals =
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&fd, seals).unwrap();
         let memory = NonNull::new(memory.unwrap().cast()).unwrap();
         Self { fd, memory, geometry }
@@ -69,15 +68,20 @@ impl Forge {
     }
 
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && (offset as u64) < self.geometry.file_bytes());
-        // SAFETY: the offset is within the mapping and aligned; atomics may be shared.
-        unsafe { self.memory.add(offset).cast().as_ref() }
+        assert!(offset.is_multiple_of(8), "words are aligned");
+        // SAFETY: mapped and aligned; atomics may be shared.
+        unsafe { self.at(offset).cast().as_ref() }
     }
 
     pub(crate) fn byte(&self, offset: usize) -> &AtomicU8 {
-        assert!((offset as u64) < self.geometry.file_bytes());
-        // SAFETY: the offset is within the mapping; atomics may be shared.
-        unsafe { self.memory.add(offset).cast().as_ref() }
+        // SAFETY: mapped; atomics may be shared.
+        unsafe { self.at(offset).cast().as_ref() }
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!((offset as u64) < self.geometry.file_bytes(), "within the mapping");
+        // SAFETY: as just checked.
+        unsafe { self.memory.add(offset) }
     }
 
     pub(crate) fn set(&self, offset: usize, value: u64) {

@@ -69,7 +69,8 @@ impl Way {
     }
 
     fn send(&mut self, sender: &mut Channel, channel: u16, len: usize) {
-        let (channel, payload) = self.pending.take().unwrap_or_else(|| (channel, self.message(len)));
+        let (channel, payload) =
+            self.pending.take().unwrap_or_else(|| (channel, self.message(len)));
         if sender.send(channel, &payload).expect("an honest peer") {
             self.expected.push_back((channel, payload));
         } else {

@@ -30,7 +30,7 @@ fn ends(slab_bytes: u64, settings: Settings) -> [End; 2] {
 impl End {
     fn ring_if_needed(&mut self) {
         if self.channel.take_ring() {
-            rustix::io::write(&self.peer, &1_u64.to_ne_bytes()).unwrap();
+            rustix::io::write(&self.peer, &1_u64.to_le_bytes()).unwrap();
         }
     }
 
@@ -67,7 +67,9 @@ impl End {
         let mut number = 0;
         while number < count {
             let mut found = Vec::new();
-            self.channel.receive(&mut buffer, usize::MAX, |_, payload| found.push(payload)).unwrap();
+            self.channel
+                .receive(&mut buffer, usize::MAX, |_, payload| found.push(payload))
+                .unwrap();
             self.ring_if_needed();
             if found.is_empty() {
                 self.wait(Wants::DATA, spins);

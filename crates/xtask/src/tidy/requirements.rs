@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn rust_titles_stand_above_a_test() {
-        let text = "/// [D07 D08] parses\n/// and more\n#[test]\nfn a() {}\n/// [D09] no test\nfn b() {}\n\
+        let text = "/// [D07 D08] parses\n/// and more\n#[test]\nfn a() {}\n\
+                    /// [D09] no test\nfn b() {}\n\
                     /// [D10] async\n#[tokio::test]\nasync fn c() {}\n// \"[D11]\"\n";
         let expected = [("D07", 1), ("D08", 1), ("D10", 7)].map(|(id, n)| (id.to_owned(), n));
         assert_eq!(cited("crates/a.rs", Language::Rust, text), expected);

@@ -22,11 +22,7 @@ pub(super) struct Arena {
 
 impl Arena {
     pub(super) fn new() -> Self {
-        Self {
-            block: BytesMut::new(),
-            full: VecDeque::with_capacity(BLOCKS_MAX),
-            bytes_copied: 0,
-        }
+        Self { block: BytesMut::new(), full: VecDeque::with_capacity(BLOCKS_MAX), bytes_copied: 0 }
     }
 
     /// A copy of `bytes`; larger ones than [`PIECE_BYTES_MAX`] get memory of their own.

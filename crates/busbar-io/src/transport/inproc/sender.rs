@@ -252,7 +252,10 @@ impl InprocSender {
     pub(super) fn too_large(&self, len: usize) -> Error {
         Error::new(
             Code::MessageTooLarge,
-            format!("the message has {len} bytes, at most {} are allowed", self.message_bytes_max()),
+            format!(
+                "the message has {len} bytes, at most {} are allowed",
+                self.message_bytes_max()
+            ),
         )
     }
 
