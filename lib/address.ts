@@ -1,6 +1,7 @@
 /** Addresses, taken apart. The core parses them; this gives the parts names. */
 
-import { callNative, invalidArgument, show } from './errors.js';
+import { callNative } from './errors.js';
+import { checkAddress } from './internal/arguments.js';
 import { native } from './internal/native.js';
 
 /** An address by scheme. */
@@ -33,10 +34,4 @@ export function parseAddress(address: string): Address {
     parsed[key] = key === 'port' ? Number(value) : value;
   }
   return parsed as unknown as Address;
-}
-
-/** Throws unless `address` is a string. */
-export function checkAddress(address: unknown): asserts address is string {
-  if (typeof address === 'string') return;
-  throw invalidArgument(`address is ${show(address)}; it must be a string such as 'shm://name'`);
 }

@@ -1,7 +1,7 @@
 /** Connecting to a listener. */
 
-import { checkAddress } from './address.js';
 import { callNative } from './errors.js';
+import { checkAddress } from './internal/arguments.js';
 import { PipeCore } from './internal/core.js';
 import { environmentPort } from './internal/environment.js';
 import { checkWait } from './internal/wait.js';

@@ -1,11 +1,12 @@
 /** Pipes between threads of one process, without waiting for a connection. */
 
-import { checkAddress } from './address.js';
 import { callNative, invalidArgument } from './errors.js';
+import { checkAddress } from './internal/arguments.js';
 import { PipeCore } from './internal/core.js';
 import { environmentPort } from './internal/environment.js';
 import { native } from './internal/native.js';
-import { listenNow, type Listener } from './listener.js';
+import { listenNow } from './listen.js';
+import type { Listener } from './listener.js';
 import { pipeSettings, type ListenOptions, type PipeOptions } from './options.js';
 import { Pipe } from './pipe.js';
 

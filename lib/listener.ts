@@ -2,12 +2,9 @@
 
 import { EventEmitter } from 'node:events';
 
-import { checkAddress } from './address.js';
-import { AbortError, callNative, type BusbarError } from './errors.js';
-import { environmentPort } from './internal/environment.js';
-import { ListenerCore } from './internal/listener-core.js';
+import type { BusbarError } from './errors.js';
+import type { ListenerCore } from './internal/listener-core.js';
 import type { WaitOptions } from './internal/wait.js';
-import { listenSettings, type ListenOptions } from './options.js';
 import type { Pipe } from './pipe.js';
 
 /** Events of a listener. */
@@ -18,41 +15,6 @@ export interface ListenerEvents {
   error: [error: BusbarError];
   /** The listener is closed. */
   close: [];
-}
-
-/**
- * Listens at `address`.
- *
- * @throws BusbarError (as a rejection) `ERR_ADDR_IN_USE`, `ERR_INVALID_ADDRESS`,
- * `ERR_INVALID_ARGUMENT`, `ERR_NOT_SUPPORTED`, `ERR_PERMISSION_DENIED`, `ERR_IO`, `ABORT_ERR` (none
- * retryable), `ERR_OUT_OF_MEMORY` (retryable)
- *
- * @example
- * ```ts
- * import { dial, listen } from 'busbar';
- *
- * await using listener = await listen('shm://listen-example');
- * const [server, client] = await Promise.all([listener.accept(), dial('shm://listen-example')]);
- * await client.send('hello');
- * console.log(String(await server.receive())); // hello
- * await client.close();
- * ```
- */
-export async function listen(address: string, options?: ListenOptions): Promise<Listener> {
-  return listenNow(address, options);
-}
-
-/** As {@link listen}, at once. */
-export function listenNow(address: string, options: ListenOptions | undefined): Listener {
-  checkAddress(address);
-  const settings = listenSettings(options);
-  if (settings.signal?.aborted === true) {
-    throw new AbortError(`listening at ${address}`, settings.signal.reason);
-  }
-  const port = environmentPort();
-  const handle = callNative(() => port.native.listen(address, settings.native));
-  const bound = callNative(() => port.native.listenerAddress(handle));
-  return new Listener(new ListenerCore(port, handle, bound, settings));
 }
 
 /**

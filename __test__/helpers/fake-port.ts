@@ -142,6 +142,7 @@ export class FakePort implements NativePort {
     const message = 'the peer died';
     const pipe = this.find(handle) as FakePipe;
     pipe.reason = { code: 'ERR_CONNECTION_LOST', message, status: 0, clean: false };
+    if (pipe.peer !== null) pipe.peer.peer = null;
     pipe.peer = null;
   }
 
@@ -411,10 +412,15 @@ export function bench(limits: FakeLimits = {}, options: PipeOptions = {}): Bench
   return { fake, port, client, server, clientHandle, serverHandle };
 }
 
-/** Takes the memory away from under its views. */
+/** Takes the memory away from under its views; from Node 22 on, even if it is marked untransferable. */
 export function detach(memory: ArrayBufferLike): void {
-  structuredClone(memory, { transfer: [memory as ArrayBuffer] });
+  const { transfer } = memory as { transfer?: () => void };
+  if (transfer !== undefined) transfer.call(memory);
+  else structuredClone(memory, { transfer: [memory as ArrayBuffer] });
 }
+
+/** Whether a program can take away memory that is marked untransferable. */
+export const canDetachMarked: boolean = 'transfer' in ArrayBuffer.prototype;
 
 function copy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);

@@ -32,7 +32,7 @@
  * @returns {string}
  */
 export function lineChart(frame, title, series, labels) {
-  const legendRows = Math.ceil(series.length / LEGEND_COLUMNS);
+  const legendRows = Math.ceil(series.length / legendColumns(frame));
   const area = inner(frame, { left: 62, bottom: 24 + 16 * legendRows });
   const values = series.flatMap(({ points }) => points.map(({ y }) => y));
   const [low, high] = decades(values);
@@ -56,7 +56,9 @@ export function lineChart(frame, title, series, labels) {
     });
     return `<polyline points="${at.join(' ')}" ${stroke}/>${dots.join('')}`;
   });
-  const legend = series.map((entry, index) => legendEntry(area, entry, index));
+  const legend = series.map((entry, index) =>
+    legendEntry(area, entry, index, legendColumns(frame)),
+  );
   return [heading(frame, title), ...grid, ...ticks, ...lines, ...legend].join('\n');
 }
 
@@ -149,15 +151,23 @@ function oneBar(area, across, { name, color, value, whisker }, { y, height }, la
  * @param {Frame} area
  * @param {Series} series
  * @param {number} index
+ * @param {number} columns
  * @returns {string}
  */
-function legendEntry(area, { name, color, dash }, index) {
-  const column = index % LEGEND_COLUMNS;
-  const x = area.x + (column * area.width) / LEGEND_COLUMNS;
-  const row = Math.floor(index / LEGEND_COLUMNS);
+function legendEntry(area, { name, color, dash }, index, columns) {
+  const x = area.x + ((index % columns) * area.width) / columns;
+  const row = Math.floor(index / columns);
   const y = area.y + area.height + 36 + row * 16;
   const stroke = `stroke="${color}" stroke-width="3"${dash ? DASHED : ''}`;
   return `<path d="M${round(x)} ${y - 4}h18" ${stroke}/>${text(x + 24, y, name, 'start')}`;
+}
+
+/**
+ * @param {Frame} frame
+ * @returns {number}
+ */
+function legendColumns({ width }) {
+  return Math.max(1, Math.floor(width / 240));
 }
 
 /**
@@ -247,4 +257,3 @@ function round(value) {
 }
 
 const DASHED = ' stroke-dasharray="6 4"';
-const LEGEND_COLUMNS = 3;

@@ -7,6 +7,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -48,6 +49,8 @@ async function main() {
   };
   mkdirSync(settings.profileDir ?? out, { recursive: true });
   installPeers(selected);
+  const [load = 0] = loadavg();
+  if (load > 0.5) progress(`something else is running here (load ${load}): figures will be off\n`);
 
   /** @type {import('./runner.js').Result[]} */
   const results = [];

@@ -4,6 +4,12 @@ import { invalidArgument, show } from '../errors.js';
 import type { CloseOptions, ConsumeOptions } from '../pipe.js';
 import { BATCH_MAX } from './port.js';
 
+/** Throws unless `address` is a string. */
+export function checkAddress(address: unknown): asserts address is string {
+  if (typeof address === 'string') return;
+  throw invalidArgument(`address is ${show(address)}; it must be a string such as 'shm://name'`);
+}
+
 /** The channel among the options of a send. */
 export function channelOf(options: { readonly channel?: number }): number {
   const channel: unknown = checkObject(options).channel;

@@ -15,9 +15,9 @@ import { log } from '../logger.js';
 import type { PipeSettings } from '../options.js';
 import { STATES, type CloseReason, type ConnectionState } from '../state.js';
 import { noCounters, readCounters, type Counters } from '../stats.js';
-import { Closing, Opening } from './phases.js';
 import { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
+import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
 import type { WaitOptions } from './wait.js';
 
@@ -91,7 +91,8 @@ export class PipeCore implements PipeSink {
   connected(wait: WaitOptions): Promise<void> {
     if (this.opening === null) return Promise.resolve();
     return this.opening.wait(wait, `dialing ${this.address}`, (error) => {
-      this.finish({ code: error.code, status: 0, text: error.message, clean: false, local: true }, error);
+      const { code, message } = error;
+      this.finish({ code, status: 0, text: message, clean: false, local: true }, error, false);
       this.free(0, '');
     });
   }
@@ -135,7 +136,9 @@ export class PipeCore implements PipeSink {
     if (state === undefined || state === this.state || this.state === 'CLOSED') return;
     // The last state comes with its reason, by handleClosed.
     if (state === 'CLOSED') return;
-    this.become(state);
+    const previous = this.state;
+    this.state = state;
+    this.emit('state', state, previous);
     if (state === 'CONNECTED') this.opening?.succeed();
   }
 
@@ -144,11 +147,10 @@ export class PipeCore implements PipeSink {
     if (this.state === 'CLOSED') return;
     const given = this.takeReason();
     const error = errorOfReason(given);
-    const opening = this.opening?.isPending === true;
+    // A dial that fails says so itself.
+    const told = given.clean || this.closing !== null || this.opening?.isPending === true;
     this.opening?.fail(error);
-    this.finish(given, error);
-    if (!given.clean && !opening && this.closing === null) this.report(error);
-    this.inbox.finish({ error, clean: given.clean });
+    this.finish(given, error, !told);
     if (this.closing === null) return;
     this.free(0, '');
     this.closing.end();
@@ -191,19 +193,23 @@ export class PipeCore implements PipeSink {
       const lost = this.outbox.queued;
       if (lost > 0) log('warn', `closed with ${lost} messages unsent`, { pipe: this.handle });
       const reason: CloseReason = { code: 'ERR_CLOSED', status, text, clean: true, local: true };
-      this.finish(reason, closedHere());
+      this.finish(reason, closedHere(), false);
       this.free(status, text);
     }
     this.closing?.end();
   }
 
-  /** Both directions are over. */
-  private finish(reason: CloseReason, error: BusbarError): void {
+  /** Both directions are over. Whoever waits is told before any listener can interfere. */
+  private finish(reason: CloseReason, error: BusbarError, isFailure: boolean): void {
+    const previous = this.state;
+    this.state = 'CLOSED';
     this.reason = reason;
     this.outbox.onIdle = null;
     this.outbox.fail(error);
+    this.inbox.finish({ error, clean: reason.clean });
     this.reference(false);
-    this.become('CLOSED', reason);
+    this.emit('state', 'CLOSED', previous, reason);
+    if (isFailure) this.report(error);
     this.emit('close', reason);
   }
 
@@ -235,13 +241,6 @@ export class PipeCore implements PipeSink {
     if (this.referenced === wanted) return;
     this.referenced = wanted;
     this.port.ref(wanted ? 1 : -1);
-  }
-
-  private become(state: ConnectionState, reason?: CloseReason): void {
-    const previous = this.state;
-    this.state = state;
-    if (reason === undefined) this.emit('state', state, previous);
-    else this.emit('state', state, previous, reason);
   }
 
   /** Tells the face; what a listener throws must not keep the pipe from going on. */

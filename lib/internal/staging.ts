@@ -10,6 +10,8 @@
  * old buffer, and staging goes on in a new one.
  */
 
+import { markAsUntransferable } from 'node:worker_threads';
+
 import { FastBuffer } from './chunk.js';
 import { HEADER_BYTES, recordBytes } from './record.js';
 
@@ -144,6 +146,7 @@ export class Staging {
 
   private renew(): void {
     const memory = new ArrayBuffer(STAGING_BYTES);
+    markAsUntransferable(memory);
     this.bytes = Buffer.from(memory);
     this.words = new Uint32Array(memory);
     this.start = 0;
