@@ -2,7 +2,7 @@
 
 import test from 'ava';
 
-import { BusbarError } from '../lib/errors.js';
+import type { BusbarError } from '../lib/errors.js';
 import { Event } from '../lib/internal/binding.js';
 import { PipeCore } from '../lib/internal/core.js';
 import { ListenerCore } from '../lib/internal/listener-core.js';

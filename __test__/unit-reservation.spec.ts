@@ -56,7 +56,7 @@ test('[D43] a discarded reservation leaves no trace', async (t) => {
   t.deepEqual(fake.inFlight(serverHandle), ['x']);
 });
 
-test('[D43] a large reservation is shared memory, handed over behind what was sent before', async (t) => {
+test('[D43] a large reservation is shared memory, handed over in order', async (t) => {
   const { fake, client, server } = bench();
   client.trySend('before');
   const reservation = client.reserve(100_000);

@@ -53,7 +53,11 @@ export function setLogger(logger: Logger | null, level: LogLevel = 'info'): void
 }
 
 /** Tells the logger, if it wants to know. */
-export function log(level: LogLevel, message: string, details?: Omit<LogEntry, 'level' | 'message'>): void {
+export function log(
+  level: LogLevel,
+  message: string,
+  details?: Omit<LogEntry, 'level' | 'message'>,
+): void {
   if (current === null || LEVELS.indexOf(level) > currentRank) return;
   try {
     current({ level, message, ...details });

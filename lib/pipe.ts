@@ -4,7 +4,12 @@ import { EventEmitter } from 'node:events';
 
 import type { Batch } from './batch.js';
 import type { BusbarError } from './errors.js';
-import { checkCloseOptions, checkConsumeOptions, checkMax, channelOf } from './internal/arguments.js';
+import {
+  channelOf,
+  checkCloseOptions,
+  checkConsumeOptions,
+  checkMax,
+} from './internal/arguments.js';
 import type { PipeCore, Peer } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
 import type { Sendable } from './internal/pending.js';
@@ -64,8 +69,8 @@ export interface PipeEvents {
  * One end of a connection. Messages arrive whole, once, and in the order in which they were sent.
  *
  * There are three ways to receive, from convenient to fast: `for await` and `receive()` give owned
- * Buffers; `batches()` gives many of them at a time; `consume()` lends batches that are valid during
- * a callback. Reading and sending end with `ERR_CLOSED` after an orderly close (iterators just
+ * Buffers; `batches()` gives many of them at a time; `consume()` lends batches that are valid
+ * during a callback. Reading and sending end with `ERR_CLOSED` after an orderly close (iterators just
  * end), and with the failure's code, such as `ERR_CONNECTION_LOST`, otherwise.
  *
  * @example
@@ -119,8 +124,8 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * Sends a message, when there is room: a resolved promise means that it was accepted, not that
    * the peer has it. A text is sent as UTF-8.
    *
-   * Up to 1 KiB the bytes are copied at once, unless the transport is full. A buffer that is larger,
-   * or has to wait, must not be changed until the promise settles.
+   * Up to 1 KiB the bytes are copied at once, unless the transport is full. A buffer that is
+   * larger, or has to wait, must not be changed until the promise settles.
    *
    * @throws BusbarError (as a rejection) `ERR_CLOSED`, `ERR_CONNECTION_LOST` (retryable on a new
    * pipe), `ERR_AGAIN` (retryable: `sendHighWaterMark` messages wait already), `ERR_TIMED_OUT`
@@ -173,7 +178,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
 
   /** Hands over now what would be handed over at the end of this turn of the event loop. */
   flush(): void {
-    this.#core.outbox.flush();
+    this.#core.outbox.sender.flush();
   }
 
   /**

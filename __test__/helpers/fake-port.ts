@@ -227,13 +227,15 @@ export class FakePort implements NativePort {
     while (at < end) {
       const [length, meta] = [words[at >> 2] as number, words[(at >> 2) + 1] as number];
       const next = at + recordBytes(length);
-      if (length > INLINE_MAX || meta > 0xffff || next > end) return failure('ERR_INVALID_ARGUMENT');
+      const isValid = length <= INLINE_MAX && meta <= 0xffff && next <= end;
+      if (!isValid) return failure('ERR_INVALID_ARGUMENT');
       if (!this.room(pipe.peer, recordBytes(length))) {
         pipe.refused = recordBytes(length);
         break;
       }
       const from = at + HEADER_BYTES;
-      this.push(pipe, { channel: meta, bytes: copy(staging.subarray(from, from + length)), large: false });
+      const bytes = copy(staging.subarray(from, from + length));
+      this.push(pipe, { channel: meta, bytes, large: false });
       at = next;
     }
     return at - start;
@@ -301,10 +303,11 @@ export class FakePort implements NativePort {
     if (pipe === undefined) return failure('ERR_CLOSED');
     let [used, count] = [0, 0];
     for (; count < max && pipe.ring.length > 0; count++) {
-      const { bytes, channel, large } = pipe.ring[0] as FakeMessage;
+      const message = pipe.ring[0] as FakeMessage;
+      const { bytes, channel, large } = message;
       if (!large && start + used + bytes.length > arena.length) break;
       if (large) {
-        this.slots.set([this.leases.push(pipe.ring[0] as FakeMessage) - 1, bytes.length], 3 * count);
+        this.slots.set([this.leases.push(message) - 1, bytes.length], 3 * count);
       } else {
         arena.set(bytes, start + used);
         this.slots.set([used, bytes.length], 3 * count);
@@ -412,7 +415,7 @@ export function bench(limits: FakeLimits = {}, options: PipeOptions = {}): Bench
   return { fake, port, client, server, clientHandle, serverHandle };
 }
 
-/** Takes the memory away from under its views; from Node 22 on, even if it is marked untransferable. */
+/** Takes the memory away from under its views; from Node 22 on, even if it is marked. */
 export function detach(memory: ArrayBufferLike): void {
   const { transfer } = memory as { transfer?: () => void };
   if (transfer !== undefined) transfer.call(memory);

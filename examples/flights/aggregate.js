@@ -68,19 +68,13 @@ export class FlightAggregator {
   }
 }
 
-/** Cells of one grouping as columns. */
+/** The cells of one grouping, four numbers each, so that a cell lies in one cache line. */
 class Tally {
-  #flights;
-  #sum;
-  #max;
-  #late;
+  #cells;
 
   /** @param {number} groups */
   constructor(groups) {
-    this.#flights = new Uint32Array(groups);
-    this.#sum = new Float64Array(groups);
-    this.#max = new Int16Array(groups).fill(-32_768);
-    this.#late = new Uint32Array(groups);
+    this.#cells = new Float64Array(groups * CELL);
   }
 
   /**
@@ -88,10 +82,14 @@ class Tally {
    * @param {number} delay
    */
   add(group, delay) {
-    this.#flights[group] += 1;
-    this.#sum[group] += delay;
-    if (delay > /** @type {number} */ (this.#max[group])) this.#max[group] = delay;
-    if (delay > LATE_MINUTES) this.#late[group] += 1;
+    const cells = this.#cells;
+    const at = group * CELL;
+    const flights = /** @type {number} */ (cells[at + FLIGHTS]);
+    const max = /** @type {number} */ (cells[at + MAX]);
+    cells[at + FLIGHTS] = flights + 1;
+    cells[at + SUM] = /** @type {number} */ (cells[at + SUM]) + delay;
+    if (delay > max || flights === 0) cells[at + MAX] = delay;
+    if (delay > LATE_MINUTES) cells[at + LATE] = /** @type {number} */ (cells[at + LATE]) + 1;
   }
 
   /**
@@ -100,17 +98,12 @@ class Tally {
    */
   cells(label) {
     /** @type {Grouping} */
-    const cells = {};
-    for (const [group, flights] of this.#flights.entries()) {
-      if (flights === 0) continue;
-      cells[label(group)] = {
-        flights,
-        sum: this.#sum[group] ?? 0,
-        max: this.#max[group] ?? 0,
-        late: this.#late[group] ?? 0,
-      };
+    const grouping = {};
+    for (let at = 0; at < this.#cells.length; at += CELL) {
+      const [flights = 0, sum = 0, max = 0, late = 0] = this.#cells.subarray(at, at + CELL);
+      if (flights > 0) grouping[label(at / CELL)] = { flights, sum, max, late };
     }
-    return cells;
+    return grouping;
   }
 }
 
@@ -122,3 +115,10 @@ function distanceBand(miles) {
 }
 
 const BAND_BOUNDS = DISTANCE_BANDS.map((band) => band.belowMiles);
+
+const FLIGHTS = 0;
+const SUM = 1;
+const MAX = 2;
+const LATE = 3;
+/** Numbers in a cell. */
+const CELL = 4;

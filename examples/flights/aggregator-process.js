@@ -63,7 +63,7 @@ export class AggregatorProcess {
    */
   async expectSuccess(timeoutMs) {
     const end = await this.waitForEnd(timeoutMs);
-    if (end === undefined) throw new Error(`the aggregator still runs ${timeoutMs} ms after the end`);
+    if (end === undefined) throw new Error(`the aggregator runs on ${timeoutMs} ms after the end`);
     if (this.#child.exitCode !== 0) throw new Error(`the aggregator ${end} after its work`);
   }
 

@@ -22,6 +22,7 @@ import { FLIGHT_BYTES, Kind } from './record.js';
 class Session {
   #pipe;
   #aggregator = new FlightAggregator();
+  /** @type {DataView} */
   #view = new DataView(new ArrayBuffer(0));
   #ended = false;
 
@@ -40,9 +41,11 @@ class Session {
     const view = this.#viewOf(batch.bytes);
     for (let i = 0; i < batch.length; i += 1) {
       const at = batch.offset(i);
-      const kind = batch.size(i) > 0 ? view.getUint8(at) : 0;
-      if (kind === Kind.FLIGHT && batch.size(i) === FLIGHT_BYTES) this.#aggregator.add(view, at);
-      else this.#handleControl(kind, view, at, batch.size(i));
+      const size = batch.size(i);
+      // A message above 1 KiB is not in `bytes`: its offset is -1. None of ours is.
+      const kind = at >= 0 && size > 0 ? view.getUint8(at) : 0;
+      if (kind === Kind.FLIGHT && size === FLIGHT_BYTES) this.#aggregator.add(view, at);
+      else this.#handleControl(kind, view, at, size);
     }
   }
 

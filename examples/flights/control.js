@@ -1,18 +1,18 @@
 // @ts-check
 /**
- * The messages that are not flights: a ping and its answer, a mark in the stream and its answer, the
- * end of the stream and the result. Little-endian; byte 0 is the kind (record.js).
+ * The messages that are not flights: a ping and its answer, a mark in the stream and its answer,
+ * the end of the stream and the result. Little-endian; byte 0 is the kind (record.js).
  *
- * | kind     | from       | bytes | content                                                          |
- * |----------|------------|------:|------------------------------------------------------------------|
- * | `PING`   | parent     |    16 | u64 at 8: when it was sent                                       |
- * | `PONG`   | aggregator |    24 | u64 at 8: as in the ping; u64 at 16: when the ping was received  |
- * | `MARK`   | parent     |     1 |                                                                  |
- * | `ACK`    | aggregator |     8 | u32 at 4: flights aggregated when the mark was reached           |
- * | `END`    | parent     |     1 |                                                                  |
- * | `RESULT` | aggregator |     … | the aggregate as JSON, from byte 1                               |
+ * | kind     | from       | bytes | content                                                     |
+ * |----------|------------|------:|-------------------------------------------------------------|
+ * | `PING`   | parent     |    16 | u64 at 8: when it was sent                                  |
+ * | `PONG`   | aggregator |    24 | u64 at 8: as in the ping; u64 at 16: when that was received |
+ * | `MARK`   | parent     |     1 |                                                             |
+ * | `ACK`    | aggregator |     8 | u32 at 4: flights aggregated when the mark was reached      |
+ * | `END`    | parent     |     1 |                                                             |
+ * | `RESULT` | aggregator |     … | the aggregate as JSON, from byte 1                          |
  *
- * Times are nanoseconds of `process.hrtime.bigint()`, which on Linux is one clock for all processes.
+ * Times are nanoseconds of `process.hrtime.bigint()`, on Linux one clock for all processes.
  */
 
 import { Kind } from './record.js';

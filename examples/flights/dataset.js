@@ -72,90 +72,118 @@ export class FlightDataset {
    */
   async #read(rowStart, rowEnd) {
     const length = rowEnd - rowStart;
-    /** @type {Map<string, unknown[]>} */
-    const columns = new Map(COLUMNS.map((name) => [name, []]));
+    const departure = new NumberColumn(new Float64Array(length), 0, MICROS_MAX);
+    const delay = new NumberColumn(new Int16Array(length), -32_768, 32_767);
+    const distance = new NumberColumn(new Uint16Array(length), 0, 65_535);
+    const origin = new AirportColumn(length);
+    const destination = new AirportColumn(length);
+    const columns = { date: departure, delay, distance, origin, destination };
     await parquetRead({
       file: this.#file,
       metadata: this.#metadata,
       compressors,
-      columns: [...COLUMNS],
+      columns: Object.keys(columns),
       rowStart,
       rowEnd,
       // Timestamps stay integers: a Date for every row would cost more than all the rest.
       parsers: { timestampFromMicroseconds: (micros) => micros },
       onChunk: ({ columnName, columnData, rowStart: first }) => {
-        place(columns.get(columnName), columnData, first - rowStart, length);
+        const column = columns[/** @type {keyof typeof columns} */ (columnName)];
+        // Chunks are whole pages: rows before and behind the wanted ones come along.
+        const end = Math.min(columnData.length, rowEnd - first);
+        for (let i = Math.max(0, rowStart - first); i < end; i += 1) column.push(columnData[i]);
       },
     });
-    /** @param {string} name */
-    const column = (name) => columns.get(name) ?? [];
     return {
       length,
-      departureMicros: toNumbers(column('date'), new Float64Array(length), 0, MICROS_MAX),
-      delayMinutes: toNumbers(column('delay'), new Int16Array(length), -32_768, 32_767),
-      distanceMiles: toNumbers(column('distance'), new Uint16Array(length), 0, 65_535),
-      origin: toAirports(column('origin'), length),
-      destination: toAirports(column('destination'), length),
+      departureMicros: departure.finish(),
+      delayMinutes: delay.finish(),
+      distanceMiles: distance.finish(),
+      origin: origin.finish(),
+      destination: destination.finish(),
     };
   }
 }
 
 /**
- * Copies the part of a chunk that lies in the wanted rows: chunks are whole pages.
+ * A column of integers on its way from the file.
  *
- * @param {unknown[] | undefined} target
- * @param {ArrayLike<unknown>} chunk
- * @param {number} first where the chunk begins, counted from the first wanted row
- * @param {number} length
- */
-function place(target, chunk, first, length) {
-  if (target === undefined) return;
-  const end = Math.min(chunk.length, length - first);
-  for (let i = Math.max(0, -first); i < end; i += 1) target[first + i] = chunk[i];
-}
-
-/**
  * @template {Float64Array | Int16Array | Uint16Array} T
- * @param {unknown[]} values
- * @param {T} target
- * @param {number} min
- * @param {number} max
- * @returns {T}
  */
-function toNumbers(values, target, min, max) {
-  for (let row = 0; row < target.length; row += 1) {
-    const value = values[row];
-    const number = typeof value === 'bigint' ? Number(value) : NaN;
-    if (!(number >= min && number <= max)) {
-      throw new RangeError(`row ${row} of a row group: ${value} is not an integer in ${min}…${max}`);
-    }
-    target[row] = number;
+class NumberColumn {
+  #values;
+  #min;
+  #max;
+  #length = 0;
+
+  /**
+   * @param {T} values
+   * @param {number} min
+   * @param {number} max
+   */
+  constructor(values, min, max) {
+    this.#values = values;
+    this.#min = min;
+    this.#max = max;
   }
-  return target;
+
+  /** @param {unknown} value */
+  push(value) {
+    const number = typeof value === 'bigint' ? Number(value) : NaN;
+    if (!(number >= this.#min && number <= this.#max)) {
+      throw new RangeError(`the file holds ${value}, no integer in ${this.#min}…${this.#max}`);
+    }
+    this.#values[this.#length] = number;
+    this.#length += 1;
+  }
+
+  finish() {
+    expectLength(this.#length, this.#values.length);
+    return this.#values;
+  }
+}
+
+/** A column of airport codes on its way from the file. */
+class AirportColumn {
+  /** @type {string[]} */
+  #values;
+  #length = 0;
+  #known = new Set();
+
+  /** @param {number} length */
+  constructor(length) {
+    this.#values = Array.from({ length }, () => '');
+  }
+
+  /** @param {unknown} value */
+  push(value) {
+    if (!this.#known.has(value)) {
+      if (typeof value !== 'string' || !/^[A-Z]{3}$/.test(value)) {
+        throw new RangeError(`the file holds ${value}, no IATA airport code`);
+      }
+      this.#known.add(value);
+    }
+    this.#values[this.#length] = /** @type {string} */ (value);
+    this.#length += 1;
+  }
+
+  finish() {
+    expectLength(this.#length, this.#values.length);
+    return this.#values;
+  }
 }
 
 /**
- * @param {unknown[]} values
  * @param {number} length
- * @returns {readonly string[]}
+ * @param {number} expected
  */
-function toAirports(values, length) {
-  const known = new Set();
-  for (let row = 0; row < length; row += 1) {
-    const code = values[row];
-    if (known.has(code)) continue;
-    if (typeof code !== 'string' || !/^[A-Z]{3}$/.test(code)) {
-      throw new RangeError(`row ${row} of a row group: ${code} is not an IATA airport code`);
-    }
-    known.add(code);
-  }
-  return /** @type {string[]} */ (values);
+function expectLength(length, expected) {
+  if (length !== expected) throw new Error(`the file gave ${length} of ${expected} rows`);
 }
 
 function defaultPath() {
   return fileURLToPath(new URL('../data/flights-3m.parquet', import.meta.resolve('vega-datasets')));
 }
 
-const COLUMNS = /** @type {const} */ (['date', 'delay', 'distance', 'origin', 'destination']);
 /** The record (record.js) holds whole seconds in a u32. */
 const MICROS_MAX = 0xffff_ffff * 1e6;

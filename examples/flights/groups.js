@@ -7,7 +7,7 @@
 /** A flight is late when it arrives more than this many minutes after schedule. */
 export const LATE_MINUTES = 15;
 
-/** Bands of distance: each holds flights shorter than its bound and not shorter than the one before. */
+/** Each band holds the flights shorter than its bound that no band before it holds. */
 export const DISTANCE_BANDS = Object.freeze([
   Object.freeze({ label: 'under 250 mi', belowMiles: 250 }),
   Object.freeze({ label: '250–499 mi', belowMiles: 500 }),

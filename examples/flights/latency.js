@@ -14,8 +14,13 @@ import { createPing, decodePong, stampPing } from './control.js';
 /** @typedef {{ p50: number, p90: number, p99: number, p999: number, max: number }} Percentiles */
 
 /**
+ * Percentiles in microseconds, and what this end of the pipe did meanwhile: how often it went to
+ * sleep, was woken by the other end, and had to wake the other end. Without these numbers a latency
+ * says little: waking a sleeper costs more than all the rest.
+ *
  * @typedef {{
  *   samples: number, oneWayMicros: Percentiles, roundTripMicros: Percentiles,
+ *   parks: number, wakes: number, bells: number,
  * }} Latency
  */
 
@@ -30,7 +35,9 @@ export async function measureLatency(pipe, samples) {
   const oneWay = createHistogram(HISTOGRAM);
   const roundTrip = createHistogram(HISTOGRAM);
   const ping = createPing();
+  let before = pipe.stats();
   for (let sample = -Math.ceil(samples / 10); sample < samples; sample += 1) {
+    if (sample === 0) before = pipe.stats();
     stampPing(ping);
     if (!pipe.trySend(ping)) throw new Error('an idle pipe had no room for a ping');
     pipe.flush();
@@ -39,7 +46,15 @@ export async function measureLatency(pipe, samples) {
     oneWay.record(oneWayNanos);
     roundTrip.record(roundTripNanos);
   }
-  return { samples, oneWayMicros: percentiles(oneWay), roundTripMicros: percentiles(roundTrip) };
+  const after = pipe.stats();
+  return {
+    samples,
+    oneWayMicros: percentiles(oneWay),
+    roundTripMicros: percentiles(roundTrip),
+    parks: after.parks - before.parks,
+    wakes: after.wakes - before.wakes,
+    bells: after.bells - before.bells,
+  };
 }
 
 /**

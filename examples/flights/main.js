@@ -4,8 +4,8 @@
  * aggregates their delays; checks the result against a direct computation; prints both the result
  * and what the pipe did.
  *
- * Exits 0 only when every value agreed. Anything else (a mismatch, a broken pipe, a dead aggregator,
- * the deadline) is a message on stderr and exit code 1; a wrong command line is exit code 2.
+ * Exits 0 only when every value agreed. Anything else (a mismatch, a broken pipe, a dead
+ * aggregator, the deadline) is a message on stderr and exit code 1; a wrong command line is 2.
  */
 
 import { availableParallelism } from 'node:os';
@@ -38,6 +38,7 @@ async function run(options) {
   const signal = AbortSignal.timeout(timeoutSeconds * 1000);
   const listener = await listen(`shm://busbar-flights-${process.pid}`, { wait, signal });
   const aggregator = new AggregatorProcess(listener.address, wait);
+  process.stderr.write(`flights: process ${process.pid} replays, ${aggregator.pid} aggregates\n`);
   const stopped = Promise.race([aggregator.died(), expired(signal, timeoutSeconds)]);
   try {
     const pipe = await Promise.race([listener.accept({ signal }), stopped]);

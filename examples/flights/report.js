@@ -82,6 +82,8 @@ function formatMeasurements({ latency, ...outcome }) {
       ],
     ),
     `wait mode ${outcome.wait}, ${outcome.processors} processors, processes not pinned`,
+    `during the pings the parent slept ${latency.parks} times, was woken ${latency.wakes} times ` +
+      `and had to wake the aggregator ${latency.bells} times`,
     '',
     `pipe     ${rate.toFixed(2)} M messages/s: ${messages.toLocaleString('en-US')} messages, ` +
       `written, sent and aggregated in ${outcome.pipeSeconds.toFixed(2)} s`,

@@ -52,7 +52,8 @@ export class MismatchError extends Error {
     const shown = differences.slice(0, DIFFERENCES_SHOWN).map((line) => `\n  ${line}`).join('');
     const more = differences.length - DIFFERENCES_SHOWN;
     const rest = more > 0 ? `\n  and ${more} more` : '';
-    super(`the aggregate differs from the direct computation in ${differences.length} values:${shown}${rest}`);
+    const total = differences.length;
+    super(`the aggregate differs from the direct computation in ${total} values:${shown}${rest}`);
     this.name = 'MismatchError';
   }
 }

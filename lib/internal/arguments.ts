@@ -1,4 +1,4 @@
-/** Checks of arguments of single calls. Options of pipes and listeners are checked in options.ts. */
+/** Checks of arguments of single calls. Those of pipes and listeners are in options.ts. */
 
 import { invalidArgument, show } from '../errors.js';
 import type { CloseOptions, ConsumeOptions } from '../pipe.js';
@@ -45,12 +45,14 @@ export function checkCloseOptions(options: CloseOptions): {
     const range = `milliseconds, 0 to ${LINGER_MS_MAX}`;
     throw invalidArgument(`lingerMs is ${show(lingerMs)}; it must be ${range}`);
   }
-  const { status = 0, text = '' } = typeof reason === 'string' ? { text: reason } : checkObject(reason);
+  const parts = typeof reason === 'string' ? { text: reason } : checkObject(reason);
+  const { status = 0, text = '' } = parts as { status?: number; text?: string };
   if (!Number.isInteger(status) || status < 0 || status > STATUS_MAX) {
     throw invalidArgument(`status is ${show(status)}; it must be an integer, 0 to ${STATUS_MAX}`);
   }
   if (typeof text !== 'string' || Buffer.byteLength(text) > TEXT_BYTES_MAX) {
-    throw invalidArgument(`reason is ${show(text)}; it must be a text of up to ${TEXT_BYTES_MAX} bytes`);
+    const range = `a text of up to ${TEXT_BYTES_MAX} bytes`;
+    throw invalidArgument(`reason is ${show(text)}; it must be ${range}`);
   }
   return { lingerMs, status, text };
 }

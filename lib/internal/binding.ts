@@ -22,7 +22,7 @@ export const HANDLE_INDEX_MASK: number = (1 << 18) - 1;
 
 /** Kinds of entries that {@link NativePort} writes to `events`, four words each. */
 export const Event = {
-  /** [kind, pipe, 0, 0]: receive() has something to give. Repeated every turn while so and wanted. */
+  /** [kind, pipe, 0, 0]: receive() has something to give. Repeated every turn while wanted. */
   Readable: 1,
   /** [kind, pipe, 0, 0]: a refused send may be offered again. Repeated like Readable. */
   Writable: 2,
@@ -76,7 +76,7 @@ export interface NativePort {
   // ---- cold: may throw NativeError ----
   listen(address: string, options: NativeListenOptions): number;
   closeListener(listener: number): void;
-  /** Starts connecting; State/Closed events follow. Deadlines are the caller's: abort with close(). */
+  /** Starts connecting; State or Closed follows. The caller sets the deadline: by close(). */
   dial(address: string, options: NativePipeOptions): number;
   /** Sends the reason to the peer and frees the pipe; its handle is dead afterwards. */
   close(pipe: number, status: number, reason: string): void;

@@ -25,6 +25,6 @@ export function bytesOf(data: Exclude<Sendable, string>): Uint8Array {
 
 /** The memory of a message was taken away. */
 export function detached(cause?: unknown): BusbarError {
-  const message = 'the buffer was transferred or detached; keep it until it is sent, or send a copy';
+  const message = 'the buffer was transferred or detached; keep it until it is sent, or copy it';
   return new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
 }

@@ -5,7 +5,8 @@
  * |---|---|---|
  * | opening (dial) | connected, failed, given up | open, or over |
  * | open | the peer or a failure: `handleClosed` | over: what had arrived can still be received |
- * | open | `close()` | closing: what was accepted is still sent, for `lingerMs` at most; then over |
+ * | open | `close()` | closing: what was accepted is still sent, for `lingerMs` at most |
+ * | closing | all is sent, the time is up, or the peer is gone | over |
  *
  * The handle is given back to the core when the pipe is over and nothing is left to receive.
  */
@@ -146,9 +147,10 @@ export class PipeCore implements PipeSink {
   handleClosed(): void {
     if (this.state === 'CLOSED') return;
     const given = this.takeReason();
-    const error = errorOfReason(given);
+    const isDial = this.opening?.isPending === true;
+    const error = isDial ? new BusbarError(given.code, given.text) : errorOfReason(given);
     // A dial that fails says so itself.
-    const told = given.clean || this.closing !== null || this.opening?.isPending === true;
+    const told = given.clean || this.closing !== null || isDial;
     this.opening?.fail(error);
     this.finish(given, error, !told);
     if (this.closing === null) return;
@@ -180,8 +182,9 @@ export class PipeCore implements PipeSink {
     this.opening?.fail(error);
     this.outbox.seal(error);
     this.inbox.discard({ error, clean: true });
-    if (this.state !== 'CONNECTED' || this.outbox.isIdle || lingerMs === 0) this.closeNow(status, text);
-    else {
+    if (this.state !== 'CONNECTED' || this.outbox.isIdle || lingerMs === 0) {
+      this.closeNow(status, text);
+    } else {
       this.outbox.onIdle = () => this.closeNow(status, text);
       closing.shorten(lingerMs);
     }

@@ -1,6 +1,6 @@
 /** A first-in first-out queue in a ring of slots, which grows as needed. */
 export class Deque<T> {
-  private items: (T | undefined)[] = new Array<T | undefined>(CAPACITY_MIN).fill(undefined);
+  private items: (T | undefined)[] = emptySlots(CAPACITY_MIN);
   private head = 0;
   private count = 0;
 
@@ -45,10 +45,14 @@ export class Deque<T> {
 
   private resize(capacity: number): void {
     const all = this.drain();
-    this.items = new Array<T | undefined>(capacity).fill(undefined);
+    this.items = emptySlots(capacity);
     this.head = 0;
     for (const item of all) this.push(item);
   }
 }
 
 const CAPACITY_MIN = 4;
+
+function emptySlots(count: number): undefined[] {
+  return Array.from({ length: count }, () => undefined);
+}

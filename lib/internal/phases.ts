@@ -11,7 +11,7 @@ export class Opening {
   private resolve: () => void = () => {};
   private reject: (error: unknown) => void = () => {};
 
-  /** Settles when the pipe is connected or cannot be. `giveUp` is called when the wait ends early. */
+  /** Settles when the pipe is connected or cannot be; calls `giveUp` when the wait ends early. */
   wait(options: WaitOptions, what: string, giveUp: (error: BusbarError) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.error !== null) return reject(this.error);

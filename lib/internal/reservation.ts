@@ -14,7 +14,7 @@ export function reserve(outbox: Outbox, length: number, channel: number): Reserv
     throw invalidArgument(`length is ${show(length)}; it must be a number of bytes`);
   }
   outbox.checkOpen();
-  outbox.checkLength(length);
+  outbox.sender.checkLength(length);
   return new OpenReservation(outbox, length, channel);
 }
 
@@ -68,15 +68,16 @@ class OpenReservation implements Reservation {
   }
 
   private openStaged(): Buffer | null {
-    const { outbox, length } = this;
-    if (!outbox.isReady || !outbox.staging.isReservable) return null;
-    if (!outbox.makeRoom(recordBytes(length))) return null;
+    const { length } = this;
+    const { sender, isReady } = this.outbox;
+    if (!isReady || !sender.staging.isReservable) return null;
+    if (!sender.makeRoom(recordBytes(length))) return null;
     this.place = 'staging';
-    return outbox.staging.reserve(length, this);
+    return sender.staging.reserve(length, this);
   }
 
   private openLoan(): Buffer | null {
-    const { port, handle } = this.outbox.host;
+    const { port, handle } = this.outbox.sender.host;
     const memory = port.native.loan(handle, this.length);
     if (memory === null) return null;
     if (typeof memory === 'number') throw errorOf(memory, 'reserving');
@@ -89,19 +90,19 @@ class OpenReservation implements Reservation {
   private commitStaged(length: number): boolean {
     const { outbox } = this;
     if (this.place !== 'staging') return false;
-    if (outbox.isReady && outbox.staging.holds(this)) {
-      outbox.commitStaged(length, this.channel);
+    if (outbox.isReady && outbox.sender.staging.holds(this)) {
+      outbox.sender.commitStaged(length, this.channel);
       this.place = 'settled';
       return true;
     }
-    outbox.staging.stray(this);
+    outbox.sender.staging.stray(this);
     return false;
   }
 
   /** Hands the loan over; `null` if it is still open. */
   private commitLoan(length: number, mayWait: boolean): Promise<void> | null {
     const { outbox, channel, loan } = this;
-    const { native } = outbox.host.port;
+    const { native } = outbox.sender.host.port;
     const loaned = new Loaned(loan, length, () => native.discard(loan));
     let sent: Promise<void> | null;
     try {
@@ -117,7 +118,8 @@ class OpenReservation implements Reservation {
   private check(length: number): void {
     if (this.place === 'settled') throw settled();
     if (!Number.isInteger(length) || length < 0 || length > this.length) {
-      throw invalidArgument(`length is ${show(length)}; it must be 0 to ${this.length}, as reserved`);
+      const range = `0 to ${this.length}, as reserved`;
+      throw invalidArgument(`length is ${show(length)}; it must be ${range}`);
     }
     this.outbox.checkOpen();
     if (this.view.length === this.length) return;
@@ -129,8 +131,8 @@ class OpenReservation implements Reservation {
   private settle(): void {
     const { outbox, place } = this;
     this.place = 'settled';
-    if (place === 'loan') outbox.host.port.native.discard(this.loan);
-    if (place === 'staging') outbox.staging.forget(this);
+    if (place === 'loan') outbox.sender.host.port.native.discard(this.loan);
+    if (place === 'staging') outbox.sender.staging.forget(this);
   }
 }
 

@@ -39,7 +39,7 @@ export class Deadline {
   }
 }
 
-/** Checks wait options; throws if the signal has already fired. Returns whether to arm a deadline. */
+/** Checks wait options; throws if the signal has already fired. Returns whether there are any. */
 export function checkWait(options: WaitOptions | undefined, what: string): options is WaitOptions {
   if (options === undefined) return false;
   if (options === null || typeof options !== 'object') {

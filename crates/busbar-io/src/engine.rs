@@ -17,7 +17,6 @@ mod readiness;
 
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
@@ -43,7 +42,7 @@ const STALL: Duration = Duration::from_millis(100);
 /// See the [module](self).
 pub struct Engine {
     descriptors: Descriptors,
-    board: Arc<Board>,
+    board: Board,
     pipes: Slots<PipeEntry>,
     listeners: Slots<ListenerEntry>,
     hot: Vec<PipeId>,
@@ -157,6 +156,11 @@ impl Engine {
     pub fn close_listener(&mut self, id: ListenerId) {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
         entry.acceptor.deregister(self.descriptors.registry());
+        let unreported: Vec<_> = self.pending.iter().filter_map(|event| event.accepted_by(id)).collect();
+        for pipe in unreported {
+            let text = "the listener was closed".to_owned();
+            self.close(pipe, &CloseReason { text, ..CloseReason::default() });
+        }
         for handle in self.pipes.handles() {
             let orphan = self.pipes.get(handle).is_some_and(|pipe| {
                 matches!(pipe.phase, Phase::Handshaking { origin: Origin::Accepted { listener, .. }, .. }
@@ -372,6 +376,10 @@ impl Engine {
             }
             Phase::Connected(connection) => {
                 connection.register(registry, Role::Bell.token(id.0))?;
+                // Somebody may have been waiting for it since before it was connected.
+                if entry.heat() {
+                    self.hot.push(id);
+                }
                 self.apply(id, ConnectionInput::Established);
             }
             Phase::Over => {}
@@ -440,6 +448,9 @@ impl Engine {
 
     /// Ends a pipe from this side because of a failure, and tells the peer.
     fn fail(&mut self, id: PipeId, error: &Error) {
+        if self.reason(id).is_some() {
+            return;
+        }
         let reason = reason_of(error);
         if let Some(connection) = self.connection(id) {
             connection.close(&reason);
@@ -484,6 +495,7 @@ impl Engine {
             Phase::Over => {}
         }
         self.hot.retain(|&hot| hot != id);
+        self.pending.retain(|event| event.pipe() != Some(id));
     }
 
     /// Takes every connection that waits at a listener.
@@ -504,7 +516,11 @@ impl Engine {
                 }
             });
             match accepted {
-                None | Some(Err(None)) => return,
+                None => {
+                    self.pending.push(Event::Warning(id, too_many()));
+                    return self.stall(id);
+                }
+                Some(Err(None)) => return,
                 Some(Err(Some(error))) if error.code() == Code::Closed => {
                     self.close_listener(id);
                     return self.pending.push(Event::ListenerClosed(id));

@@ -57,3 +57,25 @@ pub enum Event {
     /// A message that was refused may be offered again.
     Writable(PipeId),
 }
+
+impl Event {
+    /// The pipe that this is about.
+    pub(crate) fn pipe(&self) -> Option<PipeId> {
+        match *self {
+            Self::Accepted { pipe, .. }
+            | Self::Closed(pipe)
+            | Self::Readable(pipe)
+            | Self::State(pipe, _)
+            | Self::Writable(pipe) => Some(pipe),
+            Self::ListenerClosed(_) | Self::Warning(..) => None,
+        }
+    }
+
+    /// The pipe that `listener` accepted, if this says so.
+    pub(crate) fn accepted_by(&self, by: ListenerId) -> Option<PipeId> {
+        match *self {
+            Self::Accepted { listener, pipe } if listener == by => Some(pipe),
+            _ => None,
+        }
+    }
+}

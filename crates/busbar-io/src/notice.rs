@@ -19,53 +19,62 @@ pub(crate) enum Subject {
     Listener(Handle),
 }
 
-pub(crate) struct Notice {
-    board: Arc<Board>,
+/// The list and the bell of one engine, as the engine holds them. Wakers that outlive it do nothing.
+pub(crate) struct Board(Arc<Shared>);
+
+struct Notice {
+    board: Arc<Shared>,
     subject: Subject,
     /// Set by whoever puts the notice on the list, cleared by the engine before it looks.
     listed: AtomicBool,
 }
 
-/// The list and the bell of one engine.
-pub(crate) struct Board {
+struct Shared {
     list: SegQueue<Arc<Notice>>,
     /// Written by the engine before and after sleep, taken by whoever rings.
     asleep: AtomicBool,
+    /// Set when the engine is gone, read by whoever has put something on the list.
+    closed: AtomicBool,
     bell: mio::Waker,
 }
 
 impl Board {
-    pub(crate) fn new(bell: mio::Waker) -> Arc<Self> {
-        Arc::new(Self { list: SegQueue::new(), asleep: AtomicBool::new(false), bell })
+    pub(crate) fn new(bell: mio::Waker) -> Self {
+        Self(Arc::new(Shared {
+            list: SegQueue::new(),
+            asleep: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            bell,
+        }))
     }
 
-    pub(crate) fn waker(self: &Arc<Self>, subject: Subject) -> Waker {
-        let board = Arc::clone(self);
+    pub(crate) fn waker(&self, subject: Subject) -> Waker {
+        let board = Arc::clone(&self.0);
         Waker::from(Arc::new(Notice { board, subject, listed: AtomicBool::new(false) }))
     }
 
     #[inline]
     pub(crate) fn take(&self) -> Option<Subject> {
-        if self.list.is_empty() {
+        if self.0.list.is_empty() {
             return None;
         }
-        let notice = self.list.pop()?;
+        let notice = self.0.list.pop()?;
         // Cleared before the engine looks, so that news after the look lists it again.
         notice.listed.store(false, Ordering::SeqCst);
         Some(notice.subject)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.0.list.is_empty()
     }
 
     /// Announces sleep; `false` if something is on the list already.
     pub(crate) fn sleep(&self) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
+        self.0.asleep.store(true, Ordering::Relaxed);
         // SYNC POINT: board. Against the fence in `wake_by_ref`: either we see the entry, or the
         // waking side sees `asleep`.
         fence(Ordering::SeqCst);
-        let quiet = self.list.is_empty();
+        let quiet = self.is_empty();
         if !quiet {
             self.awake();
         }
@@ -73,7 +82,24 @@ impl Board {
     }
 
     pub(crate) fn awake(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.0.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        // SYNC POINT: board-end. Against the fence in `wake_by_ref`: either we see the entry, or
+        // the waking side sees `closed`.
+        fence(Ordering::SeqCst);
+        self.0.clear();
+    }
+}
+
+impl Shared {
+    /// A notice on the list owns the list: what nobody takes off any more would live for ever.
+    fn clear(&self) {
+        while self.list.pop().is_some() {}
     }
 }
 
@@ -87,8 +113,11 @@ impl Wake for Notice {
             return;
         }
         self.board.list.push(Arc::clone(self));
-        // SYNC POINT: board
+        // SYNC POINT: board, board-end
         fence(Ordering::SeqCst);
+        if self.board.closed.load(Ordering::Relaxed) {
+            return self.board.clear();
+        }
         if self.board.asleep.swap(false, Ordering::Relaxed) {
             // Fails only when the descriptor is gone, that is, when the engine is.
             let _ = self.board.bell.wake();

@@ -4,7 +4,6 @@
 //! with an event loop use an engine directly.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use busbar_proto::{CloseReason, Code, ConnectionState, Error};
@@ -57,7 +56,7 @@ pub fn dial(address: &str, options: PipeOptions, timeout: Duration) -> Result<Pi
 pub struct Listener {
     acceptor: Box<dyn Acceptor>,
     descriptors: Descriptors,
-    board: Arc<Board>,
+    board: Board,
     options: ListenOptions,
 }
 
@@ -149,8 +148,9 @@ impl Pipe {
             }
             self.wait(Interest::NONE, Some(deadline));
         }
-        match self.engine.reason(self.id) {
-            Some(reason) if reason.code.is_some() => Err(error_of(reason)),
+        match self.engine.reason(self.id).cloned() {
+            Some(reason) if self.engine.link(self.id).is_none() => Err(error_of(&reason)),
+            // It may be over already, but what the peer has sent can still be received.
             _ => Ok(self),
         }
     }
@@ -291,5 +291,9 @@ impl Drop for Pipe {
 }
 
 fn error_of(reason: &CloseReason) -> Error {
-    Error::new(reason.code.unwrap_or(Code::Closed), reason.text.clone())
+    let code = reason.code.unwrap_or(Code::Closed);
+    if reason.text.is_empty() {
+        return Error::new(code, "the peer closed the pipe");
+    }
+    Error::new(code, reason.text.clone())
 }

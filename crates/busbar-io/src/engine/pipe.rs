@@ -154,8 +154,6 @@ impl PipeEntry {
             return true;
         };
         if self.interest.is_none() {
-            // Some transports hear of the peer's close only while parked.
-            connection.park(Interest::NONE);
             self.activity = Activity::Cold;
             return true;
         }

@@ -135,8 +135,6 @@ impl Engine {
                     }
                     if entry.heat() {
                         self.hot.push(id);
-                    } else if entry.activity == Activity::Cold {
-                        entry.park();
                     }
                     if entry.reason.is_none() {
                         self.ended_by_peer(id, ended);

@@ -117,9 +117,8 @@ impl Link for LocalConnection {
         self.link.is_writable()
     }
 
-    /// Whatever is waited for, the close must be heard of: it wakes the reading side.
     fn park(&mut self, wants: Interest) -> bool {
-        self.link.park(Interest { readable: true, ..wants })
+        self.link.park(wants)
     }
 
     fn unpark(&mut self) {
@@ -137,8 +136,10 @@ impl Link for LocalConnection {
 
 impl Connection for LocalConnection {
     fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
-        // What the other end did before we had a waker.
-        self.waker.wake_by_ref();
+        // Messages are looked for when somebody waits for them; the close must be heard of always.
+        if !self.link.watch_close() {
+            self.waker.wake_by_ref();
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, c_void};
 
-use busbar_io::{Code, Error, Inbox, Interest, Lease, PipeId, Slot};
+use busbar_io::{Code, Error, Inbox, Interest, Lease, META_LEASED, PipeId, Slot};
 use napi::sys;
 
 use crate::port::memory::{Content, Refused};
@@ -14,6 +14,10 @@ use crate::port::{Port, State};
 use crate::raw;
 
 type Function = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
+/// Set in a slot's meta word beside [`META_LEASED`] when the payload is this end's own memory, so
+/// that nobody waits for it to be given back.
+const META_OWNED: u32 = 1 << 30;
 
 /// Adds a raw function to an object. `data` must be the port and outlive the environment.
 pub(super) fn define_function(
@@ -159,7 +163,7 @@ callbacks! {
         raw::undefined(env)
     }
 
-    fn receive(port, env, args: 4) {
+    fn receive(port, env, args: 5) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let (from, max) = (raw::uint(env, args[2]) as usize, raw::uint(env, args[3]) as usize);
         let Some((start, len)) = raw::typed_array(env, args[1]) else { return detached(env) };
@@ -169,7 +173,7 @@ callbacks! {
         let Some(arena) = arena.get_mut(from..) else {
             return raw::failure(env, &Error::new(Code::InvalidArgument, "start beyond the arena"));
         };
-        let result = receive_into(port, pipe, arena, max);
+        let result = receive_into(port, pipe, arena, max, raw::uint(env, args[4]) as usize);
         port.after_call();
         done(env, result)
     }
@@ -209,13 +213,23 @@ callbacks! {
     }
 }
 
-fn receive_into(port: &Port, pipe: PipeId, arena: &mut [u8], max: usize) -> Result<i32, Error> {
+fn receive_into(
+    port: &Port,
+    pipe: PipeId,
+    arena: &mut [u8],
+    max: usize,
+    copy_max: usize,
+) -> Result<i32, Error> {
     let mut state = port.state.borrow_mut();
     let State { engine, scratch, leases, received, .. } = &mut *state;
     leases.clear();
     let mut inbox = Inbox::new(arena, scratch, received);
     engine.receive(pipe, &mut inbox, max)?;
-    let count = inbox.len();
+    let (count, used) = (inbox.len(), inbox.bytes_used());
+    leases.extend(received.drain(..).map(Some));
+    if !leases.is_empty() {
+        copy_leases(&mut scratch[..count], leases, &mut arena[used..], used, copy_max);
+    }
     let mut array = port.slots.borrow_mut();
     // SAFETY: the array is ours: JavaScript reads it only after this call has returned.
     let words = unsafe { array.as_mut() };
@@ -223,8 +237,34 @@ fn receive_into(port: &Port, pipe: PipeId, arena: &mut [u8], max: usize) -> Resu
         let Slot { offset, length, meta } = *slot;
         words.copy_from_slice(&[offset, length, meta]);
     }
-    leases.extend(received.drain(..).map(Some));
     Ok(i32::try_from(count).expect("invariant: bounded by the slot array"))
+}
+
+/// Makes arena payloads of leases up to `copy_max` bytes, while there is room (`space`, at `base`
+/// of the arena): below that, a buffer of its own costs more than the copy. The others are marked
+/// with what they are.
+fn copy_leases(
+    slots: &mut [Slot],
+    leases: &mut [Option<Lease>],
+    space: &mut [u8],
+    base: usize,
+    copy_max: usize,
+) {
+    let mut used = 0;
+    for slot in slots.iter_mut().filter(|slot| slot.meta & META_LEASED != 0) {
+        let held = &mut leases[slot.offset as usize];
+        let Some(lease) = held else { continue };
+        let end = used + lease.len();
+        if lease.len() > copy_max || end > space.len() {
+            slot.meta |= u32::from(matches!(lease, Lease::Bytes(_))) * META_OWNED;
+            continue;
+        }
+        space[used..end].copy_from_slice(lease);
+        slot.offset = u32::try_from(base + used).expect("invariant: arenas stay below 4 GiB");
+        slot.meta &= !META_LEASED;
+        *held = None;
+        used = end.next_multiple_of(8).min(space.len());
+    }
 }
 
 /// A payload that JavaScript may write to without harm to anybody else.

@@ -235,7 +235,7 @@ fn nonsense_at_the_same_time_is_a_message_or_a_breach() {
         let (mut scribe, mut victim) = Scribe::new(&forge, seed);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let scribbler = scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     scribe.step();
                 }
@@ -244,6 +244,7 @@ fn nonsense_at_the_same_time_is_a_message_or_a_breach() {
             let broken = (0..20_000).any(|_| victim.step(&mut random).is_err());
             breaches += usize::from(broken);
             stop.store(true, Ordering::Relaxed);
+            scribbler.join().expect("no panics");
         });
         received += victim.received;
     }
@@ -305,7 +306,7 @@ fn a_corrupted_peer_is_a_message_or_a_breach() {
         // Outlives the scribbler, which needs the mapping.
         let mut peer = Victim::new(peer);
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let honest = scope.spawn(|| {
                 let mut random = Random::new(seed);
                 while !stop.load(Ordering::Relaxed) {
                     // The victim, misled, may well write what its peer calls a breach.
@@ -314,7 +315,7 @@ fn a_corrupted_peer_is_a_message_or_a_breach() {
                     }
                 }
             });
-            scope.spawn(|| {
+            let scribbler = scope.spawn(|| {
                 let mut random = Random::new(!seed);
                 while !stop.load(Ordering::Relaxed) {
                     grip.scribble(&mut random);
@@ -324,6 +325,9 @@ fn a_corrupted_peer_is_a_message_or_a_breach() {
             let mut random = Random::new(seed + 1000);
             broken += usize::from((0..5000).any(|_| victim.step(&mut random).is_err()));
             stop.store(true, Ordering::Relaxed);
+            // By name: ThreadSanitizer does not see what a scope's end waits for.
+            honest.join().expect("no panics");
+            scribbler.join().expect("no panics");
         });
         received += victim.received;
     }

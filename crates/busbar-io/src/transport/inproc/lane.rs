@@ -21,6 +21,8 @@ pub(super) struct Lane {
     pub(super) reader: WakeSlot,
     /// Where the sender waits for room.
     pub(super) writer: WakeSlot,
+    /// Where the receiver waits for the sender's close alone.
+    pub(super) end: WakeSlot,
     /// Set when the sending half closes.
     pub(super) sender_closed: CloseFlag,
     /// Set when the receiving half closes.
@@ -35,6 +37,7 @@ impl Lane {
             taken: Progress::default(),
             reader: WakeSlot::default(),
             writer: WakeSlot::default(),
+            end: WakeSlot::default(),
             sender_closed: CloseFlag::default(),
             receiver_closed: CloseFlag::default(),
             ledger,

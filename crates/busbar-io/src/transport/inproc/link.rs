@@ -63,6 +63,11 @@ impl InprocLink {
         self.pair.close_reason()
     }
 
+    /// Asks for one wake-up when the peer closes, parked or not; `false` if it has closed already.
+    pub fn watch_close(&mut self) -> bool {
+        self.pair.receiver.watch_close(&self.waker)
+    }
+
     /// The largest message this end may send.
     #[must_use]
     pub fn message_bytes_max(&self) -> u64 {

@@ -61,5 +61,6 @@ impl Default for InprocOptions {
     }
 }
 
-const QUEUE_MESSAGES_MAX: usize = 1 << 24;
+/// The largest bound for messages that can be asked for.
+pub(super) const QUEUE_MESSAGES_MAX: usize = 1 << 24;
 const BACKLOG_MAX: usize = 1 << 16;

@@ -1,14 +1,16 @@
-//! The queue under one direction: a ring of fixed size, or linked blocks when asked for.
+//! The queue under one direction: a ring, or linked blocks when no bound is wanted.
 //!
-//! The queue itself neither counts nor wakes. Its ring has one slot for each message that the
-//! sender's limits allow, so a push that the limits permit always finds room.
+//! The queue itself neither counts nor wakes. A ring starts small, so that connecting is cheap, and
+//! is succeeded by a larger one when it overflows, until it has a slot for each message that the
+//! sender's limits allow; a push that the limits permit then always finds room. The old ring is
+//! abandoned by the producer and left by the consumer when it has been emptied.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossbeam_queue::SegQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 
-use super::options::QueueLimit;
+use super::options::{QUEUE_MESSAGES_MAX, QueueLimit};
 
 /// What travels in one slot.
 #[derive(Debug)]
@@ -28,22 +30,31 @@ pub(super) struct Message {
 
 /// The end that pushes.
 pub(super) enum Producer {
-    Bounded(rtrb::Producer<Item>),
+    Bounded { ring: rtrb::Producer<Item>, slots_max: usize, successors: Successors },
     Unbounded(Arc<SegQueue<Item>>),
 }
 
 /// The end that pops.
 pub(super) enum Consumer {
-    Bounded(rtrb::Consumer<Item>),
+    Bounded { ring: rtrb::Consumer<Item>, successors: Successors },
     Unbounded(Arc<SegQueue<Item>>),
 }
+
+/// Larger rings that the producer uses already and the consumer has not reached.
+type Successors = Arc<ArrayQueue<rtrb::Consumer<Item>>>;
 
 /// A queue for as many messages as `limit` says.
 pub(super) fn queue(limit: QueueLimit) -> (Producer, Consumer) {
     match limit {
-        QueueLimit::Messages(messages) => {
-            let (producer, consumer) = rtrb::RingBuffer::new(messages);
-            (Producer::Bounded(producer), Consumer::Bounded(consumer))
+        QueueLimit::Messages(slots_max) => {
+            let (producer, consumer) = rtrb::RingBuffer::new(slots_max.min(FIRST_SLOTS));
+            let successors = Arc::new(ArrayQueue::new(SUCCESSORS_MAX));
+            let producer = Producer::Bounded {
+                ring: producer,
+                slots_max,
+                successors: Arc::clone(&successors),
+            };
+            (producer, Consumer::Bounded { ring: consumer, successors })
         }
         QueueLimit::Unbounded => {
             let queue = Arc::new(SegQueue::new());
@@ -56,8 +67,11 @@ impl Producer {
     #[inline]
     pub(super) fn push(&mut self, item: Item) {
         match self {
-            Self::Bounded(ring) => {
-                ring.push(item).expect("invariant: the limits count at least one message a slot");
+            Self::Bounded { ring, slots_max, successors } => {
+                if let Err(rtrb::PushError::Full(item)) = ring.push(item) {
+                    grow(ring, *slots_max, successors);
+                    ring.push(item).expect("invariant: the new ring is empty");
+                }
             }
             Self::Unbounded(queue) => queue.push(item),
         }
@@ -68,8 +82,40 @@ impl Consumer {
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Item> {
         match self {
-            Self::Bounded(ring) => ring.pop().ok(),
+            Self::Bounded { ring, successors } => {
+                ring.pop().ok().or_else(|| pop_successor(ring, successors))
+            }
             Self::Unbounded(queue) => queue.pop(),
         }
     }
 }
+
+/// Replaces a full ring. The consumer learns of it when the old producer is dropped, which happens
+/// after the successor was put where it looks.
+#[cold]
+fn grow(ring: &mut rtrb::Producer<Item>, slots_max: usize, successors: &Successors) {
+    let slots = ring.buffer().capacity();
+    assert!(slots < slots_max, "invariant: the limits count at least one message a slot");
+    let (producer, consumer) = rtrb::RingBuffer::new((slots * GROWTH).min(slots_max));
+    successors.push(consumer).expect("invariant: there is a place for every ring up to the limit");
+    *ring = producer;
+}
+
+/// Looks again when the ring is empty: its producer may have gone on to the next one.
+fn pop_successor(ring: &mut rtrb::Consumer<Item>, successors: &Successors) -> Option<Item> {
+    while ring.is_abandoned() {
+        // What was pushed before the ring was abandoned comes first.
+        if let Ok(item) = ring.pop() {
+            return Some(item);
+        }
+        *ring = successors.pop()?;
+    }
+    ring.pop().ok()
+}
+
+const FIRST_SLOTS: usize = 256;
+const GROWTH: usize = 4;
+
+/// From [`FIRST_SLOTS`] to [`QUEUE_MESSAGES_MAX`] in steps of [`GROWTH`].
+const SUCCESSORS_MAX: usize = 8;
+const _: () = assert!(FIRST_SLOTS * GROWTH.pow(SUCCESSORS_MAX as u32) >= QUEUE_MESSAGES_MAX);

@@ -194,6 +194,13 @@ impl InprocReceiver {
         true
     }
 
+    /// Asks for a wake-up when the sending half closes, whatever else is asked for meanwhile;
+    /// `false` if it is closed already.
+    pub(super) fn watch_close(&self, waker: &Waker) -> bool {
+        self.lane.end.arm(waker);
+        !self.lane.sender_closed.is_closed()
+    }
+
     pub(super) fn unpark(&self) {
         self.lane.reader.disarm();
     }

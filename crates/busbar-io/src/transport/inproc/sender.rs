@@ -160,6 +160,7 @@ impl InprocSender {
     pub fn close(&mut self, reason: CloseReason) {
         self.lane.sender_closed.close(reason);
         self.wakes += u64::from(self.lane.reader.wake());
+        self.wakes += u64::from(self.lane.end.wake());
     }
 
     /// Why the receiving half closed, once it has.

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use busbar_proto::{Code, Error};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -15,7 +16,7 @@ use crate::connection::Peer;
 use crate::os::os_error;
 
 /// Descriptors that go with a HELLO: the segment and the bell.
-pub(super) const DESCRIPTORS: usize = 2;
+const DESCRIPTORS: usize = 2;
 
 /// What [`receive`] found.
 pub(super) enum Received {
@@ -77,6 +78,21 @@ pub(super) fn receive(
         return Err(Error::new(Code::Protocol, "the peer sent descriptors that belong to no HELLO"));
     }
     Ok(if message.bytes == 0 { Received::End } else { Received::Bytes(message.bytes) })
+}
+
+/// Makes sure that ringing the peer's bell never makes us wait.
+///
+/// # Errors
+/// `Protocol` if it is not an eventfd, but something that a peer could leave full: a pipe, a
+/// socket, a file.
+pub(super) fn check_bell(fd: impl AsFd) -> Result<(), Error> {
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| os_error("examining a bell", errno))?;
+    // Anonymous inodes have no type.
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Unknown {
+        return Err(Error::new(Code::Protocol, "the peer's bell is not an eventfd"));
+    }
+    rustix::fs::fcntl_setfl(&fd, OFlags::NONBLOCK)
+        .map_err(|errno| os_error("making a bell non-blocking", errno))
 }
 
 /// The process at the other end, if it runs as our user.

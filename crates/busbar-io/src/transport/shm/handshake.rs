@@ -27,7 +27,7 @@ use crate::connection::{Connection, Handshake, Peer};
 use crate::options::{PipeOptions, Trust};
 use crate::os::os_error;
 use crate::transport::shm::control::Control;
-use crate::transport::shm::descriptors::{self, DESCRIPTORS, Received};
+use crate::transport::shm::descriptors::{self, Received};
 use crate::transport::shm::from_shm;
 use crate::transport::shm::link::ShmConnection;
 
@@ -59,7 +59,11 @@ impl Dialing {
         rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())
             .map_err(|errno| os_error("asking for random bytes", errno))?;
         let hello = own.hello(SessionId(session), Epoch(1), &options)?;
-        introduction.send_hello(&hello, &own)?;
+        match introduction.send_hello(&hello, &own) {
+            // The listener has hung up already, perhaps saying why: `advance` reads that.
+            Err(error) if error.code() == Code::ConnectionLost => {}
+            sent => sent?,
+        }
         let settings = settings(&options);
         Ok(Self { introduction, own: Some(own), hello, settings, waker })
     }
@@ -279,10 +283,11 @@ impl Introduction {
         let shm = theirs.shm.ok_or_else(|| {
             Error::new(Code::Protocol, "the peer's HELLO lacks its segment's parameters")
         })?;
-        if self.fds.len() != DESCRIPTORS {
+        let [_, bell] = &self.fds[..] else {
             let message = "the peer's HELLO came without the segment and the bell";
             return Err(Error::new(Code::Protocol, message));
-        }
+        };
+        descriptors::check_bell(bell)?;
         let geometry = Geometry {
             ring_bytes: shm.ring_bytes,
             release_entries: shm.release_entries,

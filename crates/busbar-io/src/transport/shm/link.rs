@@ -126,9 +126,6 @@ impl Link for ShmConnection {
     }
 
     fn park(&mut self, wants: Interest) -> bool {
-        if wants.is_none() {
-            return true;
-        }
         let data = if wants.readable { Wants::DATA } else { Wants::NOTHING };
         let space = if wants.writable { Wants::SPACE } else { Wants::NOTHING };
         self.channel.park(data.or(space))

@@ -14,15 +14,23 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use busbar_proto::{Code, Error};
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::endpoint::{Endpoint, ShmName};
 use crate::os::os_error;
 
 /// Longest path that fits a unix socket address.
 const PATH_BYTES_MAX: usize = 107;
+
+/// How long to wait for the lock on a directory. Whoever has it needs it for a few system calls
+/// only, but where others may enter the directory, they can hold it for as long as they like.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A bound socket; its file goes with it.
 #[derive(Debug)]
@@ -120,6 +128,11 @@ fn runtime_directory() -> Result<PathBuf, Error> {
     let directory = from("BUSBAR_RUNTIME_DIR")
         .or_else(|| from("XDG_RUNTIME_DIR").map(|directory| directory.join("busbar")))
         .unwrap_or_else(|| PathBuf::from(format!("/tmp/busbar-{uid}")));
+    private_directory(directory, uid)
+}
+
+/// Makes `directory` if it is missing, and refuses it unless only user `uid` can enter it.
+fn private_directory(directory: PathBuf, uid: u32) -> Result<PathBuf, Error> {
     match fs::DirBuilder::new().mode(0o700).create(&directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let what = format!("creating {}", directory.display());
@@ -143,20 +156,31 @@ fn runtime_directory() -> Result<PathBuf, Error> {
 /// Excludes others who bind, sweep or unlink in the directory of `path`; ends when dropped.
 fn lock_directory_of(path: &Path) -> Result<OwnedFd, Error> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let open = |error: rustix::io::Errno| {
+    let failed = |error: Errno| {
         let code = match error {
-            rustix::io::Errno::NOENT => Code::NotFound,
-            rustix::io::Errno::ACCESS => Code::PermissionDenied,
+            Errno::NOENT => Code::NotFound,
+            Errno::ACCESS => Code::PermissionDenied,
             _ => Code::Io,
         };
         let message = format!("opening {}: {error}", directory.display());
         Error::new(code, message).with_source(error)
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(directory, flags, Mode::empty()).map_err(open)?;
-    // Held for a few system calls by whoever has it, so this does not wait for long.
-    rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(open)?;
-    Ok(fd)
+    let fd = rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(fd),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_micros(200));
+            }
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                let message = format!("another process keeps {} locked", directory.display());
+                return Err(Error::new(Code::Io, message));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
 }
 
 fn sweep(path: &Path) {
@@ -168,20 +192,27 @@ fn sweep(path: &Path) {
 /// Removes a socket that nobody listens on any more. The directory must be locked.
 fn remove_if_dead(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let dead = is_socket
-        && connect_without_waiting(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    dead && fs::remove_file(path).is_ok()
+    is_socket && !has_owner(path) && fs::remove_file(path).is_ok()
+}
+
+/// Whether some process still has the socket open. A datagram socket cannot connect to it, and why
+/// not tells: unlike a connection, that leaves nothing in the owner's queue.
+fn has_owner(path: &Path) -> bool {
+    let Ok(address) = SocketAddrUnix::new(path) else { return true };
+    socket(SocketType::DGRAM)
+        .and_then(|socket| rustix::net::connect(&socket, &address))
+        .map_or_else(|errno| errno != Errno::CONNREFUSED, |()| true)
 }
 
 fn connect_without_waiting(path: &Path) -> io::Result<UnixStream> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = socket(SocketType::STREAM)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(UnixStream::from(socket))
+}
+
+fn socket(kind: SocketType) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)
 }
 
 fn bind_error(path: &Path, error: io::Error) -> Error {

@@ -77,6 +77,25 @@ fn queue_is_bounded_in_bytes() {
     assert!(matches!(a.try_send(Bytes::from_static(b"x")), Err(TrySendError::Full(_))));
 }
 
+/// [I26] a deep queue grows up to its limit, exactly, and keeps order while it does
+#[test]
+fn deep_queue_grows_to_its_limit() {
+    const LIMIT: u64 = 10_000;
+    let (mut a, mut b) = connected(capacity(10_000));
+    let (mut sent, mut received) = (0, 0);
+    for drained in [1, 300, 1500, 7000, 10_000] {
+        while a.try_send(number(sent)).is_ok() {
+            sent += 1;
+        }
+        assert_eq!(sent - received, LIMIT);
+        for _ in 0..drained {
+            assert_eq!(as_number(&b.try_recv().unwrap().unwrap()), received);
+            received += 1;
+        }
+    }
+    assert_eq!(b.try_recv().unwrap(), None);
+}
+
 /// [I11] unbounded only on request
 #[test]
 fn unbounded_on_request() {
@@ -197,7 +216,7 @@ fn batches_keep_order_and_leave_the_rest() {
 /// [I11] between two threads, every message once and in order, through a queue of every kind
 #[test]
 fn threads_keep_order() {
-    for queue in [QueueLimit::Messages(1), QueueLimit::Messages(7), QueueLimit::Unbounded] {
+    for queue in [1, 7, 5000].map(QueueLimit::Messages).into_iter().chain([QueueLimit::Unbounded]) {
         let (mut a, mut b) = connected(InprocOptions { queue, ..InprocOptions::DEFAULT });
         let sender = std::thread::spawn(move || {
             for n in 0..20_000 {

@@ -1,0 +1,5 @@
+/** The conformance suite as pipes are by default. */
+
+import { conformance } from './helpers/conformance.js';
+
+conformance('');

@@ -1,0 +1,49 @@
+/** What a process holds: descriptors, shared mappings, threads, files. For tests and fixtures. */
+
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** @typedef {{ fds: number, mappings: number, threads: number, files: string[] }} Holdings */
+
+/** @returns {Holdings} What this process holds now, and what lies around for all. */
+export function holdings() {
+  return { fds: fds(), mappings: mappings(), threads: threads(), files: files() };
+}
+
+/** Open descriptors. */
+export function fds() {
+  return readdirSync('/proc/self/fd').length;
+}
+
+/** Mappings of segments, own and received. */
+export function mappings() {
+  return readFileSync('/proc/self/maps', 'utf8').split('memfd:busbar').length - 1;
+}
+
+/** Threads of this process. */
+export function threads() {
+  return readdirSync('/proc/self/task').length;
+}
+
+/** Names in /dev/shm. */
+export function files() {
+  return existsSync('/dev/shm') ? readdirSync('/dev/shm').sort() : [];
+}
+
+/**
+ * Waits until the process holds no more than it did; what is released by other threads or the
+ * garbage collector takes a moment. Returns what is held in the end.
+ *
+ * @param {Holdings} before
+ * @returns {Promise<Holdings>}
+ */
+export async function settled(before, deadlineMs = 10_000) {
+  const until = Date.now() + deadlineMs;
+  for (;;) {
+    const now = holdings();
+    const leaks = now.fds > before.fds || now.mappings > before.mappings || now.threads > before.threads;
+    if (!leaks || Date.now() > until) return now;
+    globalThis.gc?.();
+    await sleep(20);
+  }
+}

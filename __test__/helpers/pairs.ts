@@ -1,0 +1,72 @@
+/** Connected pairs of pipes at addresses of their own, over every scheme. */
+
+import type { ExecutionContext } from 'ava';
+
+import {
+  dial,
+  listen,
+  type Listener,
+  type ListenOptions,
+  type Pipe,
+  type PipeOptions,
+} from '../../index.js';
+
+/** Every scheme that this version can connect. */
+export const SCHEMES = ['inproc', 'shm'] as const;
+export type Scheme = (typeof SCHEMES)[number];
+
+/** What a pair of pipes is made of. */
+export interface Pair {
+  readonly listener: Listener;
+  /** The end that dialed. */
+  readonly client: Pipe;
+  /** The end that was accepted. */
+  readonly server: Pipe;
+}
+
+/** Options of a pair: of both ends, or of each. */
+export interface PairOptions {
+  readonly both?: PipeOptions;
+  readonly client?: PipeOptions;
+  readonly server?: ListenOptions;
+}
+
+/** An address that nothing else uses. */
+export function freshAddress(scheme: Scheme): string {
+  return `${scheme}://spec-${process.pid}-${++addresses}`;
+}
+
+/** A connected pair, closed when the test ends. */
+export async function pairOf(
+  t: ExecutionContext<unknown>,
+  scheme: Scheme,
+  options: PairOptions = {},
+): Promise<Pair> {
+  const pair = await openPair(scheme, options);
+  t.teardown(() => closePair(pair));
+  return pair;
+}
+
+/** A connected pair for the caller to close. */
+export async function openPair(scheme: Scheme, options: PairOptions = {}): Promise<Pair> {
+  const listener = await listen(freshAddress(scheme), { ...options.both, ...options.server });
+  const [client, server] = await Promise.all([
+    dial(listener.address, { ...options.both, ...options.client }),
+    listener.accept(),
+  ]);
+  return { listener, client, server };
+}
+
+/** Closes a pair without waiting for slow readers. */
+export async function closePair({ listener, client, server }: Pair): Promise<void> {
+  await Promise.all([client.close({ lingerMs: 0 }), server.close({ lingerMs: 0 })]);
+  await listener.close();
+}
+
+/** The end of a pipe's life, whenever it comes. */
+export function closed(pipe: Pipe): Promise<void> {
+  if (pipe.state === 'CLOSED') return Promise.resolve();
+  return new Promise((resolve) => pipe.once('close', () => resolve()));
+}
+
+let addresses = 0;

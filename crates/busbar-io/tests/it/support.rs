@@ -1,0 +1,260 @@
+//! What the tests share: addresses, connected pairs, engines driven by hand, child processes.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use busbar_io::{
+    Endpoint, Engine, Event, Inbox, Lease, ListenOptions, Listener, ListenerId, META_LEASED, Pipe,
+    PipeId, PipeOptions, Slot, dial, listen,
+};
+
+/// Far longer than anything takes; ends a test that would hang.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Says in a child process which part it plays.
+pub(crate) const ROLE: &str = "BUSBAR_TEST_ROLE";
+
+/// Where a child process meets its parent.
+pub(crate) const ADDRESS: &str = "BUSBAR_TEST_ADDRESS";
+
+/// A directory of its own, removed with everything in it.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(test: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("busbar-it-{}-{test}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The socket file of [`Scratch::shm`].
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.join("s.sock")
+    }
+
+    pub(crate) fn shm(&self) -> String {
+        format!("shm://{}", self.socket().display())
+    }
+
+    /// An address of this scheme that no other test uses.
+    pub(crate) fn address(&self, scheme: &str) -> String {
+        match scheme {
+            "shm" => self.shm(),
+            _ => format!("{scheme}://{}", self.0.file_name().unwrap().to_str().unwrap()),
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A dialed and an accepted pipe, each with an engine of its own.
+pub(crate) fn connected(address: &str, options: PipeOptions) -> (Listener, Pipe, Pipe) {
+    let mut listen_options = ListenOptions::default();
+    listen_options.pipe = options;
+    let mut listener = listen(address, listen_options).unwrap();
+    assert_eq!(listener.local_address(), address);
+    let accepting = thread::spawn(move || {
+        let accepted = listener.accept(Some(PATIENCE)).unwrap();
+        (listener, accepted)
+    });
+    let dialed = dial(address, options, PATIENCE).unwrap();
+    let (listener, accepted) = accepting.join().unwrap();
+    (listener, dialed, accepted)
+}
+
+/// An engine and what it has reported.
+pub(crate) struct Driven {
+    pub(crate) engine: Engine,
+    pub(crate) events: Vec<Event>,
+    arena: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+impl Driven {
+    pub(crate) fn new() -> Self {
+        let engine = Engine::new().unwrap();
+        Self { engine, events: vec![], arena: vec![0; 1 << 16], slots: vec![Slot::default(); 256] }
+    }
+
+    pub(crate) fn listen(&mut self, address: &str, options: &ListenOptions) -> ListenerId {
+        self.engine.listen(&endpoint(address), options).unwrap()
+    }
+
+    pub(crate) fn dial(&mut self, address: &str, options: &PipeOptions) -> PipeId {
+        self.engine.dial(&endpoint(address), options).unwrap()
+    }
+
+    /// Takes the first event that `wanted` recognises, waiting for it; others stay.
+    pub(crate) fn until<T>(&mut self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.events.iter().position(|event| wanted(event).is_some()) {
+                return wanted(&self.events.remove(at)).unwrap();
+            }
+            assert!(Instant::now() < deadline, "nothing of the kind among {:?}", self.events);
+            let mut news = Vec::new();
+            self.engine.wait(&mut news, Some(Instant::now() + Duration::from_millis(50)));
+            self.events.append(&mut news);
+        }
+    }
+
+    pub(crate) fn accepted(&mut self) -> PipeId {
+        self.until(|event| match *event {
+            Event::Accepted { pipe, .. } => Some(pipe),
+            _ => None,
+        })
+    }
+
+    /// Waits for the end of `pipe`.
+    pub(crate) fn closed(&mut self, pipe: PipeId) {
+        self.until(|event| matches!(event, Event::Closed(of) if *of == pipe).then_some(()));
+    }
+
+    pub(crate) fn warning(&mut self) -> busbar_io::Error {
+        self.until(|event| match event {
+            Event::Warning(_, error) => Some(error.clone()),
+            _ => None,
+        })
+    }
+
+    /// Turns until nothing more happens.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..20 {
+            self.engine.turn(&mut self.events);
+        }
+    }
+
+    /// Goes on as an event loop does before it waits, until the engine says that it may sleep.
+    pub(crate) fn fall_asleep(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.engine.prepare_sleep(&mut self.events) != busbar_io::Readiness::Sleep {
+            assert!(self.events.is_empty(), "{:?}", self.events);
+            assert!(Instant::now() < deadline, "the engine never sleeps");
+        }
+    }
+
+    /// Everything that can be received now.
+    pub(crate) fn receive(&mut self, pipe: PipeId) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        loop {
+            let mut leases = Vec::new();
+            let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut leases);
+            self.engine.receive(pipe, &mut inbox, 256).unwrap();
+            if inbox.is_empty() {
+                return all;
+            }
+            let bytes = |slot: &Slot| inbox.bytes(*slot).to_vec();
+            let slots = inbox.slots().to_vec();
+            let inline: Vec<_> = slots
+                .iter()
+                .map(|slot| (slot.meta & META_LEASED == 0).then(|| bytes(slot)))
+                .collect();
+            all.extend(slots.iter().zip(inline).map(|(slot, inline)| {
+                inline.unwrap_or_else(|| leases[slot.offset as usize].to_vec())
+            }));
+        }
+    }
+
+    /// One message as the lease that it came in.
+    pub(crate) fn receive_lease(&mut self, pipe: PipeId) -> Lease {
+        let mut leases = Vec::new();
+        let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut leases);
+        self.engine.receive(pipe, &mut inbox, 1).unwrap();
+        assert_eq!(leases.len(), 1);
+        leases.remove(0)
+    }
+}
+
+pub(crate) fn endpoint(address: &str) -> Endpoint {
+    address.parse().unwrap()
+}
+
+/// A process of this test binary that plays `role` (see `child.rs`) at `address`. Killed when
+/// dropped.
+pub(crate) struct Role {
+    pub(crate) process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Role {
+    pub(crate) fn start(role: &str, address: &str) -> Self {
+        Self::spawn(&mut Self::command(role, address))
+    }
+
+    pub(crate) fn command(role: &str, address: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["child::plays_its_role", "--exact", "--nocapture", "--test-threads=1"]);
+        command.env(ROLE, role).env(ADDRESS, address).stdout(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap());
+        Self { process, lines }
+    }
+
+    /// Waits until the child says `word`, and returns the rest of that line.
+    pub(crate) fn hears(&mut self, word: &str) -> String {
+        let mut heard = String::new();
+        loop {
+            let from = heard.len();
+            let len = self.lines.read_line(&mut heard).unwrap();
+            assert_ne!(len, 0, "the child ended without saying {word:?}; it said {heard:?}");
+            // The test harness has begun a line of its own by then.
+            if let Some((_, rest)) = heard[from..].split_once(&format!("#{word}#")) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Waits for it to end by itself, well.
+    pub(crate) fn finish(mut self) {
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Numbers from a seed, for tests that run the same way each time.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end
+    }
+}
