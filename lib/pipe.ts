@@ -70,8 +70,8 @@ export interface PipeEvents {
  *
  * There are three ways to receive, from convenient to fast: `for await` and `receive()` give owned
  * Buffers; `batches()` gives many of them at a time; `consume()` lends batches that are valid
- * during a callback. Reading and sending end with `ERR_CLOSED` after an orderly close (iterators just
- * end), and with the failure's code, such as `ERR_CONNECTION_LOST`, otherwise.
+ * during a callback. Reading and sending end with `ERR_CLOSED` after an orderly close (iterators
+ * just end), and with the failure's code, such as `ERR_CONNECTION_LOST`, otherwise.
  *
  * @example
  * ```ts

@@ -1,5 +1,19 @@
 /** Payloads that can be recognised, and reproducible chance. */
 
+import type { ExecutionContext } from 'ava';
+
+/** Asserts that bytes are equal; quick for large ones, where `t.deepEqual` is not. */
+export function sameBytes(
+  t: ExecutionContext<unknown>,
+  actual: Buffer,
+  expected: Buffer,
+  what: string = 'the bytes',
+): void {
+  if (actual.equals(expected)) return t.pass();
+  const at = expected.findIndex((byte, i) => actual[i] !== byte);
+  t.fail(`${what} differ from byte ${at} on; ${actual.length} instead of ${expected.length} bytes`);
+}
+
 /** Numbers from 0 (included) to 1 (excluded), the same for the same seed (mulberry32). */
 export function random(seed: number): () => number {
   let state = seed >>> 0;

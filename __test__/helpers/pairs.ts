@@ -50,11 +50,16 @@ export async function pairOf(
 /** A connected pair for the caller to close. */
 export async function openPair(scheme: Scheme, options: PairOptions = {}): Promise<Pair> {
   const listener = await listen(freshAddress(scheme), { ...options.both, ...options.server });
-  const [client, server] = await Promise.all([
-    dial(listener.address, { ...options.both, ...options.client }),
-    listener.accept(),
-  ]);
-  return { listener, client, server };
+  try {
+    const [client, server] = await Promise.all([
+      dial(listener.address, { ...options.both, ...options.client }),
+      listener.accept(),
+    ]);
+    return { listener, client, server };
+  } catch (error) {
+    await listener.close();
+    throw error;
+  }
 }
 
 /** Closes a pair without waiting for slow readers. */

@@ -146,13 +146,14 @@ class NumberColumn {
 /** A column of airport codes on its way from the file. */
 class AirportColumn {
   /** @type {string[]} */
-  #values;
-  #length = 0;
+  #values = [];
+  #length;
+  /** @type {Set<unknown>} */
   #known = new Set();
 
   /** @param {number} length */
   constructor(length) {
-    this.#values = Array.from({ length }, () => '');
+    this.#length = length;
   }
 
   /** @param {unknown} value */
@@ -163,12 +164,11 @@ class AirportColumn {
       }
       this.#known.add(value);
     }
-    this.#values[this.#length] = /** @type {string} */ (value);
-    this.#length += 1;
+    this.#values.push(/** @type {string} */ (value));
   }
 
   finish() {
-    expectLength(this.#length, this.#values.length);
+    expectLength(this.#values.length, this.#length);
     return this.#values;
   }
 }

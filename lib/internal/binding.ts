@@ -12,6 +12,12 @@ export const WRITABLE = 2;
 /** Set in a slot's meta word when the payload is a large one. */
 export const LEASED: number = 1 << 31;
 
+/**
+ * Set in a slot's meta word beside {@link LEASED} when the payload is in memory of this end's own:
+ * nobody waits for it to be given back, so it can be kept without a copy.
+ */
+export const OWNED: number = 1 << 30;
+
 /** Whether a slot's meta word has {@link LEASED} set. */
 export function isLeased(meta: number): boolean {
   return (meta & LEASED) !== 0;
@@ -123,10 +129,12 @@ export interface NativePort {
    * Moves messages into `arena` from `start` on, and `slots` (three words each: offset relative to
    * `start`, a multiple of 8; length; meta = channel | LEASED). Returns their number, 0 also when
    * the pipe is over and drained, or when the rest of the arena is smaller than a small message
-   * may be (INLINE_MAX). A large payload has LEASED set and a lease index as its offset, valid
-   * until the next receive() of any pipe: fetch it with copyLease or lease, or it is released then.
+   * may be (INLINE_MAX). Large payloads up to `copyMax` bytes are copied to the arena, behind the
+   * small ones, while there is room. Any other has LEASED set and a lease index as its offset, valid
+   * until the next receive() of any pipe or until JavaScript returns to the loop: fetch it with
+   * copyLease or lease, or it is released then.
    */
-  receive(pipe: number, arena: Uint8Array, start: number, max: number): number;
+  receive(pipe: number, arena: Uint8Array, start: number, max: number, copyMax: number): number;
   /** Copies a large payload out and gives it back to its sender. */
   copyLease(index: number, target: Uint8Array): number;
   /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */

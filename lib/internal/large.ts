@@ -1,12 +1,17 @@
 /** Large payloads of the batch that was just received: copied out, or kept on loan. */
 
 import { errorOf } from '../errors.js';
-import { FastBuffer, SLICE_MAX } from './chunk.js';
+import { OWNED } from './binding.js';
+import { CHUNK_BYTES, FastBuffer, SLICE_MAX } from './chunk.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
 
-/** A copy of a leased payload, which goes back to its sender. */
-export function copyLarge(port: Port, index: number, length: number): Buffer {
+/** A leased payload as memory of our own: copied, or taken over where nobody else has it. */
+export function copyLarge(port: Port, index: number, length: number, meta: number): Buffer {
+  if ((meta & OWNED) !== 0 && length > CHUNK_BYTES) {
+    const memory = port.native.lease(index);
+    if (typeof memory !== 'number') return new FastBuffer(memory, 0, length);
+  }
   const target = port.chunk.allocate(length);
   const result = port.native.copyLease(index, target);
   if (result < 0) throw errorOf(result, 'receiving a large message');
@@ -24,5 +29,5 @@ export function lendLarge(port: Port, index: number, length: number, channel: nu
 /** The cheaper of the two for a short use: mapping memory costs as much as copying this much. */
 export function viewLarge(port: Port, index: number, length: number, channel: number): LoanView {
   if (length > SLICE_MAX) return lendLarge(port, index, length, channel);
-  return new LoanView(copyLarge(port, index, length), channel, null, 0);
+  return new LoanView(copyLarge(port, index, length, 0), channel, null, 0);
 }

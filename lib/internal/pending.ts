@@ -64,12 +64,15 @@ export class PendingSend {
 export class Loaned {
   readonly id: number;
   readonly length: number;
+  /** Its memory, which the core takes back once nothing refers to it any more. */
+  readonly view: Uint8Array;
   /** Discards it, if it cannot be sent after all. */
   readonly giveBack: () => void;
 
-  constructor(id: number, length: number, giveBack: () => void) {
+  constructor(id: number, length: number, view: Uint8Array, giveBack: () => void) {
     this.id = id;
     this.length = length;
+    this.view = view;
     this.giveBack = giveBack;
   }
 }

@@ -12,7 +12,7 @@ import { markAsUntransferable } from 'node:worker_threads';
 import { addCounters, noCounters, type Counters } from '../stats.js';
 import type { BatchView } from './batch.js';
 import { Event, HANDLE_INDEX_MASK, type Native, type NativePort } from './binding.js';
-import { Chunk } from './chunk.js';
+import { Chunk, SLICE_MAX } from './chunk.js';
 import { checkByteOrder } from './record.js';
 
 /** What a pipe is told. */
@@ -108,9 +108,15 @@ export class Port {
   }
 
   /** See {@link NativePort.receive}; keeps an active batch valid. */
-  receive(handle: number, arena: Uint8Array, start: number, max: number): number {
+  receive(
+    handle: number,
+    arena: Uint8Array,
+    start: number,
+    max: number,
+    copyMax: number = SLICE_MAX,
+  ): number {
     if (this.active !== null) this.active.detach();
-    return this.native.receive(handle, arena, start, max);
+    return this.native.receive(handle, arena, start, max, copyMax);
   }
 
   /** Reusable memory for one batch; {@link Port.leaveArena} ends the use. */

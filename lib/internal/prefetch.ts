@@ -50,7 +50,7 @@ export class Prefetch {
         slots[at] = offset;
       } else {
         slots[at] = base + offset;
-        chunk.used = (base + offset + length + 7) & ~7;
+        chunk.used = Math.max(chunk.used, (base + offset + length + 7) & ~7);
       }
     }
     if (leased) this.copyLeased(port, slots, count);
@@ -92,7 +92,7 @@ export class Prefetch {
     for (let i = 0; i < count; i++) {
       const meta = slots[3 * i + 2] as number;
       if (!isLeased(meta)) continue;
-      const copy = copyLarge(port, slots[3 * i] as number, slots[3 * i + 1] as number);
+      const copy = copyLarge(port, slots[3 * i] as number, slots[3 * i + 1] as number, meta);
       large.set(i, new LoanView(copy, meta & 0xffff, null, 0));
     }
     this.large = large;

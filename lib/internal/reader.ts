@@ -64,7 +64,7 @@ export class Reader implements Source {
     const { port, handle } = this.host;
     const { chunk, slots } = port;
     chunk.ensure(ROOM_MIN);
-    if (port.receive(handle, chunk.bytes, chunk.used, 1) <= 0) {
+    if (port.receive(handle, chunk.bytes, chunk.used, 1, 0) <= 0) {
       this.foundNothing();
       return null;
     }
@@ -123,7 +123,8 @@ export class Reader implements Source {
         const start = base + (slots[at] as number);
         const length = slots[at + 1] as number;
         messages.push(sliceOf(memory, start, length));
-        end = start + length;
+        // Copies of large payloads lie behind the small ones, whatever their order.
+        end = Math.max(end, start + length);
       }
     }
     chunk.used = (end + 7) & ~7;
@@ -142,7 +143,7 @@ export class Reader implements Source {
     for (let i = 0; i < count; i++) {
       if (!isLeased(slots[3 * i + 2] as number)) continue;
       const [index, length] = [slots[3 * i] as number, slots[3 * i + 1] as number];
-      messages[first + i] = copyLarge(port, index, length);
+      messages[first + i] = copyLarge(port, index, length, slots[3 * i + 2] as number);
     }
   }
 

@@ -103,7 +103,7 @@ class OpenReservation implements Reservation {
   private commitLoan(length: number, mayWait: boolean): Promise<void> | null {
     const { outbox, channel, loan } = this;
     const { native } = outbox.sender.host.port;
-    const loaned = new Loaned(loan, length, () => native.discard(loan));
+    const loaned = new Loaned(loan, length, this.view, () => native.discard(loan));
     let sent: Promise<void> | null;
     try {
       sent = outbox.sendLoan(loaned, channel, mayWait);

@@ -156,11 +156,6 @@ impl Engine {
     pub fn close_listener(&mut self, id: ListenerId) {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
         entry.acceptor.deregister(self.descriptors.registry());
-        let unreported: Vec<_> = self.pending.iter().filter_map(|event| event.accepted_by(id)).collect();
-        for pipe in unreported {
-            let text = "the listener was closed".to_owned();
-            self.close(pipe, &CloseReason { text, ..CloseReason::default() });
-        }
         for handle in self.pipes.handles() {
             let orphan = self.pipes.get(handle).is_some_and(|pipe| {
                 matches!(pipe.phase, Phase::Handshaking { origin: Origin::Accepted { listener, .. }, .. }
@@ -273,12 +268,7 @@ impl Engine {
     /// # Errors
     /// `Closed` if there is no such pipe any more.
     #[inline]
-    pub fn receive(
-        &mut self,
-        id: PipeId,
-        inbox: &mut Inbox<'_>,
-        max: usize,
-    ) -> Result<(), Error> {
+    pub fn receive(&mut self, id: PipeId, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
         let Some(connection) = self.connection(id) else {
             return if self.pipes.get(id.0).is_some() { Ok(()) } else { Err(gone()) };
         };
@@ -603,4 +593,3 @@ fn too_many() -> Error {
     let message = format!("an engine holds at most {} pipes", Slots::<()>::MAX);
     Error::new(Code::OutOfMemory, message)
 }
-

@@ -70,12 +70,4 @@ impl Event {
             Self::ListenerClosed(_) | Self::Warning(..) => None,
         }
     }
-
-    /// The pipe that `listener` accepted, if this says so.
-    pub(crate) fn accepted_by(&self, by: ListenerId) -> Option<PipeId> {
-        match *self {
-            Self::Accepted { listener, pipe } if listener == by => Some(pipe),
-            _ => None,
-        }
-    }
 }

@@ -43,7 +43,8 @@ pub(crate) struct State {
     /// `events[..delivered]` have been handed to JavaScript.
     delivered: usize,
     warnings: VecDeque<Error>,
-    /// Large payloads of the last `receive`.
+    /// Large payloads of the last `receive`. What JavaScript has not asked for by the time it returns
+    /// to the loop goes back to the sender.
     leases: Vec<Option<Lease>>,
     received: Vec<Lease>,
     scratch: Vec<Slot>,
@@ -97,7 +98,8 @@ impl Port {
         }
         {
             let mut state = self.state.borrow_mut();
-            let State { engine, events, .. } = &mut *state;
+            let State { engine, events, leases, .. } = &mut *state;
+            leases.clear();
             engine.turn(events);
         }
         self.deliver();
@@ -110,7 +112,8 @@ impl Port {
         }
         let readiness = {
             let mut state = self.state.borrow_mut();
-            let State { engine, events, .. } = &mut *state;
+            let State { engine, events, leases, .. } = &mut *state;
+            leases.clear();
             engine.prepare_sleep(events)
         };
         if readiness == Readiness::Events {

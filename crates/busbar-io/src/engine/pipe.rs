@@ -33,7 +33,10 @@ pub(super) struct PipeEntry {
 }
 
 pub(super) enum Phase {
-    Handshaking { handshake: Box<dyn Handshake>, origin: Origin },
+    Handshaking {
+        handshake: Box<dyn Handshake>,
+        origin: Origin,
+    },
     Connected(Box<dyn Connection>),
     /// Ended before it was connected.
     Over,
@@ -43,7 +46,10 @@ pub(super) enum Phase {
 pub(super) enum Origin {
     /// Dialed, or accepted outside this engine: its failure is its own.
     Dialed,
-    Accepted { listener: ListenerId, deadline: Instant },
+    Accepted {
+        listener: ListenerId,
+        deadline: Instant,
+    },
 }
 
 /// Whether somebody looks at the pipe.

@@ -63,7 +63,8 @@ impl Engine {
                 Readiness::Again => self.poll_descriptors(Some(Duration::ZERO)),
                 Readiness::Sleep => {
                     let until = [deadline, self.next_deadline].into_iter().flatten().min();
-                    let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+                    let timeout =
+                        until.map(|until| until.saturating_duration_since(Instant::now()));
                     self.poll_descriptors(timeout);
                 }
             }
@@ -173,11 +174,8 @@ impl Engine {
     fn spin(&mut self, events: &mut Vec<Event>) -> Option<Instant> {
         let mut now = Instant::now();
         let slice = now + SPIN_SLICE;
-        let wanted = self
-            .hot
-            .iter()
-            .filter_map(|id| self.pipes.get_mut(id.0)?.spin_until(now))
-            .max()?;
+        let wanted =
+            self.hot.iter().filter_map(|id| self.pipes.get_mut(id.0)?.spin_until(now)).max()?;
         let until = wanted.min(slice);
         while now < until {
             for _ in 0..LOOKS_PER_CLOCK {

@@ -36,9 +36,9 @@ fn connected(pair: InprocPair, waker: &Waker) -> Incoming {
 }
 
 fn limits(options: &PipeOptions) -> InprocOptions {
-    let queue = options.queue_messages.map_or(QueueLimit::Unbounded, |messages| {
-        QueueLimit::Messages(messages.get())
-    });
+    let queue = options
+        .queue_messages
+        .map_or(QueueLimit::Unbounded, |messages| QueueLimit::Messages(messages.get()));
     InprocOptions {
         queue,
         message_bytes_max: options.message_bytes_max,

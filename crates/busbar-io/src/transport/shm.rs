@@ -19,10 +19,7 @@ use crate::connection::{Acceptor, Incoming};
 use crate::endpoint::ShmName;
 use crate::options::{ListenOptions, PipeOptions};
 
-pub(crate) fn listen(
-    name: &ShmName,
-    options: &ListenOptions,
-) -> Result<Box<dyn Acceptor>, Error> {
+pub(crate) fn listen(name: &ShmName, options: &ListenOptions) -> Result<Box<dyn Acceptor>, Error> {
     Ok(Box::new(listener::ShmListener::bind(name, options.pipe)?))
 }
 

@@ -1,36 +1,18 @@
 //! The same behaviour on every scheme.
 
+use std::num::NonZeroUsize;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_io::{
-    CloseReason, Code, ListenOptions, Listener, Pipe, PipeOptions, Trust, dial, listen,
+    CloseReason, Code, ConnectionState, Event, ListenOptions, Pipe, PipeId, PipeOptions, Trust,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// An address that no other test uses.
-fn address(scheme: &str, test: &str) -> String {
-    format!("{scheme}://conformance-{test}-{}", std::process::id())
-}
-
-fn connected(scheme: &str, test: &str, options: PipeOptions) -> (Listener, Pipe, Pipe) {
-    let address = address(scheme, test);
-    let mut listen_options = ListenOptions::default();
-    listen_options.pipe = options;
-    let mut listener = listen(&address, listen_options).unwrap();
-    assert_eq!(listener.local_address(), address);
-    let accepting = thread::spawn(move || {
-        let accepted = listener.accept(Some(PATIENCE)).unwrap();
-        (listener, accepted)
-    });
-    let dialed = dial(&address, options, PATIENCE).unwrap();
-    let (listener, accepted) = accepting.join().unwrap();
-    (listener, dialed, accepted)
-}
+use crate::support::{Driven, PATIENCE, Scratch, connected};
 
 fn echoes_every_size(scheme: &str, options: PipeOptions) {
-    let (_listener, mut here, mut there) = connected(scheme, "echo", options);
+    let scratch = Scratch::new("echo");
+    let (_listener, mut here, mut there) = connected(&scratch.address(scheme), options);
     let echo = thread::spawn(move || {
         loop {
             match there.recv(Some(PATIENCE)) {
@@ -52,7 +34,8 @@ fn echoes_every_size(scheme: &str, options: PipeOptions) {
 }
 
 fn in_order_under_backpressure(scheme: &str, options: PipeOptions) {
-    let (_listener, mut here, mut there) = connected(scheme, "order", options);
+    let scratch = Scratch::new("order");
+    let (_listener, mut here, mut there) = connected(&scratch.address(scheme), options);
     let sender = thread::spawn(move || {
         for n in 0..20_000_u32 {
             let size = 4 + (n as usize * 7919) % if n % 50 == 0 { 60_000 } else { 900 };
@@ -69,6 +52,144 @@ fn in_order_under_backpressure(scheme: &str, options: PipeOptions) {
     }
     assert_eq!(there.recv(Some(PATIENCE)).unwrap_err().code(), Code::Closed);
     sender.join().unwrap();
+}
+
+/// What is blocked at one end while the other closes.
+fn close_wakes(scheme: &str, operation: fn(&mut Pipe) -> Result<(), busbar_io::Error>) {
+    let scratch = Scratch::new("close");
+    let (_listener, here, mut there) = connected(&scratch.address(scheme), narrow());
+    let closing = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(40));
+        here.close(&CloseReason { code: None, status: 7, text: "last orders".into() });
+    });
+    let error = loop {
+        if let Err(error) = operation(&mut there) {
+            break error;
+        }
+    };
+    assert_eq!(error.code(), Code::Closed, "{error}");
+    assert!(error.message().contains("last orders"), "{error}");
+    let (engine, id) = there.engine();
+    assert_eq!(engine.reason(id).map(|reason| reason.status), Some(7));
+    closing.join().unwrap();
+}
+
+fn timeouts_hold(scheme: &str) {
+    let scratch = Scratch::new("timeout");
+    let (mut listener, mut here, mut there) = connected(&scratch.address(scheme), narrow());
+    let limit = Duration::from_millis(40);
+    let late = |begin: Instant, error: busbar_io::Error| {
+        assert_eq!((error.code(), error.is_retryable()), (Code::TimedOut, true), "{error}");
+        assert!(begin.elapsed() >= limit && begin.elapsed() < PATIENCE);
+    };
+    let begin = Instant::now();
+    late(begin, listener.accept(Some(limit)).err().unwrap());
+    let begin = Instant::now();
+    late(begin, there.recv(Some(limit)).unwrap_err());
+    // The message that timed out is not sent; those before and after it are whole.
+    let payload = |n: u8| vec![n; 50_000];
+    let mut sent = 0;
+    let begin = loop {
+        let begin = Instant::now();
+        if let Err(error) = here.send(0, &payload(sent), Some(limit)) {
+            late(begin, error);
+            break sent;
+        }
+        sent += 1;
+    };
+    for n in 0..begin {
+        assert_eq!(*there.recv(Some(PATIENCE)).unwrap(), payload(n));
+    }
+    let last = thread::spawn(move || {
+        here.send(0, &payload(200), Some(PATIENCE)).unwrap();
+        here
+    });
+    assert_eq!(*there.recv(Some(PATIENCE)).unwrap(), payload(200));
+    last.join().unwrap();
+}
+
+/// Small enough that a few messages fill it.
+fn narrow() -> PipeOptions {
+    let mut options = PipeOptions::default();
+    options.ring_bytes = 1 << 16;
+    options.slab_bytes = 0;
+    options.queue_messages = NonZeroUsize::new(4);
+    options
+}
+
+fn states_in_order(scheme: &str) {
+    let scratch = Scratch::new("states");
+    let (mut here, mut there) = (Driven::new(), Driven::new());
+    let listener = there.listen(&scratch.address(scheme), &ListenOptions::default());
+    let dialed = here.dial(&scratch.address(scheme), &PipeOptions::default());
+    let is_accepted = |event: &Event| matches!(event, Event::Accepted { .. }).then_some(());
+    there.until(|event| match event {
+        Event::State(..) => Some(()),
+        _ => None,
+    });
+    let [Event::Accepted { listener: by, pipe: accepted }] = *there.events else {
+        panic!("{:?}", there.events);
+    };
+    assert_eq!((by, is_accepted(&there.events[0])), (listener, Some(())));
+    here.until(|event| matches!(event, Event::State(..)).then_some(()));
+    assert_eq!(here.engine.state(dialed), Some(ConnectionState::Connected));
+    assert!(here.engine.send(dialed, 0, b"before").unwrap());
+
+    let reason = CloseReason { code: None, status: 12, text: "done".into() };
+    here.engine.close(dialed, &reason);
+    assert_eq!(here.engine.state(dialed), None);
+    there.events.clear();
+    there.closed(accepted);
+    assert_eq!(state_events(&there, accepted), [ConnectionState::Closed]);
+    assert_eq!(there.engine.reason(accepted), Some(&reason));
+    assert_eq!(there.receive(accepted), [b"before"]);
+    assert_eq!(there.engine.send(accepted, 0, b"after").unwrap_err().code(), Code::Closed);
+    there.engine.close(accepted, &CloseReason::default());
+
+    here.events.clear();
+    there.events.clear();
+    here.settle();
+    there.settle();
+    assert!(here.events.is_empty() && there.events.is_empty(), "nothing follows a close");
+    assert_eq!(
+        there.engine.set_interest(accepted, busbar_io::Interest::NONE).unwrap_err().code(),
+        Code::Closed
+    );
+}
+
+fn state_events(driven: &Driven, pipe: PipeId) -> Vec<ConnectionState> {
+    let of_pipe = |event: &Event| match *event {
+        Event::State(of, state) if of == pipe => Some(state),
+        _ => None,
+    };
+    driven.events.iter().filter_map(of_pipe).collect()
+}
+
+/// A pipe that is closed before anybody has heard of it is not heard of.
+fn a_pipe_closed_at_once_is_silent(scheme: &str) {
+    let scratch = Scratch::new("silent");
+    let mut driven = Driven::new();
+    let mut there = Driven::new();
+    there.listen(&scratch.address(scheme), &ListenOptions::default());
+    let pipe = driven.dial(&scratch.address(scheme), &PipeOptions::default());
+    driven.engine.close(pipe, &CloseReason::default());
+    driven.settle();
+    assert!(driven.events.is_empty(), "{:?}", driven.events);
+}
+
+fn a_closed_listener_is_gone(scheme: &str) {
+    let scratch = Scratch::new("gone");
+    let address = scratch.address(scheme);
+    let mut driven = Driven::new();
+    for _ in 0..3 {
+        let listener = driven.listen(&address, &ListenOptions::default());
+        assert_eq!(driven.engine.address(listener).as_ref(), Some(&address));
+        driven.engine.close_listener(listener);
+        assert_eq!(driven.engine.address(listener), None);
+        let endpoint = address.parse().unwrap();
+        let error = driven.engine.dial(&endpoint, &PipeOptions::default()).unwrap_err();
+        assert_eq!(error.code(), Code::NotFound);
+    }
 }
 
 fn variants() -> Vec<PipeOptions> {
@@ -99,6 +220,46 @@ macro_rules! on_every_scheme {
                 for options in super::variants() {
                     super::in_order_under_backpressure(stringify!($scheme), options);
                 }
+            }
+
+            /// [D08] [D22] a receiver that waits is told who closed and why
+            #[test]
+            fn close_wakes_a_blocked_receiver() {
+                super::close_wakes(stringify!($scheme), |pipe| {
+                    pipe.recv(Some(super::PATIENCE)).map(drop)
+                });
+            }
+
+            /// [D08] [D22] so is a sender
+            #[test]
+            fn close_wakes_a_blocked_sender() {
+                super::close_wakes(stringify!($scheme), |pipe| {
+                    pipe.send(0, &[1; 30_000], Some(super::PATIENCE))
+                });
+            }
+
+            /// [D08] whatever waits stops waiting in time
+            #[test]
+            fn timeouts_hold() {
+                super::timeouts_hold(stringify!($scheme));
+            }
+
+            /// [D12] [D16] [D22] the states of both ends, from first to last
+            #[test]
+            fn states_in_order() {
+                super::states_in_order(stringify!($scheme));
+            }
+
+            /// [D12] no event follows a close
+            #[test]
+            fn a_pipe_closed_at_once_is_silent() {
+                super::a_pipe_closed_at_once_is_silent(stringify!($scheme));
+            }
+
+            /// [I30] a closed listener's name can be bound again, and is not found before
+            #[test]
+            fn a_closed_listener_is_gone() {
+                super::a_closed_listener_is_gone(stringify!($scheme));
             }
         }
     )*};

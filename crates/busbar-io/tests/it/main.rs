@@ -1,13 +1,13 @@
 //! Pipes as programs use them: one conformance suite over every transport, and what only shared
 //! memory has, down to the processes at its ends.
 
+mod answering;
 mod archive;
 mod chaos;
 mod child;
 mod conformance;
 mod counters;
 mod dialing;
-mod answering;
 mod endings;
 mod raw;
 mod rendezvous;

@@ -52,9 +52,13 @@ impl Raw {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 8192];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let received =
-            rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)
-                .unwrap();
+        let received = rustix::net::recvmsg(
+            &self.0,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut ancillary,
+            flags,
+        )
+        .unwrap();
         let mut fds = Vec::new();
         for part in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = part {
@@ -84,7 +88,7 @@ impl Raw {
     pub(crate) fn expect_end(&mut self) {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
-            Ok(_) => assert_eq!(rest, [], "it said something instead"),
+            Ok(_) => assert!(rest.is_empty(), "it said {rest:?}"),
             // It had not read everything that was sent to it.
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         }

@@ -113,9 +113,9 @@ fn pop_successor(ring: &mut rtrb::Consumer<Item>, successors: &Successors) -> Op
     ring.pop().ok()
 }
 
-const FIRST_SLOTS: usize = 256;
+const FIRST_SLOTS: usize = 64;
 const GROWTH: usize = 4;
 
 /// From [`FIRST_SLOTS`] to [`QUEUE_MESSAGES_MAX`] in steps of [`GROWTH`].
-const SUCCESSORS_MAX: usize = 8;
+const SUCCESSORS_MAX: usize = 9;
 const _: () = assert!(FIRST_SLOTS * GROWTH.pow(SUCCESSORS_MAX as u32) >= QUEUE_MESSAGES_MAX);

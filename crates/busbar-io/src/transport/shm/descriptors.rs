@@ -29,11 +29,7 @@ pub(super) enum Received {
 
 /// Sends `bytes`, with `fds` if there are any, without waiting. A socket that has carried nothing
 /// but one HELLO has room for all that is ever sent.
-pub(super) fn send(
-    socket: impl AsFd,
-    bytes: &[u8],
-    fds: &[BorrowedFd<'_>],
-) -> Result<(), Error> {
+pub(super) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
@@ -75,7 +71,10 @@ pub(super) fn receive(
         }
     }
     if message.flags.contains(ReturnFlags::CTRUNC) || fds.len() > DESCRIPTORS {
-        return Err(Error::new(Code::Protocol, "the peer sent descriptors that belong to no HELLO"));
+        return Err(Error::new(
+            Code::Protocol,
+            "the peer sent descriptors that belong to no HELLO",
+        ));
     }
     Ok(if message.bytes == 0 { Received::End } else { Received::Bytes(message.bytes) })
 }

@@ -117,9 +117,7 @@ impl Answering {
             .set_nonblocking(true)
             .map_err(|error| os_error("making a control socket non-blocking", error))?;
         match descriptors::peer_of_same_user(&stream) {
-            Ok(peer) => {
-                Ok(Self { introduction: Introduction::of(stream, peer), options, waker })
-            }
+            Ok(peer) => Ok(Self { introduction: Introduction::of(stream, peer), options, waker }),
             Err(error) => {
                 reject(&stream, &error);
                 Err(error)

@@ -102,15 +102,13 @@ impl Link for ShmConnection {
     fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
         let max = max.min(inbox.slots_left());
         let mut space = inbox.space();
-        let used = self
-            .channel
-            .receive(space.free, max, |channel, received| match received {
-                Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
-                Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
-                Received::Owned(bytes) => {
-                    space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
-                }
-            });
+        let used = self.channel.receive(space.free, max, |channel, received| match received {
+            Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
+            Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
+            Received::Owned(bytes) => {
+                space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
+            }
+        });
         self.ring();
         inbox.advance(used.map_err(breach)?);
         Ok(())

@@ -35,11 +35,7 @@ impl ShmListener {
 impl Acceptor for ShmListener {
     fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
         registry
-            .register(
-                &mut SourceFd(&self.bound.listener.as_raw_fd()),
-                control,
-                Interest::READABLE,
-            )
+            .register(&mut SourceFd(&self.bound.listener.as_raw_fd()), control, Interest::READABLE)
             .map_err(|error| os_error("watching the rendezvous socket", error))
     }
 

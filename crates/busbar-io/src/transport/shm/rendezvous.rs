@@ -68,7 +68,8 @@ pub(super) fn connect(name: &ShmName) -> Result<UnixStream, Error> {
     let stream = connect_without_waiting(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             sweep(&path);
-            let message = format!("nobody listens at {}; start the listener, or dial again", shown(name));
+            let message =
+                format!("nobody listens at {}; start the listener, or dial again", shown(name));
             Error::new(Code::NotFound, message).with_source(error)
         }
         io::ErrorKind::PermissionDenied => {

@@ -1,0 +1,102 @@
+/** Loans: large payloads that nobody copies, and where their memory goes. */
+
+import test from 'ava';
+
+import { pattern, sameBytes } from './helpers/data.js';
+import { pairOf, SCHEMES } from './helpers/pairs.js';
+import { run } from './helpers/child.js';
+
+for (const scheme of SCHEMES) {
+  test(`[D43 I01] ${scheme}: a reserved payload reaches a borrower without a copy`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    for (const size of [1025, 100_000, 4 << 20]) {
+      const reservation = client.reserve(size);
+      pattern(size, size).copy(reservation.bytes);
+      await reservation.commit();
+      const loan = await server.borrow();
+      sameBytes(t, loan.bytes, pattern(size, size));
+      loan.release();
+    }
+    t.is(client.stats().loansSent, 3);
+    t.is(server.stats().loansReceived, 3);
+    t.is(client.stats().fragmented, 0);
+  });
+
+  test(`[D43] ${scheme}: a loan is over when it is released`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    await client.sendBatch([pattern(100_000, 1), 'small']);
+    const [large, small] = [await server.borrow(), await server.borrow()];
+    const view = large.bytes;
+    sameBytes(t, view, pattern(100_000, 1));
+    t.is(String(small.bytes), 'small');
+    for (const loan of [large, small]) {
+      loan.release();
+      loan.release();
+      loan[Symbol.dispose]();
+      t.throws(() => loan.bytes, { code: 'ERR_LOAN_EXPIRED' });
+    }
+    t.is(view.length, 0, 'detached');
+    t.is(view.buffer.byteLength, 0);
+  });
+
+  test(`[D43] ${scheme}: a loan outlives the pipe`, async (t) => {
+    const { client, server, listener } = await pairOf(t, scheme);
+    await client.send(pattern(300_000, 7));
+    const loan = await server.borrow();
+    await Promise.all([client.close(), server.close(), listener.close()]);
+    sameBytes(t, loan.bytes, pattern(300_000, 7));
+    loan.release();
+    t.throws(() => loan.bytes, { code: 'ERR_LOAN_EXPIRED' });
+  });
+
+  test(`[D43] ${scheme}: 10,000 loans leave the slab as it was`, async (t) => {
+    const slabBytes = 1 << 20;
+    const { client, server } = await pairOf(t, scheme, { both: { slabBytes } });
+    for (let i = 0; i < 10_000; i++) {
+      await client.send(pattern(i % 100 === 0 ? 200_000 : 3000, i));
+      (await server.borrow()).release();
+      // What is there already is received without a turn of the event loop.
+      if (i % 100 === 0) await new Promise(setImmediate);
+    }
+    t.is(client.stats().fragmented, 0, 'there was slab memory for each');
+    t.is(server.stats().loansReceived, 10_000);
+    const before = client.stats().loansSent;
+    const whole = client.reserve(slabBytes / 2);
+    whole.bytes.fill(1);
+    await whole.commit();
+    const loan = await server.borrow();
+    t.is(loan.bytes.length, slabBytes / 2);
+    t.is(client.stats().loansSent, before + 1, 'half the slab is free in one piece');
+    loan.release();
+  });
+
+  test(`[D43] ${scheme}: loans that are held make others go another way`, async (t) => {
+    const { client, server } = await pairOf(t, scheme, { both: { slabBytes: 1 << 18 } });
+    const held = [];
+    for (let i = 0; i < 20; i++) {
+      void client.send(pattern(40_000, i));
+      held.push(await server.borrow());
+    }
+    for (const [i, loan] of held.entries()) {
+      sameBytes(t, loan.bytes, pattern(40_000, i));
+      loan.release();
+    }
+  });
+}
+
+for (const scheme of SCHEMES) {
+  test(`[D43] ${scheme}: garbage collection gives forgotten loans back`, async (t) => {
+    const { code, stderr, stdout } = await run('forgotten-loans.js', [scheme], {
+      node: ['--expose-gc'],
+    });
+    t.is(code, 0, stderr);
+    t.like(JSON.parse(stdout), { received: 2000, fragmented: 0 });
+  });
+
+  test(`[D43] ${scheme}: garbage collection spares what still waits to be sent`, async (t) => {
+    const { code, stderr } = await run('waiting-reservations.js', [scheme], {
+      node: ['--expose-gc'],
+    });
+    t.is(code, 0, stderr);
+  });
+}

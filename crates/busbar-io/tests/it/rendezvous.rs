@@ -1,0 +1,135 @@
+//! Names of `shm://`: who owns them, and what is left of those who owned them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use busbar_io::{Code, ListenOptions, PipeOptions, dial, listen};
+
+use crate::support::{Driven, PATIENCE, Role, Scratch, endpoint};
+
+/// A socket file whose owner was killed.
+fn stale(scratch: &Scratch) {
+    let mut owner = Role::start("listen", &scratch.shm());
+    owner.hears("listening");
+    owner.kill();
+    assert!(scratch.socket().exists());
+}
+
+/// [D37] [D38] the next listener takes the name over from one that was killed
+#[test]
+fn a_stale_name_can_be_bound() {
+    let scratch = Scratch::new("stale-bind");
+    stale(&scratch);
+    let mut driven = Driven::new();
+    driven.listen(&scratch.shm(), &ListenOptions::default());
+    driven.dial(&scratch.shm(), &PipeOptions::default());
+    driven.accepted();
+}
+
+/// [D37] [D38] whoever dials a dead listener is told so and cleans up
+#[test]
+fn a_stale_name_is_swept_by_dial() {
+    let scratch = Scratch::new("stale-dial");
+    stale(&scratch);
+    let error = dial(&scratch.shm(), PipeOptions::default(), PATIENCE).err().unwrap();
+    assert_eq!((error.code(), error.is_retryable()), (Code::NotFound, true));
+    assert!(!scratch.socket().exists());
+}
+
+/// [D37] [D38] no file is taken for a stale socket that is none
+#[test]
+fn other_files_are_left_alone() {
+    let scratch = Scratch::new("file");
+    fs::write(scratch.socket(), "precious").unwrap();
+    let error = dial(&scratch.shm(), PipeOptions::default(), PATIENCE).err().unwrap();
+    assert_eq!(error.code(), Code::NotFound);
+    let error = listen(&scratch.shm(), ListenOptions::default()).err().unwrap();
+    assert_eq!(error.code(), Code::AddrInUse);
+    assert_eq!(fs::read_to_string(scratch.socket()).unwrap(), "precious");
+}
+
+/// [D37] [I30] a name has one owner, who does not even notice that others want it
+#[test]
+fn a_second_listener_is_told_and_the_first_goes_on() {
+    let scratch = Scratch::new("second");
+    let mut driven = Driven::new();
+    driven.listen(&scratch.shm(), &ListenOptions::default());
+    for _ in 0..3 {
+        let options = ListenOptions::default();
+        let error = driven.engine.listen(&endpoint(&scratch.shm()), &options).unwrap_err();
+        assert_eq!((error.code(), error.is_retryable()), (Code::AddrInUse, false), "{error}");
+    }
+    driven.settle();
+    assert!(driven.events.is_empty(), "{:?}", driven.events);
+    driven.dial(&scratch.shm(), &PipeOptions::default());
+    driven.accepted();
+}
+
+/// [D37] [D38] a listener leaves no file, but never takes another's with it
+#[test]
+fn dropping_a_listener_removes_its_own_file_only() {
+    let scratch = Scratch::new("drop");
+    let bind = || listen(&scratch.shm(), ListenOptions::default()).unwrap();
+    drop(bind());
+    assert!(!scratch.socket().exists());
+    let first = bind();
+    fs::remove_file(scratch.socket()).unwrap();
+    let second = bind();
+    drop(first);
+    assert!(scratch.socket().exists(), "it belongs to the second");
+    drop(second);
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+/// [D37] every name that parses either fits a socket address or says that it does not
+#[test]
+fn a_path_that_is_too_long_says_so() {
+    let address = format!("shm:///tmp/{}", "x".repeat(120));
+    let error = listen(&address, ListenOptions::default()).err().unwrap();
+    assert_eq!(error.code(), Code::InvalidAddress, "{error}");
+    let error = dial(&address, PipeOptions::default(), PATIENCE).err().unwrap();
+    assert_eq!(error.code(), Code::InvalidAddress, "{error}");
+}
+
+/// [D41] a process of another user may neither dial nor be dialed, whatever the path's mode allows
+#[test]
+fn another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "skipped: only root can become another user");
+        return;
+    }
+    let open = |scratch: &Scratch| {
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    };
+    let as_nobody = |role, scratch: &Scratch| {
+        let mut command = Role::command(role, &scratch.shm());
+        Role::spawn(command.uid(65_534).gid(65_534))
+    };
+
+    // They dial us.
+    let scratch = Scratch::new("dialed");
+    open(&scratch);
+    let mut driven = Driven::new();
+    driven.listen(&scratch.shm(), &ListenOptions::default());
+    fs::set_permissions(scratch.socket(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut stranger = as_nobody("stranger", &scratch);
+    let outcome = std::thread::spawn(move || {
+        let outcome = stranger.hears("outcome");
+        stranger.finish();
+        outcome
+    });
+    let warning = driven.warning();
+    assert_eq!(warning.code(), Code::PermissionDenied, "{warning}");
+    assert!(warning.message().contains("65534"), "{warning}");
+    assert_eq!(outcome.join().unwrap(), "ERR_PERMISSION_DENIED");
+
+    // We dial them.
+    let scratch = Scratch::new("dialing");
+    open(&scratch);
+    let mut stranger = as_nobody("listen", &scratch);
+    stranger.hears("listening");
+    let error = dial(&scratch.shm(), PipeOptions::default(), PATIENCE).err().unwrap();
+    assert_eq!((error.code(), error.is_retryable()), (Code::PermissionDenied, false), "{error}");
+}
