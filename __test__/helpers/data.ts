@@ -9,7 +9,10 @@ export function sameBytes(
   expected: Buffer,
   what: string = 'the bytes',
 ): void {
-  if (actual.equals(expected)) return t.pass();
+  if (actual.equals(expected)) {
+    t.pass();
+    return;
+  }
   const at = expected.findIndex((byte, i) => actual[i] !== byte);
   t.fail(`${what} differ from byte ${at} on; ${actual.length} instead of ${expected.length} bytes`);
 }

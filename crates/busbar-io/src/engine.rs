@@ -413,6 +413,10 @@ impl Engine {
         if let Some(entry) = self.listeners.get_mut(listener.0) {
             entry.handshakes -= 1;
         }
+        // Whoever sleeps need not wake for a handshake that is over.
+        if self.stalled.is_empty() && self.listeners.values().all(|entry| entry.handshakes == 0) {
+            self.next_deadline = None;
+        }
     }
 
     fn handle_control(&mut self, id: PipeId) {

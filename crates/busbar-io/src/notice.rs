@@ -127,12 +127,29 @@ impl Wake for Notice {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
+    fn board() -> (mio::Poll, Board) {
+        let poll = mio::Poll::new().unwrap();
+        let bell = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        (poll, Board::new(bell))
+    }
+
+    /// Whether the bell rings within `timeout`.
+    fn rings(poll: &mut mio::Poll, timeout: Duration) -> bool {
+        let mut events = mio::Events::with_capacity(1);
+        poll.poll(&mut events, Some(timeout)).unwrap();
+        !events.is_empty()
+    }
+
+    /// [D44] however often a subject has news, it is listed once until it is taken
     #[test]
     fn a_subject_is_listed_once_until_it_is_taken() {
-        let poll = mio::Poll::new().unwrap();
-        let board = Board::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        let (_poll, board) = board();
         let subject = Subject::Pipe(Handle(7));
         let waker = board.waker(subject);
         waker.wake_by_ref();
@@ -142,5 +159,69 @@ mod tests {
         assert!(board.sleep());
         waker.wake_by_ref();
         assert_eq!(board.take(), Some(subject));
+    }
+
+    /// [D44] the bell rings for a sleeper only, and once
+    #[test]
+    fn the_bell_rings_once_per_sleep() {
+        let (mut poll, board) = board();
+        let (first, second) =
+            (board.waker(Subject::Pipe(Handle(1))), board.waker(Subject::Listener(Handle(1))));
+        first.wake_by_ref();
+        assert!(!rings(&mut poll, Duration::ZERO), "awake");
+        board.take();
+        assert!(board.sleep());
+        first.wake_by_ref();
+        assert!(rings(&mut poll, Duration::ZERO));
+        second.wake_by_ref();
+        assert!(!rings(&mut poll, Duration::ZERO), "rung already");
+    }
+
+    /// [D44] news that comes while the engine falls asleep either keeps it awake or wakes it
+    #[test]
+    fn no_news_is_lost_between_looking_and_sleeping() {
+        const NEWS: u32 = 20_000;
+        let (mut poll, board) = board();
+        let made = Arc::new(AtomicU32::new(0));
+        let seen = Arc::new(AtomicU32::new(0));
+        let waker = board.waker(Subject::Pipe(Handle(0)));
+        let source = thread::spawn({
+            let (made, seen) = (Arc::clone(&made), Arc::clone(&seen));
+            move || {
+                for n in 1..=NEWS {
+                    made.store(n, Ordering::SeqCst);
+                    waker.wake_by_ref();
+                    // Every other time, the engine is given the time to fall asleep.
+                    while n % 2 == 0 && seen.load(Ordering::SeqCst) < n {
+                        thread::yield_now();
+                    }
+                }
+            }
+        });
+        while seen.load(Ordering::SeqCst) < NEWS {
+            if board.sleep() {
+                assert!(rings(&mut poll, Duration::from_secs(20)), "asleep for ever");
+            }
+            board.awake();
+            while board.take().is_some() {
+                seen.store(made.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+        }
+        source.join().unwrap();
+    }
+
+    /// [D45] a notice that nobody takes, or that comes after the end, keeps nothing alive
+    #[test]
+    fn a_board_is_freed_whatever_its_wakers_do() {
+        let (_poll, board) = board();
+        let shared = Arc::downgrade(&board.0);
+        let (early, late) =
+            (board.waker(Subject::Pipe(Handle(1))), board.waker(Subject::Pipe(Handle(2))));
+        early.wake_by_ref();
+        drop(board);
+        late.wake_by_ref();
+        assert!(shared.upgrade().is_some(), "wakers still refer to it");
+        drop((early, late));
+        assert!(shared.upgrade().is_none(), "the list and the bell's descriptor leaked");
     }
 }

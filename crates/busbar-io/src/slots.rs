@@ -91,6 +91,10 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
     pub(crate) fn handles(&self) -> Vec<Handle> {
         let taken = self.slots.iter().enumerate().filter(|(_, slot)| slot.value.is_some());
         taken.map(|(index, slot)| Handle::new(index, slot.generation)).collect()
@@ -105,6 +109,7 @@ mod tests {
         slots.insert_with(|_| Ok::<_, ()>(value)).unwrap().unwrap()
     }
 
+    /// [D45] what was closed cannot be reached by its old handle
     #[test]
     fn a_stale_handle_finds_nothing() {
         let mut slots = Slots::new();
@@ -118,10 +123,50 @@ mod tests {
         assert_eq!(slots.handles(), [second]);
     }
 
+    /// [D45] a pipe that could not be made takes no place
     #[test]
     fn a_failed_insert_leaves_the_slot_free() {
         let mut slots: Slots<&str> = Slots::new();
         assert_eq!(slots.insert_with(|_| Err("no")), Some(Err("no")));
         assert_eq!(insert(&mut slots, "yes"), Handle(0));
+    }
+
+    /// [D45] handles are small integers, and one names the same place again only after 8,192 uses
+    #[test]
+    fn generations_come_round() {
+        let mut slots = Slots::new();
+        let first = insert(&mut slots, "x");
+        let mut last = first;
+        for _ in 1..GENERATIONS {
+            slots.remove(last).unwrap();
+            last = insert(&mut slots, "x");
+            assert_ne!(last, first);
+            assert!(last.0 < 1 << 31);
+        }
+        slots.remove(last).unwrap();
+        assert_eq!(insert(&mut slots, "x"), first);
+    }
+
+    /// [D45] slots are reused in the order in which they became free
+    #[test]
+    fn the_longest_free_slot_is_reused_first() {
+        let mut slots = Slots::new();
+        let handles: Vec<_> = (0..3).map(|_| insert(&mut slots, "x")).collect();
+        for at in [1, 0, 2] {
+            slots.remove(handles[at]).unwrap();
+        }
+        let order: Vec<_> = (0..3).map(|_| insert(&mut slots, "y").index()).collect();
+        assert_eq!(order, [1, 0, 2]);
+        assert_eq!(slots.values().count(), 3);
+    }
+
+    /// [D45] the arena is bounded
+    #[test]
+    fn there_is_an_end_to_it() {
+        let mut slots = Slots::new();
+        for _ in 0..Slots::<()>::MAX {
+            slots.insert_with(|_| Ok::<_, ()>(())).unwrap().unwrap();
+        }
+        assert_eq!(slots.insert_with(|_| Ok::<_, ()>(())), None);
     }
 }

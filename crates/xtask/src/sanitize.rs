@@ -65,9 +65,16 @@ fn names_packages(arguments: &[String]) -> bool {
 }
 
 fn rustc_flags(sanitizer: Sanitizer) -> String {
-    // Without the second flag rustc refuses to link the precompiled std, which is not instrumented.
     let name = sanitizer.name();
-    format!("-Zsanitizer={name} -Cunsafe-allow-abi-mismatch=sanitizer")
+    [
+        &format!("-Zsanitizer={name}"),
+        // Or rustc would refuse the precompiled std, which is not instrumented.
+        "-Cunsafe-allow-abi-mismatch=sanitizer",
+        // The sanitizers intercept libc's mmap and munmap. Unseen system calls would leave them
+        // believing that memory mapped anew is still what it was before.
+        "--cfg=rustix_use_libc",
+    ]
+    .join(" ")
 }
 
 /// A directory of its own, beside that of ordinary builds.

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   InprocPair ─ InprocSender ──→ queue ──→ InprocReceiver ─ InprocPair     payloads: Bytes
-//!   InprocLink ┘      ↑   published ─────────→   │         └ InprocLink     runs: Bytes of an arena
+//!   InprocLink ┘      ↑   published ─────────→   │         └ InprocLink     runs: arena slices
 //!                     └────────── taken ─────────┘
 //! ```
 //!

@@ -114,6 +114,8 @@ fn leases_dropped_elsewhere_are_returned_in_sleep() {
     assert!(sender.engine.send(out, 0, &vec![3; 1 << 16]).unwrap());
     let lease: Lease = receiver.receive_lease(into);
     assert!(sender.engine.loan(out, 1 << 16).unwrap().is_none());
+    receiver.settle();
+    receiver.events.clear();
     for interest in [false, true] {
         let readable = Interest { readable: interest, writable: false };
         receiver.engine.set_interest(into, readable).unwrap();

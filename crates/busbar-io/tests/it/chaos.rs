@@ -14,9 +14,8 @@ use busbar_io::{
 };
 use rustix::process::{Resource, Rlimit};
 
-use crate::child::say;
 use crate::raw::{GEOMETRY, Honest, Raw, hello_frame};
-use crate::support::{Driven, PATIENCE, Random, Role, Scratch, connected, endpoint};
+use crate::support::{Driven, PATIENCE, Random, Role, Scratch, connected};
 
 const CYCLES: u32 = 300;
 
@@ -159,34 +158,43 @@ fn outlives(mut pipe: Pipe, peer: &mut Role, delay: Duration) {
 /// Plays in a child process, whose limits it may change.
 pub(crate) fn starve(address: &str) {
     let mut driven = Driven::new();
-    let listener = driven.listen(address, &ListenOptions::default());
+    driven.listen(address, &ListenOptions::default());
     let path = std::path::Path::new(address.strip_prefix("shm://").unwrap());
     let honest = Honest::new(GEOMETRY);
-    let dialers: Vec<_> = (0..3).map(|_| Raw::connect(path)).collect();
-    for dialer in &dialers {
-        dialer.send(&hello_frame(GEOMETRY), &honest.fds());
-    }
+    let introduced = || {
+        let raw = Raw::connect(path);
+        raw.send(&hello_frame(GEOMETRY), &honest.fds());
+        raw
+    };
+    let mut raw = introduced();
     let limit = Rlimit { current: Some(64), maximum: Some(64) };
     rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
     let mut hoard: Vec<OwnedFd> = Vec::new();
-    while let Ok(fd) = honest.bell.try_clone() {
-        hoard.push(fd);
-    }
+    let fill = |hoard: &mut Vec<_>| {
+        while let Ok(fd) = honest.bell.try_clone() {
+            hoard.push(fd);
+        }
+    };
+    fill(&mut hoard);
     let warning = driven.warning();
     assert_eq!((warning.code(), warning.is_retryable()), (Code::OutOfMemory, true), "{warning}");
     assert_eq!(driven.engine.prepare_sleep(&mut driven.events), Readiness::Sleep, "no busy loop");
     assert!(driven.engine.next_deadline().is_some(), "it will try again");
 
-    // Enough to accept, not enough to map and answer: turned away, and told why.
-    hoard.truncate(hoard.len() - 3);
-    while driven.warning().code() != Code::OutOfMemory {}
-    hoard.clear();
-    driven.events.clear();
-    let pipe = driven.engine.dial(&endpoint(address), &PipeOptions::default()).unwrap();
+    // Five are needed: the socket, two that the dialer passes, two that it is passed. With fewer it
+    // is turned away and told why.
+    for spare in 1..5 {
+        hoard.truncate(hoard.len() - spare);
+        while driven.warning().message().starts_with("accepting") {}
+        let reject = raw.receive_reject();
+        assert_eq!(reject.code, Some(Code::OutOfMemory), "{spare} to spare: {reject}");
+        drop(raw);
+        fill(&mut hoard);
+        hoard.truncate(hoard.len() - 1);
+        raw = introduced();
+        fill(&mut hoard);
+    }
+    hoard.truncate(hoard.len() - 5);
     driven.accepted();
-    driven.settle();
-    assert!(driven.engine.peer(pipe).is_some());
-    driven.engine.close_listener(listener);
-    drop(dialers);
-    say("recovered", "");
+    raw.receive_hello();
 }

@@ -104,6 +104,7 @@ fn a_parked_receiver_is_rung_once(scheme: &str) {
             assert!(is_announced(&ends.there, PATIENCE));
             ends.readable();
             assert_eq!(ends.there.receive(ends.into).len(), 5);
+            ends.there.engine.turn(&mut ends.there.events);
             ends.there.events.clear();
             let costs = (ends.bells() - bells, ends.parks() - parks, ends.wakes() - wakes);
             assert_eq!(costs, (round, round, round), "bells, parks, wakes with {wait:?}");

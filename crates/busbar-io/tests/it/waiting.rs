@@ -37,7 +37,7 @@ fn talk(mut pipe: Pipe, seed: u64, messages: u32) {
     for n in 0..messages {
         if burst == 0 {
             pause(&mut random);
-            burst = if random.below(3) == 0 { random.below(200) } else { 1 };
+            burst = if random.below(3) == 0 { 1 + random.below(200) } else { 1 };
         }
         burst -= 1;
         let large = random.below(50) == 0;

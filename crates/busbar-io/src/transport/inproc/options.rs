@@ -61,6 +61,5 @@ impl Default for InprocOptions {
     }
 }
 
-/// The largest bound for messages that can be asked for.
-pub(super) const QUEUE_MESSAGES_MAX: usize = 1 << 24;
+const QUEUE_MESSAGES_MAX: usize = 1 << 24;
 const BACKLOG_MAX: usize = 1 << 16;

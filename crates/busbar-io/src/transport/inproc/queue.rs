@@ -5,12 +5,13 @@
 //! sender's limits allow; a push that the limits permit then always finds room. The old ring is
 //! abandoned by the producer and left by the consumer when it has been emptied.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use crossbeam_queue::{ArrayQueue, SegQueue};
+use crossbeam_queue::SegQueue;
 
-use super::options::{QUEUE_MESSAGES_MAX, QueueLimit};
+use super::options::QueueLimit;
 
 /// What travels in one slot.
 #[derive(Debug)]
@@ -40,15 +41,16 @@ pub(super) enum Consumer {
     Unbounded(Arc<SegQueue<Item>>),
 }
 
-/// Larger rings that the producer uses already and the consumer has not reached.
-type Successors = Arc<ArrayQueue<rtrb::Consumer<Item>>>;
+/// Larger rings that the producer uses already and the consumer has not reached. Locked only when
+/// a ring is left for the next.
+type Successors = Arc<Mutex<VecDeque<rtrb::Consumer<Item>>>>;
 
 /// A queue for as many messages as `limit` says.
 pub(super) fn queue(limit: QueueLimit) -> (Producer, Consumer) {
     match limit {
         QueueLimit::Messages(slots_max) => {
             let (producer, consumer) = rtrb::RingBuffer::new(slots_max.min(FIRST_SLOTS));
-            let successors = Arc::new(ArrayQueue::new(SUCCESSORS_MAX));
+            let successors = Successors::default();
             let producer = Producer::Bounded {
                 ring: producer,
                 slots_max,
@@ -97,7 +99,7 @@ fn grow(ring: &mut rtrb::Producer<Item>, slots_max: usize, successors: &Successo
     let slots = ring.buffer().capacity();
     assert!(slots < slots_max, "invariant: the limits count at least one message a slot");
     let (producer, consumer) = rtrb::RingBuffer::new((slots * GROWTH).min(slots_max));
-    successors.push(consumer).expect("invariant: there is a place for every ring up to the limit");
+    successors.lock().unwrap_or_else(PoisonError::into_inner).push_back(consumer);
     *ring = producer;
 }
 
@@ -108,14 +110,10 @@ fn pop_successor(ring: &mut rtrb::Consumer<Item>, successors: &Successors) -> Op
         if let Ok(item) = ring.pop() {
             return Some(item);
         }
-        *ring = successors.pop()?;
+        *ring = successors.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
     }
     ring.pop().ok()
 }
 
 const FIRST_SLOTS: usize = 64;
 const GROWTH: usize = 4;
-
-/// From [`FIRST_SLOTS`] to [`QUEUE_MESSAGES_MAX`] in steps of [`GROWTH`].
-const SUCCESSORS_MAX: usize = 9;
-const _: () = assert!(FIRST_SLOTS * GROWTH.pow(SUCCESSORS_MAX as u32) >= QUEUE_MESSAGES_MAX);

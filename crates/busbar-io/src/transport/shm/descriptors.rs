@@ -70,7 +70,13 @@ pub(super) fn receive(
             fds.extend(received);
         }
     }
-    if message.flags.contains(ReturnFlags::CTRUNC) || fds.len() > DESCRIPTORS {
+    let truncated = message.flags.contains(ReturnFlags::CTRUNC);
+    if truncated && fds.len() < DESCRIPTORS {
+        // There was room for them in the message, so it is this process that has none.
+        let message = "this process has no descriptors left to receive the peer's";
+        return Err(Error::new(Code::OutOfMemory, message));
+    }
+    if truncated || fds.len() > DESCRIPTORS {
         return Err(Error::new(
             Code::Protocol,
             "the peer sent descriptors that belong to no HELLO",

@@ -228,3 +228,6 @@ fn bind_error(path: &Path, error: io::Error) -> Error {
     };
     Error::new(code, format!("binding {}: {error}", path.display())).with_source(error)
 }
+
+#[cfg(test)]
+mod tests;

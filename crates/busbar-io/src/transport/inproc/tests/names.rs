@@ -41,7 +41,7 @@ fn bind_connect_and_talk() {
     assert!(listener.try_accept().unwrap().is_none());
 }
 
-/// [I05] [I30] binding a bound name fails, and its first owner notices nothing
+/// [I05] binding a bound name fails, and its first owner notices nothing
 #[test]
 fn first_binder_still_receives_after_a_duplicate_bind() {
     let mut first = bind_inproc("taken", capacity(4)).unwrap();
@@ -55,7 +55,7 @@ fn first_binder_still_receives_after_a_duplicate_bind() {
     assert_eq!(server.recv_blocking(PATIENCE).unwrap(), "hello");
 }
 
-/// [I04] [I30] nobody there: bind comes before connect
+/// [I04] nobody there: bind comes before connect
 #[test]
 fn connect_to_an_unbound_name_is_not_found() {
     let error = connect_inproc("nobody", capacity(4)).unwrap_err();
@@ -82,7 +82,7 @@ fn bound_names_are_listed() {
     drop(kept);
 }
 
-/// [I04] [I31] unbinding closes the listener, keeps connections, and frees the name
+/// [I04] unbinding closes the listener, keeps connections, and frees the name
 #[test]
 fn unbind_frees_the_name_and_keeps_connections() {
     let mut old = bind_inproc("rebound", capacity(4)).unwrap();
