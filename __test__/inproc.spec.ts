@@ -4,7 +4,7 @@ import test from 'ava';
 
 import { bindInproc, connectInproc, dial, listInprocEndpoints, listen, Pipe } from '../index.js';
 import { pattern, sameBytes } from './helpers/data.js';
-import { ended, posted, startWorker } from './helpers/workers.js';
+import { startWorker } from './helpers/workers.js';
 
 test('[I12] connectInproc() returns a pipe, not a promise, that can be used at once', async (t) => {
   const listener = bindInproc('synchronous');
@@ -122,14 +122,14 @@ test('[I02 I13] the main thread binds, workers connect', async (t) => {
   const workers = [1, 2, 3, 4].map((seed) => {
     return startWorker('inproc-worker.js', { role: 'client', name: 'from-workers', seed });
   });
-  t.deepEqual(await Promise.all(workers.map(posted)), ['echoed', 'echoed', 'echoed', 'echoed']);
-  t.deepEqual(await Promise.all(workers.map(ended)), [0, 0, 0, 0]);
+  t.deepEqual(await Promise.all(workers.map((worker) => worker.posted())), ['echoed', 'echoed', 'echoed', 'echoed']);
+  t.deepEqual(await Promise.all(workers.map((worker) => worker.exited)), [0, 0, 0, 0]);
   await listener.close();
 });
 
 test('[I02 I13] a worker binds, the main thread and another worker connect', async (t) => {
   const server = startWorker('inproc-worker.js', { role: 'server', name: 'in-worker' });
-  t.is(await posted(server), 'bound');
+  t.is(await server.posted(), 'bound');
   t.true(listInprocEndpoints().includes('in-worker'));
   t.throws(() => bindInproc('in-worker'), { code: 'ERR_ADDR_IN_USE' });
   const pipe = connectInproc('in-worker');
@@ -138,16 +138,16 @@ test('[I02 I13] a worker binds, the main thread and another worker connect', asy
     sameBytes(t, await pipe.receive(), pattern(size, size));
   }
   const client = startWorker('inproc-worker.js', { role: 'client', name: 'in-worker', seed: 9 });
-  t.is(await posted(client), 'echoed');
-  t.is(await ended(client), 0);
+  t.is(await client.posted(), 'echoed');
+  t.is(await client.exited, 0);
   await pipe.close({ reason: 'stop' });
-  t.is(await ended(server), 0);
+  t.is(await server.exited, 0);
   t.false(listInprocEndpoints().includes('in-worker'));
 });
 
 test('[I01 I02] a reserved payload reaches another thread without a copy', async (t) => {
   const server = startWorker('inproc-worker.js', { role: 'borrower', name: 'borrower' });
-  t.is(await posted(server), 'bound');
+  t.is(await server.posted(), 'bound');
   const pipe = connectInproc('borrower');
   const reservation = pipe.reserve(1 << 20);
   const view = reservation.bytes;
@@ -155,9 +155,9 @@ test('[I01 I02] a reserved payload reaches another thread without a copy', async
   await reservation.commit();
   t.is(view.length, 0, 'the sender has it no longer');
   t.is(view.buffer.byteLength, 0);
-  const seen = await posted(server);
+  const seen = await server.posted();
   t.deepEqual(seen, { length: 1 << 20, sum: 0x5a * (1 << 20), loansReceived: 1 });
   t.is(pipe.stats().loansSent, 1);
   await pipe.close();
-  t.is(await ended(server), 0);
+  t.is(await server.exited, 0);
 });

@@ -7,7 +7,7 @@ import test from 'ava';
 import { listen, listInprocEndpoints, type Pipe } from '../index.js';
 import { run } from './helpers/child.js';
 import { closed, freshAddress, SCHEMES } from './helpers/pairs.js';
-import { ended, posted, startWorker } from './helpers/workers.js';
+import { startWorker } from './helpers/workers.js';
 
 for (const scheme of SCHEMES) {
   test(`[D45 M10] ${scheme}: workers terminated with pipes open and traffic in flight`, async (t) => {
@@ -21,7 +21,7 @@ for (const scheme of SCHEMES) {
     const listener = await listen(freshAddress(scheme));
     const worker = startWorker('busy-worker.js', { address: listener.address });
     const pipe = await listener.accept();
-    t.is(await posted(worker), 'open');
+    t.is(await worker.posted(), 'open');
     await pipe.receive();
     const over = closed(pipe);
     await worker.terminate();
@@ -36,14 +36,14 @@ for (const scheme of SCHEMES) {
     const worker = startWorker('busy-worker.js', { address: listener.address, rounds: 10 });
     const pipe = await listener.accept();
     await drain(pipe);
-    t.is(await ended(worker), 0);
+    t.is(await worker.exited, 0);
     await listener.close();
   });
 }
 
 test('[I02] names of a worker that was terminated are free again', async (t) => {
   const worker = startWorker('inproc-worker.js', { role: 'server', name: 'terminated' });
-  t.is(await posted(worker), 'bound');
+  t.is(await worker.posted(), 'bound');
   await worker.terminate();
   for (let i = 0; i < 100 && listInprocEndpoints().includes('terminated'); i++) await sleep(20);
   t.false(listInprocEndpoints().includes('terminated'));

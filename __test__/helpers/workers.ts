@@ -1,23 +1,51 @@
 /** Worker threads of tests: fixtures that talk to the test by messages. */
 
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
+/** A fixture in a worker thread. */
+export class TestWorker {
+  /** Its exit code; rejects if it fails. */
+  readonly exited: Promise<number>;
+  private readonly worker: Worker;
+  private readonly messages: unknown[] = [];
+  private wake: () => void = () => {};
+
+  constructor(fixture: string, workerData: unknown) {
+    const url = new URL(`../fixtures/${fixture}`, import.meta.url);
+    // Not what the test runner gave to this process.
+    const env = { ...process.env, NODE_OPTIONS: '' };
+    this.worker = new Worker(url, { workerData, execArgv: [], env });
+    this.worker.on('message', (message) => {
+      this.messages.push(message);
+      this.wake();
+    });
+    this.exited = new Promise((resolve, reject) => {
+      this.worker.once('exit', resolve);
+      this.worker.once('error', reject);
+    });
+    this.exited.catch(() => {});
+  }
+
+  /** What it posts next; rejects if it fails first. */
+  async posted(): Promise<unknown> {
+    while (this.messages.length === 0) {
+      const more = new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+      const ended = this.exited.then((code) => {
+        if (this.messages.length === 0) throw new Error(`the worker ended (${code}) without a word`);
+      });
+      await Promise.race([more, ended]);
+    }
+    return this.messages.shift();
+  }
+
+  async terminate(): Promise<void> {
+    await this.worker.terminate();
+  }
+}
+
 /** Starts a fixture in a worker thread. */
-export function startWorker(fixture: string, workerData: unknown = null): Worker {
-  const url = new URL(`../fixtures/${fixture}`, import.meta.url);
-  // Not what the test runner gave to this process.
-  return new Worker(url, { workerData, execArgv: [], env: { ...process.env, NODE_OPTIONS: '' } });
-}
-
-/** What the worker posts next. */
-export async function posted(worker: Worker): Promise<unknown> {
-  const [message] = (await once(worker, 'message')) as [unknown];
-  return message;
-}
-
-/** The exit code of a worker that ends by itself. */
-export async function ended(worker: Worker): Promise<number> {
-  const [code] = (await once(worker, 'exit')) as [number];
-  return code;
+export function startWorker(fixture: string, workerData: unknown = null): TestWorker {
+  return new TestWorker(fixture, workerData);
 }

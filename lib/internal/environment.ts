@@ -7,8 +7,8 @@ import { Port } from './port.js';
 export function environmentPort(): Port {
   if (port !== null) return port;
   const opened = new Port(native);
-  // What send() has accepted is not lost to process.exit().
-  process.on('exit', () => opened.flush());
+  // process.exit() runs none of the core's own clean-up.
+  process.on('exit', () => opened.handleExit());
   port = opened;
   return opened;
 }

@@ -164,6 +164,14 @@ export class Port {
     this.collecting = false;
   }
 
+  /** The environment is about to end: what was accepted is not lost, and no socket is left behind. */
+  handleExit(): void {
+    this.flush();
+    for (const listener of this.listeners) {
+      if (listener !== undefined) this.native.closeListener(listener.handle);
+    }
+  }
+
   private dispatch(count: number): void {
     this.turns++;
     this.collecting = true;

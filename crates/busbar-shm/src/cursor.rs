@@ -141,6 +141,13 @@ impl RxCursor {
         self.head += units;
     }
 
+    /// Units consumed that the producer may not reuse yet.
+    #[inline]
+    #[must_use]
+    pub fn unreleased(&self) -> u64 {
+        self.head - self.released
+    }
+
     /// Lets the producer reuse everything consumed; `false` if there was nothing new.
     #[inline]
     pub fn release(&mut self) -> bool {

@@ -13,6 +13,9 @@ use crate::error::Breach;
 use crate::record::{self, HEADER_BYTES, Header};
 use crate::segment::{Mapping, PeerSegment, Segment, to_usize};
 
+/// Consumed space goes back to the writer in such parts of the ring.
+const RELEASE_PART: u64 = 8;
+
 /// A position's place in the doubly mapped ring.
 struct Bytes {
     memory: Arc<Mapping>,
@@ -149,9 +152,14 @@ impl Consumer {
         self.cursor.consume(len as u64);
     }
 
-    /// Gives the consumed bytes back to the writer; `false` if there were none.
+    /// Gives the consumed bytes back to the writer once they are an eighth of the ring; `false` if
+    /// there is nothing to give yet.
+    ///
+    /// Each return costs a fence and a cache line, a round trip of small messages needs none. No
+    /// writer waits for what is held back: one that sees too little space has unread records here,
+    /// because an eighth less than the ring is more than any writer waits for.
     #[inline]
     pub fn release(&mut self) -> bool {
-        self.cursor.release()
+        self.cursor.unreleased() > self.bytes.mask / RELEASE_PART && self.cursor.release()
     }
 }

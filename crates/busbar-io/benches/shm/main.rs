@@ -2,14 +2,17 @@
 //! processes that do nothing but watch a word of shared memory, and how much goes one way.
 //!
 //! The figures depend on where the two processes run and on what else runs there, so that is
-//! printed too. What counts is the ratio of `link_hot` to `raw_spin` in the same run.
+//! printed too. What counts is the ratio of `link_hot` to `raw_spin` in the same run, for the best
+//! samples of each: those that nothing else disturbed.
 
+mod pause;
 mod raw;
 
 use std::env;
-use std::hint::{black_box, spin_loop};
+use std::hint::black_box;
 use std::io::{Write, stderr};
 use std::process::{Child, Command};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
@@ -17,6 +20,8 @@ use busbar_io::{
 };
 use busbar_shm::record::{Header, Kind};
 use criterion::{Criterion, Throughput};
+
+use pause::Pause;
 
 const ROLE: &str = "BUSBAR_BENCH_ROLE";
 const PLACE: &str = "BUSBAR_BENCH_PLACE";
@@ -44,10 +49,11 @@ fn round_trips(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("shm_round_trip");
     let words = raw::Words::create();
     let mut echo = start("raw", &words.path());
+    let mut floor = Best::default();
     group.bench_function("raw_spin", |bencher| {
         let mut count = words.ours();
         bencher.iter_custom(|rounds| {
-            timed(|| {
+            floor.of(rounds, || {
                 for _ in 0..rounds {
                     count += 1;
                     words.round_trip(count);
@@ -55,22 +61,24 @@ fn round_trips(criterion: &mut Criterion) {
             })
         });
     });
-    report("raw_spin", &echo, None);
+    report("raw_spin", &floor, &echo, None);
     words.stop();
     echo.wait().expect("a child");
 
-    for (name, role, wait) in
-        [("link_hot/64", "hot", Wait::Busy), ("engine_parked/64", "parked", Wait::Park)]
-    {
-        let mut ends = Ends::new(role, wait);
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|rounds| match wait {
-                Wait::Busy => timed(|| ends.hot_round_trips(rounds)),
-                _ => timed(|| ends.parked_round_trips(rounds)),
-            });
-        });
-        ends.finish(name);
-    }
+    let mut hot = Best::default();
+    let mut ends = Ends::new("hot", Wait::Busy);
+    group.bench_function("link_hot/64", |bencher| {
+        bencher.iter_custom(|rounds| hot.of(rounds, || ends.hot_round_trips(rounds)));
+    });
+    ends.finish("link_hot/64", &hot);
+    say(&format!("link_hot/64 is {:.2} times raw_spin", hot.nanos() / floor.nanos()));
+
+    let mut parked = Best::default();
+    let mut ends = Ends::new("parked", Wait::Park);
+    group.bench_function("engine_parked/64", |bencher| {
+        bencher.iter_custom(|rounds| parked.of(rounds, || ends.parked_round_trips(rounds)));
+    });
+    ends.finish("engine_parked/64", &parked);
     group.finish();
 }
 
@@ -78,13 +86,35 @@ fn one_way(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("shm_one_way");
     group.throughput(Throughput::Elements(1));
     for (name, batch) in [("single/64", 1), ("run/64", BATCH)] {
+        let mut best = Best::default();
         let mut ends = Ends::new("sink", Wait::Busy);
         group.bench_function(name, |bencher| {
-            bencher.iter_custom(|messages| timed(|| ends.send_all(messages, batch)));
+            bencher.iter_custom(|messages| best.of(messages, || ends.send_all(messages, batch)));
         });
-        ends.finish(name);
+        ends.finish(name, &best);
     }
     group.finish();
+}
+
+/// The shortest time of one operation, over samples long enough to tell.
+#[derive(Default)]
+struct Best(Option<f64>);
+
+impl Best {
+    fn of(&mut self, operations: u64, work: impl FnOnce()) -> Duration {
+        let begin = Instant::now();
+        work();
+        let elapsed = begin.elapsed();
+        if operations >= 50 {
+            let nanos = elapsed.as_secs_f64() * 1e9 / operations as f64;
+            self.0 = Some(self.0.map_or(nanos, |best| best.min(nanos)));
+        }
+        elapsed
+    }
+
+    fn nanos(&self) -> f64 {
+        self.0.unwrap_or(f64::NAN)
+    }
 }
 
 /// This process's end of a pipe, and the process at the other.
@@ -139,15 +169,16 @@ impl Ends {
                 (link.send_run(&run[..bytes]).expect("an honest peer") / stride) as u64
             };
             if sent == 0 {
-                spin_loop();
+                // The peer has a whole ring to work off.
+                thread::yield_now();
             }
             left -= sent;
         }
         self.memory.wait_hot(link);
     }
 
-    fn finish(mut self, name: &str) {
-        report(name, &self.peer, Some(&mut self.pipe));
+    fn finish(mut self, name: &str, best: &Best) {
+        report(name, best, &self.peer, Some(&mut self.pipe));
         self.pipe.close(&CloseReason::default());
         self.peer.wait().expect("a child");
     }
@@ -172,8 +203,9 @@ impl Memory {
 
     /// Receives one message without ever sleeping.
     fn wait_hot(&mut self, link: &mut dyn Link) {
+        let mut pause = Pause::default();
         while !link.is_readable() {
-            spin_loop();
+            pause.once();
         }
         let mut inbox = self.inbox();
         link.receive(&mut inbox, 1).expect("an honest peer");
@@ -189,12 +221,6 @@ fn run(count: u64) -> Vec<u8> {
         run.extend(PAYLOAD);
     }
     run
-}
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let begin = Instant::now();
-    work();
-    begin.elapsed()
 }
 
 fn start(role: &str, place: &str) -> Child {
@@ -244,6 +270,7 @@ fn play(role: &str, place: &str) {
 /// Receives without ever sleeping, until the peer closes.
 fn answer_hot(pipe: &mut Pipe, mut answer: impl FnMut(&mut dyn Link, &Inbox<'_>)) {
     const LOOKS: u32 = 1 << 16;
+    let mut pause = Pause::default();
     let mut memory = Memory::new();
     let (engine, id) = pipe.engine();
     while engine.reason(id).is_none() {
@@ -254,7 +281,7 @@ fn answer_hot(pipe: &mut Pipe, mut answer: impl FnMut(&mut dyn Link, &Inbox<'_>)
                 link.receive(&mut inbox, 256).expect("an honest peer");
                 answer(link, &inbox);
             } else {
-                spin_loop();
+                pause.once();
             }
         }
         engine.turn(&mut Vec::new());
@@ -262,10 +289,11 @@ fn answer_hot(pipe: &mut Pipe, mut answer: impl FnMut(&mut dyn Link, &Inbox<'_>)
 }
 
 /// Where the two ran, and how often they slept and rang.
-fn report(name: &str, peer: &Child, pipe: Option<&mut Pipe>) {
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+fn report(name: &str, best: &Best, peer: &Child, pipe: Option<&mut Pipe>) {
+    let cpus = thread::available_parallelism().map_or(0, usize::from);
     let (ours, theirs) = (cpu_of("self"), cpu_of(&peer.id().to_string()));
-    let mut line = format!("{name}: on CPU {ours} and {theirs} of {cpus}");
+    let mut line =
+        format!("{name}: best {:.0} ns; on CPU {ours} and {theirs} of {cpus}", best.nanos());
     if let Some(pipe) = pipe {
         let stats = pipe.stats().link;
         line += &format!(
@@ -273,6 +301,10 @@ fn report(name: &str, peer: &Child, pipe: Option<&mut Pipe>) {
             stats.messages_sent, stats.messages_received, stats.parks, stats.bells
         );
     }
+    say(&line);
+}
+
+fn say(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 

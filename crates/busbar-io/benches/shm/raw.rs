@@ -1,12 +1,13 @@
 //! The floor: two processes that watch a word of shared memory each, with nothing around it.
 
-use std::hint::spin_loop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::pause::Pause;
 
 /// Each word on two cache lines of its own, as in a segment.
 #[repr(C, align(128))]
@@ -63,8 +64,9 @@ impl Words {
 
     pub(crate) fn round_trip(&self, count: u64) {
         self.page.ping.0.store(count, Ordering::Release);
+        let mut pause = Pause::default();
         while self.page.pong.0.load(Ordering::Acquire) != count {
-            spin_loop();
+            pause.once();
         }
     }
 
@@ -74,7 +76,7 @@ impl Words {
 
     /// Answers until told to stop.
     pub(crate) fn echo(&self) {
-        let mut last = 0;
+        let (mut last, mut pause) = (0, Pause::default());
         loop {
             let count = self.page.ping.0.load(Ordering::Acquire);
             if count == STOP {
@@ -84,7 +86,7 @@ impl Words {
                 last = count;
                 self.page.pong.0.store(count, Ordering::Release);
             }
-            spin_loop();
+            pause.once();
         }
     }
 }

@@ -31,9 +31,9 @@ fn a_sleeping_reader_is_rung_once() {
 #[test]
 fn a_sleeping_writer_is_rung_once() {
     let (mut left, mut right) = pair(geometry(0), SETTINGS);
-    let mut buffer = vec![0; 8192];
+    let mut buffer = vec![0; 9072];
     let mut receive = || {
-        right.receive(&mut buffer, 4, |_, _| {}).unwrap();
+        right.receive(&mut buffer, 9, |_, _| {}).unwrap();
         right.take_ring()
     };
     assert!(!left.park(Wants::SPACE), "there is space");
@@ -44,6 +44,21 @@ fn a_sleeping_writer_is_rung_once() {
         assert!((0..10).all(|_| !receive()), "rung already");
         left.unpark();
     }
+}
+
+/// [D44] Space is given back by eighths of the ring: the writer is not woken for each message, and
+/// finds room for several.
+#[test]
+fn a_sleeping_writer_is_rung_for_an_eighth_of_the_ring() {
+    let (mut left, mut right) = pair(geometry(0), SETTINGS);
+    while left.send(0, &[5; 1016]).unwrap() {}
+    assert!(left.park(Wants::SPACE));
+    for count in 1..=8 {
+        assert_eq!(right.receive(&mut [0; 2048], 1, |_, _| {}), Ok(1024));
+        assert_eq!(right.take_ring(), count == 8, "{count}");
+    }
+    left.unpark();
+    assert_eq!((0..99).filter(|_| left.send(0, &[5; 1016]).unwrap()).count(), 8);
 }
 
 /// [D44] A bell is for what the sleeper wants.

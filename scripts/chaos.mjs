@@ -1,0 +1,12 @@
+/**
+ * The long run of `__test__/chaos.spec.ts`: kills peers at random moments, 10,000 times by default.
+ *
+ *     node scripts/chaos.mjs [rounds] [seed]
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const [rounds = '10000', ...seed] = process.argv.slice(2);
+const chaos = fileURLToPath(new URL('../__test__/fixtures/chaos.js', import.meta.url));
+const child = spawnSync(process.execPath, ['--expose-gc', chaos, rounds, ...seed], { stdio: 'inherit' });
+process.exitCode = child.status ?? 1;
