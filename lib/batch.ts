@@ -34,12 +34,12 @@ export interface Batch {
   /** Number of messages, at least 1. */
   readonly length: number;
 
-  /** The memory that the small messages lie in. Must not be transferred. */
+  /** The memory that the messages with an offset lie in. Must not be transferred. */
   readonly bytes: Buffer;
 
   /**
-   * Where message `i` begins in `bytes`, a multiple of 8; -1 for a message above 1 KiB, which is
-   * elsewhere: use {@link Batch.at}.
+   * Where message `i` begins in `bytes`, a multiple of 8; -1 for a message that is elsewhere, as those
+   * above 16 KiB always and those above 1 KiB sometimes are: use {@link Batch.at}.
    */
   offset(i: number): number;
 

@@ -14,7 +14,7 @@ export interface PipeStats {
   readonly bytesReceived: number;
   /** Messages that went out without a copy of the payload. */
   readonly loansSent: number;
-  /** Messages that came in as a view of the sender's memory. */
+  /** Messages that came in through the sender's slab, whether they were copied out or borrowed. */
   readonly loansReceived: number;
   /** Messages that had to be cut up because no slab memory was free. */
   readonly fragmented: number;

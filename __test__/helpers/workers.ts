@@ -32,10 +32,9 @@ export class TestWorker {
       const more = new Promise<void>((resolve) => {
         this.wake = resolve;
       });
-      const ended = this.exited.then((code) => {
-        if (this.messages.length === 0) throw new Error(`the worker ended (${code}) without a word`);
-      });
-      await Promise.race([more, ended]);
+      const code = await Promise.race([more, this.exited]);
+      // What it posts comes before its end.
+      if (this.messages.length === 0) throw new Error(`the worker ended (${code}) without a word`);
     }
     return this.messages.shift();
   }

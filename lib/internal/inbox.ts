@@ -103,7 +103,7 @@ export class Inbox {
     return new Promise((resolve, reject) => {
       const consumer = new Consumer(callback, max, resolve, reject);
       this.consumer = consumer;
-      if (options?.signal !== undefined) {
+      if (options !== undefined && checkWait(options, 'consume()')) {
         consumer.deadline = new Deadline(options, 'consume()', (error) => {
           this.stop(consumer, error);
         });

@@ -1,7 +1,7 @@
 /** Async iteration over messages or batches of them, without a generator's cost per message. */
 
 import type { Inbox } from './inbox.js';
-import type { WaitOptions } from './wait.js';
+import { checkWait, type WaitOptions } from './wait.js';
 import { Waiter, type Grade } from './waiter.js';
 
 /**
@@ -25,6 +25,7 @@ export class MessageIterator<T> implements AsyncIterableIterator<T, undefined> {
   next(): Promise<IteratorResult<T, undefined>> {
     if (this.over) return Promise.resolve(DONE);
     try {
+      if (this.options !== undefined) checkWait(this.options, this.grade.what);
       const value = this.inbox.take(this.grade);
       if (value !== null) return Promise.resolve({ done: false, value });
     } catch (error) {

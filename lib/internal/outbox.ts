@@ -102,7 +102,8 @@ export class Outbox {
       return Promise.reject(error);
     }
     if (offer === ACCEPTED) return DONE;
-    return this.enqueue(messages.slice(sent), channel, offer, options, 'sendBatch()');
+    const rest = messages.slice(sent);
+    return this.enqueue(rest, channel, offer, options, 'sendBatch()', sent > 0);
   }
 
   /** Sends a loan now, or when there is room if it may wait; otherwise gives `null`. */
@@ -164,18 +165,20 @@ export class Outbox {
     offer: Offer,
     options: WaitOptions | undefined,
     what: string,
+    isRest = false,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       const own = messages.map(ownText);
       const pending = new PendingSend(own, channel, resolve, reject);
       pending.begun = offer === BEGUN;
-      const refusal = this.refusal ?? this.overflow(own.length);
+      const refusal = this.refusal ?? (isRest ? null : this.overflow(own.length));
       if (refusal !== null) return this.giveUp(pending, refusal);
       if (options !== undefined && checkWait(options, what)) {
         pending.deadline = new Deadline(options, what, (error) => {
           this.queue.remove(pending);
           this.waiting -= pending.left;
           this.giveUp(pending, error);
+          if (this.isIdle) this.onIdle?.();
         });
       }
       this.isOpen = false;
@@ -184,7 +187,10 @@ export class Outbox {
     });
   }
 
-  /** Why `count` more messages must not wait. A batch may always wait alone. */
+  /**
+   * Why `count` more messages must not wait. A batch may wait alone, whatever its size; the rest of a
+   * batch that was sent in part may always, since a retry would send that part twice.
+   */
   private overflow(count: number): BusbarError | null {
     const limit = this.highWaterMark;
     if (this.waiting + count <= limit || (this.waiting === 0 && limit > 0)) return null;
@@ -216,6 +222,8 @@ export class Outbox {
       this.queue.shift();
       pending.resolve();
     } catch (error) {
+      // The failure of the pipe has rejected everything that waited.
+      if (this.sender.isDead) return;
       this.queue.shift();
       this.waiting -= pending.left;
       this.giveUp(pending, error as BusbarError);

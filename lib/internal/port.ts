@@ -204,6 +204,7 @@ export class Port {
     const listener = this.listeners[handle & HANDLE_INDEX_MASK];
     if (listener === undefined || listener.handle !== handle) {
       if (kind === Event.Accepted) this.native.close(argument, 0, 'the listener was closed');
+      else if (kind === Event.Warning) this.native.takeWarning();
       return;
     }
     if (kind === Event.Accepted) listener.handleAccepted(argument);

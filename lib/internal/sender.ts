@@ -91,7 +91,7 @@ export class Sender implements Flushable {
   makeRoom(size: number): boolean {
     if (this.staging.fits(size)) return true;
     this.flush();
-    return !this.isBlocked && this.staging.fits(size);
+    return !this.isBlocked && !this.isDead && this.staging.fits(size);
   }
 
   /** Adds the record of a reservation that lies in staging. */

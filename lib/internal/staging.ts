@@ -116,6 +116,8 @@ export class Staging {
     this.end = 0;
     this.records = 0;
     this.messages = 0;
+    // A reservation that was open here keeps the old buffer.
+    if (this.owner !== null) this.strays++;
     this.owner = null;
     return lost;
   }

@@ -73,16 +73,17 @@ impl Listener {
     /// `TimedOut`; `Closed` if the name was unbound elsewhere; what went wrong with one connection,
     /// after which the next can be accepted.
     pub fn accept(&mut self, timeout: Option<Duration>) -> Result<Pipe, Error> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(after);
         loop {
             while self.board.take().is_some() {}
             let mut engine = Engine::new()?;
             let accepted = engine.accept_from(&mut *self.acceptor, &self.options.pipe)?;
-            if let Some(id) = accepted {
-                let pipe = Pipe::new(engine, id);
-                return pipe.connected(self.options.handshake_timeout);
-            }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if let Some(id) = accepted {
+                let patience = self.options.handshake_timeout;
+                let patience = left.map_or(patience, |left| left.min(patience));
+                return Pipe::new(engine, id).connected(patience);
+            }
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(Error::new(Code::TimedOut, "nobody connected in time"));
             }
@@ -140,13 +141,13 @@ impl Pipe {
 
     /// Waits for the handshake to end.
     fn connected(mut self, timeout: Duration) -> Result<Self, Error> {
-        let deadline = Instant::now() + timeout;
+        let deadline = after(timeout);
         while self.engine.state(self.id) == Some(ConnectionState::Connecting) {
-            if Instant::now() >= deadline {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let message = format!("the other end did not answer within {timeout:?}");
                 return Err(Error::new(Code::TimedOut, message));
             }
-            self.wait(Interest::NONE, Some(deadline));
+            self.wait(Interest::NONE, deadline);
         }
         match self.engine.reason(self.id).cloned() {
             Some(reason) if self.engine.link(self.id).is_none() => Err(error_of(&reason)),
@@ -177,7 +178,7 @@ impl Pipe {
         payload: &[u8],
         timeout: Option<Duration>,
     ) -> Result<(), Error> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(after);
         while !self.engine.send(self.id, channel, payload)? {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.engine.abandon(self.id);
@@ -236,7 +237,7 @@ impl Pipe {
     /// # Errors
     /// As [`Pipe::try_recv`], and `TimedOut`.
     pub fn recv(&mut self, timeout: Option<Duration>) -> Result<Message, Error> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(after);
         loop {
             if let Some(message) = self.try_recv()? {
                 return Ok(message);
@@ -288,6 +289,11 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         self.engine.close(self.id, &CloseReason::default());
     }
+}
+
+/// The end of a wait; `None` if it is too far away to be reached.
+fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }
 
 fn error_of(reason: &CloseReason) -> Error {

@@ -54,6 +54,8 @@ pub struct Channel {
     sleeper: Sleeper,
     bell: Bell,
     ring: bool,
+    /// The first breach by the peer: every later operation reports it again.
+    broken: Option<Breach>,
     counters: Counters,
 }
 
@@ -70,6 +72,7 @@ impl Channel {
             incoming: Incoming::new(&own, peer.clone(), returns(), message_bytes_max, hostile),
             outgoing: Outgoing::new(own, &peer, returns(), hostile),
             ring: false,
+            broken: None,
             counters: Counters::default(),
         }
     }
@@ -80,7 +83,8 @@ impl Channel {
     /// [`Error::Run`] if `run` is not a sequence of whole inline records (nothing is sent then);
     /// [`Error::Breach`].
     pub fn send_run(&mut self, run: &[u8]) -> Result<usize, Error> {
-        let (bytes, messages, payload) = self.outgoing.run(run)?;
+        let result = self.outgoing.run(run);
+        let (bytes, messages, payload) = self.noted(result)?;
         self.counters.messages_sent += messages;
         self.counters.bytes_sent += payload;
         self.publish();
@@ -93,7 +97,8 @@ impl Channel {
     /// # Errors
     /// [`Error::Run`] if it is another message than the one under way; [`Error::Breach`].
     pub fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
-        let sent = self.outgoing.message(channel, payload)?;
+        let result = self.outgoing.message(channel, payload);
+        let sent = self.noted(result)?;
         self.publish();
         if sent == Sent::NotNow {
             return Ok(false);
@@ -114,7 +119,8 @@ impl Channel {
     /// # Errors
     /// [`Error::Breach`].
     pub fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
-        self.outgoing.loan(len)
+        let result = self.outgoing.loan(len);
+        self.noted(result)
     }
 
     /// Sends the first `len` bytes of a loan, or gives it back if the ring is full.
@@ -126,7 +132,8 @@ impl Channel {
         if !self.outgoing.owns(&loan) || len > loan.len() {
             return Err(Error::Run);
         }
-        let back = self.outgoing.commit(channel, loan, len)?;
+        let result = self.outgoing.commit(channel, loan, len);
+        let back = self.noted(result)?;
         self.publish();
         if back.is_none() {
             self.counters.messages_sent += 1;
@@ -161,8 +168,9 @@ impl Channel {
             sink(channel, received);
         };
         let result = self.incoming.receive(buffer, max, &mut counting);
-        let gave_back = self.incoming.collect()?;
-        let (used, freed) = result?;
+        let gave_back = self.incoming.collect();
+        let (used, freed) = self.noted(result)?;
+        let gave_back = self.noted(gave_back)?;
         if freed || gave_back {
             self.ring |= self.bell.must_ring(Wants::SPACE);
         }
@@ -171,12 +179,21 @@ impl Channel {
 
     /// Whether [`Channel::receive`] has something to give or to report.
     pub fn is_readable(&mut self) -> bool {
-        self.incoming.is_readable().unwrap_or(true)
+        let result = self.incoming.is_readable();
+        self.noted(result).unwrap_or(true)
     }
 
     /// Whether the message refused last has a chance now (or the refusal a breach to report).
     pub fn is_writable(&mut self) -> bool {
-        self.outgoing.is_writable().unwrap_or(true)
+        let result = self.outgoing.is_writable();
+        self.noted(result).unwrap_or(true)
+    }
+
+    /// The peer has ended: what it has published by now can still be received, and no more.
+    pub fn end(&mut self) {
+        let result = self.incoming.end();
+        // `receive` reports it.
+        let _ = self.noted(result);
     }
 
     /// Works off dropped loans and leases, here and at the peer.
@@ -184,8 +201,11 @@ impl Channel {
     /// # Errors
     /// A [`Breach`].
     pub fn collect(&mut self) -> Result<(), Breach> {
-        self.outgoing.collect()?;
-        if self.incoming.has_returns() && self.incoming.collect()? {
+        let result = self.outgoing.collect();
+        self.noted(result)?;
+        let gave_back =
+            if self.incoming.has_returns() { self.incoming.collect() } else { Ok(false) };
+        if self.noted(gave_back)? {
             self.ring |= self.bell.must_ring(Wants::SPACE);
         }
         Ok(())
@@ -222,6 +242,18 @@ impl Channel {
         self.counters
     }
 
+    /// Remembers the first breach and reports it ever after.
+    #[inline]
+    fn noted<T, E: From<Breach> + Reported>(&mut self, result: Result<T, E>) -> Result<T, E> {
+        if let Some(breach) = self.broken {
+            return Err(E::from(breach));
+        }
+        if let Err(error) = &result {
+            self.broken = error.breach();
+        }
+        result
+    }
+
     #[inline]
     fn publish(&mut self) {
         if self.outgoing.publish() {
@@ -232,3 +264,20 @@ impl Channel {
 
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+/// Errors that may be a breach.
+trait Reported {
+    fn breach(&self) -> Option<Breach>;
+}
+
+impl Reported for Breach {
+    fn breach(&self) -> Option<Breach> {
+        Some(*self)
+    }
+}
+
+impl Reported for Error {
+    fn breach(&self) -> Option<Breach> {
+        if let Self::Breach(breach) = self { Some(*breach) } else { None }
+    }
+}

@@ -90,6 +90,8 @@ pub struct RxCursor {
     head: u64,
     released: u64,
     tail: u64,
+    /// The peer's word is not looked at any more.
+    ended: bool,
 }
 
 impl RxCursor {
@@ -100,7 +102,8 @@ impl RxCursor {
         capacity: u64,
         align: u64,
     ) -> Self {
-        Self { own_head, peer_tail, capacity, align, head: 0, released: 0, tail: 0 }
+        let (head, released, tail) = (0, 0, 0);
+        Self { own_head, peer_tail, capacity, align, head, released, tail, ended: false }
     }
 
     /// Units that can be consumed. Looks at the peer's word only when fewer than `wanted` are
@@ -112,7 +115,7 @@ impl RxCursor {
     #[inline]
     pub fn available(&mut self, wanted: u64) -> Result<u64, Breach> {
         let known = self.tail - self.head;
-        if known >= wanted {
+        if known >= wanted || self.ended {
             return Ok(known);
         }
         // SYNC POINT: ring data
@@ -126,6 +129,17 @@ impl RxCursor {
         }
         self.tail = tail;
         Ok(tail - self.head)
+    }
+
+    /// Takes a last look at the peer's word: what is published later is not there. Without this, a
+    /// peer that has ended could go on writing, and its end would never be reached.
+    ///
+    /// # Errors
+    /// As [`RxCursor::available`].
+    pub fn end(&mut self) -> Result<(), Breach> {
+        let looked = self.available(u64::MAX).map(|_| ());
+        self.ended = true;
+        looked
     }
 
     /// The position that [`RxCursor::consume`] goes on from.

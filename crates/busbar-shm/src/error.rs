@@ -28,6 +28,8 @@ pub enum Breach {
     Chunk,
     /// Fragments out of order, too many bytes, or a record between them.
     Fragment,
+    /// A message that this process has no memory for, though its size was agreed.
+    Memory,
     /// A position moved backwards, beyond the other end, or off its alignment.
     Position,
     /// A record is cut, too long, or of an unknown kind.
@@ -43,6 +45,7 @@ impl Breach {
         match self {
             Self::Chunk => "sent a chunk descriptor that points outside its slab",
             Self::Fragment => "sent fragments that do not add up to one message",
+            Self::Memory => "sent a message that this process has no memory for",
             Self::Position => "moved a ring position to where it cannot be",
             Self::Record => "wrote a record that is cut, too long or of an unknown kind",
             Self::Release => "gave back a chunk that it did not have",

@@ -47,6 +47,8 @@ pub(crate) struct Incoming {
     reassembly: Option<Reassembly>,
     message_bytes_max: usize,
     copy_chunks: bool,
+    /// Chunk bytes that may still be copied in this call of `receive`.
+    copies_left: u64,
 }
 
 /// What one look at the copied bytes came to.
@@ -79,7 +81,13 @@ impl Incoming {
             reassembly: None,
             message_bytes_max,
             copy_chunks,
+            copies_left: 0,
         }
+    }
+
+    /// The peer has ended: what it publishes from now on is not received.
+    pub(crate) fn end(&mut self) -> Result<(), Breach> {
+        self.consumer.end()
     }
 
     pub(crate) fn is_readable(&mut self) -> Result<bool, Breach> {
@@ -96,6 +104,8 @@ impl Incoming {
     ) -> Result<(usize, bool), Breach> {
         let mut used = 0;
         let mut left = max;
+        // Chunks go back at the end of the call, so an honest peer lends each byte once until then.
+        self.copies_left = self.peer.geometry().slab_bytes;
         let result = loop {
             if left == 0 {
                 break Ok(());
@@ -216,7 +226,7 @@ impl Incoming {
             if self.reassembly.is_some() || total > self.message_bytes_max {
                 return Err(Breach::Fragment);
             }
-            let bytes = Vec::with_capacity(total);
+            let bytes = memory_for(total)?;
             self.reassembly = Some(Reassembly { channel: header.channel, total, bytes });
         }
         let reassembly = self.reassembly.as_mut().ok_or(Breach::Fragment)?;
@@ -259,7 +269,9 @@ impl Incoming {
         // SAFETY: `start` is within the peer's slab, as just checked.
         let start = unsafe { memory.slab().add(to_usize(start)) };
         if self.copy_chunks {
-            let mut bytes = vec![0; to_usize(len)];
+            self.copies_left = self.copies_left.checked_sub(len).ok_or(Breach::Chunk)?;
+            let mut bytes = memory_for(to_usize(len))?;
+            bytes.resize(to_usize(len), 0);
             // SAFETY: the range is within the slab. The peer may be changing it; the copy is
             // arbitrary bytes and only the copy is used.
             unsafe { start.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
@@ -283,4 +295,11 @@ impl Incoming {
     pub(crate) fn has_returns(&self) -> bool {
         !self.leases_dropped.is_empty()
     }
+}
+
+/// Room for a payload whose size was checked; having none is an error and not the end.
+fn memory_for(len: usize) -> Result<Vec<u8>, Breach> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| Breach::Memory)?;
+    Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! Shared memory between two processes that need not trust each other.
 //!
 //! Each end of a connection owns one [`Segment`] (a sealed memfd that it alone may write) and maps
-//! the peer's read-only. On top of the two lie the record ring ([`Producer`], [`Consumer`]), the
+//! the peer's so that it cannot change it. On top of the two lie the record ring ([`Producer`], [`Consumer`]), the
 //! slab for large payloads ([`Slab`], [`Loan`], [`Lease`]) and the park words ([`Sleeper`],
 //! [`Bell`]).
 //!

@@ -146,6 +146,14 @@ impl Consumer {
         Ok(len)
     }
 
+    /// The peer has ended: what it publishes from now on is not read.
+    ///
+    /// # Errors
+    /// [`Breach::Position`].
+    pub fn end(&mut self) -> Result<(), Breach> {
+        self.cursor.end()
+    }
+
     /// Steps over bytes that were copied out.
     #[inline]
     pub fn consume(&mut self, len: usize) {

@@ -138,7 +138,7 @@ impl Segment {
 pub struct PeerSegment(Arc<Mapping>);
 
 impl PeerSegment {
-    /// Maps a descriptor that a peer sent, read-only, after checking that it is a memfd of the
+    /// Maps a descriptor that a peer sent, not for writing to it, after checking that it is a memfd of the
     /// announced size which nobody can shrink, grow or map for writing again.
     ///
     /// # Errors

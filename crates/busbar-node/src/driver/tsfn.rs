@@ -8,7 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
@@ -45,6 +45,8 @@ struct Helper {
     interrupt: UnixStream,
     /// It has rung, or never been told to wait.
     idle: Arc<AtomicBool>,
+    /// Until when it was last told to wait.
+    deadline: Cell<Option<Instant>>,
 }
 
 /// The thread-safe function, and whether it has been rung and has not yet run.
@@ -162,19 +164,24 @@ impl Helper {
         // SAFETY: the engine, and with it the descriptor, lives while `port` is borrowed.
         let engine = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
         let (interrupt, interrupted) = UnixStream::pair()?;
+        interrupted.set_nonblocking(true)?;
         let (resume, resumed) = channel();
         let idle = Arc::new(AtomicBool::new(true));
         let shared = Arc::clone(&idle);
         let thread = std::thread::Builder::new()
             .name("busbar-wake".to_owned())
             .spawn(move || watch(&engine, &interrupted, &resumed, &bell, &shared))?;
-        Ok(Self { thread, resume, interrupt, idle })
+        Ok(Self { thread, resume, interrupt, idle, deadline: Cell::new(None) })
     }
 
     fn wait_until(&self, deadline: Option<Instant>) {
         if self.idle.swap(false, Ordering::AcqRel) {
-            // Fails only if the thread has died, which its guard makes an abort.
+            self.deadline.set(deadline);
+            // Fails only if the thread has died, and then there is nobody to tell.
             let _ = self.resume.send(deadline);
+        } else if deadline.is_some_and(|new| self.deadline.get().is_none_or(|old| new < old)) {
+            // It waits already, for longer: it rings, and is told anew.
+            let _ = (&self.interrupt).write(&[0]);
         }
     }
 
@@ -204,6 +211,7 @@ fn watch(
         ];
         // Interrupted or timed out: an early turn does no harm.
         let _ = rustix::event::poll(&mut descriptors, timeout.as_ref());
+        let _ = (&*interrupted).read(&mut [0; 16]);
         idle.store(true, Ordering::Release);
         bell.ring();
     }

@@ -102,6 +102,7 @@ impl Link for ShmConnection {
     fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
         let max = max.min(inbox.slots_left());
         let mut space = inbox.space();
+        let free = space.free.len();
         let used = self.channel.receive(space.free, max, |channel, received| match received {
             Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
             Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
@@ -110,8 +111,10 @@ impl Link for ShmConnection {
             }
         });
         self.ring();
-        inbox.advance(used.map_err(breach)?);
-        Ok(())
+        // What came before a breach lies somewhere in the free space: nothing may go there.
+        let taken = *used.as_ref().unwrap_or(&free);
+        inbox.advance(taken);
+        used.map(|_| ()).map_err(breach)
     }
 
     #[inline]
@@ -134,7 +137,7 @@ impl Link for ShmConnection {
     }
 
     fn collect(&mut self) {
-        // A breach shows again at the next send or receive, which can report it.
+        // The channel remembers a breach: the next send or receive reports it.
         let _ = self.channel.collect();
         self.ring();
     }
@@ -174,7 +177,11 @@ impl Connection for ShmConnection {
     }
 
     fn handle_control(&mut self) -> Option<CloseReason> {
-        self.control.poll_ended()
+        let ended = self.control.poll_ended();
+        if ended.is_some() {
+            self.channel.end();
+        }
+        ended
     }
 
     fn close(&mut self, reason: &CloseReason) {
