@@ -9,7 +9,7 @@ import { pairOf, SCHEMES } from './helpers/pairs.js';
 const SMALLEST = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8 };
 
 for (const scheme of SCHEMES) {
-  test(`[D25 I26] ${scheme}: send() waits while the reader is slow, and nothing is lost`, async (t) => {
+  test(`[D25 I26] ${scheme}: send() waits for a slow reader, and nothing is lost`, async (t) => {
     const { client, server } = await pairOf(t, scheme, { both: SMALLEST });
     const [held, produced] = [400, 3000];
     let sent = 0;
@@ -29,7 +29,7 @@ for (const scheme of SCHEMES) {
     t.is(count, produced);
   });
 
-  test(`[D25 I26] ${scheme}: trySend() says false when there is no room, and true again`, async (t) => {
+  test(`[D25 I26] ${scheme}: trySend() says false while there is no room`, async (t) => {
     const { client, server } = await pairOf(t, scheme, { both: SMALLEST });
     const accepted = fill(client, 1000);
     t.true(accepted > 0);
@@ -41,11 +41,14 @@ for (const scheme of SCHEMES) {
     t.is(String(await server.receive()), 'again');
   });
 
-  test(`[D25 I26] ${scheme}: above sendHighWaterMark, sends are refused with ERR_AGAIN`, async (t) => {
+  test(`[D25 I26] ${scheme}: sendHighWaterMark bounds what waits, by ERR_AGAIN`, async (t) => {
     for (const sendHighWaterMark of [0, 1, 10]) {
-      const { client, server } = await pairOf(t, scheme, { both: { ...SMALLEST, sendHighWaterMark } });
+      const both = { ...SMALLEST, sendHighWaterMark };
+      const { client, server } = await pairOf(t, scheme, { both });
       const accepted = fill(client, 1000);
-      const waiting = Array.from({ length: sendHighWaterMark }, (_, i) => client.send(`waits ${i}`));
+      const waiting = Array.from({ length: sendHighWaterMark }, (_, i) => {
+        return client.send(`waits ${i}`);
+      });
       const error = await t.throwsAsync(client.send('one more'), { code: 'ERR_AGAIN' });
       t.like(error, { retryable: true });
       t.is(client.stats().messagesQueued >= sendHighWaterMark, true);
@@ -69,7 +72,7 @@ for (const scheme of SCHEMES) {
     await sending;
   });
 
-  test(`[D25] ${scheme}: waiting sends of all kinds go out in the order of the calls`, async (t) => {
+  test(`[D25] ${scheme}: waiting sends go out in the order of the calls`, async (t) => {
     const { client, server } = await pairOf(t, scheme, { both: SMALLEST });
     const accepted = fill(client, 1000);
     const reservation = client.reserve(3000);
@@ -110,7 +113,8 @@ for (const scheme of SCHEMES) {
 }
 
 test('[I11 I26] inproc: queueMessages is the number of messages in flight', async (t) => {
-  const { client, server } = await pairOf(t, 'inproc', { both: { queueMessages: 5, sendHighWaterMark: 0 } });
+  const both = { queueMessages: 5, sendHighWaterMark: 0 };
+  const { client, server } = await pairOf(t, 'inproc', { both });
   let accepted = 0;
   for (; client.trySend('x'); accepted++) client.flush();
   t.is(client.stats().messagesSent, 5);

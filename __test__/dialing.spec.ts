@@ -35,7 +35,7 @@ for (const scheme of SCHEMES) {
   });
 }
 
-test('[D09 D37] shm: a server that never answers', async (t) => {
+test('[D08 D37] shm: a server that never answers', async (t) => {
   const { address, connections } = await rudeServer(t, () => {});
   const begun = Date.now();
   const error = await t.throwsAsync(dial(address, { timeoutMs: 200 }), { code: 'ERR_TIMED_OUT' });
@@ -116,7 +116,7 @@ test('[D37] shm: what is no socket', async (t) => {
   await t.throwsAsync(dial(`shm://${file}/below`), { instanceOf: Error });
 });
 
-test('[D37 D38 D45] shm: the socket of a listener that was killed is swept or taken over', async (t) => {
+test('[D37 D38 D45] shm: the socket of a killed listener is swept or taken over', async (t) => {
   const folder = temporaryFolder(t);
   for (const isTakenOver of [false, true]) {
     const path = join(folder, 'orphan.sock');
@@ -138,7 +138,7 @@ test('[D37 D38 D45] shm: the socket of a listener that was killed is swept or ta
   }
 });
 
-test('[D09 D37] shm: a listener is not held up by peers that say nothing or nonsense', async (t) => {
+test('[D08 D37] shm: a listener is not held up by mute and rude peers', async (t) => {
   const path = join(temporaryFolder(t), 'patient.sock');
   const listener = await listen(`shm://${path}`, { handshakeTimeoutMs: 200 });
   t.teardown(() => listener.close());

@@ -95,7 +95,7 @@ for (const scheme of SCHEMES) {
     const views: Buffer[] = [];
     await server.consume((batch) => {
       leaked.push(batch);
-      for (let i = 0; i < batch.length; i++) if (batch.size(i) === LARGE.length) views.push(batch.at(i));
+      for (const message of batch) if (message.length === LARGE.length) views.push(message);
     });
     for (const batch of leaked) {
       const uses = [

@@ -12,7 +12,7 @@ const SLEEPING: readonly WaitMode[] = ['park', 'balanced', 'low-latency'];
 
 for (const scheme of SCHEMES) {
   for (const wait of SLEEPING) {
-    test.serial(`[D44 D49] ${scheme}, wait '${wait}': a parked pair is left in peace`, async (t) => {
+    test.serial(`[D44 D49] ${scheme}, '${wait}': a parked pair is left in peace`, async (t) => {
       const pair = await openPair(scheme, { both: { wait } });
       const receiving = [pair.client.receive(), pair.server.receive()];
       await sleep(100);
@@ -26,7 +26,7 @@ for (const scheme of SCHEMES) {
       await closePair(pair);
     });
 
-    test(`[D44 D49] ${scheme}, wait '${wait}': an idle process uses no processor time`, async (t) => {
+    test(`[D44 D49] ${scheme}, '${wait}': idle costs no processor time`, async (t) => {
       const { code, stdout, stderr } = await run('idle.js', [scheme, wait]);
       t.is(code, 0, stderr);
       const { cpuMs, turns, parks } = JSON.parse(stdout);
@@ -35,7 +35,7 @@ for (const scheme of SCHEMES) {
     });
   }
 
-  test(`[D49] ${scheme}, wait 'busy': never sleeps`, async (t) => {
+  test(`[D49] ${scheme}, 'busy': never sleeps`, async (t) => {
     const { code, stdout, stderr } = await run('idle.js', [scheme, 'busy']);
     t.is(code, 0, stderr);
     t.true(JSON.parse(stdout).utilization > 0.9, 'the event loop is never blocked');

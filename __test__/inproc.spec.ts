@@ -81,7 +81,7 @@ test('[I16] each of many clients gets its own replies', async (t) => {
   t.pass();
 });
 
-test('[I16] pipes outlive their listener; a client whose listener closed unaccepted is told', async (t) => {
+test('[I16] pipes outlive their listener; who was not accepted is told', async (t) => {
   const listener = bindInproc('closing');
   const taken = connectInproc('closing');
   const server = await listener.accept();
@@ -122,7 +122,8 @@ test('[I02 I13] the main thread binds, workers connect', async (t) => {
   const workers = [1, 2, 3, 4].map((seed) => {
     return startWorker('inproc-worker.js', { role: 'client', name: 'from-workers', seed });
   });
-  t.deepEqual(await Promise.all(workers.map((worker) => worker.posted())), ['echoed', 'echoed', 'echoed', 'echoed']);
+  const answers = await Promise.all(workers.map((worker) => worker.posted()));
+  t.deepEqual(answers, ['echoed', 'echoed', 'echoed', 'echoed']);
   t.deepEqual(await Promise.all(workers.map((worker) => worker.exited)), [0, 0, 0, 0]);
   await listener.close();
 });

@@ -10,6 +10,7 @@ import {
   parseAddress,
   setLogger,
   type Address,
+  type Pipe,
   type Sendable,
 } from '../index.js';
 import { pattern, sameBytes } from './helpers/data.js';
@@ -72,7 +73,17 @@ const MALFORMED: readonly string[] = [
   'tcp://ho st:80',
 ];
 
-const NOT_STRINGS: readonly unknown[] = [undefined, null, 1, {}, [], Symbol('s'), () => {}, 1n, new URL('shm://a')];
+const NOT_STRINGS: readonly unknown[] = [
+  undefined,
+  null,
+  1,
+  1n,
+  {},
+  [],
+  Symbol('s'),
+  () => {},
+  new URL('shm://a'),
+];
 
 test('[D07 I07] well-formed addresses are taken apart', (t) => {
   for (const [address, parts] of Object.entries(GOOD)) t.deepEqual(parseAddress(address), parts);
@@ -101,7 +112,7 @@ test('[D07] what is not a string is an invalid argument', async (t) => {
 });
 
 test('[D07] schemes that come later are not supported yet', async (t) => {
-  const later = ['tcp://localhost:1', 'tls://localhost:1', 'uds:///tmp/x', 'ipc:///tmp/x', 'pipe://x'];
+  const later = ['tcp://host:1', 'tls://host:1', 'uds:///tmp/x', 'ipc:///tmp/x', 'pipe://x'];
   for (const address of later) {
     await t.throwsAsync(dial(address), { code: 'ERR_NOT_SUPPORTED' }, address);
     await t.throwsAsync(listen(address), { code: 'ERR_NOT_SUPPORTED' }, address);
@@ -128,13 +139,15 @@ test('[D10] options of the wrong type or out of range name themselves', async (t
     for (const [name, values] of Object.entries({ ...both, ...ofDial })) {
       for (const value of values) {
         const refused = { code: 'ERR_INVALID_ARGUMENT', message: new RegExp(name) };
-        await t.throwsAsync(dial(address, { [name]: value }), refused, `dial ${name} ${String(value)}`);
+        const what = `dial ${name} ${String(value)}`;
+        await t.throwsAsync(dial(address, { [name]: value }), refused, what);
       }
     }
     for (const [name, values] of Object.entries({ ...both, ...ofListen })) {
       for (const value of values) {
         const refused = { code: 'ERR_INVALID_ARGUMENT', message: new RegExp(name) };
-        await t.throwsAsync(listen(address, { [name]: value }), refused, `listen ${name} ${String(value)}`);
+        const what = `listen ${name} ${String(value)}`;
+        await t.throwsAsync(listen(address, { [name]: value }), refused, what);
       }
     }
   }
@@ -185,8 +198,10 @@ for (const scheme of SCHEMES) {
       await t.throwsAsync(client.send('x', bad), refused);
       await t.throwsAsync(client.sendBatch(['x'], bad), refused);
     }
-    const reasons = [1, null, { status: -1 }, { status: 1.5 }, { status: 2 ** 32 }, { text: 1 }, 'x'.repeat(1025)];
-    for (const reason of reasons) await t.throwsAsync(client.close({ reason: reason as string }), refused);
+    const statuses = [-1, 1.5, 2 ** 32, '1'].map((status) => ({ status }));
+    for (const reason of [1, null, ...statuses, { text: 1 }, 'x'.repeat(1025)]) {
+      await t.throwsAsync(client.close({ reason: reason as string }), refused);
+    }
     for (const lingerMs of [-1, NaN, '1', null]) {
       await t.throwsAsync(client.close({ lingerMs: lingerMs as number }), refused);
     }
@@ -230,7 +245,8 @@ for (const scheme of SCHEMES) {
   test(`[D10] ${scheme}: buffers that are detached`, async (t) => {
     const { client, server } = await pairOf(t, scheme);
     const gone = { code: 'ERR_BUFFER_DETACHED' };
-    for (const view of [new Uint8Array(10), new Uint8Array(10_000), new DataView(new ArrayBuffer(9))]) {
+    const odd = new DataView(new ArrayBuffer(9));
+    for (const view of [new Uint8Array(10), new Uint8Array(10_000), odd]) {
       const memory = view.buffer as ArrayBuffer;
       structuredClone(memory, { transfer: [memory] });
       t.throws(() => client.trySend(view), gone);
@@ -263,7 +279,7 @@ for (const scheme of SCHEMES) {
     await Promise.all([kept, last]);
   });
 
-  test(`[D58] ${scheme}: a message of maxMessageBytes is sent, one byte more is refused`, async (t) => {
+  test(`[D58] ${scheme}: maxMessageBytes is sent, one byte more is refused`, async (t) => {
     for (const limited of ['client', 'server', 'both'] as const) {
       const options = { [limited]: { maxMessageBytes: 65_536 } };
       const { client, server } = await pairOf(t, scheme, options);
@@ -285,6 +301,6 @@ for (const scheme of SCHEMES) {
   });
 }
 
-function reserveAndCommit(pipe: { reserve(length: number): { tryCommit(): boolean } }, length: number) {
+function reserveAndCommit(pipe: Pipe, length: number): boolean {
   return pipe.reserve(length).tryCommit();
 }

@@ -39,7 +39,7 @@ for (const scheme of SCHEMES) {
     }
   });
 
-  test(`[D17] ${scheme}: what an event listener or a callback throws is an uncaught exception`, async (t) => {
+  test(`[D17] ${scheme}: what an event listener throws is uncaught`, async (t) => {
     const exit = await run('uncaught.js', [scheme, 'without']);
     t.is(exit.code, 1);
     t.regex(exit.stderr, /thrown on purpose/);

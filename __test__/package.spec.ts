@@ -61,25 +61,28 @@ test('[M01 M08] the consumer names every export of index.d.ts', (t) => {
   const consumer = readFileSync(new URL('fixtures/types/consumer.ts', import.meta.url), 'utf8');
   const table = readFileSync(new URL('../index.d.ts', import.meta.url), 'utf8');
   const lists = [...table.matchAll(/^export (?:type )?\{([^}]+)\}/gm)].map(([, list]) => list);
-  const names = lists.flatMap((list) => (list ?? '').split(',').map((n) => n.replace('type', '').trim()));
+  const entries = lists.flatMap((list) => (list ?? '').split(','));
+  const names = entries.map((entry) => entry.replace('type', '').trim());
   t.true(names.length > 35);
   const imported = consumer.slice(0, consumer.indexOf("from '../../../index.js'"));
   t.deepEqual(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(imported)), []);
 });
 
-test('[M01 M08] strict TypeScript that uses every export compiles, and misuse does not', async (t) => {
+test('[M01 M08] strict TypeScript compiles with every export, misuse does not', async (t) => {
   const complaints = await compile(['consumer.ts', 'misuse.ts']);
   const source = readFileSync(new URL('fixtures/types/misuse.ts', import.meta.url), 'utf8');
   const wrong = source.split('\n').flatMap((line, i) => (line.includes('// wrong') ? [i + 1] : []));
   const found = [...complaints.matchAll(/misuse\.ts\((\d+),/g)].map(([, line]) => Number(line));
   t.deepEqual([...new Set(found)], wrong, complaints);
-  t.notRegex(complaints.replaceAll(/misuse\.ts\(/g, ''), /\.ts\(/, 'no complaint about another file');
+  const others = complaints.replaceAll('misuse.ts(', '');
+  t.notRegex(others, /\.ts\(/, 'no complaint about another file');
 });
 
 /** What the compiler says about files that it compiles as a user would. */
 async function compile(files: readonly string[]): Promise<string> {
   const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-  const paths = files.map((file) => fileURLToPath(new URL(`fixtures/types/${file}`, import.meta.url)));
+  const folder = new URL('fixtures/types/', import.meta.url);
+  const paths = files.map((file) => fileURLToPath(new URL(file, folder)));
   const strict = '--ignoreConfig --noEmit --strict --exactOptionalPropertyTypes --skipLibCheck';
   const platform = '--types node --target es2023 --lib es2023,esnext.disposable --module nodenext';
   const args = [compiler, ...strict.split(' '), ...platform.split(' '), ...paths];

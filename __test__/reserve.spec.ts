@@ -44,7 +44,7 @@ for (const scheme of SCHEMES) {
     t.deepEqual(got, ['first', 'b', 'between', 'c', 'a']);
   });
 
-  test(`[D43] ${scheme}: a discarded reservation sends nothing and gives its memory back`, async (t) => {
+  test(`[D43] ${scheme}: discard() sends nothing and gives the memory back`, async (t) => {
     const { client, server } = await pairOf(t, scheme, { both: { slabBytes: 1 << 20 } });
     for (let i = 0; i < 3000; i++) {
       const reservation = client.reserve(i % 3 === 0 ? 100 : 300_000);
@@ -107,7 +107,7 @@ for (const scheme of SCHEMES) {
     t.is(String(await server.receive()), 'goes on');
   });
 
-  test(`[D43] ${scheme}: tryCommit() says no while there is no room, and keeps the bytes`, async (t) => {
+  test(`[D43] ${scheme}: tryCommit() says no while there is no room`, async (t) => {
     const { client, server } = await pairOf(t, scheme, {
       both: { ringBytes: 65_536, queueMessages: 64 },
     });

@@ -20,7 +20,7 @@ const closeServer = ({ server }: Pair): Promise<void> => server.close();
 
 const CALLS: readonly WaitingCall[] = [
   { name: 'receive()', begin: ({ server }, o) => server.receive(o), end: closeServer },
-  { name: 'receiveBatch()', begin: ({ server }, o) => server.receiveBatch(10, o), end: closeServer },
+  { name: 'receiveBatch()', begin: ({ server }, o) => server.receiveBatch(9, o), end: closeServer },
   { name: 'borrow()', begin: ({ server }, o) => server.borrow(o), end: closeServer },
   {
     name: 'batches()',
@@ -43,7 +43,11 @@ const CALLS: readonly WaitingCall[] = [
     begin: ({ client }, o) => fill(client).sendBatch(['a', pattern(3000, 1), 'b'], o),
     end: ({ client }) => client.close({ lingerMs: 0 }),
   },
-  { name: 'accept()', begin: ({ listener }, o) => listener.accept(o), end: ({ listener }) => listener.close() },
+  {
+    name: 'accept()',
+    begin: ({ listener }, o) => listener.accept(o),
+    end: ({ listener }) => listener.close(),
+  },
 ];
 
 const SMALLEST = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8 };

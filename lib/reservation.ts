@@ -32,9 +32,9 @@ export interface Reservation {
   /**
    * Sends the first `length` bytes, all by default. Settles like `Pipe.send()`.
    *
-   * @throws BusbarError (as a rejection) `ERR_INVALID_ARGUMENT` for a bad length, `ERR_LOAN_EXPIRED`
-   * for a reservation that is settled, `ERR_BUFFER_DETACHED`, `ERR_CLOSED`, `ERR_AGAIN` (retryable:
-   * too many wait)
+   * @throws BusbarError (as a rejection) `ERR_INVALID_ARGUMENT` for a bad length,
+   * `ERR_LOAN_EXPIRED` for a reservation that is settled, `ERR_BUFFER_DETACHED`, `ERR_CLOSED`,
+   * `ERR_AGAIN` (retryable: too many wait)
    */
   commit(length?: number): Promise<void>;
 

@@ -8,5 +8,6 @@ import { fileURLToPath } from 'node:url';
 
 const [rounds = '10000', ...seed] = process.argv.slice(2);
 const chaos = fileURLToPath(new URL('../__test__/fixtures/chaos.js', import.meta.url));
-const child = spawnSync(process.execPath, ['--expose-gc', chaos, rounds, ...seed], { stdio: 'inherit' });
+const args = ['--expose-gc', chaos, rounds, ...seed];
+const child = spawnSync(process.execPath, args, { stdio: 'inherit' });
 process.exitCode = child.status ?? 1;

@@ -1,5 +1,5 @@
 /**
- * Removes build output: `node scripts/clean.mjs dist`. tsc never deletes what a removed source left.
+ * Removes build output: `node scripts/clean.mjs dist`. tsc never deletes what is no longer made.
  */
 import { rmSync } from 'node:fs';
 

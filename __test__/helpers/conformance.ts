@@ -66,7 +66,8 @@ export function conformance(name: string, both: PipeOptions = {}): void {
           sameBytes(t, await server.receive(), expected, `${kind} of ${data.byteLength} bytes`);
         }
       }
-      for (const text of ['', 'a', 'grüße 🚌', '✓'.repeat(341), '✓'.repeat(342), 'x'.repeat(50_000)]) {
+      const texts = ['', 'a', 'grüße 🚌', '✓'.repeat(341), '✓'.repeat(342), 'x'.repeat(50_000)];
+      for (const text of texts) {
         await client.send(text);
         t.is(String(await server.receive()), text);
       }

@@ -47,4 +47,4 @@ export function randomSize(next: () => number, max: number): number {
   return Math.floor((max + 1) ** next()) - 1;
 }
 
-const PATTERN = Buffer.from(Array.from({ length: 251 + 509 }, (_, i) => (i * i * 31 + i * 7) & 255));
+const PATTERN = Buffer.from(Array.from({ length: 760 }, (_, i) => (i * i * 31 + i * 7) & 255));

@@ -10,6 +10,8 @@ export function holdings() {
   return { fds: fds(), mappings: mappings(), threads: threads(), files: files() };
 }
 
+const COUNTS = /** @type {const} */ (['fds', 'mappings', 'threads']);
+
 /** Open descriptors. */
 export function fds() {
   return readdirSync('/proc/self/fd').length;
@@ -41,8 +43,8 @@ export async function settled(before, deadlineMs = 10_000) {
   const until = Date.now() + deadlineMs;
   for (;;) {
     const now = holdings();
-    const leaks = now.fds > before.fds || now.mappings > before.mappings || now.threads > before.threads;
-    if (!leaks || Date.now() > until) return now;
+    const holdsMore = COUNTS.some((what) => now[what] > before[what]);
+    if (!holdsMore || Date.now() > until) return now;
     globalThis.gc?.();
     await sleep(20);
   }

@@ -38,7 +38,8 @@ function load(): Native {
 /** What is missing, why, and how to get it. */
 function advice(name: string, error: unknown): string {
   if (!PREBUILT.includes(name)) {
-    return `there is no prebuilt binary for ${name}, only for ${PREBUILT.join(', ')}; build it from source`;
+    const known = PREBUILT.join(', ');
+    return `there is no prebuilt binary for ${name}, only for ${known}; build it from source`;
   }
   const reasons = [...causes(error)].map((reason) => reason.message.split('\n', 1)[0]);
   const failure = reasons.find((reason) => !/cannot find (module|native)/i.test(reason ?? ''));

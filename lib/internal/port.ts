@@ -164,7 +164,7 @@ export class Port {
     this.collecting = false;
   }
 
-  /** The environment is about to end: what was accepted is not lost, and no socket is left behind. */
+  /** The environment is about to end: what was accepted goes out, and no socket is left behind. */
   handleExit(): void {
     this.flush();
     for (const listener of this.listeners) {

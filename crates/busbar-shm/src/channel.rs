@@ -155,6 +155,10 @@ impl Channel {
         max: usize,
         mut sink: impl FnMut(u16, Received),
     ) -> Result<usize, Breach> {
+        if let Some(breach) = self.broken {
+            // What came before it was handed over once.
+            return Err(breach);
+        }
         let counters = &mut self.counters;
         let mut counting = |channel, received: Received| {
             let (len, leased) = match &received {

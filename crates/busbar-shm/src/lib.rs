@@ -1,9 +1,9 @@
 //! Shared memory between two processes that need not trust each other.
 //!
 //! Each end of a connection owns one [`Segment`] (a sealed memfd that it alone may write) and maps
-//! the peer's so that it cannot change it. On top of the two lie the record ring ([`Producer`], [`Consumer`]), the
-//! slab for large payloads ([`Slab`], [`Loan`], [`Lease`]) and the park words ([`Sleeper`],
-//! [`Bell`]).
+//! the peer's so that it cannot change it. On top of the two lie the record ring ([`Producer`],
+//! [`Consumer`]), the slab for large payloads ([`Slab`], [`Loan`], [`Lease`]) and the park words
+//! ([`Sleeper`], [`Bell`]).
 //!
 //! This crate moves bytes and wakes nobody: when a bell must be rung it says so, and the caller
 //! rings it. It never waits, opens no sockets and gives nothing a name.

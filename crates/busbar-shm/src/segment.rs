@@ -138,8 +138,8 @@ impl Segment {
 pub struct PeerSegment(Arc<Mapping>);
 
 impl PeerSegment {
-    /// Maps a descriptor that a peer sent, not for writing to it, after checking that it is a memfd of the
-    /// announced size which nobody can shrink, grow or map for writing again.
+    /// Maps a descriptor that a peer sent, not for writing to it, after checking that it is a memfd
+    /// of the announced size which nobody can shrink, grow or map for writing again.
     ///
     /// # Errors
     /// [`Error::Geometry`] if it is something else, [`Error::Os`] if it cannot be mapped.

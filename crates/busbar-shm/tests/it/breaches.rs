@@ -41,7 +41,7 @@ fn correct_records_are_no_breach() {
     let records = [
         record(Kind::Inline, 1, b""),
         record(Kind::Inline, 2, &[1; INLINE_MAX]),
-        record(Kind::Chunk, 3, &descriptor(0, 1, SLAB)),
+        record(Kind::Chunk, 3, &descriptor(0, 1, SLAB - 2048)),
         record(Kind::Chunk, 4, &descriptor(63, 1, 2048)),
         record(Kind::FragmentFirst, 5, &first(6, b"abc")),
         record(Kind::FragmentNext, 5, b"def"),
@@ -49,6 +49,62 @@ fn correct_records_are_no_breach() {
         record(Kind::Abandon, 0, b""),
     ];
     assert_eq!(judge(&records), Ok(6));
+    assert_eq!(judge(&[record(Kind::Chunk, 0, &descriptor(0, 1, SLAB))]), Ok(2));
+}
+
+/// [D43] [D45] Chunks that overlap would make a copying receiver set aside more than was agreed.
+#[test]
+fn chunks_beyond_the_whole_slab_are_not_copied() {
+    let hostile = Settings { hostile: true, ..SETTINGS };
+    let records = [
+        record(Kind::Chunk, 0, &descriptor(0, 1, SLAB)),
+        record(Kind::Chunk, 0, &descriptor(5, 1, 1)),
+    ];
+    assert_eq!(judge_with(hostile, &records), Err(Breach::Chunk));
+}
+
+/// [D45] A breach is the end: the channel does not go on as if nothing had been.
+#[test]
+fn every_operation_reports_the_first_breach_again() {
+    let forge = forge();
+    forge.publish(&[record(Kind::Inline, 0, b"good"), vec![9; 8]].concat());
+    let mut channel = forge.victim(SETTINGS);
+    assert_eq!(receive(&mut channel), Err(Breach::Record));
+    forge.set(RX_HEAD, u64::MAX);
+    assert_eq!(receive(&mut channel), Err(Breach::Record));
+    assert_eq!(channel.collect(), Err(Breach::Record));
+    let again = |error: Error| matches!(error, Error::Breach(Breach::Record));
+    assert!(channel.send(0, b"").is_err_and(again));
+    assert!(channel.send_run(&[]).is_err_and(again));
+    assert!(channel.loan(1).is_err_and(again));
+    assert!(channel.is_readable() && channel.is_writable(), "there is a breach to report");
+    assert!(!channel.park(busbar_shm::Wants::DATA));
+}
+
+/// [D45] What a peer publishes after its end is not received, so that its end is reached.
+#[test]
+fn nothing_is_received_that_was_published_after_the_end() {
+    let forge = forge();
+    let one = record(Kind::Inline, 0, b"before");
+    forge.publish(&one);
+    let mut channel = forge.victim(SETTINGS);
+    channel.end();
+    forge.publish(&one.repeat(2));
+    assert_eq!(receive(&mut channel), Ok(1));
+    assert!(!channel.is_readable());
+    forge.set(TX_TAIL, u64::MAX);
+    assert_eq!(receive(&mut channel), Ok(0));
+}
+
+/// [D45] The last look is a look like any other.
+#[test]
+fn a_breach_found_at_the_end_is_reported() {
+    let forge = forge();
+    forge.set(TX_TAIL, 7);
+    let mut channel = forge.victim(SETTINGS);
+    channel.end();
+    assert!(channel.is_readable());
+    assert_eq!(receive(&mut channel), Err(Breach::Position));
 }
 
 /// [D42] [D45]
@@ -261,18 +317,29 @@ fn more_chunks_than_may_be_out_are_refused() {
 /// [D42] Messages in front of a breach have been delivered.
 #[test]
 fn what_came_before_a_breach_is_delivered() {
-    let forge = forge();
-    forge.publish(&[record(Kind::Inline, 0, b"good"), vec![9; 8]].concat());
-    let mut channel = forge.victim(SETTINGS);
-    let mut count = 0;
-    let result = channel.receive(&mut [0; 4096], 9, |_, _| count += 1);
-    assert_eq!((result, count), (Err(Breach::Record), 1));
+    for bad in [vec![9; 8], record(Kind::Inline, 0, &[0; INLINE_MAX + 1])] {
+        let forge = forge();
+        forge.publish(&[record(Kind::Inline, 0, b"good"), bad].concat());
+        let mut channel = forge.victim(SETTINGS);
+        let mut count = 0;
+        let mut receive = || channel.receive(&mut [0; 4096], 9, |_, _| count += 1);
+        assert_eq!(receive(), Err(Breach::Record));
+        assert_eq!(receive(), Err(Breach::Record));
+        assert_eq!(count, 1, "once");
+    }
 }
 
 /// [D45] Every breach says what the peer did.
 #[test]
 fn breaches_describe_themselves() {
-    let all = [Breach::Chunk, Breach::Fragment, Breach::Position, Breach::Record, Breach::Release];
+    let all = [
+        Breach::Chunk,
+        Breach::Fragment,
+        Breach::Memory,
+        Breach::Position,
+        Breach::Record,
+        Breach::Release,
+    ];
     for breach in all {
         let text = Error::from(breach).to_string();
         assert!(text.starts_with("the peer ") && text.contains(breach.as_str()), "{text}");

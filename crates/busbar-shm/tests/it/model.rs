@@ -41,11 +41,13 @@ fn size() -> impl Strategy<Value = usize> {
 fn op() -> impl Strategy<Value = Op> {
     let lens = prop::collection::vec(0..=INLINE_MAX, 0..80);
     let max = prop_oneof![1 => Just(0_usize), 3 => 1..10_usize, 3 => Just(usize::MAX)];
-    let buffer = prop_oneof![1 => 0..record::stride(INLINE_MAX), 3 => 1032..4096_usize, 2 => Just(131_072_usize)];
+    let cramped = 0..record::stride(INLINE_MAX);
+    let buffer = prop_oneof![1 => cramped, 3 => 1032..4096_usize, 2 => Just(131_072_usize)];
+    let loan = (size(), prop::option::weighted(0.8, 0..=1000_usize));
     prop_oneof![
         6 => (any::<u16>(), size()).prop_map(|(channel, len)| Op::Send(channel, len)),
         2 => lens.prop_map(Op::Run),
-        3 => (size(), prop::option::weighted(0.8, 0..=1000_usize)).prop_map(|(len, part)| Op::Loan(len, part)),
+        3 => loan.prop_map(|(len, part)| Op::Loan(len, part)),
         1 => Just(Op::Abandon),
         5 => (max, buffer).prop_map(|(max, buffer)| Op::Receive { max, buffer }),
         2 => any::<usize>().prop_map(Op::DropLease),

@@ -331,5 +331,5 @@ fn a_corrupted_peer_is_a_message_or_a_breach() {
         });
         received += victim.received;
     }
-    assert!(broken > 10 && received > 1000, "{broken} broken, {received} received");
+    assert!(broken > 10 && received > 100, "{broken} broken, {received} received");
 }
