@@ -4,7 +4,7 @@ import test from 'ava';
 
 import { dial, listen } from '../index.js';
 
-test('[D43] receiving on another pipe inside consume() leaves both pipes their bytes', async (t) => {
+test('[D43] receiving on another pipe inside consume() leaves both their bytes', async (t) => {
   const listener = await listen(`shm://nested-${process.pid}`);
   t.teardown(() => listener.close());
   const pairs = [];

@@ -38,8 +38,8 @@ export interface Batch {
   readonly bytes: Buffer;
 
   /**
-   * Where message `i` begins in `bytes`, a multiple of 8; -1 for a message that is elsewhere, as those
-   * above 16 KiB always and those above 1 KiB sometimes are: use {@link Batch.at}.
+   * Where message `i` begins in `bytes`, a multiple of 8; -1 for a message that is elsewhere, as
+   * those above 16 KiB always and those above 1 KiB sometimes are: use {@link Batch.at}.
    */
   offset(i: number): number;
 

@@ -130,9 +130,9 @@ export interface NativePort {
    * `start`, a multiple of 8; length; meta = channel | LEASED). Returns their number, 0 also when
    * the pipe is over and drained, or when the rest of the arena is smaller than a small message
    * may be (INLINE_MAX). Large payloads up to `copyMax` bytes are copied to the arena, behind the
-   * small ones, while there is room. Any other has LEASED set and a lease index as its offset, valid
-   * until the next receive() of any pipe or until JavaScript returns to the loop: fetch it with
-   * copyLease or lease, or it is released then.
+   * small ones, while there is room. Any other has LEASED set and a lease index as its offset,
+   * valid until the next receive() of any pipe or until JavaScript returns to the loop: fetch it
+   * with copyLease or lease, or it is released then.
    */
   receive(pipe: number, arena: Uint8Array, start: number, max: number, copyMax: number): number;
   /** Copies a large payload out and gives it back to its sender. */

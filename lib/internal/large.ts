@@ -29,7 +29,7 @@ export function lendLarge(port: Port, index: number, length: number, channel: nu
 /** The cheaper of the two for a short use: mapping memory costs as much as copying this much. */
 export function viewLarge(port: Port, index: number, length: number, channel: number): LoanView {
   if (length > SLICE_MAX) return lendLarge(port, index, length, channel);
-  // Not from the port's chunk: a receive() that makes room for its own batch there may be under way.
+  // Not from the port's chunk, where a receive() under way may have its own batch.
   const copy = Buffer.allocUnsafeSlow(length);
   const result = port.native.copyLease(index, copy);
   if (result < 0) throw errorOf(result, 'receiving a large message');

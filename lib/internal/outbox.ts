@@ -188,8 +188,8 @@ export class Outbox {
   }
 
   /**
-   * Why `count` more messages must not wait. A batch may wait alone, whatever its size; the rest of a
-   * batch that was sent in part may always, since a retry would send that part twice.
+   * Why `count` more messages must not wait. A batch may wait alone, whatever its size; the rest
+   * of a batch that was sent in part may always, since a retry would send that part twice.
    */
   private overflow(count: number): BusbarError | null {
     const limit = this.highWaterMark;

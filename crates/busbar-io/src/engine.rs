@@ -157,10 +157,7 @@ impl Engine {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
         entry.acceptor.deregister(self.descriptors.registry());
         for handle in self.pipes.handles() {
-            let orphan = self.pipes.get(handle).is_some_and(|pipe| {
-                matches!(pipe.phase, Phase::Handshaking { origin: Origin::Accepted { listener, .. }, .. }
-                    if listener == id)
-            });
+            let orphan = self.pipes.get(handle).is_some_and(|pipe| pipe.is_handshake_of(id));
             if orphan {
                 self.drop_pipe(PipeId(handle));
             }

@@ -21,7 +21,7 @@ pub trait Link: Send {
     fn send_run(&mut self, run: &[u8]) -> Result<usize, Error>;
 
     /// Offers one message of any size. `Ok(false)` means "not now": offer the *same* message again
-    /// after a `Writable` event, or call [`Link::abandon`]; a large message may be half-way through.
+    /// after a `Writable` event, or call [`Link::abandon`]; a large one may be half-way through.
     ///
     /// # Errors
     /// As [`Link::send_run`], and `MessageTooLarge`.

@@ -19,7 +19,8 @@ pub(crate) enum Subject {
     Listener(Handle),
 }
 
-/// The list and the bell of one engine, as the engine holds them. Wakers that outlive it do nothing.
+/// The list and the bell of one engine, as the engine holds them. Wakers that outlive it do
+/// nothing.
 pub(crate) struct Board(Arc<Shared>);
 
 struct Notice {

@@ -1,7 +1,7 @@
 //! Pipes for plain threads: [`listen`] and [`dial`] with calls that wait.
 //!
-//! Each [`Pipe`] and [`Listener`] has an [`Engine`] of its own and drives it while it waits. Programs
-//! with an event loop use an engine directly.
+//! Each [`Pipe`] and [`Listener`] has an [`Engine`] of its own and drives it while it waits.
+//! Programs with an event loop use an engine directly.
 
 use std::ops::Deref;
 use std::time::{Duration, Instant};

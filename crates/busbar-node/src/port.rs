@@ -43,8 +43,8 @@ pub(crate) struct State {
     /// `events[..delivered]` have been handed to JavaScript.
     delivered: usize,
     warnings: VecDeque<Error>,
-    /// Large payloads of the last `receive`. What JavaScript has not asked for by the time it returns
-    /// to the loop goes back to the sender.
+    /// Large payloads of the last `receive`. What JavaScript has not asked for by the time it
+    /// returns to the loop goes back to the sender.
     leases: Vec<Option<Lease>>,
     received: Vec<Lease>,
     scratch: Vec<Slot>,

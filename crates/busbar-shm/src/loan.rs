@@ -1,4 +1,5 @@
-//! Payload memory outside the ring: loans (mine, to be written) and leases (the peer's, to be read).
+//! Payload memory outside the ring: loans (mine, to be written) and leases (the peer's, to be
+//! read).
 //!
 //! Both may be dropped on any thread. Dropping puts the chunk on a list that the channel's owner
 //! works off ([`Returns`]); the owner is told through a waker.

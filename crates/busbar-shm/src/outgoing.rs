@@ -245,8 +245,8 @@ impl Outgoing {
         // SAFETY: the allocator's chunks lie inside the slab.
         let start = unsafe { memory.slab().add(at) };
         let returns = Arc::clone(&self.loans_dropped);
-        // SAFETY: 1. `len` is at most the chunk's size, and our own mapping is writable. 2. The slab
-        // keeps the chunk allocated until `collect` finds it. 3. Its generation is new.
+        // SAFETY: 1. `len` is at most the chunk's size, and our own mapping is writable. 2. The
+        // slab keeps the chunk allocated until `collect` finds it. 3. Its generation is new.
         Ok(Some(unsafe { Loan::new(Arc::clone(memory), start, len, chunk, returns) }))
     }
 

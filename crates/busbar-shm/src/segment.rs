@@ -186,9 +186,9 @@ impl Access {
         }
     }
 
-    /// The slab. JavaScript has no read-only buffers, so a peer maps it copy-on-write: a stray write
-    /// to a received payload changes a private copy of the page, which `discard_writes` forgets,
-    /// instead of ending the process.
+    /// The slab. JavaScript has no read-only buffers, so a peer maps it copy-on-write: a stray
+    /// write to a received payload changes a private copy of the page, which `discard_writes`
+    /// forgets, instead of ending the process.
     fn slab(self) -> (ProtFlags, MapFlags) {
         let writable = ProtFlags::READ | ProtFlags::WRITE;
         match self {
@@ -321,7 +321,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: this is the whole reservation, and with the last `Arc` no pointer into it is left.
+        // SAFETY: this is the whole reservation, and with the last `Arc` no pointer into it is
+        // left.
         let done = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
         debug_assert!(done.is_ok(), "unmapping our own reservation");
     }

@@ -83,6 +83,12 @@ impl PipeEntry {
         }
     }
 
+    /// Whether `listener` has accepted it and does not know yet what it is.
+    pub(super) fn is_handshake_of(&self, id: ListenerId) -> bool {
+        let Phase::Handshaking { origin, .. } = &self.phase else { return false };
+        matches!(origin, Origin::Accepted { listener, .. } if *listener == id)
+    }
+
     /// Changes the interest; `true` if the pipe must now be put in the hot list.
     #[inline]
     pub(super) fn set_interest(&mut self, interest: Interest) -> bool {

@@ -12,7 +12,7 @@ use busbar_shm::Geometry;
 use rustix::fs::MemfdFlags;
 
 use crate::raw::{GEOMETRY, Honest, Raw, eventfd, frame, hello, hello_frame};
-use crate::support::{Driven, Scratch};
+use crate::support::{Driven, PATIENCE, Scratch, is_announced};
 
 /// A listener, and a socket connected to it.
 struct Bench {
@@ -166,7 +166,10 @@ fn close_may_follow_hello_in_one_packet() {
     assert_eq!(bench.driven.engine.reason(pipe), Some(&reason));
     let states = [ConnectionState::Connected, ConnectionState::Closed];
     assert!(
-        matches!(&*bench.driven.events, [Event::State(_, a), Event::State(_, b)] if [*a, *b] == states),
+        matches!(
+            &*bench.driven.events,
+            [Event::State(_, a), Event::State(_, b)] if [*a, *b] == states
+        ),
         "{:?}",
         bench.driven.events
     );
@@ -241,4 +244,22 @@ fn garbage_after_the_handshake_ends_the_connection() {
         let reason = bench.driven.engine.reason(pipe).unwrap();
         assert_eq!(reason.code, Some(Code::Protocol), "{reason}");
     }
+}
+
+/// [D44] [D45] a peer that goes on ringing after the end wakes nobody
+#[test]
+fn a_closed_pipe_cannot_be_rung() {
+    let mut bench = Bench::new("ringing", &ListenOptions::default());
+    let honest = Honest::new(GEOMETRY);
+    bench.raw.send(&hello_frame(GEOMETRY), &honest.fds());
+    let pipe = bench.driven.accepted();
+    let (_, fds) = bench.raw.receive_hello();
+    let ring = || rustix::io::write(&fds[1], &[1, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    bench.driven.settle();
+    ring();
+    assert!(is_announced(&bench.driven, PATIENCE), "while it is open");
+    bench.driven.settle();
+    bench.driven.engine.close(pipe, &CloseReason::default());
+    ring();
+    assert!(!is_announced(&bench.driven, Duration::from_millis(20)));
 }

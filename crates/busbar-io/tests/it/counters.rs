@@ -1,14 +1,12 @@
 //! What waiting costs, in bells, parks and wake-ups: counted, not timed.
 
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
     CloseReason, Event, Interest, ListenOptions, PipeId, PipeOptions, Readiness, Wait,
 };
-use mio::unix::SourceFd;
 
-use crate::support::{Driven, PATIENCE, Scratch};
+use crate::support::{Driven, PATIENCE, Scratch, is_announced};
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
@@ -66,16 +64,6 @@ impl Ends {
         let into = self.into;
         self.there.until(|event| matches!(event, Event::Readable(of) if *of == into).then_some(()));
     }
-}
-
-/// Whether an event loop that waits for the engine would be woken within `timeout`.
-fn is_announced(driven: &Driven, timeout: Duration) -> bool {
-    let mut poll = mio::Poll::new().unwrap();
-    let mut events = mio::Events::with_capacity(1);
-    let fd = driven.engine.as_raw_fd();
-    poll.registry().register(&mut SourceFd(&fd), mio::Token(0), mio::Interest::READABLE).unwrap();
-    poll.poll(&mut events, Some(timeout)).unwrap();
-    !events.is_empty()
 }
 
 fn hot_receivers_cost_no_bell(scheme: &str) {

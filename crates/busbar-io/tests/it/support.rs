@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use busbar_io::{
     Endpoint, Engine, Event, Inbox, Lease, ListenOptions, Listener, ListenerId, META_LEASED, Pipe,
     PipeId, PipeOptions, Slot, dial, listen,
 };
+use mio::unix::SourceFd;
 
 /// Far longer than anything takes; ends a test that would hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -179,6 +181,16 @@ impl Driven {
         assert_eq!(leases.len(), 1);
         leases.remove(0)
     }
+}
+
+/// Whether an event loop that waits for the engine would be woken within `timeout`.
+pub(crate) fn is_announced(driven: &Driven, timeout: Duration) -> bool {
+    let mut poll = mio::Poll::new().unwrap();
+    let mut events = mio::Events::with_capacity(1);
+    let fd = driven.engine.as_raw_fd();
+    poll.registry().register(&mut SourceFd(&fd), mio::Token(0), mio::Interest::READABLE).unwrap();
+    poll.poll(&mut events, Some(timeout)).unwrap();
+    !events.is_empty()
 }
 
 pub(crate) fn endpoint(address: &str) -> Endpoint {

@@ -39,8 +39,9 @@ pub(super) fn define_function(
 
 /// Defines raw callbacks that find their port and arguments.
 macro_rules! callbacks {
-    ($($(#[$doc:meta])* fn $name:ident($port:ident, $env:ident, $args:ident: $count:literal) $body:block)*) => {$(
-        $(#[$doc])*
+    ($(
+        fn $name:ident($port:ident, $env:ident, $args:ident: $count:literal) $body:block
+    )*) => {$(
         unsafe extern "C" fn $name(
             $env: sys::napi_env,
             info: sys::napi_callback_info,

@@ -85,8 +85,8 @@ pub(super) fn receive(
     Ok(if message.bytes == 0 { Received::End } else { Received::Bytes(message.bytes) })
 }
 
-/// Makes sure that ringing the bell of a peer that plays by the rules never makes us wait. (The flag
-/// is shared with the peer, which could clear it again: see SECURITY.md.)
+/// Makes sure that ringing the bell of a peer that plays by the rules never makes us wait. (The
+/// flag is shared with the peer, which could clear it again: see SECURITY.md.)
 ///
 /// # Errors
 /// `Protocol` if it is not an eventfd, but something that a peer could leave full: a pipe, a

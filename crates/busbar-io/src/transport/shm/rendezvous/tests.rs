@@ -1,3 +1,5 @@
+//! Where the ends meet: whose directory it is, and whose socket.
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
