@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
+import './runtime.js';
+
 /** How a child is run. */
 export interface ChildOptions {
   /** Options of Node itself. */

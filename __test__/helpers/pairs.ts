@@ -10,6 +10,7 @@ import {
   type Pipe,
   type PipeOptions,
 } from '../../index.js';
+import './runtime.js';
 
 /** Every scheme that this version can connect. */
 export const SCHEMES = ['inproc', 'shm'] as const;

@@ -71,7 +71,9 @@ fn round_trips(criterion: &mut Criterion) {
         bencher.iter_custom(|rounds| hot.of(rounds, || ends.hot_round_trips(rounds)));
     });
     ends.finish("link_hot/64", &hot);
-    say(&format!("link_hot/64 is {:.2} times raw_spin", hot.nanos() / floor.nanos()));
+    if hot.0.is_some() && floor.0.is_some() {
+        say(&format!("link_hot/64 is {:.2} times raw_spin", hot.nanos() / floor.nanos()));
+    }
 
     let mut parked = Best::default();
     let mut ends = Ends::new("parked", Wait::Park);
@@ -290,6 +292,10 @@ fn answer_hot(pipe: &mut Pipe, mut answer: impl FnMut(&mut dyn Link, &Inbox<'_>)
 
 /// Where the two ran, and how often they slept and rang.
 fn report(name: &str, best: &Best, peer: &Child, pipe: Option<&mut Pipe>) {
+    if best.0.is_none() {
+        // Not asked for on the command line.
+        return;
+    }
     let cpus = thread::available_parallelism().map_or(0, usize::from);
     let (ours, theirs) = (cpu_of("self"), cpu_of(&peer.id().to_string()));
     let mut line =
