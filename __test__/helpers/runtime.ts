@@ -1,4 +1,4 @@
-/** A place to meet for the `shm://` names of one spec, so that whoever is killed leaves no socket. */
+/** A place of their own where the `shm://` names of a spec meet, gone with whatever lies there. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
