@@ -5,8 +5,8 @@
 //! `shm:///path` names the socket itself instead, and access is up to the path's permissions; the
 //! peer's user is checked in any case.
 //!
-//! A socket whose owner was killed stays behind as a file. Whoever next binds or dials the name
-//! removes it, under a lock on the directory, so that nobody removes a living one.
+//! A socket whose owner was killed stays behind as a file. Whoever next dials the name, or binds
+//! any name, removes it, under a lock on the directory, so that nobody removes a living one.
 
 use std::fs;
 use std::io;
@@ -32,6 +32,9 @@ const PATH_BYTES_MAX: usize = 107;
 /// only, but where others may enter the directory, they can hold it for as long as they like.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Files looked at when a name is bound, so that binding stays quick.
+const SWEEP_MAX: usize = 256;
+
 /// A bound socket; its file goes with it.
 #[derive(Debug)]
 pub(super) struct Bound {
@@ -47,6 +50,9 @@ pub(super) struct Bound {
 pub(super) fn bind(name: &ShmName) -> Result<Bound, Error> {
     let path = socket_path(name)?;
     let _lock = lock_directory_of(&path)?;
+    if let (ShmName::Name(_), Some(directory)) = (name, path.parent()) {
+        remove_dead_in(directory);
+    }
     let listener = match UnixListener::bind(&path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && remove_if_dead(&path) => {
             UnixListener::bind(&path)
@@ -194,6 +200,18 @@ fn sweep(path: &Path) {
 fn remove_if_dead(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     is_socket && !has_owner(path) && fs::remove_file(path).is_ok()
+}
+
+/// Removes what killed listeners have left in the runtime directory, so that names which nobody
+/// uses again do not pile up. The directory must be locked.
+fn remove_dead_in(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten().take(SWEEP_MAX) {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "sock") {
+            remove_if_dead(&path);
+        }
+    }
 }
 
 /// Whether some process still has the socket open. A datagram socket cannot connect to it, and why

@@ -154,3 +154,20 @@ fn one_of_many_takes_over() {
     }
     assert!(!scratch.at("s.sock").exists());
 }
+
+/// [D38 D45] what killed listeners have left goes; living sockets and other files stay
+#[test]
+fn the_dead_are_swept_and_the_living_are_not() {
+    let scratch = Scratch::new("sweep");
+    let living = UnixListener::bind(scratch.at("living.sock")).unwrap();
+    // Closing a listener leaves its file, as being killed does.
+    drop(UnixListener::bind(scratch.at("dead.sock")).unwrap());
+    drop(UnixListener::bind(scratch.at("not-ours")).unwrap());
+    fs::write(scratch.at("file.sock"), "no socket").unwrap();
+    remove_dead_in(&scratch.0);
+    let mut left: Vec<_> =
+        fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["file.sock", "living.sock", "not-ours"]);
+    drop(living);
+}
