@@ -12,10 +12,7 @@ export function copyLarge(port: Port, index: number, length: number, meta: numbe
     const memory = port.native.lease(index);
     if (typeof memory !== 'number') return new FastBuffer(memory, 0, length);
   }
-  const target = port.chunk.allocate(length);
-  const result = port.native.copyLease(index, target);
-  if (result < 0) throw errorOf(result, 'receiving a large message');
-  return target;
+  return copyInto(port.chunk.allocate(length), port, index);
 }
 
 /** The payload in place, until its loan is released. */
@@ -30,8 +27,12 @@ export function lendLarge(port: Port, index: number, length: number, channel: nu
 export function viewLarge(port: Port, index: number, length: number, channel: number): LoanView {
   if (length > SLICE_MAX) return lendLarge(port, index, length, channel);
   // Not from the port's chunk, where a receive() under way may have its own batch.
-  const copy = Buffer.allocUnsafeSlow(length);
-  const result = port.native.copyLease(index, copy);
-  if (result < 0) throw errorOf(result, 'receiving a large message');
+  const copy = copyInto(Buffer.allocUnsafeSlow(length), port, index);
   return new LoanView(copy, channel, null, 0);
+}
+
+function copyInto(target: Buffer, port: Port, index: number): Buffer {
+  const result = port.native.copyLease(index, target);
+  if (result < 0) throw errorOf(result, 'receiving a large message');
+  return target;
 }

@@ -7,10 +7,8 @@ use napi::sys;
 
 use crate::options;
 use crate::port::Port;
-use crate::port::hot::{callbacks, define_function};
+use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
-
-type Function = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
     let functions: [(&CStr, Function); 11] = [
@@ -26,9 +24,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"ref", keep_alive),
         (c"wakeKind", wake_kind),
     ];
-    for (name, function) in functions {
-        define_function(env, object, name, function, port);
-    }
+    define_functions(env, object, port, &functions);
 }
 
 callbacks! {

@@ -13,28 +13,30 @@ use crate::port::memory::{Content, Refused};
 use crate::port::{Port, State};
 use crate::raw;
 
-type Function = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+pub(super) type Function =
+    unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
 /// Set in a slot's meta word beside [`META_LEASED`] when the payload is this end's own memory, so
 /// that nobody waits for it to be given back.
 const META_OWNED: u32 = 1 << 30;
 
-/// Adds a raw function to an object. `data` must be the port and outlive the environment.
-pub(super) fn define_function(
+/// Adds raw functions to an object. `data` must be the port and outlive the environment.
+pub(super) fn define_functions(
     env: sys::napi_env,
     object: sys::napi_value,
-    name: &CStr,
-    function: Function,
     data: *mut c_void,
+    functions: &[(&CStr, Function)],
 ) {
-    let mut value = std::ptr::null_mut();
-    let len = isize::try_from(name.count_bytes()).expect("invariant: names are short");
-    // SAFETY: on thread; the name is NUL-terminated and `len` long.
-    unsafe {
-        sys::napi_create_function(env, name.as_ptr(), len, Some(function), data, &raw mut value)
-    };
-    // SAFETY: on thread; both values belong to `env`.
-    unsafe { sys::napi_set_named_property(env, object, name.as_ptr(), value) };
+    for &(name, function) in functions {
+        let mut value = std::ptr::null_mut();
+        let len = isize::try_from(name.count_bytes()).expect("invariant: names are short");
+        // SAFETY: on thread; the name is NUL-terminated and `len` long.
+        unsafe {
+            sys::napi_create_function(env, name.as_ptr(), len, Some(function), data, &raw mut value)
+        };
+        // SAFETY: on thread; both values belong to `env`.
+        unsafe { sys::napi_set_named_property(env, object, name.as_ptr(), value) };
+    }
 }
 
 /// Defines raw callbacks that find their port and arguments.
@@ -72,9 +74,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"lease", lease),
         (c"release", discard),
     ];
-    for (name, function) in functions {
-        define_function(env, object, name, function, port);
-    }
+    define_functions(env, object, port, &functions);
 }
 
 callbacks! {
