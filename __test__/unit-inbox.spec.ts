@@ -53,6 +53,9 @@ test('[D43] owned messages stay as they are, small and large, mixed', async (t) 
   }
   await client.sendBatch(sent);
   await fake.settle();
+  // A reader that never waits is made to, now and then.
+  const turning = setInterval(() => fake.turn(), 1);
+  t.teardown(() => clearInterval(turning));
   const got: Buffer[] = [];
   for (let i = 0; i < 100; i++) got.push(await server.receive());
   while (got.length < 200) got.push(...(await server.receiveBatch(200 - got.length)));

@@ -144,7 +144,9 @@ export class Pipe extends EventEmitter<PipeEvents> {
   /**
    * Sends a message if there is room now; `false` means that nothing was sent.
    *
-   * @throws BusbarError as {@link Pipe.send} rejects, but never for waiting
+   * @throws BusbarError as {@link Pipe.send} rejects, but never for waiting;
+   * `ERR_MESSAGE_TOO_LARGE` also for what is larger than both `ringBytes` and `slabBytes`, which
+   * only `send()` can send, while the peer reads
    */
   trySend(data: Sendable, options?: TrySendOptions): boolean {
     return this.#core.outbox.trySend(data, options === undefined ? 0 : channelOf(options));

@@ -32,6 +32,8 @@ export class Outbox {
   private waiting = 0;
   /** Why no message is accepted any more. */
   private refusal: BusbarError | null = null;
+  /** Sends that did not have to wait, since one did. */
+  private unbroken = 0;
   /** Whether the queue is empty and nothing is refused. */
   private isOpen = true;
 
@@ -59,7 +61,7 @@ export class Outbox {
   /** Sends now or not at all. */
   trySend(data: Sendable, channel: number): boolean {
     const offer = this.offer(data, channel);
-    if (offer === BEGUN) this.host.port.native.abandon(this.host.handle);
+    if (offer === BEGUN && this.host.port.native.abandon(this.host.handle)) throw neverAtOnce();
     return offer === ACCEPTED;
   }
 
@@ -74,7 +76,7 @@ export class Outbox {
     }
     // Those who await this may never end the turn: do not collect more than at its beginning.
     this.sender.restart();
-    if (offer === ACCEPTED) return DONE;
+    if (offer === ACCEPTED) return ++this.unbroken < UNBROKEN_MAX ? DONE : this.pause();
     return this.enqueue([data], channel, offer, options, 'send()');
   }
 
@@ -101,7 +103,7 @@ export class Outbox {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (offer === ACCEPTED) return DONE;
+    if (offer === ACCEPTED) return ++this.unbroken < UNBROKEN_MAX ? DONE : this.pause();
     const rest = messages.slice(sent);
     return this.enqueue(rest, channel, offer, options, 'sendBatch()', sent > 0);
   }
@@ -198,6 +200,14 @@ export class Outbox {
     return new BusbarError('ERR_AGAIN', `${message}; await earlier sends first, or raise it`);
   }
 
+  /** Lets the event loop turn, for programs that await one send after the other for ever. */
+  private pause(): Promise<void> {
+    this.unbroken = 0;
+    return new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+
   private giveUp(pending: PendingSend, error: BusbarError): void {
     if (pending.begun) this.host.port.native.abandon(this.host.handle);
     pending.reject(error);
@@ -231,8 +241,16 @@ export class Outbox {
   }
 }
 
+/** Sends in a row that need not wait: some milliseconds of them. */
+const UNBROKEN_MAX = 4096;
+
 /** One promise for all sends that need not wait. */
 const DONE: Promise<void> = Promise.resolve();
+
+function neverAtOnce(): BusbarError {
+  const message = 'the message is larger than ringBytes and slabBytes, so it cannot go out at once';
+  return new BusbarError('ERR_MESSAGE_TOO_LARGE', `${message}; use send(), or raise slabBytes`);
+}
 
 /** A text is immutable anyway; encoding it once is cheaper than at every offer. */
 function ownText<T>(message: T): T | Buffer {

@@ -60,10 +60,11 @@ export class Sender implements Flushable {
     if (staging.isEmpty || this.isBlocked || this.isDead) return;
     const { start, end, bytes } = staging;
     if (bytes.length === 0) return this.lose(detached());
-    const taken = host.port.native.submit(host.handle, bytes, start, end);
+    const taken = host.port.submit(host.handle, bytes, start, end);
     if (taken < 0) return this.handleSubmitError(taken);
     staging.taken(taken);
     if (taken < end - start) this.block();
+    else if (this.dirty) host.port.untouch(this);
   }
 
   /** The core has room again. */
@@ -131,16 +132,9 @@ export class Sender implements Flushable {
 
   /** Stages small messages from `at` on, while there is nothing to it; returns where it stopped. */
   placeRun(messages: readonly Sendable[], at: number, channel: number): number {
-    const { staging } = this;
-    let i = at;
-    for (; i < messages.length; i++) {
-      const data = messages[i];
-      if (!(data instanceof Uint8Array)) break;
-      const { length } = data;
-      if (length === 0 || length > INLINE_MAX) break;
-      const size = recordBytes(length);
-      if (!staging.fits(size) && !this.makeRoom(size)) break;
-      staging.put(data, length, channel);
+    let i = this.staging.putRun(messages, at, channel);
+    while (i < messages.length && isSmall(messages[i]) && this.makeRoom(LARGEST_BYTES)) {
+      i = this.staging.putRun(messages, i, channel);
     }
     if (i > at) this.staged();
     return i;
@@ -207,6 +201,14 @@ export class Sender implements Flushable {
     this.host.report(new BusbarError('ERR_BUFFER_DETACHED', message, { cause }));
   }
 }
+
+/** Whether a message is bytes that are staged as they are. */
+function isSmall(data: unknown): boolean {
+  return data instanceof Uint8Array && data.length > 0 && data.length <= INLINE_MAX;
+}
+
+/** Bytes of the largest record. */
+const LARGEST_BYTES: number = recordBytes(INLINE_MAX);
 
 /** Records after which the first run of a turn is submitted: soon, for the peer to begin. */
 const PUBLISH_EVERY = 16;

@@ -229,10 +229,8 @@ impl Engine {
     }
 
     /// See [`Link::abandon`].
-    pub fn abandon(&mut self, id: PipeId) {
-        if let Some(connection) = self.connection(id) {
-            connection.abandon();
-        }
+    pub fn abandon(&mut self, id: PipeId) -> bool {
+        self.connection(id).is_some_and(Link::abandon)
     }
 
     /// See [`Link::loan`].
