@@ -23,13 +23,19 @@ import type { PipeStats } from './stats.js';
 
 /** Options of sending. */
 export interface SendOptions extends WaitOptions {
-  /** A number that goes with the message, 0–65,535; 0 by default. */
+  /**
+   * A number that goes with the message, 0–65,534; 0 by default. `consume()` and `borrow()` show
+   * it, the other ways to receive do not.
+   */
   readonly channel?: number;
 }
 
 /** Options of sending without waiting. */
 export interface TrySendOptions {
-  /** A number that goes with the message, 0–65,535; 0 by default. */
+  /**
+   * A number that goes with the message, 0–65,534; 0 by default. `consume()` and `borrow()` show
+   * it, the other ways to receive do not.
+   */
   readonly channel?: number;
 }
 
@@ -79,7 +85,11 @@ export interface PipeEvents {
  *
  * const listener = await listen('shm://pipe-example');
  * listener.on('pipe', async (server) => {
- *   for await (const message of server) await server.send(`you said ${message}`);
+ *   try {
+ *     for await (const message of server) await server.send(`you said ${message}`);
+ *   } catch (error) {
+ *     console.error(error); // the client is gone; others are not
+ *   }
  * });
  *
  * const pipe = await dial('shm://pipe-example');

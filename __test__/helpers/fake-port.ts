@@ -266,6 +266,14 @@ export class FakePort implements NativePort {
     return 1;
   }
 
+  takeAnnouncement(): Buffer | null {
+    return null;
+  }
+
+  refuse(handle: number, text: string): void {
+    this.close(handle, 0, text);
+  }
+
   abandon(handle: number): boolean {
     this.abandoned.push(handle);
     const pipe = this.find(handle) as FakePipe;

@@ -2,6 +2,7 @@
 
 import { invalidArgument, show } from '../errors.js';
 import type { CloseOptions, ConsumeOptions } from '../pipe.js';
+import { ANNOUNCEMENTS } from './announcement.js';
 import { BATCH_MAX } from './port.js';
 
 /** Throws unless `address` is a string. */
@@ -14,8 +15,9 @@ export function checkAddress(address: unknown): asserts address is string {
 export function channelOf(options: { readonly channel?: number }): number {
   const channel: unknown = checkObject(options).channel;
   if (channel === undefined) return 0;
-  if (typeof channel === 'number' && (channel & 0xffff) === channel) return channel;
-  throw invalidArgument(`channel is ${show(channel)}; it must be an integer, 0 to 65535`);
+  const isInRange = typeof channel === 'number' && (channel & 0xffff) === channel;
+  if (isInRange && channel !== ANNOUNCEMENTS) return channel;
+  throw invalidArgument(`channel is ${show(channel)}; it must be an integer, 0 to 65534`);
 }
 
 /** Throws unless `max` is a number of messages. */

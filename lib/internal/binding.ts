@@ -87,8 +87,12 @@ export interface NativePort {
   dial(address: string, options: NativePipeOptions): number;
   /** Sends the reason to the peer and frees the pipe; its handle is dead afterwards. */
   close(pipe: number, status: number, reason: string): void;
+  /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
+  refuse(pipe: number, reason: string): void;
   takeReason(pipe: number): NativeReason;
   takeWarning(): NativeError | null;
+  /** The next announcement of the peer that was not taken yet; see announcement.ts. */
+  takeAnnouncement(pipe: number): Buffer | null;
   /** Address of a listener as dial() would take it. */
   listenerAddress(listener: number): string;
   /** { pid, uid } of the peer process, or null where it is this process. */

@@ -148,7 +148,7 @@ export class PipeCore implements PipeSink {
     if (this.state === 'CLOSED') return;
     const given = this.takeReason();
     const isDial = this.opening?.isPending === true;
-    const error = isDial ? new BusbarError(given.code, given.text) : errorOfReason(given);
+    const error = isDial ? new BusbarError(given.code, given.text) : this.errorOf(given);
     // A dial that fails says so itself.
     const told = given.clean || this.closing !== null || isDial;
     this.opening?.fail(error);
@@ -232,6 +232,12 @@ export class PipeCore implements PipeSink {
     this.inbox.discard({ error: closedHere(), clean: true });
   }
 
+  private errorOf({ code, text, clean }: CloseReason): BusbarError {
+    const pipe = `the pipe at ${this.address}`;
+    const what = clean ? `the peer closed ${pipe}` : `${pipe} has failed`;
+    return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
+  }
+
   private takeReason(): CloseReason {
     const { code, message, status, clean } = callNative(() => {
       return this.port.native.takeReason(this.handle);
@@ -258,9 +264,4 @@ export class PipeCore implements PipeSink {
 
 function closedHere(): BusbarError {
   return new BusbarError('ERR_CLOSED', 'the pipe was closed by this side; open a new one to go on');
-}
-
-function errorOfReason({ code, text, clean }: CloseReason): BusbarError {
-  const what = clean ? 'the peer closed the pipe' : 'the pipe has failed';
-  return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
 }

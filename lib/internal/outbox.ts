@@ -39,7 +39,7 @@ export class Outbox {
 
   constructor(host: SenderHost, limits: OutboxLimits) {
     this.host = host;
-    this.sender = new Sender(host, limits.maxMessageBytes, (error) => this.fail(error));
+    this.sender = new Sender(host, limits.maxMessageBytes);
     this.highWaterMark = limits.sendHighWaterMark;
   }
 
@@ -101,7 +101,7 @@ export class Outbox {
         sent++;
       }
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(atIndex(error, sent));
     }
     if (offer === ACCEPTED) return ++this.unbroken < UNBROKEN_MAX ? DONE : this.pause();
     const rest = messages.slice(sent);
@@ -246,6 +246,12 @@ const UNBROKEN_MAX = 4096;
 
 /** One promise for all sends that need not wait. */
 const DONE: Promise<void> = Promise.resolve();
+
+/** Says which of several messages cannot be sent. */
+function atIndex(error: unknown, index: number): unknown {
+  if (!(error instanceof BusbarError) || error.code !== 'ERR_INVALID_ARGUMENT') return error;
+  return invalidArgument(`message ${index} of the batch: ${error.message}`);
+}
 
 function neverAtOnce(): BusbarError {
   const message = 'the message is larger than ringBytes and slabBytes, so it cannot go out at once';

@@ -239,7 +239,7 @@ export class Port {
   private deliverToListener(kind: number, handle: number, argument: number): void {
     const listener = this.listeners[handle & HANDLE_INDEX_MASK];
     if (listener === undefined || listener.handle !== handle) {
-      if (kind === Event.Accepted) this.native.close(argument, 0, 'the listener was closed');
+      if (kind === Event.Accepted) this.native.refuse(argument, 'the listener was closed');
       else if (kind === Event.Warning) this.native.takeWarning();
       return;
     }

@@ -39,19 +39,12 @@ export class Sender implements Flushable {
   readonly staging: Staging = new Staging();
   readonly host: SenderHost;
   private readonly maxMessageBytes: number;
-  /** Told when nothing can be sent any more. */
-  private readonly onFailure: (error: BusbarError) => void;
   /** Records after which the next submit is due. */
   private publishEvery = PUBLISH_EVERY;
 
-  constructor(
-    host: SenderHost,
-    maxMessageBytes: number,
-    onFailure: (error: BusbarError) => void,
-  ) {
+  constructor(host: SenderHost, maxMessageBytes: number) {
     this.host = host;
     this.maxMessageBytes = maxMessageBytes;
-    this.onFailure = onFailure;
   }
 
   /** Submits what is staged. */
@@ -192,7 +185,13 @@ export class Sender implements Flushable {
     if (error.code === 'ERR_AGAIN') this.block();
     // Somebody wrote over staged records, through a reservation that was committed.
     else if (error.code === 'ERR_INVALID_ARGUMENT') this.lose(error);
-    else this.onFailure(error);
+    else this.end();
+  }
+
+  /** The peer is gone. Who sends from now on waits for the core to report why, which it will. */
+  private end(): void {
+    this.kill();
+    this.isBlocked = true;
   }
 
   private lose(cause: BusbarError): void {

@@ -45,7 +45,7 @@ class BusbarEnd {
   /** @type {string} */ #send;
   /** @type {Buffer} */ #payload;
   /** @type {OnMessage} */ #onMessage = unexpected;
-  /** Whether messages go to `#onMessage` as views of their own, to be sent on. */ #wantsViews = false;
+  /** Whether messages are given out as views of their own. */ #wantsViews = false;
   /** @type {Promise<void> | null} resolves when the pipe closes */ #consuming = null;
 
   /**

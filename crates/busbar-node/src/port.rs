@@ -133,8 +133,7 @@ impl Port {
         readiness
     }
 
-    /// The environment ends: pipes and listeners end with it, without a CLOSE, so that their peers
-    /// see a lost connection and not an orderly end.
+    /// The environment ends, and pipes and listeners with it.
     pub(crate) fn shut_down(&self) {
         self.closed.set(true);
         let mut state = self.state.borrow_mut();
