@@ -32,6 +32,7 @@ export {
 } from './pipe.js';
 export type { Reservation } from './reservation.js';
 export type { CloseReason, ConnectionState } from './state.js';
+export { TypedPipe, type Codec, type TypedBatch, type TypedOptions } from './typed.js';
 export type { Counters, PipeStats } from './stats.js';
 
 /** The version of this package. */

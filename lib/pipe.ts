@@ -7,6 +7,7 @@ import type { BusbarError } from './errors.js';
 import {
   channelOf,
   checkCloseOptions,
+  checkCodec,
   checkConsumeOptions,
   checkMax,
 } from './internal/arguments.js';
@@ -20,6 +21,7 @@ import type { Loan } from './loan.js';
 import type { Reservation } from './reservation.js';
 import type { CloseReason, ConnectionState } from './state.js';
 import type { PipeStats } from './stats.js';
+import { TypedPipe, type Codec, type TypedOptions } from './typed.js';
 
 /** Options of sending. */
 export interface SendOptions extends WaitOptions {
@@ -268,6 +270,15 @@ export class Pipe extends EventEmitter<PipeEvents> {
    */
   borrow(options?: WaitOptions): Promise<Loan> {
     return this.#core.inbox.receive(LOAN, options);
+  }
+
+  /**
+   * The same pipe as a sequence of values instead of bytes; see {@link TypedPipe}.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT`
+   */
+  typed<T>(codec: Codec<T>, options: TypedOptions = {}): TypedPipe<T> {
+    return new TypedPipe(this, this.#core, checkCodec(codec), channelOf(options));
   }
 
   /**

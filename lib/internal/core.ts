@@ -20,6 +20,7 @@ import { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
 import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
+import { PipeTypes } from './types.js';
 import type { WaitOptions } from './wait.js';
 
 /** The face of a pipe or listener, as far as its core knows it: an EventEmitter. */
@@ -42,6 +43,7 @@ export class PipeCore implements PipeSink {
   readonly address: string;
   readonly inbox: Inbox;
   readonly outbox: Outbox;
+  readonly types: PipeTypes;
   state: ConnectionState;
   reason: CloseReason | null = null;
   face: Face | null = null;
@@ -71,6 +73,7 @@ export class PipeCore implements PipeSink {
       maxMessageBytes: settings.native.maxMessageBytes,
       sendHighWaterMark: settings.sendHighWaterMark,
     });
+    this.types = new PipeTypes(this);
     this.opening = state === 'CONNECTING' ? new Opening() : null;
     port.addPipe(this);
     port.ref(1);
@@ -81,6 +84,10 @@ export class PipeCore implements PipeSink {
       this.peerSeen = callNative(() => this.port.native.peer(this.handle));
     }
     return this.peerSeen ?? null;
+  }
+
+  takeAnnouncement(): Buffer | null {
+    return this.held ? this.port.native.takeAnnouncement(this.handle) : null;
   }
 
   counters(): Counters {
@@ -222,6 +229,7 @@ export class PipeCore implements PipeSink {
     try {
       // What can be asked afterwards.
       void this.peer;
+      this.types.collect();
       this.last = this.counters();
       this.port.native.close(this.handle, status, text);
     } catch (error) {

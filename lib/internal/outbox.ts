@@ -76,7 +76,7 @@ export class Outbox {
     }
     // Those who await this may never end the turn: do not collect more than at its beginning.
     this.sender.restart();
-    if (offer === ACCEPTED) return ++this.unbroken < UNBROKEN_MAX ? DONE : this.pause();
+    if (offer === ACCEPTED) return this.accepted();
     return this.enqueue([data], channel, offer, options, 'send()');
   }
 
@@ -103,9 +103,14 @@ export class Outbox {
     } catch (error) {
       return Promise.reject(atIndex(error, sent));
     }
-    if (offer === ACCEPTED) return ++this.unbroken < UNBROKEN_MAX ? DONE : this.pause();
+    if (offer === ACCEPTED) return this.accepted();
     const rest = messages.slice(sent);
     return this.enqueue(rest, channel, offer, options, 'sendBatch()', sent > 0);
+  }
+
+  /** What a call gives that did not have to wait. */
+  accepted(): Promise<void> {
+    return ++this.unbroken < UNBROKEN_MAX ? DONE : this.pause();
   }
 
   /** Sends a loan now, or when there is room if it may wait; otherwise gives `null`. */

@@ -19,6 +19,11 @@ export class Prefetch {
   private count = 0;
   private large: Map<number, LoanView> | null = null;
 
+  /** The channel of the message that was taken last. */
+  get channel(): number {
+    return ((this.slots?.[3 * (this.head - 1) + 2] ?? 0) as number) & 0xffff;
+  }
+
   get length(): number {
     return this.count - this.head;
   }

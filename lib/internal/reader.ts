@@ -44,6 +44,10 @@ export class Reader implements Source {
     this.host = host;
   }
 
+  get channel(): number {
+    return this.prefetch.channel;
+  }
+
   /** Whether messages were fetched that nobody has got yet. */
   get hasFetched(): boolean {
     return this.prefetch.length > 0;

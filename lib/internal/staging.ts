@@ -89,10 +89,16 @@ export class Staging {
     this.seal(at, this.bytes.write(text, at + HEADER_BYTES, 'utf8'), channel);
   }
 
-  /** Opens a reservation behind `end`, where there must be room. */
-  reserve(length: number, owner: object): Buffer {
+  /** Opens a reservation behind `end`, where there must be room; returns where its bytes begin. */
+  open(owner: object): number {
     this.owner = owner;
-    return new FastBuffer(this.bytes.buffer as ArrayBuffer, this.end + HEADER_BYTES, length);
+    return this.end + HEADER_BYTES;
+  }
+
+  /** As {@link Staging.open}; returns the bytes. */
+  reserve(length: number, owner: object): Buffer {
+    const at = this.open(owner);
+    return new FastBuffer(this.bytes.buffer as ArrayBuffer, at, length);
   }
 
   /** Whether the reservation of `owner` lies here. */

@@ -67,6 +67,9 @@ codes! {
     BufferDetached = 5, "ERR_BUFFER_DETACHED", fatal,
         "The buffer was transferred or detached before its bytes were sent. Fix the caller: keep \
          the buffer until the send is accepted, or send a copy.";
+    BufferTooSmall = 22, "ERR_BUFFER_TOO_SMALL", fatal,
+        "A value does not fit into the buffer that it was to be written to. Fix the caller: the \
+         message says how many bytes it needs.";
     Closed = 6, "ERR_CLOSED", fatal,
         "The pipe or listener was closed, by this side or in an orderly way by the peer. Not a \
          fault by itself: `reason` says who closed and why; open a new one to go on.";
@@ -111,6 +114,9 @@ codes! {
         "The peer broke the rules: what it sent or wrote into shared memory is not valid. The peer \
          is at fault and the connection is closed: check that it really runs Busbar and which \
          version.";
+    SchemaMismatch = 23, "ERR_SCHEMA_MISMATCH", fatal,
+        "The messages of the peer are not of the type that this side reads. Neither is broken: the \
+         message names both types with their hashes; give both ends the same version of the type.";
     TimedOut = 20, "ERR_TIMED_OUT", retry,
         "The operation did not finish within its time limit. The peer is slow, stopped or absent: \
          try again, or raise `timeoutMs`.";
