@@ -8,6 +8,9 @@ export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js'
 export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress } from './dist/index.js';
 
+// Typed messages
+export { compile } from './dist/index.js';
+
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';
 

@@ -40,6 +40,11 @@ export const CODES = {
    */
   ERR_AGAIN: { number: 3, retryable: true },
   /**
+   * Bytes that should be a value of a type are not. Whoever sent or stored them is at fault: the
+   * message says which part is wrong.
+   */
+  ERR_ARCHIVE_INVALID: { number: 24, retryable: false },
+  /**
    * A batch was used after its `consume()` callback returned, when its memory already held other
    * messages. Fix the caller: copy what must outlive the callback, or use `batches()`.
    */
@@ -124,6 +129,11 @@ export const CODES = {
    * fault and the connection is closed: check that it really runs Busbar and which version.
    */
   ERR_PROTOCOL: { number: 19, retryable: false },
+  /**
+   * A descriptor of a type contradicts itself or the rules. Whoever made it is at fault: the
+   * message names the part and what it should be.
+   */
+  ERR_SCHEMA_INVALID: { number: 25, retryable: false },
   /**
    * The messages of the peer are not of the type that this side reads. Neither is broken: the
    * message names both types with their hashes; give both ends the same version of the type.
