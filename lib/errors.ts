@@ -118,7 +118,8 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 100));
   if (typeof value === 'bigint') return `${value}n`;
   if (value === null || typeof value !== 'object') return String(value);
-  return Array.isArray(value) ? 'an array' : `a ${value.constructor?.name ?? 'bare'} object`;
+  if (Array.isArray(value)) return 'an array';
+  return `an object of ${value.constructor?.name ?? 'no class'}`;
 }
 
 const ADVICE: Readonly<Record<ErrorCode, string>> = {

@@ -158,7 +158,7 @@ const HOST_BYTES_MAX: usize = 253;
 fn parse_bare(address: &str) -> Result<Endpoint, Error> {
     if !address.contains(':') {
         return Err(invalid(format!(
-            "{address:?} has no scheme; expected host:port or one of {}",
+            "{address:?} has no scheme: did you mean \"shm://{address}\"? Expected host:port or one of {}",
             SCHEMES.map(|s| format!("{s}://…")).join(" ")
         )));
     }
