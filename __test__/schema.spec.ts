@@ -284,6 +284,29 @@ test('[T38] a descriptor that contradicts itself is refused, with the place', (t
   t.throws(() => compile(maps), { code: 'ERR_NOT_SUPPORTED', message: /spec.Map.all/ });
 });
 
+test('[T02] 64-bit integers are written the same from numbers and from bigints', (t) => {
+  const pair: Field[] = [
+    { name: 'a', kind: 'u64', ts: 'number' },
+    { name: 'b', kind: 'i64', ts: 'number' },
+  ];
+  const types = { 'spec.Longs': struct(pair) };
+  const codec = compile<{ a: number | bigint; b: number | bigint }>({
+    ...describe('spec.Longs'),
+    types,
+  });
+  for (const a of [0, 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1]) {
+    for (const b of [a, -a]) {
+      const bytes = codec.encode({ a, b });
+      t.deepEqual(bytes, codec.encode({ a: BigInt(a), b: BigInt(b) }), `${a} ${b}`);
+      t.deepEqual(codec.decode(bytes), { a, b: b === 0 ? 0 : b });
+    }
+  }
+  t.throws(() => codec.decode(codec.encode({ a: 1n << 53n, b: 0 })), {
+    code: 'ERR_ARCHIVE_INVALID',
+    message: /beyond the safe integers/,
+  });
+});
+
 test('[T34] values that are not of the type are refused, with the place', (t) => {
   const codec = compile(describe('spec.Wide'));
   const wide = VALUES[2]?.[2] as Record<string, unknown>;

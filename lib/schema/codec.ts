@@ -113,8 +113,8 @@ class CompiledCodec<T> implements ArchiveCodec<T> {
     const root = bytes.length - size;
     try {
       const archive = new Archive(bytes);
-      const read = (): unknown => this.decoder(archive, root);
-      return archive.claim(root, size, align, name, read) as T;
+      archive.enter(root, size, align, name);
+      return this.decoder(archive, root) as T;
     } catch (error) {
       // The root itself is checked by the view that it is read with.
       if (!(error instanceof RangeError)) throw error;

@@ -11,6 +11,8 @@
 import { BusbarError } from '../errors.js';
 import type { Scalar, Shape } from './descriptor.js';
 import type { Laid, LaidEnum, LaidField, LaidType } from './layout.js';
+import { recordMaker } from './record.js';
+import { readUtf8 } from './text.js';
 
 /** An archive, and which part of it is not claimed yet. */
 export class Archive {
@@ -31,18 +33,25 @@ export class Archive {
     return new Uint8Array(this.bytes.subarray(at, at + length));
   }
 
-  /** Claims `size` bytes at `at` and reads what is there, and what that points to. */
-  claim<T>(at: number, size: number, align: number, path: string, read: () => T): T {
+  /**
+   * Claims `size` bytes at `at`; then what is there may be read, and what that points to. The
+   * result is for {@link Archive.leave}.
+   */
+  enter(at: number, size: number, align: number, path: string): number {
     const { to } = this;
     if (at < this.from || at + size > to || at % align !== 0) {
       throw invalid(path, `points to ${size} bytes at ${at}, where they cannot be`);
     }
     if (++this.depth > DEPTH_MAX) throw invalid(path, `is nested more than ${DEPTH_MAX} deep`);
     this.to = at;
-    const value = read();
+    return to;
+  }
+
+  /** All up to `from` is read. */
+  leave(from: number, to: number): void {
     this.depth--;
-    [this.from, this.to] = [at + size, to];
-    return value;
+    this.from = from;
+    this.to = to;
   }
 }
 
@@ -100,18 +109,18 @@ export class Decoders {
   }
 
   private fields(fields: readonly LaidField[], shape: Shape, path: string): Decoder {
-    const parts = fields.map(({ name, offset, ...rest }) => {
-      const place = { ...rest, offset } as Laid;
-      return { name, offset, decode: this.place(place, `${path}.${name}`) };
+    const parts = fields.map((field) => {
+      const { name, offset } = field;
+      return { name, offset, decode: this.place(field, `${path}.${name}`) };
     });
     if (shape === 'tuple') {
       return (archive, at) => parts.map(({ offset, decode }) => decode(archive, at + offset));
     }
-    return (archive, at) => {
-      const record: Record<string, unknown> = {};
-      for (const { name, offset, decode } of parts) record[name] = decode(archive, at + offset);
-      return record;
-    };
+    return recordMaker(
+      parts.map(({ name }) => name),
+      parts.map(({ offset }) => offset),
+      parts.map(({ decode }) => decode),
+    );
   }
 
   private enum(type: LaidEnum): Decoder {
@@ -148,7 +157,10 @@ export class Decoders {
     return (archive, at) => {
       const target = at + archive.view.getInt32(at, true);
       const { size, align } = this.measure(elem);
-      return archive.claim(target, size, align, path, () => decode(archive, target));
+      const end = archive.enter(target, size, align, path);
+      const value = decode(archive, target);
+      archive.leave(target + size, end);
+      return value;
     };
   }
 
@@ -162,10 +174,12 @@ export class Decoders {
       if (size === 0 && length > archive.bytes.length) {
         throw invalid(path, `has ${length} elements of no size`);
       }
-      return archive.claim(target, length * size, align, path, () => {
-        if (isBytes) return archive.copy(target, length);
-        return Array.from({ length }, (_, i) => decode(archive, target + i * size));
-      });
+      const end = archive.enter(target, length * size, align, path);
+      const value = isBytes
+        ? archive.copy(target, length)
+        : readAll(archive, target, length, size, decode);
+      archive.leave(target + length * size, end);
+      return value;
     };
   }
 
@@ -175,7 +189,7 @@ export class Decoders {
     if (elem.kind === 'u8') return (archive, at) => archive.copy(at, length);
     return (archive, at) => {
       const { size } = this.measure(elem);
-      return Array.from({ length }, (_, i) => decode(archive, at + i * size));
+      return readAll(archive, at, length, size, decode);
     };
   }
 
@@ -186,9 +200,10 @@ export class Decoders {
 
 function scalarOf(place: Laid, path: string): Decoder | null {
   if (place.ts === 'number' && (place.kind === 'u64' || place.kind === 'i64')) {
-    const read = SCALARS[place.kind];
-    return (archive, at) => {
-      const value = Number(read(archive.view, at));
+    const isSigned = place.kind === 'i64';
+    return ({ view }, at) => {
+      const high = isSigned ? view.getInt32(at + 4, true) : view.getUint32(at + 4, true);
+      const value = high * 2 ** 32 + view.getUint32(at, true);
       if (Number.isSafeInteger(value)) return value;
       throw invalid(path, 'is beyond the safe integers, and to be read as a number');
     };
@@ -244,15 +259,30 @@ function readText(archive: Archive, at: number, path: string): string {
 }
 
 function claimText(archive: Archive, at: number, length: number, path: string): string {
-  return archive.claim(at, length, 1, path, () => textOf(archive.bytes, at, length, path));
+  const end = archive.enter(at, length, 1, path);
+  const text = textOf(archive.bytes, at, length, path);
+  archive.leave(at + length, end);
+  return text;
 }
 
 function textOf(bytes: Uint8Array, at: number, length: number, path: string): string {
   try {
-    return UTF8.decode(bytes.subarray(at, at + length));
+    return readUtf8(bytes, at, length);
   } catch {
     throw invalid(path, 'is not UTF-8');
   }
+}
+
+function readAll(
+  archive: Archive,
+  at: number,
+  length: number,
+  size: number,
+  decode: Decoder,
+): unknown[] {
+  const items: unknown[] = [];
+  for (let i = 0; i < length; i++) items.push(decode(archive, at + i * size));
+  return items;
 }
 
 function invalid(path: string, what: string): BusbarError {
@@ -261,4 +291,3 @@ function invalid(path: string, what: string): BusbarError {
 
 const INLINE_BYTES = 8;
 const DEPTH_MAX = 512;
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

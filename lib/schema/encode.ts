@@ -9,6 +9,8 @@
 import { invalidArgument, show } from '../errors.js';
 import type { Scalar, Shape } from './descriptor.js';
 import type { Laid, LaidEnum, LaidField, LaidType } from './layout.js';
+import { getterOf } from './record.js';
+import { utf8Bytes, writeUtf8 } from './text.js';
 import type { Writer } from './writer.js';
 
 /** Where the parts of a value are that lie elsewhere: a position, or several. */
@@ -16,6 +18,8 @@ type Elsewhere = number | readonly Elsewhere[];
 
 /** How one kind of value is written. */
 export interface Encoder {
+  /** Whether its values point to nothing. */
+  readonly isFlat: boolean;
   /** Writes what the value points to. */
   before(writer: Writer, value: unknown): Elsewhere;
   /** Writes the value at `at` of the archive. */
@@ -38,7 +42,7 @@ export class Encoders {
     const known = this.made.get(name);
     if (known !== undefined) return known;
     // A type may be needed for its own parts.
-    const late: Encoder = { before: () => 0, put: () => {} };
+    const late: Encoder = { isFlat: false, before: () => 0, put: () => {} };
     this.made.set(name, late);
     const type = this.types.get(name) as LaidType;
     const made =
@@ -51,11 +55,11 @@ export class Encoders {
     const scalar = scalars[kind as Scalar] as PutScalar | undefined;
     if (scalar !== undefined) {
       const put: Encoder['put'] = (writer, at, value) => scalar(writer, at, value, path);
-      return { before: nothingBefore, put };
+      return { isFlat: true, before: nothingBefore, put };
     }
     switch (kind) {
       case 'unit':
-        return { before: nothingBefore, put: () => {} };
+        return { isFlat: true, before: nothingBefore, put: () => {} };
       case 'string':
         return text(path);
       case 'boxstr':
@@ -79,20 +83,28 @@ export class Encoders {
   private fields(fields: readonly LaidField[], shape: Shape, path: string): Encoder {
     const parts = fields.map((field) => {
       const encoder = this.place(field, `${path}.${field.name}`);
-      return { name: field.name, offset: field.offset, encoder };
+      return { read: getterOf(field.name), offset: field.offset, encoder };
     });
+    const pointing = parts.filter(({ encoder }) => !encoder.isFlat);
     const check = shape === 'tuple' ? tupleOf(parts.length, path) : recordAt(path);
     return {
+      isFlat: false,
       before(writer, value) {
         const record = check(value);
-        return parts.map(({ name, encoder }) => encoder.before(writer, record[name]));
+        if (pointing.length === 0) return 0;
+        const elsewhere: Elsewhere[] = [];
+        for (const { read, encoder } of pointing) {
+          elsewhere.push(encoder.before(writer, read(record)));
+        }
+        return elsewhere;
       },
       put(writer, at, value, elsewhere) {
         const record = value as Record<string, unknown>;
-        parts.forEach(({ name, offset, encoder }, i) => {
-          const where = (elsewhere as readonly Elsewhere[])[i] as Elsewhere;
-          encoder.put(writer, at + offset, record[name], where);
-        });
+        let next = 0;
+        for (const { read, offset, encoder } of parts) {
+          const where = encoder.isFlat ? 0 : (elsewhere as readonly Elsewhere[])[next++];
+          encoder.put(writer, at + offset, read(record), where as Elsewhere);
+        }
       },
     };
   }
@@ -104,24 +116,24 @@ export class Encoders {
         return [name, { tag, encoder: this.fields(fields, shape, `${type.name}.${name}`) }];
       }),
     );
-    const parts = (value: unknown): { tag: number; encoder: Encoder; inner: unknown } => {
-      const { kind, value: inner } = (isPlain ? { kind: value } : (value ?? {})) as KindAndValue;
+    const variantOf = (value: unknown): { tag: number; encoder: Encoder } => {
+      const kind = isPlain ? value : (value as KindAndValue | null)?.kind;
       const variant = variants.get(kind as string);
-      if (variant === undefined) {
-        const names = [...variants.keys()].join(', ');
-        throw invalidArgument(`${type.name} is ${show(kind)}; it must be one of ${names}`);
-      }
-      return { ...variant, inner: inner ?? {} };
+      if (variant !== undefined) return variant;
+      const names = [...variants.keys()].join(', ');
+      throw invalidArgument(`${type.name} is ${show(kind)}; it must be one of ${names}`);
     };
+    const innerOf = (value: unknown): unknown => (value as KindAndValue).value ?? EMPTY;
     return {
+      isFlat: isPlain,
       before(writer, value) {
-        const { encoder, inner } = parts(value);
-        return encoder.before(writer, inner);
+        const { encoder } = variantOf(value);
+        return isPlain ? 0 : encoder.before(writer, innerOf(value));
       },
       put(writer, at, value, elsewhere) {
-        const { tag, encoder, inner } = parts(value);
+        const { tag, encoder } = variantOf(value);
         writer.view.setUint8(writer.base + at, tag);
-        encoder.put(writer, at, inner, elsewhere);
+        if (!isPlain) encoder.put(writer, at, innerOf(value), elsewhere);
       },
     };
   }
@@ -132,6 +144,7 @@ export class Encoders {
     const wraps = elem.kind === 'option' || elem.kind === 'unit';
     const unwrap = (value: unknown): unknown => (wraps ? (value as { some: unknown }).some : value);
     return {
+      isFlat: encoder.isFlat,
       before(writer, value) {
         return value === null ? 0 : encoder.before(writer, unwrap(value));
       },
@@ -147,6 +160,7 @@ export class Encoders {
     const encoder = this.place(elem, path);
     const measure = (): Measure => this.measure(elem);
     return {
+      isFlat: false,
       before(writer, value) {
         const elsewhere = encoder.before(writer, value);
         const { size, align } = measure();
@@ -163,15 +177,14 @@ export class Encoders {
     const measure = (): Measure => this.measure(elem);
     const isBytes = elem.kind === 'u8';
     return {
+      isFlat: false,
       before(writer, value) {
         if (isBytes) return takeBytes(writer, bytesAt(value, path));
         const items = listAt(value, path);
-        const elsewhere = items.map((item) => encoder.before(writer, item));
+        const elsewhere = allBefore(writer, items, encoder);
         const { size, align } = measure();
         const at = writer.take(items.length * size, align);
-        items.forEach((item, i) => {
-          encoder.put(writer, at + i * size, item, elsewhere[i] as Elsewhere);
-        });
+        putAll(writer, at, size, items, encoder, elsewhere);
         return at;
       },
       put(writer, at, value, where) {
@@ -191,13 +204,10 @@ export class Encoders {
       throw invalidArgument(`${path} has ${items.length} elements; it must have ${place.length}`);
     };
     return {
-      before: (writer, value) => check(value).map((item) => encoder.before(writer, item)),
+      isFlat: encoder.isFlat,
+      before: (writer, value) => allBefore(writer, check(value), encoder),
       put(writer, at, value, elsewhere) {
-        const { size } = measure();
-        check(value).forEach((item, i) => {
-          const where = (elsewhere as readonly Elsewhere[])[i] as Elsewhere;
-          encoder.put(writer, at + i * size, item, where);
-        });
+        putAll(writer, at, measure().size, check(value), encoder, elsewhere);
       },
     };
   }
@@ -212,6 +222,9 @@ interface Measure {
   readonly size: number;
   readonly align: number;
 }
+
+/** What a variant without data has. */
+const EMPTY = Object.freeze({});
 
 interface KindAndValue {
   readonly kind: unknown;
@@ -267,6 +280,9 @@ function integer(
 function long(min: bigint, bits: 64 | 128): PutScalar {
   const max = min + (1n << BigInt(bits)) - 1n;
   return (writer, at, value, path) => {
+    if (bits === 64 && Number.isSafeInteger(value) && (min !== 0n || (value as number) >= 0)) {
+      return putWords(writer, at, value as number);
+    }
     const whole = Number.isSafeInteger(value) ? BigInt(value as number) : value;
     if (typeof whole !== 'bigint' || whole < min || whole > max) {
       throw mistake(path, value, `a bigint or safe integer, ${min} to ${max}`);
@@ -277,22 +293,51 @@ function long(min: bigint, bits: 64 | 128): PutScalar {
   };
 }
 
+function allBefore(writer: Writer, items: readonly unknown[], encoder: Encoder): Elsewhere {
+  if (encoder.isFlat) return 0;
+  const elsewhere: Elsewhere[] = [];
+  for (const item of items) elsewhere.push(encoder.before(writer, item));
+  return elsewhere;
+}
+
+function putAll(
+  writer: Writer,
+  at: number,
+  size: number,
+  items: readonly unknown[],
+  encoder: Encoder,
+  elsewhere: Elsewhere,
+): void {
+  for (let i = 0; i < items.length; i++) {
+    const where = typeof elsewhere === 'number' ? elsewhere : elsewhere[i];
+    encoder.put(writer, at + i * size, items[i], where as Elsewhere);
+  }
+}
+
+/** A safe integer as 64 bits, without making a bigint. */
+function putWords({ view, base }: Writer, at: number, value: number): void {
+  view.setInt32(base + at, value | 0, true);
+  view.setInt32(base + at + 4, Math.floor(value / 2 ** 32), true);
+}
+
 function text(path: string): Encoder {
   return {
+    isFlat: false,
     before(writer, value) {
       if (typeof value !== 'string') throw mistake(path, value, 'a string');
-      const bytes = Buffer.byteLength(value);
+      const bytes = utf8Bytes(value);
       return bytes <= INLINE_BYTES ? -1 : takeText(writer, value, bytes);
     },
     put(writer, at, value, where) {
       const { view, bytes, base } = writer;
       if (where === -1) {
-        bytes.fill(0xff, base + at, base + at + INLINE_BYTES);
-        UTF8.encodeInto(value as string, bytes.subarray(base + at, base + at + INLINE_BYTES));
+        const inline = utf8Bytes(value as string);
+        writeUtf8(bytes, base + at, value as string, inline);
+        for (let i = inline; i < INLINE_BYTES; i++) bytes[base + at + i] = 0xff;
         return;
       }
       // The two lowest bits of the first byte say that it is not inline.
-      const length = Buffer.byteLength(value as string);
+      const length = utf8Bytes(value as string);
       view.setUint32(base + at, (length & 0x3f) | 0x80 | ((length & ~0x3f) << 2), true);
       putPointer(writer, at + 4, where as number, at);
     },
@@ -301,13 +346,14 @@ function text(path: string): Encoder {
 
 function boxedText(path: string): Encoder {
   return {
+    isFlat: false,
     before(writer, value) {
       if (typeof value !== 'string') throw mistake(path, value, 'a string');
-      return takeText(writer, value, Buffer.byteLength(value));
+      return takeText(writer, value, utf8Bytes(value));
     },
     put(writer, at, value, where) {
       putPointer(writer, at, where as number);
-      const length = Buffer.byteLength(value as string);
+      const length = utf8Bytes(value as string);
       writer.view.setUint32(writer.base + at + 4, length, true);
     },
   };
@@ -315,8 +361,7 @@ function boxedText(path: string): Encoder {
 
 function takeText(writer: Writer, value: string, length: number): number {
   const at = writer.take(length, 1);
-  const from = writer.base + at;
-  UTF8.encodeInto(value, writer.bytes.subarray(from, from + length));
+  writeUtf8(writer.bytes, writer.base + at, value, length);
   return at;
 }
 
@@ -367,4 +412,3 @@ function nothingBefore(): Elsewhere {
 
 /** What a string may take without lying elsewhere. */
 const INLINE_BYTES = 8;
-const UTF8 = new TextEncoder();
