@@ -247,6 +247,13 @@ test('[T25] the schema text is canonical, and its hash XXH64', (t) => {
   );
 });
 
+test('[T25] Rust checks the same descriptors, texts and hashes', (t) => {
+  // crates/busbar-types/tests/it/descriptors.rs reads what is recorded here.
+  const ours = Object.keys(TYPES).map((name) => JSON.parse(compile(describe(name)).descriptor));
+  const recorded = new URL('fixtures/descriptors.json', import.meta.url);
+  t.deepEqual(JSON.parse(readFileSync(recorded, 'utf8')), ours);
+});
+
 test('[T25] XXH64 gives the published values', (t) => {
   // From the specification's test programs: seed 0.
   t.is(xxh64(''), 0xef46_db37_51d8_e999n);

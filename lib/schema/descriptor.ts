@@ -95,6 +95,8 @@ export interface StructType extends Common {
 /** An enum: a tag, and the fields of one variant. */
 export interface EnumType extends Common {
   readonly kind: 'enum';
+  /** What a variant is told by. */
+  readonly tag?: 'u8';
   readonly variants: readonly Variant[];
 }
 

@@ -44,6 +44,7 @@ export interface LaidStruct extends LaidCommon {
 
 export interface LaidEnum extends LaidCommon {
   readonly kind: 'enum';
+  readonly tag: 'u8';
   readonly variants: readonly LaidVariant[];
 }
 
@@ -54,6 +55,7 @@ export function layOut(descriptor: Descriptor): ReadonlyMap<string, LaidType> {
   if (format !== FORMAT) throw wrong('format', `is ${String(format)}, not ${FORMAT}`);
   const layer = new Layer(types ?? {});
   layer.type(root, root);
+  layer.settle();
   return layer.done;
 }
 
@@ -77,7 +79,7 @@ class Layer {
     this.open.add(name);
     const laid = type.kind === 'struct' ? this.struct(name, type) : this.enum(name, type, path);
     this.open.delete(name);
-    agree(name, type, laid, ['size', 'align', 'text', 'hash']);
+    agree(name, type, laid, ['tag', 'size', 'align', 'text', 'hash']);
     this.done.set(name, laid);
     this.recursive(type);
     return laid;
@@ -108,19 +110,25 @@ class Layer {
       return `${variant.name}=${variant.tag}${this.spellFields(variant.shape, variant.fields)}`;
     });
     const text = this.text(`enum ${name}(${size},${align}){${parts.join(';')}}`);
-    return { name, kind: 'enum', variants, size, align, text, hash: hash(text) };
+    return { name, kind: 'enum', tag: 'u8', variants, size, align, text, hash: hash(text) };
+  }
+
+  /** Says of types that stand in themselves what they take, which is known only now. */
+  settle(): void {
+    for (const type of this.done.values()) {
+      eachMention(type, (place) => {
+        if (place.recursive !== true) return;
+        const { size, align } = this.done.get(place.type as string) as LaidType;
+        Object.assign(place, { size, align });
+      });
+    }
   }
 
   /** Types that are mentioned by name only are needed as well, but not for the layout. */
   private recursive(type: UserType): void {
-    const visit = (place: Place): void => {
-      if (place.kind === 'type' && place.recursive === true) this.type(place.type as string, '');
-      for (const part of [place.elem, place.key, place.value, ...(place.elems ?? [])]) {
-        if (part !== undefined) visit(part);
-      }
-    };
-    const groups = type.kind === 'struct' ? [type.fields] : type.variants.map((v) => v.fields);
-    for (const field of groups.flat()) visit(field);
+    eachMention(type, (place) => {
+      if (place.recursive === true) this.type(place.type as string, place.type as string);
+    });
   }
 
   /** Fields behind `size` bytes, as C lays them out. */
@@ -226,6 +234,18 @@ class Layer {
         return place.kind;
     }
   }
+}
+
+/** Calls `visit` for every place of a user type within another. */
+function eachMention(type: UserType, visit: (place: Place) => void): void {
+  const walk = (place: Place): void => {
+    if (place.kind === 'type') visit(place);
+    for (const part of [place.elem, place.key, place.value, ...(place.elems ?? [])]) {
+      if (part !== undefined) walk(part);
+    }
+  };
+  const groups = type.kind === 'struct' ? [type.fields] : type.variants.map((v) => v.fields);
+  for (const field of groups.flat()) walk(field);
 }
 
 function optional(elem: Laid, place: Place, path: string): Omit<Laid, 'kind' | 'offset'> {

@@ -3,6 +3,7 @@
 //! A type is known in two ways: at compile time, and at run time as a [`schema::Schema`], an owned
 //! description that tools, plugins and TypeScript exchange as JSON. Nothing here opens sockets,
 //! starts threads or knows Node: bytes come in as slices and go out into slices.
+#![forbid(unsafe_code)]
 
 mod error;
 pub mod schema;
