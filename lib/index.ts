@@ -31,18 +31,34 @@ export {
   type TrySendOptions,
 } from './pipe.js';
 export type { Reservation } from './reservation.js';
-export { compile, type ArchiveCodec } from './schema/codec.js';
+export { compile, type ArchiveCodec, type CompileOptions } from './schema/codec.js';
 export type {
   Descriptor,
-  EnumType,
-  Field,
-  Place,
-  Scalar,
+  DescriptorDraft,
+  EnumDescriptor,
+  FieldDescriptor,
+  Int64Mode,
+  KindDescriptor,
+  PlaceDescriptor,
+  ScalarName,
   Shape,
-  StructType,
-  UserType,
-  Variant,
+  StructDescriptor,
+  TypeDescriptor,
+  VariantDescriptor,
 } from './schema/descriptor.js';
+export { BufferTooSmallError, SchemaError } from './schema/problems.js';
+export type {
+  Cursor,
+  ListCursor,
+  ListView,
+  MapCursor,
+  MapView,
+  RootCursor,
+  RootView,
+  StructView,
+  TupleView,
+  ViewOf,
+} from './schema/views.js';
 export type { CloseReason, ConnectionState } from './state.js';
 export { TypedPipe, type Codec, type TypedBatch, type TypedOptions } from './typed.js';
 export type { Counters, PipeStats } from './stats.js';
