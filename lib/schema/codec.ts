@@ -87,7 +87,7 @@ export interface Machine<T> {
  *
  * interface Position {
  *   id: number;
- *   at: [number, number];
+ *   at: number[];
  * }
  *
  * const position = compile<Position>({
