@@ -20,8 +20,11 @@ export type { CloseOptions } from './dist/index.js';
 export { compile, BufferTooSmallError, SchemaError } from './dist/index.js';
 export type {
   ArchiveCodec,
+  ArchiveReader,
   Codec,
+  Comparison,
   CompileOptions,
+  Decoder,
   TypedBatch,
   TypedOptions,
 } from './dist/index.js';

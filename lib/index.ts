@@ -31,7 +31,13 @@ export {
   type TrySendOptions,
 } from './pipe.js';
 export type { Reservation } from './reservation.js';
-export { compile, type ArchiveCodec, type CompileOptions } from './schema/codec.js';
+export {
+  compile,
+  type ArchiveCodec,
+  type ArchiveReader,
+  type CompileOptions,
+} from './schema/codec.js';
+export type { Comparison } from './schema/compare.js';
 export type {
   Descriptor,
   DescriptorDraft,
@@ -60,7 +66,13 @@ export type {
   ViewOf,
 } from './schema/views.js';
 export type { CloseReason, ConnectionState } from './state.js';
-export { TypedPipe, type Codec, type TypedBatch, type TypedOptions } from './typed.js';
+export {
+  TypedPipe,
+  type Codec,
+  type Decoder,
+  type TypedBatch,
+  type TypedOptions,
+} from './typed.js';
 export type { Counters, PipeStats } from './stats.js';
 
 /** The version of this package. */

@@ -10,6 +10,7 @@ import {
   checkCodec,
   checkConsumeOptions,
   checkMax,
+  checkResolve,
 } from './internal/arguments.js';
 import type { PipeCore, Peer } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
@@ -278,7 +279,8 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * @throws BusbarError `ERR_INVALID_ARGUMENT`
    */
   typed<T>(codec: Codec<T>, options: TypedOptions = {}): TypedPipe<T> {
-    return new TypedPipe(this, this.#core, checkCodec(codec), channelOf(options));
+    const expected = { codec: checkCodec(codec), channel: channelOf(options) };
+    return new TypedPipe(this, this.#core, { ...expected, resolve: checkResolve(options) });
   }
 
   /**

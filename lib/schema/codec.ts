@@ -4,13 +4,16 @@
  */
 
 import { invalidArgument, show } from '../errors.js';
-import type { Codec } from '../typed.js';
+import type { Codec, Decoder } from '../typed.js';
 import { checkDescriptor, subDescriptor, typeOf } from './check.js';
+import { compareDescriptors, type Comparison } from './compare.js';
 import type { Descriptor, DescriptorDraft, Int64Mode } from './descriptor.js';
-import { planOf, type Plan } from './forms.js';
-import { canGenerate, generateMachine } from './generate.js';
-import { Interpreter } from './interpret.js';
+import { planOf, type FormOptions, type Plan } from './forms.js';
+import { canGenerate, generateMachine, generateReader } from './generate.js';
+import { Interpreter, type Ops } from './interpret.js';
+import { SchemaError } from './problems.js';
 import { enterArchive, region, unreadable } from './region.js';
+import { resolvedPlan } from './resolution.js';
 import { validator } from './validate.js';
 import type { RootCursor, RootView } from './views.js';
 import { sizeOf, writeInto, writeNew, type WriteRoot } from './writing.js';
@@ -28,24 +31,16 @@ export interface CompileOptions {
   readonly mode?: 'auto' | 'generated' | 'interpreted';
 }
 
-/** A codec whose bytes are the archive that rkyv 0.8 makes of the same value in Rust. */
-export interface ArchiveCodec<T> extends Codec<T> {
+/** Reads archives of one version of a type as values T. */
+export interface ArchiveReader<T> extends Decoder<T> {
+  /** Hash of the version that it reads. */
+  readonly hash: bigint;
   /** Canonical text, which the hash is of. */
   readonly schemaText: string;
-  /** What the codec was made of, checked and complete. */
+  /** The version that it reads, checked and complete. */
   readonly layout: Descriptor;
-  /** Whether the codec is generated code. */
+  /** Whether it is generated code. */
   readonly isGenerated: boolean;
-  /** A new buffer with the archive of a value. */
-  encode(value: T): Buffer;
-  /**
-   * Writes the archive of a value into `target` from `offset` (0) on; how many bytes it took.
-   *
-   * @throws BufferTooSmallError `ERR_BUFFER_TOO_SMALL`, which says how many bytes it takes
-   */
-  encodeInto(value: T, target: Uint8Array, offset?: number): number;
-  /** How many bytes the archive of a value takes. */
-  encodedSize(value: T): number;
   /**
    * The value of an archive, copied out of it. Bytes that are no archive give some value of the
    * type or an error, never anything from outside of them; {@link validate} tells which.
@@ -60,13 +55,43 @@ export interface ArchiveCodec<T> extends Codec<T> {
   validate(bytes: Uint8Array): void;
 }
 
-/** What reads and writes archives: generated or interpreted. */
-export interface Machine<T> {
+/** A codec whose bytes are the archive that rkyv 0.8 makes of the same value in Rust. */
+export interface ArchiveCodec<T> extends Codec<T>, ArchiveReader<T> {
+  readonly hash: bigint;
+  /** A new buffer with the archive of a value. */
+  encode(value: T): Buffer;
+  /**
+   * Writes the archive of a value into `target` from `offset` (0) on; how many bytes it took.
+   *
+   * @throws BufferTooSmallError `ERR_BUFFER_TOO_SMALL`, which says how many bytes it takes
+   */
+  encodeInto(value: T, target: Uint8Array, offset?: number): number;
+  /** How many bytes the archive of a value takes. */
+  encodedSize(value: T): number;
+  decode(bytes: Uint8Array): T;
+  view(bytes: Uint8Array, offset?: number, size?: number): RootView<T>;
+  /** Whether this version can read what another one wrote, and how they differ. */
+  compare(writer: Descriptor | DescriptorDraft | string): Comparison;
+  /**
+   * Reads what another version of the type wrote, in place as its own: fields are found by name,
+   * aliases and defaults stand in for what is missing, numbers widen.
+   *
+   * @throws SchemaError `ERR_SCHEMA_MISMATCH` if the versions are incompatible, with the reasons
+   */
+  resolve(writer: Descriptor | DescriptorDraft | string): ArchiveReader<T>;
+}
+
+/** What reads archives: generated or interpreted. */
+export interface ReadingMachine<T> {
+  readonly decode: (bytes: Uint8Array) => T;
+  readonly makeView: () => RootCursor<T>;
+}
+
+/** What reads and writes archives. */
+export interface Machine<T> extends ReadingMachine<T> {
   readonly encode: (value: T) => Buffer;
   readonly encodeInto: (value: T, target: Uint8Array, offset?: number) => number;
   readonly encodedSize: (value: T) => number;
-  readonly decode: (bytes: Uint8Array) => T;
-  readonly makeView: () => RootCursor<T>;
 }
 
 /**
@@ -113,57 +138,105 @@ export function compile<T>(
   descriptor: DescriptorDraft | Descriptor | string,
   options: CompileOptions = {},
 ): ArchiveCodec<T> {
+  const layout = checkRoot(descriptor);
+  const choices = choicesOf(options);
+  const plan = planOf(layout, choices);
+  const machine = choices.generates ? generateMachine<T>(plan) : interpretedMachine<T>(plan);
+  return codecOf(layout, machine, choices);
+}
+
+/** What a codec's user chose, or did not. */
+export interface Choices extends FormOptions {
+  /** Whether code is generated. */
+  readonly generates: boolean;
+}
+
+function choicesOf({ u64, intern, mode }: CompileOptions): Choices {
+  return { u64: u64 ?? 'bigint', intern: intern ?? false, generates: generates(mode ?? 'auto') };
+}
+
+/** The descriptor, checked, of its root type and what that mentions. */
+function checkRoot(descriptor: unknown): Descriptor {
   const all = checkDescriptor(descriptor);
-  const checked = subDescriptor(all, all.root);
-  const plan = planOf(checked, { u64: options.u64 ?? 'bigint', intern: options.intern ?? false });
-  const isGenerated = shouldGenerate(options.mode ?? 'auto');
-  const machine = isGenerated ? generateMachine<T>(plan) : interpretedMachine<T>(plan);
-  return codecOf(checked, machine, plan, isGenerated);
+  return subDescriptor(all, all.root);
 }
 
 /** Whether code is to be generated. */
-export function shouldGenerate(mode: string): boolean {
+function generates(mode: string): boolean {
   if (mode === 'generated' || mode === 'interpreted') return mode === 'generated';
   if (mode === 'auto') return canGenerate();
   const choices = "'auto', 'generated', 'interpreted'";
   throw invalidArgument(`mode is ${show(mode)}; it must be one of ${choices}`);
 }
 
-/** A codec around a machine; `validated` is the plan of what archives look like. */
+/** A codec around a machine that reads and writes archives of `layout`. */
 export function codecOf<T>(
   layout: Descriptor,
   machine: Machine<T>,
-  validated: Plan,
-  isGenerated: boolean,
+  choices: Choices,
 ): ArchiveCodec<T> {
-  const { hash, text } = typeOf(layout, layout.root);
-  let validate: ((bytes: Uint8Array) => void) | undefined;
-  const { makeView } = machine;
+  const readers = new Map<string, ArchiveReader<T>>();
   return Object.freeze({
     name: layout.root,
-    hash: BigInt(`0x${hash}`),
-    schemaText: text,
     descriptor: JSON.stringify(layout),
-    layout,
-    isGenerated,
+    ...readerOf(layout, machine, choices),
     encode: machine.encode,
     encodeInto: machine.encodeInto,
     encodedSize: machine.encodedSize,
-    decode: machine.decode,
+    compare: (writer: unknown) => compareDescriptors(checkRoot(writer), layout),
+    resolve(writer: unknown) {
+      const theirs = checkRoot(writer);
+      // By everything they say: hashes of other versions may be made to collide.
+      const key = JSON.stringify(theirs);
+      const reader = readers.get(key) ?? resolved<T>(theirs, layout, choices);
+      if (readers.size < READERS_MAX) readers.set(key, reader);
+      return reader;
+    },
+  });
+}
+
+/** Other versions that a codec keeps the readers of. */
+const READERS_MAX = 64;
+
+/** What reads archives of `theirs` as values of `ours`. */
+function resolved<T>(theirs: Descriptor, ours: Descriptor, choices: Choices): ArchiveReader<T> {
+  const { kind, reasons } = compareDescriptors(theirs, ours);
+  if (kind === 'incompatible') {
+    const message = `the versions of ${ours.root} are incompatible: ${reasons.join('; ')}`;
+    throw new SchemaError('ERR_SCHEMA_MISMATCH', reasons[0]?.split(': ')[0] ?? '', message);
+  }
+  const plan = resolvedPlan(theirs, ours, choices);
+  const machine = choices.generates ? generateReader<T>(plan) : interpretedReader<T>(plan);
+  return Object.freeze(readerOf(theirs, machine, choices));
+}
+
+function readerOf<T>(
+  layout: Descriptor,
+  { decode, makeView }: ReadingMachine<T>,
+  choices: Choices,
+): ArchiveReader<T> {
+  const { hash, text } = typeOf(layout, layout.root);
+  let validate: ((bytes: Uint8Array) => void) | undefined;
+  return {
+    hash: BigInt(`0x${hash}`),
+    schemaText: text,
+    layout,
+    isGenerated: choices.generates,
+    decode,
     view: (bytes: Uint8Array, offset?: number, size?: number) =>
       makeView().$move(bytes, offset, size) as RootView<T>,
     validate(bytes: Uint8Array) {
-      validate ??= validator(validated);
+      validate ??= validator(planOf(layout, choices));
       validate(bytes);
     },
-  });
+  };
 }
 
 /** A machine without generated code. */
 export function interpretedMachine<T>(plan: Plan): Machine<T> {
   const { ops, makeView } = new Interpreter(plan).root();
   const { size, align, slots } = ops;
-  const name = plan.types.get(plan.root)?.name ?? plan.root;
+  const name = rootName(plan);
   const write: WriteRoot<T> = (s, value) => {
     s.reserve(slots);
     ops.out(s, value as never);
@@ -172,17 +245,32 @@ export function interpretedMachine<T>(plan: Plan): Machine<T> {
     ops.fix(s, s.d, value as never, p);
   };
   return {
+    ...reading<T>(name, ops, makeView as () => RootCursor<T>),
     encode: (value) => writeNew(name, write, value),
     encodeInto: (value, target, offset = 0) => writeInto(name, write, value, target, offset),
     encodedSize: (value) => sizeOf(name, write, value),
+  };
+}
+
+function interpretedReader<T>(plan: Plan): ReadingMachine<T> {
+  const { ops, makeView } = new Interpreter(plan).root();
+  return reading<T>(rootName(plan), ops, makeView as () => RootCursor<T>);
+}
+
+function reading<T>(name: string, ops: Ops, makeView: () => RootCursor<T>): ReadingMachine<T> {
+  return {
     decode(bytes) {
-      const p = enterArchive(name, bytes, size);
+      const p = enterArchive(name, bytes, ops.size);
       try {
         return ops.read(region.d, region.b, p) as T;
       } catch (error) {
         throw unreadable(name, error);
       }
     },
-    makeView: makeView as () => RootCursor<T>,
+    makeView,
   };
+}
+
+function rootName(plan: Plan): string {
+  return plan.types.get(plan.root)?.name ?? plan.root;
 }

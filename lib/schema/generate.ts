@@ -3,7 +3,7 @@
  * look like if somebody had written it by hand. `source.ts` writes the same code to a file.
  */
 
-import type { Machine } from './codec.js';
+import type { Machine, ReadingMachine } from './codec.js';
 import { hasOut, slotsOf, type Plan } from './forms.js';
 import { typeCursor } from './generate/cursors.js';
 import { Emitter, quote } from './generate/emitter.js';
@@ -28,6 +28,15 @@ export function canGenerate(): boolean {
 
 /** Generates the code of a plan. */
 export function generateMachine<T>(plan: Plan): Machine<T> {
+  return generate(plan) as Machine<T>;
+}
+
+/** Generates the code of a plan that reads only. */
+export function generateReader<T>(plan: Plan): ReadingMachine<T> {
+  return generate(plan) as ReadingMachine<T>;
+}
+
+function generate(plan: Plan): unknown {
   const e = new Emitter(plan, false, nameMap);
   const parts = generateRoot(e);
   const text = [
@@ -36,7 +45,7 @@ export function generateMachine<T>(plan: Plan): Machine<T> {
     e.text,
     `return { ${parts.join(', ')} };`,
   ].join('\n');
-  return runCode(text, { runtime, constants: e.constants }) as Machine<T>;
+  return runCode(text, { runtime, constants: e.constants });
 }
 
 /** Adds the functions of a machine to the code; their names. */
