@@ -278,7 +278,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
    *
    * @throws BusbarError `ERR_INVALID_ARGUMENT`
    */
-  typed<T>(codec: Codec<T>, options: TypedOptions = {}): TypedPipe<T> {
+  typed<T, V>(codec: Codec<T, V>, options: TypedOptions = {}): TypedPipe<T, V> {
     const expected = { codec: checkCodec(codec), channel: channelOf(options) };
     return new TypedPipe(this, this.#core, { ...expected, resolve: checkResolve(options) });
   }

@@ -12,15 +12,15 @@ import type { Comparison } from './schema/compare.js';
 import type { RootView } from './schema/views.js';
 
 /** Makes values of bytes. */
-export interface Decoder<T> {
+export interface Decoder<T, V = RootView<T>> {
   /** The value; throws if the bytes are not one. */
   decode(bytes: Uint8Array): T;
   /** A cursor over the value in `size` of the bytes from `offset` on, to read it in place. */
-  view?(bytes: Uint8Array, offset?: number, size?: number): RootView<T>;
+  view?(bytes: Uint8Array, offset?: number, size?: number): V;
 }
 
 /** How values of one type become bytes and values again. */
-export interface Codec<T> extends Decoder<T> {
+export interface Codec<T, V = RootView<T>> extends Decoder<T, V> {
   /** Name of the type, for error messages. */
   readonly name: string;
   /** 64 bits that are the same only for the same type in the same version. */
@@ -45,7 +45,7 @@ export interface Codec<T> extends Decoder<T> {
    *
    * @throws BusbarError `ERR_SCHEMA_MISMATCH` if nothing can
    */
-  resolve?(descriptor: string): Decoder<T> & { readonly hash: bigint };
+  resolve?(descriptor: string): Decoder<T, V> & { readonly hash: bigint };
 }
 
 /** Options of `Pipe.typed()`. */
@@ -60,7 +60,7 @@ export interface TypedOptions {
 }
 
 /** A batch of values; valid as a {@link Batch} is. */
-export interface TypedBatch<T> {
+export interface TypedBatch<T, V = RootView<T>> {
   /** Number of values, at least 1. */
   readonly length: number;
   /** Value `i`, decoded. */
@@ -71,7 +71,7 @@ export interface TypedBatch<T> {
    * @throws BusbarError `ERR_INVALID_ARGUMENT` if the codec has no `view`, as those of `compile()`
    * have
    */
-  view(i: number): RootView<T>;
+  view(i: number): V;
   /** Every value, decoded. */
   [Symbol.iterator](): Iterator<T>;
 }
@@ -109,15 +109,15 @@ export interface TypedBatch<T> {
  * await listener.close();
  * ```
  */
-export class TypedPipe<T> {
+export class TypedPipe<T, V = RootView<T>> {
   /** The pipe underneath. */
   readonly pipe: Pipe;
   readonly #core: PipeCore;
   readonly #sender: TypedSender<T>;
-  readonly #reader: TypedReader<T>;
+  readonly #reader: TypedReader<T, V>;
 
   /** @internal Typed pipes come from `Pipe.typed()`. */
-  constructor(pipe: Pipe, core: PipeCore, expected: Expectation<T>) {
+  constructor(pipe: Pipe, core: PipeCore, expected: Expectation<T, V>) {
     this.pipe = pipe;
     this.#core = core;
     this.#sender = new TypedSender(core, expected.codec, expected.channel);
@@ -173,7 +173,7 @@ export class TypedPipe<T> {
    * @throws BusbarError (as a rejection) as `Pipe.consume`, `ERR_SCHEMA_MISMATCH`, and what the
    * codec throws when a value is looked at
    */
-  consume(callback: (batch: TypedBatch<T>) => void, options: ConsumeOptions = {}): Promise<void> {
+  consume(callback: (batch: TypedBatch<T, V>) => void, options: ConsumeOptions = {}): Promise<void> {
     try {
       const max = checkConsumeOptions(callback, options);
       const reader = this.#reader;
@@ -185,11 +185,11 @@ export class TypedPipe<T> {
   }
 }
 
-class DecodedBatch<T> implements TypedBatch<T> {
+class DecodedBatch<T, V> implements TypedBatch<T, V> {
   private readonly batch: Batch;
-  private readonly reader: TypedReader<T>;
+  private readonly reader: TypedReader<T, V>;
 
-  constructor(batch: Batch, reader: TypedReader<T>) {
+  constructor(batch: Batch, reader: TypedReader<T, V>) {
     this.batch = batch;
     this.reader = reader;
   }
@@ -202,7 +202,7 @@ class DecodedBatch<T> implements TypedBatch<T> {
     return this.reader.decode(this.batch.at(i), this.batch.channel(i));
   }
 
-  view(i: number): RootView<T> {
+  view(i: number): V {
     return this.reader.view(this.batch, i);
   }
 

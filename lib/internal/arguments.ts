@@ -22,7 +22,7 @@ export function channelOf(options: { readonly channel?: number }): number {
 }
 
 /** A codec, if it has all that one must have. */
-export function checkCodec<T>(codec: Codec<T>): Codec<T> {
+export function checkCodec<T, V>(codec: Codec<T, V>): Codec<T, V> {
   const { name, hash, descriptor } = checkObject(codec);
   const named = typeof name === 'string' && typeof descriptor === 'string';
   const hashed = typeof hash === 'bigint' && hash >= 0n && hash < 1n << 64n;

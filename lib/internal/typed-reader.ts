@@ -2,7 +2,7 @@
 
 import type { Batch } from '../batch.js';
 import { BusbarError, invalidArgument } from '../errors.js';
-import type { RootView } from '../schema/views.js';
+import type { Movable } from '../schema/views.js';
 import type { Codec, Decoder } from '../typed.js';
 import type { TypeAnnouncement } from './announcement.js';
 import type { PipeTypes } from './types.js';
@@ -14,23 +14,25 @@ export interface Decoded<T> {
 }
 
 /** What a typed pipe reads, and how. */
-export interface Expectation<T> {
-  readonly codec: Codec<T>;
+export interface Expectation<T, V> {
+  readonly codec: Codec<T, V>;
   readonly channel: number;
   /** Whether values of another version of the type are read, too. */
   readonly resolve: boolean;
 }
 
-export class TypedReader<T> implements Grade<Decoded<T>> {
+type Described = Pick<Codec<unknown, unknown>, 'name' | 'hash' | 'compare' | 'resolve'>;
+
+export class TypedReader<T, V> implements Grade<Decoded<T>> {
   readonly what = 'receive()';
   private readonly types: PipeTypes;
-  private readonly expected: Expectation<T>;
+  private readonly expected: Expectation<T, V>;
   /** What reads the values of this peer, once it has said what they are. */
-  private agreed: Decoder<T> | null = null;
+  private agreed: Decoder<T, V> | null = null;
   /** The one cursor of this pipe. */
-  private cursor: RootView<T> | null = null;
+  private cursor: Movable<V> | null = null;
 
-  constructor(types: PipeTypes, expected: Expectation<T>) {
+  constructor(types: PipeTypes, expected: Expectation<T, V>) {
     this.types = types;
     this.expected = expected;
   }
@@ -45,22 +47,24 @@ export class TypedReader<T> implements Grade<Decoded<T>> {
   }
 
   /** Message `i`, in place. */
-  view(batch: Batch, i: number): RootView<T> {
+  view(batch: Batch, i: number): V {
     const decoder = this.on(batch.channel(i));
     const offset = batch.offset(i);
     const bytes = offset < 0 ? batch.at(i) : batch.bytes;
     const from = Math.max(offset, 0);
     const size = batch.size(i);
-    if (this.cursor !== null) return this.cursor.$move(bytes, from, size) as RootView<T>;
+    if (this.cursor !== null) return this.cursor.$move(bytes, from, size);
     if (decoder.view === undefined) {
       const { name } = this.expected.codec;
       throw invalidArgument(`the codec of ${name} has no view(); use at(i), which decodes`);
     }
-    return (this.cursor = decoder.view(bytes, from, size));
+    const cursor = decoder.view(bytes, from, size);
+    this.cursor = cursor as V & Movable<V>;
+    return cursor;
   }
 
   /** What reads messages on `channel`. */
-  private on(channel: number): Decoder<T> {
+  private on(channel: number): Decoder<T, V> {
     const { codec, channel: own } = this.expected;
     if (channel !== own) {
       const message = `a message came on channel ${channel}, and ${codec.name} is read from`;
@@ -69,7 +73,7 @@ export class TypedReader<T> implements Grade<Decoded<T>> {
     return (this.agreed ??= this.agree());
   }
 
-  private agree(): Decoder<T> {
+  private agree(): Decoder<T, V> {
     const { codec, channel, resolve } = this.expected;
     const announced = this.types.ofPeer(channel);
     if (announced === undefined) {
@@ -86,7 +90,7 @@ export class TypedReader<T> implements Grade<Decoded<T>> {
   }
 }
 
-function mismatch<T>(peers: TypeAnnouncement, codec: Codec<T>, resolve: boolean): BusbarError {
+function mismatch(peers: TypeAnnouncement, codec: Described, resolve: boolean): BusbarError {
   const message = `the peer sends ${nameOf(peers)}, not ${codec.name} (${hex(codec.hash)})`;
   const difference = firstDifference(peers, codec);
   const advice = 'give both ends the same version';
@@ -96,7 +100,7 @@ function mismatch<T>(peers: TypeAnnouncement, codec: Codec<T>, resolve: boolean)
 }
 
 /** Where the two differ, as far as anybody can tell: the peer may say anything of its type. */
-function firstDifference<T>({ descriptor }: TypeAnnouncement, codec: Codec<T>): string {
+function firstDifference({ descriptor }: TypeAnnouncement, codec: Described): string {
   try {
     const [first] = codec.compare?.(descriptor).reasons ?? [];
     return first === undefined ? '' : `: ${first}`;

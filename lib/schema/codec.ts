@@ -15,7 +15,7 @@ import { SchemaError } from './problems.js';
 import { enterArchive, region, unreadable } from './region.js';
 import { resolvedPlan } from './resolution.js';
 import { validator } from './validate.js';
-import type { RootCursor, RootView } from './views.js';
+import type { Movable, RootView } from './views.js';
 import { sizeOf, writeInto, writeNew, type WriteRoot } from './writing.js';
 
 /** How JavaScript values of a type look, and how they are read and written. */
@@ -32,7 +32,7 @@ export interface CompileOptions {
 }
 
 /** Reads archives of one version of a type as values T. */
-export interface ArchiveReader<T> extends Decoder<T> {
+export interface ArchiveReader<T, V = RootView<T>> extends Decoder<T, V> {
   /** Hash of the version that it reads. */
   readonly hash: bigint;
   /** Canonical text, which the hash is of. */
@@ -50,13 +50,13 @@ export interface ArchiveReader<T> extends Decoder<T> {
    * A cursor that reads the archive in `bytes`, or in `size` of its bytes from `offset` on, in
    * place. Move it to the next archive with `$move` instead of making another.
    */
-  view(bytes: Uint8Array, offset?: number, size?: number): RootView<T>;
+  view(bytes: Uint8Array, offset?: number, size?: number): V;
   /** Throws unless the bytes are an archive of the type: what Rust's `rkyv::access` accepts. */
   validate(bytes: Uint8Array): void;
 }
 
 /** A codec whose bytes are the archive that rkyv 0.8 makes of the same value in Rust. */
-export interface ArchiveCodec<T> extends Codec<T>, ArchiveReader<T> {
+export interface ArchiveCodec<T, V = RootView<T>> extends Codec<T, V>, ArchiveReader<T, V> {
   readonly hash: bigint;
   /** A new buffer with the archive of a value. */
   encode(value: T): Buffer;
@@ -69,7 +69,7 @@ export interface ArchiveCodec<T> extends Codec<T>, ArchiveReader<T> {
   /** How many bytes the archive of a value takes. */
   encodedSize(value: T): number;
   decode(bytes: Uint8Array): T;
-  view(bytes: Uint8Array, offset?: number, size?: number): RootView<T>;
+  view(bytes: Uint8Array, offset?: number, size?: number): V;
   /** Whether this version can read what another one wrote, and how they differ. */
   compare(writer: Descriptor | DescriptorDraft | string): Comparison;
   /**
@@ -78,17 +78,17 @@ export interface ArchiveCodec<T> extends Codec<T>, ArchiveReader<T> {
    *
    * @throws SchemaError `ERR_SCHEMA_MISMATCH` if the versions are incompatible, with the reasons
    */
-  resolve(writer: Descriptor | DescriptorDraft | string): ArchiveReader<T>;
+  resolve(writer: Descriptor | DescriptorDraft | string): ArchiveReader<T, V>;
 }
 
 /** What reads archives: generated or interpreted. */
-export interface ReadingMachine<T> {
+export interface ReadingMachine<T, V = RootView<T>> {
   readonly decode: (bytes: Uint8Array) => T;
-  readonly makeView: () => RootCursor<T>;
+  readonly makeView: () => Movable<V>;
 }
 
 /** What reads and writes archives. */
-export interface Machine<T> extends ReadingMachine<T> {
+export interface Machine<T, V = RootView<T>> extends ReadingMachine<T, V> {
   readonly encode: (value: T) => Buffer;
   readonly encodeInto: (value: T, target: Uint8Array, offset?: number) => number;
   readonly encodedSize: (value: T) => number;
@@ -141,7 +141,9 @@ export function compile<T>(
   const layout = checkRoot(descriptor);
   const choices = choicesOf(options);
   const plan = planOf(layout, choices);
-  const machine = choices.generates ? generateMachine<T>(plan) : interpretedMachine<T>(plan);
+  const machine = choices.generates
+    ? generateMachine<T, RootView<T>>(plan)
+    : interpretedMachine<T, RootView<T>>(plan);
   return codecOf(layout, machine, choices);
 }
 
@@ -170,12 +172,12 @@ function generates(mode: string): boolean {
 }
 
 /** A codec around a machine that reads and writes archives of `layout`. */
-export function codecOf<T>(
+export function codecOf<T, V>(
   layout: Descriptor,
-  machine: Machine<T>,
+  machine: Machine<T, V>,
   choices: Choices,
-): ArchiveCodec<T> {
-  const readers = new Map<string, ArchiveReader<T>>();
+): ArchiveCodec<T, V> {
+  const readers = new Map<string, ArchiveReader<T, V>>();
   return Object.freeze({
     name: layout.root,
     descriptor: JSON.stringify(layout),
@@ -188,7 +190,7 @@ export function codecOf<T>(
       const theirs = checkRoot(writer);
       // By everything they say: hashes of other versions may be made to collide.
       const key = JSON.stringify(theirs);
-      const reader = readers.get(key) ?? resolved<T>(theirs, layout, choices);
+      const reader = readers.get(key) ?? resolved<T, V>(theirs, layout, choices);
       if (readers.size < READERS_MAX) readers.set(key, reader);
       return reader;
     },
@@ -199,22 +201,26 @@ export function codecOf<T>(
 const READERS_MAX = 64;
 
 /** What reads archives of `theirs` as values of `ours`. */
-function resolved<T>(theirs: Descriptor, ours: Descriptor, choices: Choices): ArchiveReader<T> {
+function resolved<T, V>(
+  theirs: Descriptor,
+  ours: Descriptor,
+  choices: Choices,
+): ArchiveReader<T, V> {
   const { kind, reasons } = compareDescriptors(theirs, ours);
   if (kind === 'incompatible') {
     const message = `the versions of ${ours.root} are incompatible: ${reasons.join('; ')}`;
     throw new SchemaError('ERR_SCHEMA_MISMATCH', reasons[0]?.split(': ')[0] ?? '', message);
   }
   const plan = resolvedPlan(theirs, ours, choices);
-  const machine = choices.generates ? generateReader<T>(plan) : interpretedReader<T>(plan);
+  const machine = choices.generates ? generateReader<T, V>(plan) : interpretedReader<T, V>(plan);
   return Object.freeze(readerOf(theirs, machine, choices));
 }
 
-function readerOf<T>(
+function readerOf<T, V>(
   layout: Descriptor,
-  { decode, makeView }: ReadingMachine<T>,
+  { decode, makeView }: ReadingMachine<T, V>,
   choices: Choices,
-): ArchiveReader<T> {
+): ArchiveReader<T, V> {
   const { hash, text } = typeOf(layout, layout.root);
   let validate: ((bytes: Uint8Array) => void) | undefined;
   return {
@@ -224,7 +230,7 @@ function readerOf<T>(
     isGenerated: choices.generates,
     decode,
     view: (bytes: Uint8Array, offset?: number, size?: number) =>
-      makeView().$move(bytes, offset, size) as RootView<T>,
+      makeView().$move(bytes, offset, size),
     validate(bytes: Uint8Array) {
       validate ??= validator(planOf(layout, choices));
       validate(bytes);
@@ -233,7 +239,7 @@ function readerOf<T>(
 }
 
 /** A machine without generated code. */
-export function interpretedMachine<T>(plan: Plan): Machine<T> {
+function interpretedMachine<T, V>(plan: Plan): Machine<T, V> {
   const { ops, makeView } = new Interpreter(plan).root();
   const { size, align, slots } = ops;
   const name = rootName(plan);
@@ -245,19 +251,19 @@ export function interpretedMachine<T>(plan: Plan): Machine<T> {
     ops.fix(s, s.d, value as never, p);
   };
   return {
-    ...reading<T>(name, ops, makeView as () => RootCursor<T>),
+    ...reading<T, V>(name, ops, makeView),
     encode: (value) => writeNew(name, write, value),
     encodeInto: (value, target, offset = 0) => writeInto(name, write, value, target, offset),
     encodedSize: (value) => sizeOf(name, write, value),
   };
 }
 
-function interpretedReader<T>(plan: Plan): ReadingMachine<T> {
+function interpretedReader<T, V>(plan: Plan): ReadingMachine<T, V> {
   const { ops, makeView } = new Interpreter(plan).root();
-  return reading<T>(rootName(plan), ops, makeView as () => RootCursor<T>);
+  return reading<T, V>(rootName(plan), ops, makeView);
 }
 
-function reading<T>(name: string, ops: Ops, makeView: () => RootCursor<T>): ReadingMachine<T> {
+function reading<T, V>(name: string, ops: Ops, makeView: () => unknown): ReadingMachine<T, V> {
   return {
     decode(bytes) {
       const p = enterArchive(name, bytes, ops.size);
@@ -267,7 +273,7 @@ function reading<T>(name: string, ops: Ops, makeView: () => RootCursor<T>): Read
         throw unreadable(name, error);
       }
     },
-    makeView,
+    makeView: makeView as () => Movable<V>,
   };
 }
 

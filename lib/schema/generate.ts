@@ -27,13 +27,13 @@ export function canGenerate(): boolean {
 }
 
 /** Generates the code of a plan. */
-export function generateMachine<T>(plan: Plan): Machine<T> {
-  return generate(plan) as Machine<T>;
+export function generateMachine<T, V>(plan: Plan): Machine<T, V> {
+  return generate(plan) as Machine<T, V>;
 }
 
 /** Generates the code of a plan that reads only. */
-export function generateReader<T>(plan: Plan): ReadingMachine<T> {
-  return generate(plan) as ReadingMachine<T>;
+export function generateReader<T, V>(plan: Plan): ReadingMachine<T, V> {
+  return generate(plan) as ReadingMachine<T, V>;
 }
 
 function generate(plan: Plan): unknown {

@@ -16,6 +16,12 @@ export interface Cursor<T> {
   $toObject(): T;
 }
 
+/** A cursor that goes to another archive instead of being made again. */
+export interface Movable<V> {
+  /** The cursor itself, moved. */
+  $move(bytes: Uint8Array, offset?: number, size?: number): V;
+}
+
 /** A cursor that can be moved to another archive. */
 export interface RootCursor<T> extends Cursor<T> {
   /**
