@@ -147,6 +147,17 @@ export function compile<T>(
   return codecOf(layout, machine, choices);
 }
 
+/** The codec of a type whose machine is in a generated file. */
+export function defineCodec<T, V>(
+  descriptor: string,
+  root: string,
+  machine: Machine<T, V>,
+  { u64, intern }: FormOptions,
+): ArchiveCodec<T, V> {
+  const layout = subDescriptor(checkDescriptor(descriptor), root);
+  return codecOf(layout, machine, { u64, intern, generates: canGenerate() });
+}
+
 /** What a codec's user chose, or did not. */
 export interface Choices extends FormOptions {
   /** Whether code is generated. */

@@ -38,7 +38,7 @@ export function generateReader<T, V>(plan: Plan): ReadingMachine<T, V> {
 
 function generate(plan: Plan): unknown {
   const e = new Emitter(plan, false, nameMap);
-  const parts = generateRoot(e);
+  const parts = generateRoot(e, plan.root, '');
   const text = [
     "'use strict';",
     `const { ${[...e.used].filter((name) => Object.hasOwn(runtime, name)).join(', ')} } = runtime;`,
@@ -48,77 +48,75 @@ function generate(plan: Plan): unknown {
   return runCode(text, { runtime, constants: e.constants });
 }
 
-/** Adds the functions of a machine to the code; their names. */
-export function generateRoot(e: Emitter): readonly string[] {
-  const { root } = e.plan;
+/** Adds the functions of a machine for a root type to the code; the members of the machine. */
+export function generateRoot(e: Emitter, root: string, suffix: string): readonly string[] {
   const type = e.userType(root);
   const form = { form: 'type', type: root, size: type.size, align: type.align } as const;
-  const isFixed = !hasOut(e.plan, form);
-  const value = e.names.of(root);
   const cursor = typeCursor(e, root);
-  e.fn('makeView', [], cursor, [`return new ${cursor}();`]);
-  addDecode(e, type.size, type.name, isFixed);
-  if (e.plan.readsOnly) return ['decode', 'makeView'];
-  addEncode(e, value, isFixed, slotsOf(e.plan, form));
-  return ['encode', 'encodeInto', 'encodedSize', 'decode', 'makeView'];
+  e.fn(`makeView${suffix}`, [], cursor, [`return new ${cursor}();`]);
+  const isFixed = !hasOut(e.plan, form);
+  const it = { e, root, suffix, name: quote(type.name), size: type.size, isFixed };
+  addDecode(it);
+  if (!e.plan.readsOnly) addEncode(it, type.align, slotsOf(e.plan, form));
+  const reads = ['decode', 'makeView'];
+  const members = e.plan.readsOnly ? reads : ['encode', 'encodeInto', 'encodedSize', ...reads];
+  return members.map((member) => (suffix === '' ? member : `${member}: ${member}${suffix}`));
 }
 
-function addDecode(e: Emitter, size: number, name: string, isFixed: boolean): void {
-  const { root } = e.plan;
+/** A root type whose functions are being generated. */
+interface RootType {
+  readonly e: Emitter;
+  readonly root: string;
+  readonly suffix: string;
+  /** The type's name as a literal. */
+  readonly name: string;
+  readonly size: number;
+  readonly isFixed: boolean;
+}
+
+function addDecode({ e, root, suffix, name, size, isFixed }: RootType): void {
   const region = e.rt('region');
   const read = `return ${typeReader(e, root)}(${region}.d, ${region}.b, p);`;
-  const at = `const p = ${e.rt('enterArchive')}(${quote(name)}, bytes, ${size});`;
-  const guarded = [
-    'try {',
-    read,
-    '} catch (error) {',
-    `throw ${e.rt('unreadable')}(${quote(name)}, error);`,
-    '}',
-  ];
-  e.fn('decode', [['bytes', 'Uint8Array']], e.names.of(root), [
-    at,
-    ...(isFixed ? [read] : guarded),
-  ]);
+  const at = `const p = ${e.rt('enterArchive')}(${name}, bytes, ${size});`;
+  const body = isFixed
+    ? [read]
+    : ['try {', read, '} catch (error) {', `throw ${e.rt('unreadable')}(${name}, error);`, '}'];
+  e.fn(`decode${suffix}`, [['bytes', 'Uint8Array']], e.names.of(root), [at, ...body]);
 }
 
-function addEncode(e: Emitter, value: string, isFixed: boolean, slots: number): void {
-  const { root } = e.plan;
-  const { size, align, name: plain } = e.userType(root);
-  const name = quote(plain);
+function addEncode(it: RootType, align: number, slots: number): void {
+  const { e, root, suffix, name, size, isFixed } = it;
+  const value = e.names.of(root);
   const one = ['value', value] as const;
   const fix = typeFix(e, root);
+  const write = `write${suffix}`;
   e.rt('Sink');
-  e.fn('write', [['s', 'Sink'], one], 'void', [
+  e.fn(write, [['s', 'Sink'], one], 'void', [
     ...(isFixed ? [] : [`s.reserve(${slots});`, `${typeOut(e, root)}(s, value);`]),
     `const p = s.take(${size}, ${align});`,
     's.ri = 0;',
     `${fix}(s, s.d, value, p);`,
   ]);
-  const slow = `return ${e.rt('writeInto')}(${name}, write, value, target, offset);`;
+  const slow = `return ${e.rt('writeInto')}(${name}, ${write}, value, target, offset);`;
   const head = e.typed
     ? `value: ${value}, target: Uint8Array, offset = 0`
     : 'value, target, offset = 0';
-  const lines = isFixed ? fixedInto(e, size, name, fix, slow) : [slow];
-  e.add(`function encodeInto(${head})${e.type('number')} {\n${lines.join('\n')}\n}`);
-  const [sized, encode] = isFixed
+  const lines = isFixed ? fixedInto(it, fix, slow) : [slow];
+  e.add(`function encodeInto${suffix}(${head})${e.type('number')} {\n${lines.join('\n')}\n}`);
+  const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(${name}, ${write}, value)`;
+  e.fn(`encodedSize${suffix}`, [one], 'number', [`return ${sized};`]);
+  const encode = isFixed
     ? [
-        [`return ${size};`],
-        [
-          `const target = Buffer.allocUnsafe(${size});`,
-          'encodeInto(value, target, 0);',
-          'return target;',
-        ],
+        `const target = Buffer.allocUnsafe(${size});`,
+        `encodeInto${suffix}(value, target, 0);`,
+        'return target;',
       ]
-    : [
-        [`return ${e.rt('sizeOf')}(${name}, write, value);`],
-        [`return ${e.rt('writeNew')}(${name}, write, value);`],
-      ];
-  e.fn('encodedSize', [one], 'number', sized);
-  e.fn('encode', [one], 'Buffer', encode);
+    : [`return ${e.rt('writeNew')}(${name}, ${write}, value);`];
+  e.fn(`encode${suffix}`, [one], 'Buffer', encode);
 }
 
 /** Writing a type of fixed size needs no sink unless something copies bytes. */
-function fixedInto(e: Emitter, size: number, name: string, fix: string, slow: string): string[] {
+function fixedInto({ e, size, name }: RootType, fix: string, slow: string): string[] {
   const written = e.rt('written');
   return [
     `if (offset >>> 0 !== offset || offset + ${size} > target.length) {`,

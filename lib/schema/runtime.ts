@@ -3,6 +3,7 @@
  * need no native addon. Apart from the types of views not meant for use by hand.
  */
 
+export { defineCodec, type ArchiveCodec } from './codec.js';
 export * as keys from './keys.js';
 export {
   checkLength,

@@ -4,7 +4,7 @@
  */
 
 import type { Form, FormOf, Part, TypeForm } from '../forms.js';
-import { get, key, plus, quote, type Emitter } from './emitter.js';
+import { get, key, plus, quote, uses, type Emitter } from './emitter.js';
 import { constant, reader, typeReader } from './readers.js';
 
 type EnumForm = Extract<TypeForm, { form: 'enum' }>;
@@ -312,9 +312,8 @@ function listCursor(e: Emitter, form: FormOf<'list'> | FormOf<'array'>): string 
     const none = `${e.rt('noElement')}(index, this.$n)`;
     const check = `if (index >>> 0 !== index || index >= this.$n) throw ${none};`;
     const at = `const p = this.$p + index * ${elem.size};`;
-    const isUsed = /(?<![.$\w])p(?![$\w])/.test(text);
     c.member(
-      `${override}at(${parameter})${e.type(type)} {\n${check}\n${isUsed ? `${at}\n` : ''}return ${text};\n}`,
+      `${override}at(${parameter})${e.type(type)} {\n${check}\n${uses(text, 'p') ? `${at}\n` : ''}return ${text};\n}`,
     );
     const four = [
       ['d', 'DataView'],
@@ -339,7 +338,7 @@ function listCursor(e: Emitter, form: FormOf<'list'> | FormOf<'array'>): string 
         `${e.rt('limit')}(this.$lo, this.$p + this.$n * ${elem.size});\n` +
         `const values${e.type(`(${value})[]`)} = [];\n` +
         `for (let index = 0; index < this.$n; index++) {\n` +
-        `${/(?<![.$\w])p(?![$\w])/.test(read) ? `${at}\n` : ''}values.push(${read});\n}\nreturn values;\n}`,
+        `${uses(read, 'p') ? `${at}\n` : ''}values.push(${read});\n}\nreturn values;\n}`,
     );
     const base = e.rt('ListCursor') + (e.typed ? `<${value}, ${type}>` : '');
     e.add(c.text(`class ${name} extends ${base}`, []));

@@ -88,8 +88,7 @@ export class Emitter {
   /** Parameters as in the head of a function; one that the body does not use begins with _. */
   parameters(parameters: readonly Parameter[], body: string): string {
     const one = ([name, type]: Parameter): string => {
-      const isUsed = new RegExp(`(?<![.$\\w])${name}(?![$\\w])`).test(body);
-      return `${isUsed ? '' : '_'}${name}${this.type(type)}`;
+      return `${uses(body, name) ? '' : '_'}${name}${this.type(type)}`;
     };
     return parameters.map(one).join(', ');
   }
@@ -130,6 +129,11 @@ export class Emitter {
   valueType(form: Form): string {
     return this.names.value(form);
   }
+}
+
+/** Whether code mentions a variable; members and keys of that name do not count. */
+export function uses(code: string, name: string): boolean {
+  return new RegExp(`(?<![.$\\w])${name}(?![$\\w:])`).test(code);
 }
 
 /** A position and an offset as an expression. */

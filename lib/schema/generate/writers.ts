@@ -4,7 +4,7 @@
  */
 
 import { gapsIn, hasOut, slotsOf, type Form, type FormOf, type Part } from '../forms.js';
-import { ACCESSORS, member, plus, quote, type Emitter, type Parameter } from './emitter.js';
+import { ACCESSORS, member, plus, quote, uses, type Emitter, type Parameter } from './emitter.js';
 import { join } from '../problems.js';
 
 /** Arrays up to this length are spelled out. */
@@ -70,12 +70,11 @@ export function typeFix(e: Emitter, type: string): string {
     const kind = form.isPlain ? 'v' : 'v.kind';
     const cases = form.variants.flatMap((variant) => {
       const path = join(form.name, variant.name);
-      const isUnit = variant.shape === 'unit';
       const body = fixParts(e, variant.parts, 'held', 'p', path, 1, form.size);
       return [
         `case ${quote(variant.name)}: {`,
         `d.setUint8(p, ${variant.tag});`,
-        ...(isUnit || variant.parts.length === 0 ? [] : ['const held = v.value;']),
+        ...(uses(body.join('\n'), 'held') ? ['const held = v.value;'] : []),
         ...body,
         'break;',
         '}',
@@ -200,7 +199,7 @@ function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>, path: string
             's.ri = base;',
             'let at = start;',
             `for (let index = 0; index < length; index++, at += ${elem.size}) {`,
-            `const one = ${one};`,
+            ...(uses(fixes.join('\n'), 'one') ? [`const one = ${one};`] : []),
             ...fixes,
             '}',
           ]),
