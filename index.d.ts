@@ -17,20 +17,14 @@ export type { Batch, BatchesOptions, ConsumeOptions, Loan, WaitOptions } from '.
 export type { CloseOptions } from './dist/index.js';
 
 // Typed messages
-export { compile, BufferTooSmallError, SchemaError } from './dist/index.js';
-export type {
-  ArchiveCodec,
-  ArchiveReader,
-  Codec,
-  Comparison,
-  CompileOptions,
-  Decoder,
-  TypedBatch,
-  TypedOptions,
-} from './dist/index.js';
+export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';
+export type { ArchiveCodec, ArchiveReader, Comparison, CompileOptions } from './dist/index.js';
+export type { RegisteredTypes, RegisterOptions, Registry } from './dist/index.js';
+export type { Codec, Decoder, TypedBatch, TypedOptions, TypeInfo } from './dist/index.js';
 export type { Cursor, ListCursor, ListView, MapCursor, MapView } from './dist/index.js';
 export type { RootCursor, RootView, StructView, TupleView, ViewOf } from './dist/index.js';
-export type { Descriptor, DescriptorDraft, EnumDescriptor, FieldDescriptor } from './dist/index.js';
+export type { Descriptor, DescriptorDraft, DescriptorSource } from './dist/index.js';
+export type { EnumDescriptor, FieldDescriptor } from './dist/index.js';
 export type {
   Int64Mode,
   KindDescriptor,

@@ -29,6 +29,7 @@ const VALUES = [
   'listen',
   'metrics',
   'parseAddress',
+  'registry',
   'setLogger',
   'version',
 ];

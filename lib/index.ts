@@ -30,6 +30,13 @@ export {
   type SendOptions,
   type TrySendOptions,
 } from './pipe.js';
+export {
+  registry,
+  type RegisteredTypes,
+  type RegisterOptions,
+  type Registry,
+  type TypeInfo,
+} from './registry.js';
 export type { Reservation } from './reservation.js';
 export {
   compile,
@@ -41,6 +48,7 @@ export type { Comparison } from './schema/compare.js';
 export type {
   Descriptor,
   DescriptorDraft,
+  DescriptorSource,
   EnumDescriptor,
   FieldDescriptor,
   Int64Mode,

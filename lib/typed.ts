@@ -173,7 +173,10 @@ export class TypedPipe<T, V = RootView<T>> {
    * @throws BusbarError (as a rejection) as `Pipe.consume`, `ERR_SCHEMA_MISMATCH`, and what the
    * codec throws when a value is looked at
    */
-  consume(callback: (batch: TypedBatch<T, V>) => void, options: ConsumeOptions = {}): Promise<void> {
+  consume(
+    callback: (batch: TypedBatch<T, V>) => void,
+    options: ConsumeOptions = {},
+  ): Promise<void> {
     try {
       const max = checkConsumeOptions(callback, options);
       const reader = this.#reader;

@@ -7,7 +7,7 @@ import { invalidArgument, show } from '../errors.js';
 import type { Codec, Decoder } from '../typed.js';
 import { checkDescriptor, subDescriptor, typeOf } from './check.js';
 import { compareDescriptors, type Comparison } from './compare.js';
-import type { Descriptor, DescriptorDraft, Int64Mode } from './descriptor.js';
+import type { Descriptor, DescriptorSource, Int64Mode } from './descriptor.js';
 import { planOf, type FormOptions, type Plan } from './forms.js';
 import { canGenerate, generateMachine, generateReader } from './generate.js';
 import { Interpreter, type Ops } from './interpret.js';
@@ -71,14 +71,14 @@ export interface ArchiveCodec<T, V = RootView<T>> extends Codec<T, V>, ArchiveRe
   decode(bytes: Uint8Array): T;
   view(bytes: Uint8Array, offset?: number, size?: number): V;
   /** Whether this version can read what another one wrote, and how they differ. */
-  compare(writer: Descriptor | DescriptorDraft | string): Comparison;
+  compare(writer: DescriptorSource): Comparison;
   /**
    * Reads what another version of the type wrote, in place as its own: fields are found by name,
    * aliases and defaults stand in for what is missing, numbers widen.
    *
    * @throws SchemaError `ERR_SCHEMA_MISMATCH` if the versions are incompatible, with the reasons
    */
-  resolve(writer: Descriptor | DescriptorDraft | string): ArchiveReader<T, V>;
+  resolve(writer: DescriptorSource): ArchiveReader<T, V>;
 }
 
 /** What reads archives: generated or interpreted. */
@@ -135,7 +135,7 @@ export interface Machine<T, V = RootView<T>> extends ReadingMachine<T, V> {
  * ```
  */
 export function compile<T>(
-  descriptor: DescriptorDraft | Descriptor | string,
+  descriptor: DescriptorSource,
   options: CompileOptions = {},
 ): ArchiveCodec<T> {
   const layout = checkRoot(descriptor);
@@ -169,7 +169,7 @@ function choicesOf({ u64, intern, mode }: CompileOptions): Choices {
 }
 
 /** The descriptor, checked, of its root type and what that mentions. */
-function checkRoot(descriptor: unknown): Descriptor {
+export function checkRoot(descriptor: unknown): Descriptor {
   const all = checkDescriptor(descriptor);
   return subDescriptor(all, all.root);
 }

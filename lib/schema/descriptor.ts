@@ -27,6 +27,9 @@ export interface Descriptor {
  */
 export type DescriptorDraft = Draft<Descriptor>;
 
+/** A descriptor: checked, written by hand, or as JSON text, such as Rust prints. */
+export type DescriptorSource = Descriptor | DescriptorDraft | string;
+
 type Derived = 'size' | 'align' | 'offset' | 'tag' | 'text' | 'hash' | 'shape';
 
 /** A part of a descriptor written by hand. */

@@ -1,9 +1,5 @@
-/**
- * What generated code calls: published as `busbar/schema`, so that files written by `busbar gen`
- * need no native addon. Apart from the types of views not meant for use by hand.
- */
+/** What generated code calls, whether it was generated at run time or written to a file. */
 
-export { defineCodec, type ArchiveCodec } from './codec.js';
 export * as keys from './keys.js';
 export {
   checkLength,
