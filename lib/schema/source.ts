@@ -36,6 +36,7 @@ export function sourceOf(descriptor: Descriptor, options: SourceOptions = {}): s
     e.text,
     `const LAYOUT = ${quote(JSON.stringify(descriptor))};`,
     codecs.join('\n\n'),
+    ...(options.from === undefined ? [registered(e, roots)] : []),
   ];
   return indent(`${parts.join('\n\n')}\n`);
 }
@@ -72,6 +73,14 @@ function declaration(e: Emitter, root: string): string {
   }
   const members = type.parts.map((part) => `${key(part.name)}: ${e.valueType(part.form)};`);
   return `${doc}\nexport interface ${name} {\n${members.join('\n')}\n}`;
+}
+
+/** What `registry.lookup()` and `pipe.typed()` know the types by. */
+function registered(e: Emitter, roots: readonly string[]): string {
+  const members = roots.map((root) => `${quote(root)}: ${e.names.of(root)};`);
+  return ["declare module 'busbar' {", 'interface RegisteredTypes {', ...members, '}', '}'].join(
+    '\n',
+  );
 }
 
 /** The codec of a user type, as an exported constant. */

@@ -151,7 +151,7 @@ function finish(
 
 function moveMethod(e: Emitter, { name, size }: Root): string {
   const head = e.typed
-    ? 'bytes: Uint8Array, offset = 0, size = bytes.length - offset'
+    ? 'bytes: Uint8Array, offset = 0, size: number = bytes.length - offset'
     : 'bytes, offset = 0, size = bytes.length - offset';
   const region = e.rt('region');
   const isPlain = `offset >>> 0 === offset && size >>> 0 === size`;
