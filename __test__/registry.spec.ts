@@ -3,6 +3,7 @@
 import test from 'ava';
 
 import { compile, registry, SchemaError } from '../index.js';
+import { EXPORTED_TYPES } from './helpers/built.js';
 import { pairOf } from './helpers/pairs.js';
 import { describe, type TypeSketch } from './helpers/schemas.js';
 import { startWorker } from './helpers/workers.js';
@@ -50,6 +51,34 @@ test('[T10] another version needs permission, and then a hash', (t) => {
   t.true(registry.unregister(name, other));
   t.false(registry.unregister(name, other));
   t.is(registry.lookup(name).hash, hash);
+});
+
+test('[T04 T06] types are known after loading their library, and gone when taken out', (t) => {
+  t.false(registry.has('game.Event'));
+  const types = registry.load(EXPORTED_TYPES);
+  t.deepEqual(
+    types.map(({ name }) => name),
+    ['game.Position', 'game.Happening', 'game.Event'],
+  );
+  t.true(types.every(({ origin }) => origin === `plugin ${EXPORTED_TYPES}`));
+  t.deepEqual(registry.load(EXPORTED_TYPES), types, 'nothing changes');
+  interface Event {
+    time: number;
+    position: { at: number[] };
+    what: { kind: string; value?: unknown };
+  }
+  const codec = registry.lookup<Event>('game.Event');
+  const event = {
+    time: 5,
+    position: { at: [1, 2, 3] },
+    what: { kind: 'Joined', value: { name: 'Ada' } },
+  };
+  t.deepEqual(codec.decode(codec.encode(event)), event);
+  for (const { name, hash } of types) t.true(registry.unregister(name, hash));
+  t.false(registry.has('game.Event'));
+  t.throws(() => registry.load('/nowhere.so'), { code: 'ERR_NOT_FOUND', message: /nowhere/ });
+  t.throws(() => registry.load('package.json'), { code: 'ERR_IO' });
+  t.throws(() => registry.load(5 as never), { code: 'ERR_INVALID_ARGUMENT' });
 });
 
 test('[T29] what is not there is an error that says so', (t) => {

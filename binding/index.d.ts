@@ -9,11 +9,27 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/**
+ * The descriptors of the types that a library exports, as JSON.
+ *
+ * # Errors
+ * As [`load_types`].
+ */
+export declare function describeLibrary(path: string): Array<string>
+
 /** The names that are bound in this process. */
 export declare function listInprocEndpoints(): Array<string>
 
 /** Every entry, by name and hash. */
 export declare function listTypes(): Array<NativeType>
+
+/**
+ * Registers the types that a library exports. Its code runs, and stays loaded for ever.
+ *
+ * # Errors
+ * `ERR_NOT_FOUND`, `ERR_IO`, `ERR_TYPE_NOT_FOUND`, `ERR_SCHEMA_INVALID`, `ERR_SCHEMA_MISMATCH`.
+ */
+export declare function loadTypes(path: string, allowVersions: boolean): Array<NativeType>
 
 /**
  * The entry of this name and hash; without a hash, the only one of this name.

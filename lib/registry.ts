@@ -68,16 +68,30 @@ export class Registry {
     type: ArchiveCodec<T, V> | DescriptorSource,
     options: RegisterOptions = {},
   ): TypeInfo {
-    const { allowVersions = false } = options;
-    if (typeof allowVersions !== 'boolean') {
-      throw invalidArgument(`allowVersions is ${show(allowVersions)}; it must be true or false`);
-    }
+    const allowVersions = checkAllowVersions(options);
     const codec = isCodec(type) ? type : null;
     const descriptor = codec?.descriptor ?? JSON.stringify(checkRoot(type));
     const origin = 'registered by the program';
     const info = infoOf(callNative(() => native.registerType(descriptor, origin, allowVersions)));
     if (codec !== null) this.#codecs.set(keyOf(info, {}), codec);
     return info;
+  }
+
+  /**
+   * Registers the types that a library exports by `busbar_types::export_types!`; all of them, or if
+   * there is an error, none. The library's code runs with the rights of this process: load only
+   * what you trust. It stays loaded.
+   *
+   * @param path - of a shared library (`.so`, `.dylib`, `.dll`) or an addon (`.node`)
+   * @throws BusbarError `ERR_NOT_FOUND`, `ERR_IO` if it is no library, `ERR_TYPE_NOT_FOUND` if it
+   * exports no types, `ERR_SCHEMA_INVALID`, `ERR_SCHEMA_MISMATCH`
+   */
+  load(path: string, options: RegisterOptions = {}): TypeInfo[] {
+    if (typeof path !== 'string') {
+      throw invalidArgument(`path is ${show(path)}; it must be the path of a library`);
+    }
+    const allowVersions = checkAllowVersions(options);
+    return callNative(() => native.loadTypes(path, allowVersions)).map(infoOf);
   }
 
   /**
@@ -148,6 +162,11 @@ export const registry: Registry = new Registry();
 
 function isCodec<T, V>(type: ArchiveCodec<T, V> | DescriptorSource): type is ArchiveCodec<T, V> {
   return typeof type === 'object' && type !== null && 'schemaText' in type && 'layout' in type;
+}
+
+function checkAllowVersions({ allowVersions = false }: RegisterOptions): boolean {
+  if (typeof allowVersions === 'boolean') return allowVersions;
+  throw invalidArgument(`allowVersions is ${show(allowVersions)}; it must be true or false`);
 }
 
 function checkKey(name: unknown, hash: unknown): void {

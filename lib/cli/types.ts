@@ -1,8 +1,10 @@
 /** The types in the files that a command is given: libraries and descriptors. */
 
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 
-import { BusbarError } from '../errors.js';
+import { BusbarError, callNative } from '../errors.js';
+import { native } from '../internal/native.js';
 import { checkDescriptor } from '../schema/check.js';
 import type { Descriptor, TypeDescriptor } from '../schema/descriptor.js';
 
@@ -29,10 +31,7 @@ export function readTypes(files: readonly string[]): Descriptor {
 
 /** The descriptors in a file. */
 function readFile(file: string): readonly unknown[] {
-  if (!file.endsWith('.json')) {
-    const message = `${file}: only descriptors (.json) can be read yet`;
-    throw new BusbarError('ERR_NOT_SUPPORTED', message);
-  }
+  if (!file.endsWith('.json')) return callNative(() => native.describeLibrary(resolve(file)));
   const json = parse(file, read(file));
   return Array.isArray(json) ? json : [json];
 }

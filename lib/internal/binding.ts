@@ -174,6 +174,8 @@ export interface Native {
   lookupType(name: string, hash: bigint | undefined): NativeType;
   listTypes(): NativeType[];
   unregisterType(name: string, hash: bigint): boolean;
+  loadTypes(path: string, allowVersions: boolean): NativeType[];
+  describeLibrary(path: string): string[];
 }
 
 /** An entry of the registry. */

@@ -81,7 +81,7 @@ export function claim(d: DataView, p: number, count: number, size: number): numb
   if (at < limits.lo || at + bytes > p) throw outside();
   // Elements without bytes count, too: billions of them would fit into no memory.
   limits.left -= bytes === 0 ? count : bytes;
-  if (limits.left < 0) throw outside();
+  if (limits.left < 0) throw bytes === 0 ? tooMany(count) : outside();
   return at;
 }
 
@@ -90,6 +90,11 @@ export function target(d: DataView, p: number, bytes: number, lo: number): numbe
   const at = p + d.getInt32(p, true);
   if (at < lo || at + bytes > p) throw outside();
   return at;
+}
+
+/** The error for more empty elements than an array should hold. */
+function tooMany(count: number): Error {
+  return archiveInvalid('', `a list has ${count} values of no bytes, too many to be read`);
 }
 
 /** The error for a pointer that leads out of its archive, or parts that overlap. */

@@ -1,6 +1,8 @@
 //! The process's registry of types, for JavaScript: descriptors go in and out as JSON. All threads
 //! of a process see the same one.
 
+use std::path::Path;
+
 use busbar_types::registry::{Origin, Registry, TypeEntry};
 use busbar_types::schema::Schema;
 use busbar_types::{Error, ErrorKind};
@@ -69,6 +71,30 @@ pub fn lookup_type(env: Env, name: String, hash: Option<BigInt>) -> napi::Result
     }
     let entry = registry.require(&name, hash.map(|hash| hash.get_u64().1));
     entry.map(|entry| NativeType::new(&entry)).map_err(|error| thrown(env, &error))
+}
+
+/// Registers the types that a library exports. Its code runs, and stays loaded for ever.
+///
+/// # Errors
+/// `ERR_NOT_FOUND`, `ERR_IO`, `ERR_TYPE_NOT_FOUND`, `ERR_SCHEMA_INVALID`, `ERR_SCHEMA_MISMATCH`.
+#[napi]
+pub fn load_types(env: Env, path: String, allow_versions: bool) -> napi::Result<Vec<NativeType>> {
+    // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
+    let entries = unsafe { Registry::global().load(Path::new(&path), allow_versions) };
+    let entries = entries.map_err(|error| thrown(env, &error))?;
+    Ok(entries.iter().map(|entry| NativeType::new(entry)).collect())
+}
+
+/// The descriptors of the types that a library exports, as JSON.
+///
+/// # Errors
+/// As [`load_types`].
+#[napi]
+pub fn describe_library(env: Env, path: String) -> napi::Result<Vec<String>> {
+    // SAFETY: as above.
+    let schemas = unsafe { busbar_types::library::describe_library(&path) };
+    let schemas = schemas.map_err(|error| thrown(env, &error))?;
+    Ok(schemas.iter().map(|schema| schema.to_json()).collect())
 }
 
 /// Every entry, by name and hash.

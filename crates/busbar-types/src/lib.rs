@@ -13,6 +13,7 @@ pub mod compare;
 pub mod describe;
 mod error;
 pub mod format;
+pub mod library;
 pub mod registry;
 pub mod schema;
 

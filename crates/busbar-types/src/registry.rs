@@ -14,6 +14,7 @@ mod mismatch;
 
 use std::any::Any;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
@@ -22,6 +23,7 @@ use dashmap::mapref::entry::Entry as Slot;
 use self::key::Key;
 pub use self::mismatch::Mismatch;
 use crate::format::Formats;
+use crate::library::describe_library;
 use crate::schema::{Schema, hash_of};
 use crate::{Error, ErrorKind, SerializeError, Type, read};
 
@@ -290,6 +292,10 @@ impl Registry {
         entry: TypeEntry,
         allow_versions: bool,
     ) -> Result<Arc<TypeEntry>, Error> {
+        self.insert(Arc::new(entry), allow_versions)
+    }
+
+    fn insert(&self, entry: Arc<TypeEntry>, allow_versions: bool) -> Result<Arc<TypeEntry>, Error> {
         // Held until the end: of two threads that register a name, one is second.
         let mut versions = self.by_name.entry(entry.type_name.clone()).or_default();
         if versions.contains(&entry.schema_hash) {
@@ -303,9 +309,43 @@ impl Registry {
         }
         let key = (entry.type_name.clone(), entry.schema_hash);
         versions.push(entry.schema_hash);
-        let entry = Arc::new(entry);
         self.types.insert(key, Arc::clone(&entry));
         Ok(entry)
+    }
+
+    /// Registers the types that a library exports; the entries of all of them.
+    ///
+    /// # Errors
+    /// As [`describe_library`], and `SchemaMismatch` as [`Self::register_entry`]; then none of them
+    /// is registered that was not before.
+    ///
+    /// # Safety
+    /// As [`describe_library`].
+    pub unsafe fn load(
+        &self,
+        path: &Path,
+        allow_versions: bool,
+    ) -> Result<Vec<Arc<TypeEntry>>, Error> {
+        // SAFETY: by this function's own contract.
+        let schemas = unsafe { describe_library(path) }?;
+        let origin = Origin::Plugin(path.display().to_string());
+        let (mut entries, mut fresh) = (Vec::new(), Vec::new());
+        for schema in schemas {
+            let offered = Arc::new(TypeEntry::of_schema(schema, origin.clone()));
+            let registered = self.insert(Arc::clone(&offered), allow_versions);
+            let entry = registered.inspect_err(|_| self.take_out(&fresh))?;
+            if Arc::ptr_eq(&entry, &offered) {
+                fresh.push(offered);
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn take_out(&self, entries: &[Arc<TypeEntry>]) {
+        for entry in entries {
+            self.unregister(&entry.type_name, entry.schema_hash);
+        }
     }
 
     /// The entry of this name and hash. Without a hash: the compiled-in one if there is, or else

@@ -4,6 +4,7 @@
 mod comparisons;
 mod descriptors;
 mod golden;
+mod library;
 mod random;
 mod round_trip;
 mod samples;
