@@ -4,6 +4,7 @@
 //! description that tools, plugins and TypeScript exchange as JSON. Nothing here opens sockets,
 //! starts threads or knows Node: bytes come in as slices and go out into slices.
 
+pub mod capnp;
 mod error;
 pub mod schema;
 

@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use crate::Error;
 
+pub(crate) use layout::prefix;
+
 /// The version of descriptors and canonical texts.
 pub const ABI: u32 = 1;
 
