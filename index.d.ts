@@ -5,7 +5,7 @@
 // Between processes, threads and within one: pipes
 export { dial, listen } from './dist/index.js';
 export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js';
-export { Listener, Pipe } from './dist/index.js';
+export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress, type Address } from './dist/index.js';
 export type { DialOptions, ListenOptions, PipeOptions, Trust, WaitMode } from './dist/index.js';
 export type { CloseReason, ConnectionState, Peer } from './dist/index.js';
@@ -15,6 +15,12 @@ export type { ListenerEvents, PipeEvents } from './dist/index.js';
 export type { Reservation, Sendable, SendOptions, TrySendOptions } from './dist/index.js';
 export type { Batch, BatchesOptions, ConsumeOptions, Loan, WaitOptions } from './dist/index.js';
 export type { CloseOptions } from './dist/index.js';
+
+// Typed messages
+export { compile } from './dist/index.js';
+export type { ArchiveCodec, Codec, TypedBatch, TypedOptions } from './dist/index.js';
+export type { Descriptor, EnumType, Field, Place, Scalar, Shape } from './dist/index.js';
+export type { StructType, UserType, Variant } from './dist/index.js';
 
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';

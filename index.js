@@ -5,8 +5,11 @@
 // Between processes, threads and within one: pipes
 export { dial, listen } from './dist/index.js';
 export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js';
-export { Listener, Pipe } from './dist/index.js';
+export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress } from './dist/index.js';
+
+// Typed messages
+export { compile } from './dist/index.js';
 
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';

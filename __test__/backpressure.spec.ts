@@ -29,6 +29,28 @@ for (const scheme of SCHEMES) {
     t.is(count, produced);
   });
 
+  test(`[D46 D49] ${scheme}: loops that never wait leave the event loop its turns`, async (t) => {
+    const { client, server } = await pairOf(t, scheme, { both: { queueMessages: 0 } });
+    const reading = (async () => {
+      for await (const message of server) if (String(message) === 'last') break;
+    })();
+    let fired = false;
+    setTimeout(() => (fired = true), 1);
+    while (!fired) await client.send('first');
+    fired = false;
+    setTimeout(() => (fired = true), 1);
+    while (!fired) await client.sendBatch(['several', 'more']);
+    await client.send('last');
+    await reading;
+    fired = false;
+    setTimeout(() => (fired = true), 1);
+    while (!fired) {
+      client.trySend('there already');
+      client.flush();
+      t.is(String(await server.receive()), 'there already');
+    }
+  });
+
   test(`[D25 I26] ${scheme}: trySend() says false while there is no room`, async (t) => {
     const { client, server } = await pairOf(t, scheme, { both: SMALLEST });
     const accepted = fill(client, 1000);
@@ -139,3 +161,19 @@ function fill(pipe: Pipe, size: number): number {
   for (; pipe.trySend(pattern(size, count)); count++) pipe.flush();
   return count;
 }
+
+test('[D25] shm: trySend() of what cannot go out at once says so; send() sends it', async (t) => {
+  const both = { ringBytes: 65_536, slabBytes: 0 };
+  const { client, server } = await pairOf(t, 'shm', { both });
+  const large = pattern(200_000, 1);
+  const expected = { code: 'ERR_MESSAGE_TOO_LARGE', message: /cannot go out at once/ };
+  const received = [server.receive(), server.receive()];
+  t.throws(() => client.trySend(large), expected);
+  await client.send('small');
+  t.is(String(await received[0]), 'small');
+  const reservation = client.reserve(large.length);
+  large.copy(reservation.bytes);
+  t.throws(() => reservation.tryCommit(), expected);
+  await client.send(large);
+  t.true((await received[1])?.equals(large));
+});

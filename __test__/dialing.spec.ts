@@ -20,6 +20,29 @@ for (const scheme of SCHEMES) {
     t.true(Date.now() - begun < 5000, 'without waiting for the time limit');
   });
 
+  test(`[D37 D08] ${scheme}: with retry, dialing waits for a listener`, async (t) => {
+    const address = freshAddress(scheme);
+    const dialing = dial(address, { retry: true });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    const listener = await listen(address);
+    const [pipe, accepted] = await Promise.all([dialing, listener.accept()]);
+    await Promise.all([pipe.close(), accepted.close(), listener.close()]);
+    const hasty = dial(address, { retry: true, timeoutMs: 40 });
+    await t.throwsAsync(hasty, { code: 'ERR_NOT_FOUND' });
+    const signal = AbortSignal.timeout(20);
+    await t.throwsAsync(dial(address, { retry: true, signal }), { code: 'ABORT_ERR' });
+  });
+
+  test(`[D06 D37] ${scheme}: more than the backlog are refused, and may try again`, async (t) => {
+    const listener = await listen(freshAddress(scheme), { backlog: 1 });
+    const first = await dial(listener.address);
+    const refused = { code: 'ERR_CONNECTION_REFUSED', message: /backlog/ };
+    const error = await t.throwsAsync(useless(listener.address), refused);
+    t.like(error, { retryable: true });
+    const accepted = await listener.accept();
+    await Promise.all([first.close(), accepted.close(), listener.close()]);
+  });
+
   test(`[D37] ${scheme}: an address is taken until its listener closes`, async (t) => {
     const listener = await listen(freshAddress(scheme));
     const { address } = listener;
@@ -241,4 +264,10 @@ function temporaryFolder(t: ExecutionContext<unknown>): string {
   const folder = mkdtempSync(join(tmpdir(), 'busbar-spec-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** Dials a listener that has no room: at once, or by the first use, one learns of it. */
+async function useless(address: string): Promise<void> {
+  const pipe = await dial(address);
+  await pipe.receive({ timeoutMs: 5000 });
 }

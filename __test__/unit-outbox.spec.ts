@@ -220,7 +220,7 @@ test('[D08] wrong arguments of a send are named', async (t) => {
   const { client } = bench();
   const wrong = (value: unknown): never => value as never;
   t.throws(() => client.trySend(wrong(null)), { message: /data is null/ });
-  t.throws(() => client.trySend(wrong({})), { message: /data is a Object object/ });
+  t.throws(() => client.trySend(wrong({})), { message: /data is an object of Object/ });
   t.throws(() => client.trySend('x', { channel: 65_536 }), { message: /channel is 65536/ });
   t.throws(() => client.trySend('x', { channel: 1.5 }), { code: 'ERR_INVALID_ARGUMENT' });
   await t.throwsAsync(client.send('x', wrong(7)), { message: /options is 7/ });

@@ -13,13 +13,14 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare function listInprocEndpoints(): Array<string>
 
 /**
- * Opens the port of this environment. `onWake(count)` is called with `count` entries in `events`.
- * `events` and `slots` are kept for the life of the environment and must never reach users.
+ * Opens the port of this environment. `onWake()` is called with entries in `events`, their number
+ * in `registers[0]`. The arrays are kept for the life of the environment and must never reach
+ * users.
  *
  * # Errors
  * When descriptors or memory are short.
  */
-export declare function openPort(onWake: (count: number) => void, events: Uint32Array, slots: Uint32Array): import('../lib/internal/binding.js').NativePort
+export declare function openPort(onWake: () => void, events: Uint32Array, slots: Uint32Array, registers: Int32Array): import('../lib/internal/binding.js').NativePort
 
 /**
  * The parts of an address: its scheme, then names and values in turn.

@@ -40,6 +40,11 @@ export const CODES = {
    */
   ERR_AGAIN: { number: 3, retryable: true },
   /**
+   * Bytes that should be a value of a type are not. Whoever sent or stored them is at fault: the
+   * message says which part is wrong.
+   */
+  ERR_ARCHIVE_INVALID: { number: 24, retryable: false },
+  /**
    * A batch was used after its `consume()` callback returned, when its memory already held other
    * messages. Fix the caller: copy what must outlive the callback, or use `batches()`.
    */
@@ -49,6 +54,11 @@ export const CODES = {
    * buffer until the send is accepted, or send a copy.
    */
   ERR_BUFFER_DETACHED: { number: 5, retryable: false },
+  /**
+   * A value does not fit into the buffer that it was to be written to. Fix the caller: the message
+   * says how many bytes it needs.
+   */
+  ERR_BUFFER_TOO_SMALL: { number: 22, retryable: false },
   /**
    * The pipe or listener was closed, by this side or in an orderly way by the peer. Not a fault by
    * itself: `reason` says who closed and why; open a new one to go on.
@@ -119,6 +129,16 @@ export const CODES = {
    * fault and the connection is closed: check that it really runs Busbar and which version.
    */
   ERR_PROTOCOL: { number: 19, retryable: false },
+  /**
+   * A descriptor of a type contradicts itself or the rules. Whoever made it is at fault: the
+   * message names the part and what it should be.
+   */
+  ERR_SCHEMA_INVALID: { number: 25, retryable: false },
+  /**
+   * The messages of the peer are not of the type that this side reads. Neither is broken: the
+   * message names both types with their hashes; give both ends the same version of the type.
+   */
+  ERR_SCHEMA_MISMATCH: { number: 23, retryable: false },
   /**
    * The operation did not finish within its time limit. The peer is slow, stopped or absent: try
    * again, or raise `timeoutMs`.

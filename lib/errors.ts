@@ -118,15 +118,18 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 100));
   if (typeof value === 'bigint') return `${value}n`;
   if (value === null || typeof value !== 'object') return String(value);
-  return Array.isArray(value) ? 'an array' : `a ${value.constructor?.name ?? 'bare'} object`;
+  if (Array.isArray(value)) return 'an array';
+  return `an object of ${value.constructor?.name ?? 'no class'}`;
 }
 
 const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ABORT_ERR: 'aborted by its signal',
   ERR_ADDR_IN_USE: 'another listener has this address; close it or choose another name',
   ERR_AGAIN: 'it would have to wait; await send() or try again later',
+  ERR_ARCHIVE_INVALID: 'the bytes are not a value of the type; check who wrote them',
   ERR_BATCH_EXPIRED: 'the batch was used after its callback returned; copy what must outlive it',
   ERR_BUFFER_DETACHED: 'the buffer was transferred or detached; keep it until it is sent',
+  ERR_BUFFER_TOO_SMALL: 'the value needs more room; use a larger buffer',
   ERR_CLOSED: 'the pipe is closed; open a new one to go on',
   ERR_CONNECTION_LOST: 'the peer is gone without saying goodbye; dial again',
   ERR_CONNECTION_REFUSED: 'the listener turned the connection away; dial again later',
@@ -141,6 +144,8 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_OUT_OF_MEMORY: 'memory could not be had; raise the limit or lower ringBytes and slabBytes',
   ERR_PERMISSION_DENIED: 'not allowed; run both ends as the same user',
   ERR_PROTOCOL: 'the peer broke the rules; check that it runs Busbar, and which version',
+  ERR_SCHEMA_INVALID: 'the descriptor of a type is wrong; make it again',
+  ERR_SCHEMA_MISMATCH: 'the peer sends another type; give both ends the same version of it',
   ERR_TIMED_OUT: 'it took too long; try again, or raise timeoutMs',
   ERR_VERSION_MISMATCH: 'the two ends have no protocol version in common; upgrade the older',
 };

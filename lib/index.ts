@@ -31,7 +31,20 @@ export {
   type TrySendOptions,
 } from './pipe.js';
 export type { Reservation } from './reservation.js';
+export { compile, type ArchiveCodec } from './schema/codec.js';
+export type {
+  Descriptor,
+  EnumType,
+  Field,
+  Place,
+  Scalar,
+  Shape,
+  StructType,
+  UserType,
+  Variant,
+} from './schema/descriptor.js';
 export type { CloseReason, ConnectionState } from './state.js';
+export { TypedPipe, type Codec, type TypedBatch, type TypedOptions } from './typed.js';
 export type { Counters, PipeStats } from './stats.js';
 
 /** The version of this package. */

@@ -42,6 +42,8 @@ export interface DialOptions extends PipeOptions, WaitOptions {
   readonly signal?: AbortSignal;
   /** How long connecting may take, in milliseconds. 10,000. */
   readonly timeoutMs?: number;
+  /** Goes on trying while nobody listens there yet, until `timeoutMs` is over. `false`. */
+  readonly retry?: boolean;
 }
 
 /** Options of `listen()`, and of the pipes that it accepts. */
@@ -68,7 +70,8 @@ export interface ListenSettings extends PipeSettings {
 
 /** Checked dial options. */
 export interface DialSettings extends PipeSettings {
-  readonly wait: { readonly signal?: AbortSignal; readonly timeoutMs: number };
+  readonly retry: boolean;
+  readonly wait: { readonly signal?: AbortSignal; timeoutMs: number };
 }
 
 /** Checks the options of a pipe. */
@@ -82,7 +85,7 @@ export function dialSettings(options: DialOptions | undefined): DialSettings {
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  return { ...settingsOf(values), wait };
+  return { ...settingsOf(values), retry: values['retry'] as boolean, wait };
 }
 
 /** Checks the options of `listen()`. */
@@ -131,6 +134,13 @@ const DIAL: Readonly<Record<string, Rule>> = {
   ...PIPE,
   timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
   signal: SIGNAL,
+  retry: {
+    standard: false,
+    check(name, value) {
+      if (typeof value === 'boolean') return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be true or false`);
+    },
+  },
 };
 
 const LISTEN: Readonly<Record<string, Rule>> = {

@@ -7,6 +7,7 @@ import type { BusbarError } from './errors.js';
 import {
   channelOf,
   checkCloseOptions,
+  checkCodec,
   checkConsumeOptions,
   checkMax,
 } from './internal/arguments.js';
@@ -20,16 +21,23 @@ import type { Loan } from './loan.js';
 import type { Reservation } from './reservation.js';
 import type { CloseReason, ConnectionState } from './state.js';
 import type { PipeStats } from './stats.js';
+import { TypedPipe, type Codec, type TypedOptions } from './typed.js';
 
 /** Options of sending. */
 export interface SendOptions extends WaitOptions {
-  /** A number that goes with the message, 0–65,535; 0 by default. */
+  /**
+   * A number that goes with the message, 0–65,534; 0 by default. `consume()` and `borrow()` show
+   * it, the other ways to receive do not.
+   */
   readonly channel?: number;
 }
 
 /** Options of sending without waiting. */
 export interface TrySendOptions {
-  /** A number that goes with the message, 0–65,535; 0 by default. */
+  /**
+   * A number that goes with the message, 0–65,534; 0 by default. `consume()` and `borrow()` show
+   * it, the other ways to receive do not.
+   */
   readonly channel?: number;
 }
 
@@ -79,7 +87,11 @@ export interface PipeEvents {
  *
  * const listener = await listen('shm://pipe-example');
  * listener.on('pipe', async (server) => {
- *   for await (const message of server) await server.send(`you said ${message}`);
+ *   try {
+ *     for await (const message of server) await server.send(`you said ${message}`);
+ *   } catch (error) {
+ *     console.error(error); // the client is gone; others are not
+ *   }
  * });
  *
  * const pipe = await dial('shm://pipe-example');
@@ -144,7 +156,9 @@ export class Pipe extends EventEmitter<PipeEvents> {
   /**
    * Sends a message if there is room now; `false` means that nothing was sent.
    *
-   * @throws BusbarError as {@link Pipe.send} rejects, but never for waiting
+   * @throws BusbarError as {@link Pipe.send} rejects, but never for waiting;
+   * `ERR_MESSAGE_TOO_LARGE` also for what is larger than both `ringBytes` and `slabBytes`, which
+   * only `send()` can send, while the peer reads
    */
   trySend(data: Sendable, options?: TrySendOptions): boolean {
     return this.#core.outbox.trySend(data, options === undefined ? 0 : channelOf(options));
@@ -256,6 +270,15 @@ export class Pipe extends EventEmitter<PipeEvents> {
    */
   borrow(options?: WaitOptions): Promise<Loan> {
     return this.#core.inbox.receive(LOAN, options);
+  }
+
+  /**
+   * The same pipe as a sequence of values instead of bytes; see {@link TypedPipe}.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT`
+   */
+  typed<T>(codec: Codec<T>, options: TypedOptions = {}): TypedPipe<T> {
+    return new TypedPipe(this, this.#core, checkCodec(codec), channelOf(options));
   }
 
   /**

@@ -80,9 +80,10 @@ export class FakePort implements NativePort {
   private generation = 0;
   private last = 0;
   private readonly limits: Required<FakeLimits>;
-  private onWake: (count: number) => void = () => {};
+  private onWake: () => void = () => {};
   private events: Uint32Array = new Uint32Array(0);
   private slots: Uint32Array = new Uint32Array(0);
+  private registers: Int32Array = new Int32Array(0);
 
   constructor(limits: FakeLimits = {}) {
     this.limits = { ringBytes: 4096, slabMessages: 2, ...limits };
@@ -91,8 +92,9 @@ export class FakePort implements NativePort {
   /** As the addon's `native`. */
   asNative(): Native {
     return {
-      openPort: (onWake, events, slots) => {
+      openPort: (onWake, events, slots, registers) => {
         [this.onWake, this.events, this.slots] = [onWake, events, slots];
+        this.registers = registers;
         return this;
       },
       parseAddress: (address) => address.split('://'),
@@ -118,8 +120,10 @@ export class FakePort implements NativePort {
       }
     }
     entries.forEach((entry, i) => this.events.set(entry, 4 * i));
-    if (entries.length > 0) this.onWake(entries.length);
-    return entries.length > 0;
+    if (entries.length === 0) return false;
+    this.registers[0] = entries.length;
+    this.onWake();
+    return true;
   }
 
   /** Takes turns until nothing happens any more. */
@@ -217,7 +221,12 @@ export class FakePort implements NativePort {
     return 0;
   }
 
-  submit(handle: number, staging: Uint8Array, start: number, end: number): number {
+  submit(staging: Uint8Array): void {
+    const [handle = 0, start = 0, end = 0] = this.registers;
+    this.registers[0] = this.takeRecords(handle, staging, start, end);
+  }
+
+  private takeRecords(handle: number, staging: Uint8Array, start: number, end: number): number {
     this.count('submit');
     if (this.submitResult !== null) return this.submitResult;
     const pipe = this.find(handle);
@@ -257,11 +266,19 @@ export class FakePort implements NativePort {
     return 1;
   }
 
-  abandon(handle: number): number {
+  takeAnnouncement(): Buffer | null {
+    return null;
+  }
+
+  refuse(handle: number, text: string): void {
+    this.close(handle, 0, text);
+  }
+
+  abandon(handle: number): boolean {
     this.abandoned.push(handle);
     const pipe = this.find(handle) as FakePipe;
     [pipe.begun, pipe.refused] = [null, 0];
-    return 0;
+    return false;
   }
 
   loan(handle: number, length: number): ArrayBuffer | null | number {
@@ -295,7 +312,12 @@ export class FakePort implements NativePort {
     this.loans.delete(loan);
   }
 
-  receive(handle: number, arena: Uint8Array, start: number, max: number): number {
+  receive(arena: Uint8Array): void {
+    const [handle = 0, start = 0, max = 0] = this.registers;
+    this.registers[0] = this.giveMessages(handle, arena, start, max);
+  }
+
+  private giveMessages(handle: number, arena: Uint8Array, start: number, max: number): number {
     this.count('receive');
     if (arena.length === 0) throw new Error('the arena is detached');
     this.leases = [];

@@ -2,6 +2,8 @@
 
 import { invalidArgument, show } from '../errors.js';
 import type { CloseOptions, ConsumeOptions } from '../pipe.js';
+import type { Codec } from '../typed.js';
+import { ANNOUNCEMENTS } from './announcement.js';
 import { BATCH_MAX } from './port.js';
 
 /** Throws unless `address` is a string. */
@@ -14,8 +16,20 @@ export function checkAddress(address: unknown): asserts address is string {
 export function channelOf(options: { readonly channel?: number }): number {
   const channel: unknown = checkObject(options).channel;
   if (channel === undefined) return 0;
-  if (typeof channel === 'number' && (channel & 0xffff) === channel) return channel;
-  throw invalidArgument(`channel is ${show(channel)}; it must be an integer, 0 to 65535`);
+  const isInRange = typeof channel === 'number' && (channel & 0xffff) === channel;
+  if (isInRange && channel !== ANNOUNCEMENTS) return channel;
+  throw invalidArgument(`channel is ${show(channel)}; it must be an integer, 0 to 65534`);
+}
+
+/** A codec, if it has all that one must have. */
+export function checkCodec<T>(codec: Codec<T>): Codec<T> {
+  const { name, hash, descriptor } = checkObject(codec);
+  const named = typeof name === 'string' && typeof descriptor === 'string';
+  const hashed = typeof hash === 'bigint' && hash >= 0n && hash < 1n << 64n;
+  const methods = [codec.encode, codec.encodeInto, codec.decode];
+  if (named && hashed && methods.every((method) => typeof method === 'function')) return codec;
+  const parts = 'name, hash (64 bits as a bigint), descriptor, encode, encodeInto and decode';
+  throw invalidArgument(`codec is ${show(codec)}; it must have ${parts}`);
 }
 
 /** Throws unless `max` is a number of messages. */

@@ -2,7 +2,8 @@
  * The native edge, typed. `native.ts` loads the addon behind it.
  *
  * Hot functions take integer handles and return integers: a negative result is a negated number of
- * the table of error codes (`errorOf`), never a thrown exception. Cold functions throw.
+ * the table of error codes (`errorOf`), never a thrown exception. The two hottest have their
+ * integers and their result in the port's registers, see `port.ts`. Cold functions throw.
  */
 
 /** Bits of {@link NativePort.interest}. */
@@ -86,8 +87,12 @@ export interface NativePort {
   dial(address: string, options: NativePipeOptions): number;
   /** Sends the reason to the peer and frees the pipe; its handle is dead afterwards. */
   close(pipe: number, status: number, reason: string): void;
+  /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
+  refuse(pipe: number, reason: string): void;
   takeReason(pipe: number): NativeReason;
   takeWarning(): NativeError | null;
+  /** The next announcement of the peer that was not taken yet; see announcement.ts. */
+  takeAnnouncement(pipe: number): Buffer | null;
   /** Address of a listener as dial() would take it. */
   listenerAddress(listener: number): string;
   /** { pid, uid } of the peer process, or null where it is this process. */
@@ -103,17 +108,19 @@ export interface NativePort {
   /** Sets what events are wanted (READABLE | WRITABLE). Returns 0 or an error. */
   interest(pipe: number, bits: number): number;
   /**
+   * Registers: pipe, start, end → bytes taken, from the front, or an error.
+   *
    * Sends whole records from `staging[start..end)` (record layout: record.ts) and publishes them.
-   * Returns the bytes taken, from the front. An error means
-   * that the pipe is over: Closed follows.
+   * An error means that the pipe is over: Closed follows.
    */
-  submit(pipe: number, staging: Uint8Array, start: number, end: number): number;
+  submit(staging: Uint8Array): void;
   /**
    * Offers one message of any size. 1 = sent, 0 = not now: offer the same bytes again after
    * Writable, or abandon(pipe).
    */
   send(pipe: number, channel: number, bytes: Uint8Array): number;
-  abandon(pipe: number): number;
+  /** Gives up a message. `true` if it is too large to be ever sent by a single send(). */
+  abandon(pipe: number): boolean;
   /**
    * Lends `length` writable bytes of shared memory. null = none free (send a plain copy instead);
    * a number = error. The loan is known by `loanId()` directly after.
@@ -126,15 +133,17 @@ export interface NativePort {
   /** Gives a loan back unsent and detaches its ArrayBuffer. */
   discard(loan: number): void;
   /**
-   * Moves messages into `arena` from `start` on, and `slots` (three words each: offset relative to
-   * `start`, a multiple of 8; length; meta = channel | LEASED). Returns their number, 0 also when
-   * the pipe is over and drained, or when the rest of the arena is smaller than a small message
-   * may be (INLINE_MAX). Large payloads up to `copyMax` bytes are copied to the arena, behind the
-   * small ones, while there is room. Any other has LEASED set and a lease index as its offset,
-   * valid until the next receive() of any pipe or until JavaScript returns to the loop: fetch it
-   * with copyLease or lease, or it is released then.
+   * Registers: pipe, start, max, copyMax → number of messages, or an error.
+   *
+   * Moves up to `max` messages into `arena` from `start` on, and describes them in `slots` (three
+   * words each: offset relative to `start`, a multiple of 8; length; meta = channel | LEASED).
+   * Their number is 0 also when the pipe is over and drained, or when the rest of the arena is
+   * smaller than a small message may be (INLINE_MAX). Large payloads up to `copyMax` bytes are
+   * copied to the arena, behind the small ones, while there is room. Any other has LEASED set and
+   * a lease index as its offset, valid until the next receive() of any pipe or until JavaScript
+   * returns to the loop: fetch it with copyLease or lease, or it is released then.
    */
-  receive(pipe: number, arena: Uint8Array, start: number, max: number, copyMax: number): number;
+  receive(arena: Uint8Array): void;
   /** Copies a large payload out and gives it back to its sender. */
   copyLease(index: number, target: Uint8Array): number;
   /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */
@@ -145,10 +154,16 @@ export interface NativePort {
 
 export interface Native {
   /**
-   * Opens the port of this environment. `onWake(count)` is called with `count` entries in `events`.
-   * `events` and `slots` are kept for the life of the environment and must never reach users.
+   * Opens the port of this environment. `onWake()` is called with entries in `events`, their number
+   * in `registers[0]`. The arrays are kept for the life of the environment and must never reach
+   * users.
    */
-  openPort(onWake: (count: number) => void, events: Uint32Array, slots: Uint32Array): NativePort;
+  openPort(
+    onWake: () => void,
+    events: Uint32Array,
+    slots: Uint32Array,
+    registers: Int32Array,
+  ): NativePort;
   /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];
   listInprocEndpoints(): string[];

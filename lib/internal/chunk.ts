@@ -24,9 +24,14 @@ export function sliceOf(memory: ArrayBuffer, offset: number, length: number): Bu
   try {
     return new FastBuffer(memory, offset, length);
   } catch (cause) {
-    const message = 'the memory of received messages was transferred away; copy messages instead';
-    throw new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
+    throw transferred(cause);
   }
+}
+
+/** The memory behind messages that were received and not looked at yet is gone. */
+export function transferred(cause?: unknown): BusbarError {
+  const message = 'the memory of received messages was transferred away; copy messages instead';
+  return new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
 }
 
 export class Chunk {

@@ -20,6 +20,7 @@ import { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
 import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
+import { PipeTypes } from './types.js';
 import type { WaitOptions } from './wait.js';
 
 /** The face of a pipe or listener, as far as its core knows it: an EventEmitter. */
@@ -42,6 +43,7 @@ export class PipeCore implements PipeSink {
   readonly address: string;
   readonly inbox: Inbox;
   readonly outbox: Outbox;
+  readonly types: PipeTypes;
   state: ConnectionState;
   reason: CloseReason | null = null;
   face: Face | null = null;
@@ -71,6 +73,7 @@ export class PipeCore implements PipeSink {
       maxMessageBytes: settings.native.maxMessageBytes,
       sendHighWaterMark: settings.sendHighWaterMark,
     });
+    this.types = new PipeTypes(this);
     this.opening = state === 'CONNECTING' ? new Opening() : null;
     port.addPipe(this);
     port.ref(1);
@@ -81,6 +84,10 @@ export class PipeCore implements PipeSink {
       this.peerSeen = callNative(() => this.port.native.peer(this.handle));
     }
     return this.peerSeen ?? null;
+  }
+
+  takeAnnouncement(): Buffer | null {
+    return this.held ? this.port.native.takeAnnouncement(this.handle) : null;
   }
 
   counters(): Counters {
@@ -148,7 +155,7 @@ export class PipeCore implements PipeSink {
     if (this.state === 'CLOSED') return;
     const given = this.takeReason();
     const isDial = this.opening?.isPending === true;
-    const error = isDial ? new BusbarError(given.code, given.text) : errorOfReason(given);
+    const error = isDial ? new BusbarError(given.code, given.text) : this.errorOf(given);
     // A dial that fails says so itself.
     const told = given.clean || this.closing !== null || isDial;
     this.opening?.fail(error);
@@ -222,6 +229,7 @@ export class PipeCore implements PipeSink {
     try {
       // What can be asked afterwards.
       void this.peer;
+      this.types.collect();
       this.last = this.counters();
       this.port.native.close(this.handle, status, text);
     } catch (error) {
@@ -230,6 +238,12 @@ export class PipeCore implements PipeSink {
     this.held = false;
     this.port.removePipe(this, this.last ?? noCounters());
     this.inbox.discard({ error: closedHere(), clean: true });
+  }
+
+  private errorOf({ code, text, clean }: CloseReason): BusbarError {
+    const pipe = `the pipe at ${this.address}`;
+    const what = clean ? `the peer closed ${pipe}` : `${pipe} has failed`;
+    return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
   }
 
   private takeReason(): CloseReason {
@@ -258,9 +272,4 @@ export class PipeCore implements PipeSink {
 
 function closedHere(): BusbarError {
   return new BusbarError('ERR_CLOSED', 'the pipe was closed by this side; open a new one to go on');
-}
-
-function errorOfReason({ code, text, clean }: CloseReason): BusbarError {
-  const what = clean ? 'the peer closed the pipe' : 'the pipe has failed';
-  return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
 }

@@ -44,15 +44,16 @@ export class Inbox {
     return this.end !== null && this.end.clean && this.end.error === error;
   }
 
-  /** The next value if it is there at once and nobody waits already. */
+  /** The next value if there is likely to be one at once, and nobody waits already. */
   take<T>(grade: Grade<T>): T | null {
     if (this.consumer !== null) throw busy(grade.what);
-    return this.waiters.length === 0 ? grade.read(this.reader) : null;
+    return this.waiters.length > 0 || this.reader.shouldWait ? null : grade.read(this.reader);
   }
 
-  /** As {@link Inbox.take}; throws when nothing will ever come. */
+  /** The next value if there is one and nobody waits already; throws when none will ever come. */
   tryReceive<T>(grade: Grade<T>): T | null {
-    const value = this.take(grade);
+    if (this.consumer !== null) throw busy(grade.what);
+    const value = this.waiters.length > 0 ? null : grade.read(this.reader);
     if (value === null && this.end !== null) throw this.end.error;
     return value;
   }
@@ -116,6 +117,7 @@ export class Inbox {
   }
 
   handleReadable(): void {
+    this.reader.handleReadable();
     if (this.consumer !== null) {
       this.pull(this.consumer);
     } else if (this.waiters.length > 0) {

@@ -71,4 +71,29 @@ export class MessageIterator<T> implements AsyncIterableIterator<T, undefined> {
   }
 }
 
+/** Iterates over what `map` makes of each value. */
+export class MappedIterator<S, T> implements AsyncIterableIterator<T, undefined> {
+  private readonly inner: MessageIterator<S>;
+  private readonly map: (result: IteratorResult<S, undefined>) => IteratorResult<T, undefined>;
+
+  constructor(inbox: Inbox, grade: Grade<S>, map: (value: S) => T) {
+    this.inner = new MessageIterator(inbox, grade, undefined);
+    this.map = (result) => {
+      return result.done === true ? result : { done: false, value: map(result.value) };
+    };
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    return this.inner.next().then(this.map);
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    return this.inner.return().then(this.map);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
 const DONE: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined });

@@ -104,6 +104,11 @@ export class ListenerCore implements ListenerSink {
   }
 
   handleAccepted(handle: number): void {
+    const isTaken = this.waiting.length > 0 || (this.face?.listenerCount('pipe') ?? 0) > 0;
+    if (!isTaken && this.arrived.length >= this.settings.native.backlog) {
+      log('warn', 'the backlog is full: a connection was refused', { address: this.address });
+      return this.port.native.refuse(handle, 'the backlog of the listener is full');
+    }
     const core = new PipeCore(this.port, handle, this.address, this.settings, 'CONNECTED');
     const pipe = new Pipe(core);
     const accepting = this.waiting.shift();
@@ -112,11 +117,8 @@ export class ListenerCore implements ListenerSink {
       accepting.resolve(pipe);
     } else if (this.face !== null && this.face.listenerCount('pipe') > 0) {
       this.emit('pipe', pipe);
-    } else if (this.arrived.length < this.settings.native.backlog) {
-      this.arrived.push(pipe);
     } else {
-      log('warn', 'the backlog is full: a connection was closed', { address: this.address });
-      void core.close(0, 0, 'the backlog of the listener is full');
+      this.arrived.push(pipe);
     }
   }
 

@@ -32,12 +32,14 @@ export class Outbox {
   private waiting = 0;
   /** Why no message is accepted any more. */
   private refusal: BusbarError | null = null;
+  /** Sends that did not have to wait, since one did. */
+  private unbroken = 0;
   /** Whether the queue is empty and nothing is refused. */
   private isOpen = true;
 
   constructor(host: SenderHost, limits: OutboxLimits) {
     this.host = host;
-    this.sender = new Sender(host, limits.maxMessageBytes, (error) => this.fail(error));
+    this.sender = new Sender(host, limits.maxMessageBytes);
     this.highWaterMark = limits.sendHighWaterMark;
   }
 
@@ -59,7 +61,7 @@ export class Outbox {
   /** Sends now or not at all. */
   trySend(data: Sendable, channel: number): boolean {
     const offer = this.offer(data, channel);
-    if (offer === BEGUN) this.host.port.native.abandon(this.host.handle);
+    if (offer === BEGUN && this.host.port.native.abandon(this.host.handle)) throw neverAtOnce();
     return offer === ACCEPTED;
   }
 
@@ -74,7 +76,7 @@ export class Outbox {
     }
     // Those who await this may never end the turn: do not collect more than at its beginning.
     this.sender.restart();
-    if (offer === ACCEPTED) return DONE;
+    if (offer === ACCEPTED) return this.accepted();
     return this.enqueue([data], channel, offer, options, 'send()');
   }
 
@@ -99,11 +101,16 @@ export class Outbox {
         sent++;
       }
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(atIndex(error, sent));
     }
-    if (offer === ACCEPTED) return DONE;
+    if (offer === ACCEPTED) return this.accepted();
     const rest = messages.slice(sent);
     return this.enqueue(rest, channel, offer, options, 'sendBatch()', sent > 0);
+  }
+
+  /** What a call gives that did not have to wait. */
+  accepted(): Promise<void> {
+    return ++this.unbroken < UNBROKEN_MAX ? DONE : this.pause();
   }
 
   /** Sends a loan now, or when there is room if it may wait; otherwise gives `null`. */
@@ -198,6 +205,14 @@ export class Outbox {
     return new BusbarError('ERR_AGAIN', `${message}; await earlier sends first, or raise it`);
   }
 
+  /** Lets the event loop turn, for programs that await one send after the other for ever. */
+  private pause(): Promise<void> {
+    this.unbroken = 0;
+    return new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+
   private giveUp(pending: PendingSend, error: BusbarError): void {
     if (pending.begun) this.host.port.native.abandon(this.host.handle);
     pending.reject(error);
@@ -231,8 +246,22 @@ export class Outbox {
   }
 }
 
+/** Sends in a row that need not wait: some milliseconds of them. */
+const UNBROKEN_MAX = 4096;
+
 /** One promise for all sends that need not wait. */
 const DONE: Promise<void> = Promise.resolve();
+
+/** Says which of several messages cannot be sent. */
+function atIndex(error: unknown, index: number): unknown {
+  if (!(error instanceof BusbarError) || error.code !== 'ERR_INVALID_ARGUMENT') return error;
+  return invalidArgument(`message ${index} of the batch: ${error.message}`);
+}
+
+function neverAtOnce(): BusbarError {
+  const message = 'the message is larger than ringBytes and slabBytes, so it cannot go out at once';
+  return new BusbarError('ERR_MESSAGE_TOO_LARGE', `${message}; use send(), or raise slabBytes`);
+}
 
 /** A text is immutable anyway; encoding it once is cheaper than at every offer. */
 function ownText<T>(message: T): T | Buffer {

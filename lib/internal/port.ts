@@ -56,6 +56,8 @@ export class Port {
   readonly past: Counters = noCounters();
 
   private readonly events = new Uint32Array(4 * EVENTS_MAX);
+  /** See `registers.rs`. */
+  private readonly registers = new Int32Array(6);
   private readonly pipes: (PipeSink | undefined)[] = [];
   private readonly listeners: (ListenerSink | undefined)[] = [];
   private readonly arenas: Buffer[] = [];
@@ -70,7 +72,8 @@ export class Port {
 
   constructor(native: Native) {
     checkByteOrder();
-    this.native = native.openPort((count) => this.dispatch(count), this.events, this.slots);
+    const { events, slots, registers } = this;
+    this.native = native.openPort(() => this.dispatch(), events, slots, registers);
   }
 
   addPipe(pipe: PipeSink): void {
@@ -116,7 +119,23 @@ export class Port {
     copyMax: number = SLICE_MAX,
   ): number {
     if (this.active !== null) this.active.detach();
-    return this.native.receive(handle, arena, start, max, copyMax);
+    const { registers } = this;
+    registers[0] = handle;
+    registers[1] = start;
+    registers[2] = max;
+    registers[3] = copyMax;
+    this.native.receive(arena);
+    return registers[0];
+  }
+
+  /** See {@link NativePort.submit}. */
+  submit(handle: number, staging: Uint8Array, start: number, end: number): number {
+    const { registers } = this;
+    registers[0] = handle;
+    registers[1] = start;
+    registers[2] = end;
+    this.native.submit(staging);
+    return registers[0];
   }
 
   /** Reusable memory for one batch; {@link Port.leaveArena} ends the use. */
@@ -140,8 +159,23 @@ export class Port {
     outbox.dirty = true;
     this.dirty[this.dirtyCount++] = outbox;
     if (this.collecting || this.scheduled) return;
+    if (this.registers[CALLING] !== 0) {
+      // Promises are being settled after a dispatch. The core asks again when that is over, which
+      // is cheaper than a tick.
+      this.registers[STAGED] = 1;
+      return;
+    }
     this.scheduled = true;
     process.nextTick(this.flushAtTick);
+  }
+
+  /** `outbox` has nothing staged any more. */
+  untouch(outbox: Flushable): void {
+    if (this.collecting || this.dirtyCount !== 1 || this.dirty[0] !== outbox) return;
+    outbox.dirty = false;
+    this.dirty[0] = null;
+    this.dirtyCount = 0;
+    this.registers[STAGED] = 0;
   }
 
   private readonly flushAtTick = (): void => {
@@ -161,6 +195,7 @@ export class Port {
       outbox.endTurn();
     }
     this.dirtyCount = 0;
+    this.registers[STAGED] = 0;
     this.collecting = false;
   }
 
@@ -172,11 +207,12 @@ export class Port {
     }
   }
 
-  private dispatch(count: number): void {
+  private dispatch(): void {
     this.turns++;
     this.collecting = true;
     const events = this.events;
-    for (let at = 0; at < 4 * count; at += 4) {
+    const end = 4 * (this.registers[0] as number);
+    for (let at = 0; at < end; at += 4) {
       try {
         this.deliver(events[at] as number, events[at + 1] as number, events[at + 2] as number);
       } catch (error) {
@@ -203,7 +239,7 @@ export class Port {
   private deliverToListener(kind: number, handle: number, argument: number): void {
     const listener = this.listeners[handle & HANDLE_INDEX_MASK];
     if (listener === undefined || listener.handle !== handle) {
-      if (kind === Event.Accepted) this.native.close(argument, 0, 'the listener was closed');
+      if (kind === Event.Accepted) this.native.refuse(argument, 'the listener was closed');
       else if (kind === Event.Warning) this.native.takeWarning();
       return;
     }
@@ -222,6 +258,10 @@ export function rethrowLater(error: unknown): void {
 
 /** Most messages of one batch. */
 export const BATCH_MAX = 4096;
+
+/** Registers beside arguments and results. */
+const CALLING = 4;
+const STAGED = 5;
 
 const EVENTS_MAX = 256;
 const ARENA_BYTES = 256 * 1024;

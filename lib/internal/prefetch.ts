@@ -5,7 +5,7 @@
 
 import { BatchView } from './batch.js';
 import { isLeased } from './binding.js';
-import { sliceOf } from './chunk.js';
+import { FastBuffer, transferred } from './chunk.js';
 import { copyLarge } from './large.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
@@ -13,9 +13,16 @@ import type { Port } from './port.js';
 export class Prefetch {
   private slots: Uint32Array | null = null;
   private bytes: Buffer = Buffer.alloc(0);
+  /** That of `bytes`: asking a Buffer for it costs as much as making one. */
+  private memory: ArrayBuffer = new ArrayBuffer(0);
   private head = 0;
   private count = 0;
   private large: Map<number, LoanView> | null = null;
+
+  /** The channel of the message that was taken last. */
+  get channel(): number {
+    return ((this.slots?.[3 * (this.head - 1) + 2] ?? 0) as number) & 0xffff;
+  }
 
   get length(): number {
     return this.count - this.head;
@@ -26,7 +33,7 @@ export class Prefetch {
     return this.large !== null;
   }
 
-  /** Takes up to `max` messages from the pipe; only when empty. Returns their number. */
+  /** Takes up to `max` messages (at most PREFETCH_MAX) from the pipe; only when empty. */
   fill(port: Port, handle: number, max: number): number {
     const chunk = port.chunk;
     chunk.ensure(ROOM_MIN);
@@ -34,9 +41,10 @@ export class Prefetch {
     this.head = 0;
     this.count = 0;
     this.large = null;
-    const count = port.receive(handle, chunk.bytes, base, Math.min(max, PREFETCH_MAX));
+    const count = port.receive(handle, chunk.bytes, base, max);
     if (count <= 0) return 0;
     this.bytes = chunk.bytes;
+    this.memory = chunk.memory;
     const slots = (this.slots ??= new Uint32Array(3 * PREFETCH_MAX));
     let leased = false;
     for (let at = 0; at < 3 * count; at += 3) {
@@ -63,8 +71,14 @@ export class Prefetch {
     const slots = this.slots as Uint32Array;
     const i = this.head++;
     if (isLeased(slots[3 * i + 2] as number)) return this.takeLarge(i).bytes;
-    const memory = this.bytes.buffer as ArrayBuffer;
-    return sliceOf(memory, slots[3 * i] as number, slots[3 * i + 1] as number);
+    // Its length is 0 if a user has transferred the memory away.
+    if (this.bytes.length === 0) throw transferred();
+    return new FastBuffer(this.memory, slots[3 * i] as number, slots[3 * i + 1] as number);
+  }
+
+  /** The next messages, at most `max`. */
+  takeMessages(max: number): Buffer[] {
+    return Array.from({ length: Math.min(max, this.length) }, () => this.take());
   }
 
   /** The next message as a loan; only when there is one. */
@@ -108,4 +122,5 @@ export class Prefetch {
 /** Less room than this is not worth a native call. Above what a small message needs. */
 export const ROOM_MIN: number = 4 * 1024;
 
-const PREFETCH_MAX = 512;
+/** Most messages that are fetched at once. */
+export const PREFETCH_MAX = 512;

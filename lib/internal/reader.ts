@@ -8,11 +8,11 @@
 import type { Loan } from '../loan.js';
 import type { BatchView } from './batch.js';
 import { isLeased } from './binding.js';
-import { CHUNK_BYTES, sliceOf } from './chunk.js';
+import { CHUNK_BYTES, FastBuffer, sliceOf } from './chunk.js';
 import { copyLarge, lendLarge } from './large.js';
 import { LoanView } from './loan.js';
 import { BATCH_MAX, type Port } from './port.js';
-import { Prefetch, ROOM_MIN } from './prefetch.js';
+import { PREFETCH_MAX, Prefetch, ROOM_MIN } from './prefetch.js';
 import type { Source } from './waiter.js';
 
 /** What a reader needs of its pipe. */
@@ -32,14 +32,39 @@ export class Reader implements Source {
   private readonly prefetch = new Prefetch();
   /** Most messages to take at once. */
   private appetite = APPETITE_MIN;
+  /** Whether the core has said that there is nothing more, and nothing else since. */
+  private isDry = false;
+  /** Fetches since the core last called in. */
+  private fetches = 0;
+  /** Whether the last fetch got large payloads, which were copied. */
+  private isCopying = false;
+  private turn = 0;
 
   constructor(host: ReaderHost) {
     this.host = host;
   }
 
+  get channel(): number {
+    return this.prefetch.channel;
+  }
+
   /** Whether messages were fetched that nobody has got yet. */
   get hasFetched(): boolean {
     return this.prefetch.length > 0;
+  }
+
+  /**
+   * Whether to wait for the core's report instead of asking it: because it would most likely have
+   * nothing, or because the event loop should get its turn.
+   */
+  get shouldWait(): boolean {
+    if (this.prefetch.length > 0 || this.isEnded) return false;
+    return this.isDry || (this.fetches >= FETCHES_MAX && this.turn === this.host.port.turns);
+  }
+
+  /** The core reports that there is something. */
+  handleReadable(): void {
+    this.isDry = false;
   }
 
   /** What was fetched and nobody has got yet, as a batch. */
@@ -78,21 +103,26 @@ export class Reader implements Source {
   }
 
   readMessages(max: number): Buffer[] | null {
-    const messages: Buffer[] = [];
-    while (messages.length < max && this.prefetch.length > 0) messages.push(this.prefetch.take());
-    if (messages.length === 0 && !this.isEmpty) {
-      while (messages.length < max && this.readChunk(messages, max));
-      if (messages.length === 0) this.foundNothing();
+    if (this.prefetch.length > 0) return this.prefetch.takeMessages(max);
+    if (this.isEmpty) return null;
+    let messages = this.readChunk(max);
+    if (messages.length === 0) {
+      this.foundNothing();
+      return null;
     }
-    return messages.length > 0 ? messages : null;
+    while (!this.isDry && !this.isCopying && messages.length < max) {
+      messages = messages.concat(this.readChunk(max - messages.length));
+    }
+    return messages;
   }
 
   /** Fetches messages ahead; `false` if there are none. */
   refill(): boolean {
     if (this.isEmpty) return false;
     const { port, handle } = this.host;
-    const count = this.prefetch.fill(port, handle, this.appetite);
-    this.learn(count, this.prefetch.hasLarge);
+    const wanted = Math.min(this.appetite, PREFETCH_MAX);
+    const count = this.prefetch.fill(port, handle, wanted);
+    this.learn(count, wanted, this.prefetch.hasLarge);
     if (count === 0) this.foundNothing();
     return count > 0;
   }
@@ -104,50 +134,53 @@ export class Reader implements Source {
     this.host.drained();
   }
 
-  /** Adds what one native call gives; `true` if there may be more. */
-  private readChunk(messages: Buffer[], max: number): boolean {
+  /** What one native call gives. */
+  private readChunk(max: number): Buffer[] {
     const { port, handle } = this.host;
     const { chunk, slots } = port;
     chunk.ensure(ROOM_MIN);
     const { memory, used: base } = chunk;
-    const wanted = Math.min(max - messages.length, this.appetite);
-    const first = messages.length;
+    const wanted = Math.min(max, this.appetite);
     const count = port.receive(handle, chunk.bytes, base, wanted);
+    // As long as needed from the start: growing costs a quarter of making the slices.
+    const messages = new Array<Buffer>(Math.max(count, 0));
     let end = base;
     let leased = false;
-    for (let at = 0; at < 3 * count; at += 3) {
-      if (isLeased(slots[at + 2] as number)) {
+    for (let i = 0; i < count; i++) {
+      if (isLeased(slots[3 * i + 2] as number)) {
         leased = true;
-        messages.push(NOTHING);
-      } else {
-        const start = base + (slots[at] as number);
-        const length = slots[at + 1] as number;
-        messages.push(sliceOf(memory, start, length));
-        // Copies of large payloads lie behind the small ones, whatever their order.
-        end = Math.max(end, start + length);
+        continue;
       }
+      const start = base + (slots[3 * i] as number);
+      const length = slots[3 * i + 1] as number;
+      messages[i] = new FastBuffer(memory, start, length);
+      // Copies of large payloads lie behind the small ones, whatever their order.
+      if (start + length > end) end = start + length;
     }
     chunk.used = (end + 7) & ~7;
-    this.learn(count, leased);
-    if (leased) {
-      this.copyLeased(messages, first, count);
-      return false;
-    }
-    // Fewer than wanted, though there was room: that was all.
-    return count > 0 && (count === wanted || CHUNK_BYTES - chunk.used < ROOM_MIN);
+    this.learn(count, wanted, leased);
+    if (leased) this.copyLeased(messages);
+    return messages;
   }
 
-  private copyLeased(messages: Buffer[], first: number, count: number): void {
+  /** Fills the places of large payloads. */
+  private copyLeased(messages: Buffer[]): void {
     const { port } = this.host;
     const { slots } = port;
-    for (let i = 0; i < count; i++) {
-      if (!isLeased(slots[3 * i + 2] as number)) continue;
-      const [index, length] = [slots[3 * i] as number, slots[3 * i + 1] as number];
-      messages[first + i] = copyLarge(port, index, length, slots[3 * i + 2] as number);
+    for (let i = 0; i < messages.length; i++) {
+      const meta = slots[3 * i + 2] as number;
+      if (!isLeased(meta)) continue;
+      messages[i] = copyLarge(port, slots[3 * i] as number, slots[3 * i + 1] as number, meta);
     }
   }
 
-  private learn(count: number, large: boolean): void {
+  private learn(count: number, wanted: number, large: boolean): void {
+    const { port } = this.host;
+    this.fetches = this.turn === port.turns ? this.fetches + 1 : 1;
+    this.turn = port.turns;
+    // Fewer than wanted, though there was room: that was all.
+    this.isDry = count < wanted && CHUNK_BYTES - port.chunk.used >= ROOM_MIN;
+    this.isCopying = large;
     if (large) this.appetite = APPETITE_MIN;
     else if (count === this.appetite) this.appetite = Math.min(this.appetite * 8, BATCH_MAX);
   }
@@ -155,5 +188,5 @@ export class Reader implements Source {
 
 const APPETITE_MIN = 8;
 
-/** Holds the place of a large payload until it is copied. */
-const NOTHING = Buffer.alloc(0);
+/** Fetches on behalf of a program that never lets the event loop turn. */
+const FETCHES_MAX = 32;

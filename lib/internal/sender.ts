@@ -39,19 +39,12 @@ export class Sender implements Flushable {
   readonly staging: Staging = new Staging();
   readonly host: SenderHost;
   private readonly maxMessageBytes: number;
-  /** Told when nothing can be sent any more. */
-  private readonly onFailure: (error: BusbarError) => void;
   /** Records after which the next submit is due. */
   private publishEvery = PUBLISH_EVERY;
 
-  constructor(
-    host: SenderHost,
-    maxMessageBytes: number,
-    onFailure: (error: BusbarError) => void,
-  ) {
+  constructor(host: SenderHost, maxMessageBytes: number) {
     this.host = host;
     this.maxMessageBytes = maxMessageBytes;
-    this.onFailure = onFailure;
   }
 
   /** Submits what is staged. */
@@ -60,10 +53,11 @@ export class Sender implements Flushable {
     if (staging.isEmpty || this.isBlocked || this.isDead) return;
     const { start, end, bytes } = staging;
     if (bytes.length === 0) return this.lose(detached());
-    const taken = host.port.native.submit(host.handle, bytes, start, end);
+    const taken = host.port.submit(host.handle, bytes, start, end);
     if (taken < 0) return this.handleSubmitError(taken);
     staging.taken(taken);
     if (taken < end - start) this.block();
+    else if (this.dirty) host.port.untouch(this);
   }
 
   /** The core has room again. */
@@ -131,16 +125,9 @@ export class Sender implements Flushable {
 
   /** Stages small messages from `at` on, while there is nothing to it; returns where it stopped. */
   placeRun(messages: readonly Sendable[], at: number, channel: number): number {
-    const { staging } = this;
-    let i = at;
-    for (; i < messages.length; i++) {
-      const data = messages[i];
-      if (!(data instanceof Uint8Array)) break;
-      const { length } = data;
-      if (length === 0 || length > INLINE_MAX) break;
-      const size = recordBytes(length);
-      if (!staging.fits(size) && !this.makeRoom(size)) break;
-      staging.put(data, length, channel);
+    let i = this.staging.putRun(messages, at, channel);
+    while (i < messages.length && isSmall(messages[i]) && this.makeRoom(LARGEST_BYTES)) {
+      i = this.staging.putRun(messages, i, channel);
     }
     if (i > at) this.staged();
     return i;
@@ -198,7 +185,13 @@ export class Sender implements Flushable {
     if (error.code === 'ERR_AGAIN') this.block();
     // Somebody wrote over staged records, through a reservation that was committed.
     else if (error.code === 'ERR_INVALID_ARGUMENT') this.lose(error);
-    else this.onFailure(error);
+    else this.end();
+  }
+
+  /** The peer is gone. Who sends from now on waits for the core to report why, which it will. */
+  private end(): void {
+    this.kill();
+    this.isBlocked = true;
   }
 
   private lose(cause: BusbarError): void {
@@ -207,6 +200,14 @@ export class Sender implements Flushable {
     this.host.report(new BusbarError('ERR_BUFFER_DETACHED', message, { cause }));
   }
 }
+
+/** Whether a message is bytes that are staged as they are. */
+function isSmall(data: unknown): boolean {
+  return data instanceof Uint8Array && data.length > 0 && data.length <= INLINE_MAX;
+}
+
+/** Bytes of the largest record. */
+const LARGEST_BYTES: number = recordBytes(INLINE_MAX);
 
 /** Records after which the first run of a turn is submitted: soon, for the peer to begin. */
 const PUBLISH_EVERY = 16;

@@ -13,7 +13,8 @@
 import { markAsUntransferable } from 'node:worker_threads';
 
 import { FastBuffer } from './chunk.js';
-import { HEADER_BYTES, recordBytes } from './record.js';
+import type { Sendable } from './pending.js';
+import { HEADER_BYTES, INLINE_MAX, recordBytes } from './record.js';
 
 export class Staging {
   bytes: Buffer = Buffer.alloc(0);
@@ -55,16 +56,49 @@ export class Staging {
     this.seal(at, length, channel);
   }
 
+  /**
+   * Adds records of `messages` from `at` on, up to the first that does not fit or is not plain
+   * small bytes; returns where that is. What changes with each record is kept in locals: this is
+   * a quarter faster than as many calls of {@link Staging.put}.
+   */
+  putRun(messages: readonly Sendable[], at: number, channel: number): number {
+    const { bytes, words } = this;
+    const room = this.owner === null ? bytes.length : 0;
+    let end = this.end;
+    let i = at;
+    for (; i < messages.length; i++) {
+      const data = messages[i];
+      if (!(data instanceof Uint8Array)) break;
+      const { length } = data;
+      const next = end + recordBytes(length);
+      if (length === 0 || length > INLINE_MAX || next > room) break;
+      bytes.set(data, end + HEADER_BYTES);
+      words[end >> 2] = length;
+      words[(end >> 2) + 1] = channel;
+      end = next;
+    }
+    this.end = end;
+    this.records += i - at;
+    this.messages += i - at;
+    return i;
+  }
+
   /** As {@link Staging.put}, for a text of at most a third as many characters as there is room. */
   putText(text: string, channel: number): void {
     const at = this.end;
     this.seal(at, this.bytes.write(text, at + HEADER_BYTES, 'utf8'), channel);
   }
 
-  /** Opens a reservation behind `end`, where there must be room. */
-  reserve(length: number, owner: object): Buffer {
+  /** Opens a reservation behind `end`, where there must be room; returns where its bytes begin. */
+  open(owner: object): number {
     this.owner = owner;
-    return new FastBuffer(this.bytes.buffer as ArrayBuffer, this.end + HEADER_BYTES, length);
+    return this.end + HEADER_BYTES;
+  }
+
+  /** As {@link Staging.open}; returns the bytes. */
+  reserve(length: number, owner: object): Buffer {
+    const at = this.open(owner);
+    return new FastBuffer(this.bytes.buffer as ArrayBuffer, at, length);
   }
 
   /** Whether the reservation of `owner` lies here. */

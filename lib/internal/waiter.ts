@@ -5,6 +5,8 @@ import type { Deadline } from './wait.js';
 
 /** Where messages come from. */
 export interface Source {
+  /** The channel of the message that was read last, by itself. */
+  readonly channel: number;
   readMessage(): Buffer | null;
   readMessages(max: number): Buffer[] | null;
   readLoan(): Loan | null;

@@ -157,9 +157,10 @@ const HOST_BYTES_MAX: usize = 253;
 
 fn parse_bare(address: &str) -> Result<Endpoint, Error> {
     if !address.contains(':') {
+        let schemes = SCHEMES.map(|scheme| format!("{scheme}://…")).join(" ");
+        let guess = if address.is_empty() { "…" } else { address };
         return Err(invalid(format!(
-            "{address:?} has no scheme; expected host:port or one of {}",
-            SCHEMES.map(|s| format!("{s}://…")).join(" ")
+            "{address:?} has no scheme; expected host:port or one of {schemes}, such as shm://{guess}"
         )));
     }
     host_port("tcp", address).map(|(host, port)| Endpoint::Tcp { host, port })

@@ -14,6 +14,7 @@
 pub(crate) mod descriptors;
 mod pipe;
 mod readiness;
+mod traffic;
 
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
@@ -24,9 +25,7 @@ use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
 use crate::connection::{Acceptor, Connection, Peer};
 use crate::endpoint::Endpoint;
 use crate::event::{Event, ListenerId, PipeId};
-use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
-use crate::loan::Loan;
 use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
 use crate::slots::Slots;
@@ -208,78 +207,6 @@ impl Engine {
         Some(PipeStats { link, wakes: entry.wakes })
     }
 
-    /// See [`Link::send_run`].
-    ///
-    /// # Errors
-    /// As there, and `Closed` with the peer's reason.
-    #[inline]
-    pub fn send_run(&mut self, id: PipeId, run: &[u8]) -> Result<usize, Error> {
-        let result = self.open_link(id)?.send_run(run);
-        self.checked(id, result)
-    }
-
-    /// See [`Link::send`].
-    ///
-    /// # Errors
-    /// As there, and `Closed` with the peer's reason.
-    #[inline]
-    pub fn send(&mut self, id: PipeId, channel: u16, payload: &[u8]) -> Result<bool, Error> {
-        let result = self.open_link(id)?.send(channel, payload);
-        self.checked(id, result)
-    }
-
-    /// See [`Link::abandon`].
-    pub fn abandon(&mut self, id: PipeId) {
-        if let Some(connection) = self.connection(id) {
-            connection.abandon();
-        }
-    }
-
-    /// See [`Link::loan`].
-    ///
-    /// # Errors
-    /// As there, and `Closed` with the peer's reason.
-    pub fn loan(&mut self, id: PipeId, len: usize) -> Result<Option<Loan>, Error> {
-        let result = self.open_link(id)?.loan(len);
-        self.checked(id, result)
-    }
-
-    /// See [`Link::commit`].
-    ///
-    /// # Errors
-    /// As there, and `Closed` with the peer's reason.
-    pub fn commit(
-        &mut self,
-        id: PipeId,
-        channel: u16,
-        loan: Loan,
-        len: usize,
-    ) -> Result<Option<Loan>, Error> {
-        let result = self.open_link(id)?.commit(channel, loan, len);
-        self.checked(id, result)
-    }
-
-    /// See [`Link::receive`]. A breach by the peer ends the pipe: what came before it is received
-    /// as usual, and a `Closed` event follows.
-    ///
-    /// # Errors
-    /// `Closed` if there is no such pipe any more.
-    #[inline]
-    pub fn receive(&mut self, id: PipeId, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
-        let Some(connection) = self.connection(id) else {
-            return if self.pipes.get(id.0).is_some() { Ok(()) } else { Err(gone()) };
-        };
-        match connection.receive(inbox, max) {
-            Ok(()) => {}
-            Err(error) if error.code() == Code::Closed => {
-                let ended = connection.handle_control();
-                self.ended_by_peer(id, ended);
-            }
-            Err(error) => self.fail(id, &error),
-        }
-        Ok(())
-    }
-
     /// The link itself, for callers that move messages without the engine in between.
     #[must_use]
     pub fn link(&mut self, id: PipeId) -> Option<&mut dyn Link> {
@@ -300,13 +227,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends everything at once, without telling any peer a reason.
+    /// Ends everything at once, because its owner ends without having closed it: peers see a lost
+    /// connection and not an orderly end.
     pub fn clear(&mut self) {
         for handle in self.listeners.handles() {
             self.close_listener(ListenerId(handle));
         }
         for handle in self.pipes.handles() {
-            self.drop_pipe(PipeId(handle));
+            self.close(PipeId(handle), &CloseReason::lost());
         }
         self.pending.clear();
     }
@@ -316,31 +244,6 @@ impl Engine {
             Phase::Connected(connection) => Some(&mut **connection),
             Phase::Handshaking { .. } | Phase::Over => None,
         }
-    }
-
-    /// The link of a pipe that may still be sent to.
-    #[inline]
-    fn open_link(&mut self, id: PipeId) -> Result<&mut dyn Connection, Error> {
-        let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
-        if let Some(reason) = &entry.reason {
-            return Err(closed_error(reason));
-        }
-        match &mut entry.phase {
-            Phase::Connected(connection) => Ok(&mut **connection),
-            Phase::Handshaking { .. } | Phase::Over => {
-                Err(Error::new(Code::Again, "the pipe is not connected yet"))
-            }
-        }
-    }
-
-    #[inline]
-    fn checked<T>(&mut self, id: PipeId, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &result
-            && error.code() == Code::Protocol
-        {
-            self.fail(id, error);
-        }
-        result
     }
 
     /// Starts a new pipe, or takes it back.

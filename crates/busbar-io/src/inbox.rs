@@ -3,10 +3,19 @@
 //! The caller owns the memory and reuses it from batch to batch, so that receiving allocates
 //! nothing. Each message is described by a [`Slot`], three words that JavaScript reads directly.
 
+use bytes::Bytes;
+
 use crate::loan::Lease;
+
+/// The channel of announcements, by which one end tells the other about what follows. Users of a
+/// pipe neither send nor receive on it; see docs/formats/announcement.md.
+pub const ANNOUNCEMENTS: u16 = u16::MAX;
 
 /// Set in [`Slot::meta`] when the payload is a lease and [`Slot::offset`] its index in the batch.
 pub const META_LEASED: u32 = 1 << 31;
+
+/// The channel in [`Slot::meta`].
+const CHANNEL_MASK: u32 = 0xffff;
 
 /// Payloads start at multiples of this in the arena.
 const ALIGN: usize = 8;
@@ -31,13 +40,15 @@ pub struct Inbox<'a> {
     slots: &'a mut [Slot],
     count: usize,
     leases: &'a mut Vec<Lease>,
+    /// Whether one of the messages is an announcement.
+    announced: bool,
 }
 
 impl<'a> Inbox<'a> {
     /// An empty batch over the caller's memory. `leases` keeps what it holds; indices go on from
     /// there.
     pub fn new(arena: &'a mut [u8], slots: &'a mut [Slot], leases: &'a mut Vec<Lease>) -> Self {
-        Self { arena, used: 0, slots, count: 0, leases }
+        Self { arena, used: 0, slots, count: 0, leases, announced: false }
     }
 
     /// Messages in the batch.
@@ -70,6 +81,32 @@ impl<'a> Inbox<'a> {
         &self.arena[slot.offset as usize..][..slot.length as usize]
     }
 
+    /// Takes the announcements out of the batch.
+    pub(crate) fn take_announcements(&mut self) -> Vec<Bytes> {
+        let mut taken = Vec::new();
+        if !std::mem::take(&mut self.announced) {
+            return taken;
+        }
+        let (mut kept, mut leases_taken) = (0, 0);
+        for at in 0..self.count {
+            let mut slot = self.slots[at];
+            let leased = slot.meta & META_LEASED != 0;
+            slot.offset -= u32::from(leased) * leases_taken;
+            if slot.meta & CHANNEL_MASK != u32::from(ANNOUNCEMENTS) {
+                self.slots[kept] = slot;
+                kept += 1;
+            } else if leased {
+                leases_taken += 1;
+                let lease = self.leases.remove(slot.offset as usize);
+                taken.push(Bytes::copy_from_slice(&lease));
+            } else {
+                taken.push(Bytes::copy_from_slice(self.bytes(slot)));
+            }
+        }
+        self.count = kept;
+        taken
+    }
+
     /// How many more messages have a slot.
     pub(crate) fn slots_left(&self) -> usize {
         self.slots.len() - self.count
@@ -78,8 +115,10 @@ impl<'a> Inbox<'a> {
     /// The unused rest of the arena, to be written, and the slots, to describe what was written;
     /// then call [`Inbox::advance`].
     pub(crate) fn space(&mut self) -> Space<'_> {
-        let Self { arena, used, slots, count, leases } = self;
-        Space { free: &mut arena[*used..], slots: Describer { base: *used, slots, count, leases } }
+        let Self { arena, used, slots, count, leases, announced } = self;
+        let base = *used;
+        let slots = Describer { base, slots, count, leases, announced };
+        Space { free: &mut arena[base..], slots }
     }
 
     /// The unused rest of the arena.
@@ -130,6 +169,7 @@ pub(crate) struct Describer<'a> {
     slots: &'a mut [Slot],
     count: &'a mut usize,
     leases: &'a mut Vec<Lease>,
+    announced: &'a mut bool,
 }
 
 impl Describer<'_> {
@@ -150,5 +190,38 @@ impl Describer<'_> {
         let narrow = |n: usize| u32::try_from(n).expect("invariant: arenas stay below 4 GiB");
         self.slots[*self.count] = Slot { offset: narrow(offset), length: narrow(length), meta };
         *self.count += 1;
+        *self.announced |= meta & CHANNEL_MASK == u32::from(ANNOUNCEMENTS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [T18] Announcements leave no trace among the messages around them.
+    #[test]
+    fn announcements_are_taken_out() {
+        let (mut arena, mut slots, mut leases) = (vec![0; 256], [Slot::default(); 8], Vec::new());
+        let mut inbox = Inbox::new(&mut arena, &mut slots, &mut leases);
+        let large = |text: &'static str| Lease::Bytes(Bytes::from_static(text.as_bytes()));
+        assert!(inbox.push_copy(1, b"one"));
+        inbox.push_lease(2, large("two"));
+        assert!(inbox.push_copy(ANNOUNCEMENTS, b"small"));
+        inbox.push_lease(ANNOUNCEMENTS, large("large"));
+        inbox.push_lease(3, large("three"));
+        assert!(inbox.push_copy(4, b"four"));
+        assert_eq!(inbox.take_announcements(), ["small", "large"]);
+        assert!(inbox.take_announcements().is_empty());
+        let left: Vec<(u32, &[u8])> = inbox
+            .slots()
+            .iter()
+            .map(|slot| {
+                let is_leased = slot.meta & META_LEASED != 0;
+                let lease = |at: u32| &inbox.leases[at as usize][..];
+                let bytes = if is_leased { lease(slot.offset) } else { inbox.bytes(*slot) };
+                (slot.meta & CHANNEL_MASK, bytes)
+            })
+            .collect();
+        assert_eq!(left, [(1, &b"one"[..]), (2, b"two"), (3, b"three"), (4, b"four")]);
     }
 }

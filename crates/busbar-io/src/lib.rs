@@ -30,7 +30,7 @@ pub use connection::Peer;
 pub use endpoint::{Endpoint, ShmName, UdsName};
 pub use engine::{Engine, PipeStats, Readiness};
 pub use event::{Event, ListenerId, PipeId};
-pub use inbox::{Inbox, META_LEASED, Slot};
+pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
 pub use options::{ListenOptions, PipeOptions, Trust, Wait};

@@ -36,7 +36,9 @@ pub trait Link: Send {
     }
 
     /// Gives up a message that [`Link::send`] has begun; the peer discards what it has of it.
-    fn abandon(&mut self);
+    /// `true` if the message is larger than all that the transport can hold, so that it can only
+    /// be sent by offering it again and again.
+    fn abandon(&mut self) -> bool;
 
     /// Lends memory that the peer will read in place, or `None` when there is none to lend.
     ///

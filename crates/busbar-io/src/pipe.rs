@@ -159,11 +159,13 @@ impl Pipe {
     /// Sends a message, or says `false` when that would mean waiting.
     ///
     /// # Errors
-    /// `MessageTooLarge`, and what the connection ended with.
+    /// `MessageTooLarge`, also for a message that the transport cannot hold as a whole, which
+    /// [`Pipe::send`] can send; and what the connection ended with.
     pub fn try_send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
         let sent = self.engine.send(self.id, channel, payload)?;
-        if !sent {
-            self.engine.abandon(self.id);
+        if !sent && self.engine.abandon(self.id) {
+            let message = "the message is larger than ring and slab, so it cannot go out at once";
+            return Err(Error::new(Code::MessageTooLarge, message));
         }
         Ok(sent)
     }

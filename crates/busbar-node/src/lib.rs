@@ -12,28 +12,34 @@ mod raw;
 use std::path::Path;
 
 use busbar_io::{Endpoint, ShmName, UdsName};
-use napi::bindgen_prelude::{Env, Function, Object, Uint32Array};
+use napi::bindgen_prelude::{Env, Function, Int32Array, Object, Uint32Array};
 use napi::{JsValue, sys};
 use napi_derive::napi;
 
-/// Opens the port of this environment. `onWake(count)` is called with `count` entries in `events`.
-/// `events` and `slots` are kept for the life of the environment and must never reach users.
+use port::Arrays;
+
+/// Opens the port of this environment. `onWake()` is called with entries in `events`, their number
+/// in `registers[0]`. The arrays are kept for the life of the environment and must never reach
+/// users.
 ///
 /// # Errors
 /// When descriptors or memory are short.
 #[napi(
-    ts_args_type = "onWake: (count: number) => void, events: Uint32Array, slots: Uint32Array",
+    ts_args_type = "onWake: () => void, events: Uint32Array, slots: Uint32Array, \
+                    registers: Int32Array",
     ts_return_type = "import('../lib/internal/binding.js').NativePort"
 )]
 pub fn open_port<'env>(
     env: Env,
-    on_wake: Function<'env, u32, ()>,
+    on_wake: Function<'env, (), ()>,
     events: Uint32Array,
     slots: Uint32Array,
+    registers: Int32Array,
 ) -> napi::Result<Object<'env>> {
     let port = Object::new(&env)?;
     // The buffers were created by the caller, so their JavaScript objects are what `port` keeps.
-    port::open(env.raw(), on_wake.raw(), events, slots, port.raw())?;
+    let arrays = Arrays { events, slots, registers };
+    port::open(env.raw(), on_wake.raw(), arrays, port.raw())?;
     Ok(port)
 }
 

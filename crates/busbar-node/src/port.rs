@@ -9,18 +9,20 @@
 mod cold;
 mod hot;
 mod memory;
+mod registers;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use busbar_io::{Engine, Error, Event, Lease, Readiness, Slot};
-use napi::bindgen_prelude::Uint32Array;
+use napi::bindgen_prelude::{Int32Array, Uint32Array};
 use napi::sys;
 
 use crate::driver::Driver;
 use crate::raw;
 use memory::Memory;
+use registers::Registers;
 
 /// Words of one entry in the event array.
 const EVENT_WORDS: usize = 4;
@@ -28,9 +30,9 @@ const EVENT_WORDS: usize = 4;
 pub(crate) struct Port {
     pub(crate) env: sys::napi_env,
     on_wake: sys::napi_ref,
-    /// Kept by reference, never exposed, never detached: see `openPort`.
     event_words: RefCell<Uint32Array>,
     slots: RefCell<Uint32Array>,
+    registers: Registers,
     pub(crate) state: RefCell<State>,
     memory: Rc<Memory>,
     driver: RefCell<Option<Driver>>,
@@ -50,17 +52,25 @@ pub(crate) struct State {
     scratch: Vec<Slot>,
 }
 
+/// Memory that JavaScript and the port share. Never exposed to users, never detached.
+pub(crate) struct Arrays {
+    pub(crate) events: Uint32Array,
+    pub(crate) slots: Uint32Array,
+    pub(crate) registers: Int32Array,
+}
+
 /// Fills `object` with the functions of a new port.
 pub(crate) fn open(
     env: sys::napi_env,
     on_wake: sys::napi_value,
-    events: Uint32Array,
-    slots: Uint32Array,
+    arrays: Arrays,
     object: sys::napi_value,
 ) -> napi::Result<()> {
     let failed = |what: &str| napi::Error::from_reason(what.to_owned());
     let engine = Engine::new().map_err(|error| failed(error.message()))?;
     let on_wake = raw::reference(env, on_wake, false).ok_or_else(|| failed("onWake"))?;
+    let Arrays { events, slots, registers } = arrays;
+    let registers = Registers::new(registers).ok_or_else(|| failed("registers"))?;
     let scratch = vec![Slot::default(); slots.len() / 3];
     let state = State {
         engine,
@@ -76,6 +86,7 @@ pub(crate) fn open(
         on_wake,
         event_words: RefCell::new(events),
         slots: RefCell::new(slots),
+        registers,
         state: RefCell::new(state),
         memory: Rc::default(),
         driver: RefCell::new(None),
@@ -122,8 +133,7 @@ impl Port {
         readiness
     }
 
-    /// The environment ends: pipes and listeners end with it, without a CLOSE, so that their peers
-    /// see a lost connection and not an orderly end.
+    /// The environment ends, and pipes and listeners with it.
     pub(crate) fn shut_down(&self) {
         self.closed.set(true);
         let mut state = self.state.borrow_mut();
@@ -149,16 +159,21 @@ impl Port {
     }
 
     fn deliver(&self) {
-        while let Some(count) = self.write_events() {
-            self.call_on_wake(count);
-            if self.closed.get() {
+        let mut is_staged = false;
+        loop {
+            let count = self.write_events();
+            if (count == 0 && !is_staged) || self.closed.get() {
                 return;
             }
+            self.registers.begin_call(count);
+            // A worker that is being terminated runs nothing and so submits nothing, ever.
+            let has_run = self.call_on_wake();
+            is_staged = self.registers.end_call() && has_run;
         }
     }
 
-    /// Moves events to the array that JavaScript reads; `None` if there are none.
-    fn write_events(&self) -> Option<u32> {
+    /// Moves events to the array that JavaScript reads; returns their number.
+    fn write_events(&self) -> usize {
         let mut state = self.state.borrow_mut();
         let State { events, delivered, warnings, .. } = &mut *state;
         let mut array = self.event_words.borrow_mut();
@@ -174,31 +189,30 @@ impl Port {
             events.clear();
             *delivered = 0;
         }
-        (count > 0).then(|| u32::try_from(count).expect("invariant: the array is small"))
+        count
     }
 
-    fn call_on_wake(&self, count: u32) {
+    /// Calls JavaScript; `false` if it did not run to its end.
+    fn call_on_wake(&self) -> bool {
         let env = self.env;
         let mut scope = std::ptr::null_mut();
         // SAFETY: on the environment's thread; the out-pointer is a live local.
         if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
-            return;
+            return false;
         }
+        let mut status = sys::Status::napi_generic_failure;
         if let Some(function) = raw::referenced(env, self.on_wake) {
-            let argument = raw::int(env, i32::try_from(count).unwrap_or(i32::MAX));
-            let mut global = std::ptr::null_mut();
-            // SAFETY: as above.
-            unsafe { sys::napi_get_global(env, &raw mut global) };
-            // SAFETY: as above; the argument array has one value. A null context means that nobody
-            // follows this callback in async hooks.
-            let status = unsafe {
+            // SAFETY: as above; there are no arguments, and the receiver, which must be an object,
+            // is the function itself. A null context means that nobody follows this callback in
+            // async hooks.
+            status = unsafe {
                 sys::napi_make_callback(
                     env,
                     std::ptr::null_mut(),
-                    global,
                     function,
-                    1,
-                    &raw const argument,
+                    function,
+                    0,
+                    std::ptr::null(),
                     std::ptr::null_mut(),
                 )
             };
@@ -208,6 +222,7 @@ impl Port {
         }
         // SAFETY: as above; the scope was opened here.
         unsafe { sys::napi_close_handle_scope(env, scope) };
+        status == sys::Status::napi_ok
     }
 
     /// An exception of a user's callback is uncaught, as it is in any callback of Node's own.

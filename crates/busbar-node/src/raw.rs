@@ -132,6 +132,17 @@ pub(crate) fn text(env: sys::napi_env, text: &str) -> sys::napi_value {
     value
 }
 
+/// A Buffer with a copy of `bytes`; `null` if there is no memory for it.
+pub(crate) fn buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    let data = bytes.as_ptr().cast();
+    // SAFETY: on thread; the bytes are live and `len` long; where they were copied to is not asked.
+    let status = unsafe {
+        sys::napi_create_buffer_copy(env, bytes.len(), data, ptr::null_mut(), &raw mut value)
+    };
+    if status == sys::Status::napi_ok { value } else { null(env) }
+}
+
 /// `null`.
 pub(crate) fn null(env: sys::napi_env) -> sys::napi_value {
     let mut value = ptr::null_mut();

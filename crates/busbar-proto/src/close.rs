@@ -18,6 +18,13 @@ pub struct CloseReason {
 }
 
 impl CloseReason {
+    /// What an end is told whose peer was not able to say why it ended.
+    #[must_use]
+    pub fn lost() -> Self {
+        let text = "the peer ended without closing: it crashed, was killed or exited";
+        Self { code: Some(Code::ConnectionLost), status: 0, text: text.to_owned() }
+    }
+
     /// The longest text that is sent, in bytes of UTF-8.
     pub const TEXT_BYTES_MAX: usize = 1024;
 

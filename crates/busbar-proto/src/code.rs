@@ -60,6 +60,9 @@ codes! {
     Again = 3, "ERR_AGAIN", retry,
         "The operation would have to wait: the peer is slower than the sender, or a queue is full. \
          Nobody is at fault: await `send()` instead of `trySend()`, or try again later.";
+    ArchiveInvalid = 24, "ERR_ARCHIVE_INVALID", fatal,
+        "Bytes that should be a value of a type are not. Whoever sent or stored them is at fault: \
+         the message says which part is wrong.";
     BatchExpired = 4, "ERR_BATCH_EXPIRED", fatal,
         "A batch was used after its `consume()` callback returned, when its memory already held \
          other messages. Fix the caller: copy what must outlive the callback, or use \
@@ -67,6 +70,9 @@ codes! {
     BufferDetached = 5, "ERR_BUFFER_DETACHED", fatal,
         "The buffer was transferred or detached before its bytes were sent. Fix the caller: keep \
          the buffer until the send is accepted, or send a copy.";
+    BufferTooSmall = 22, "ERR_BUFFER_TOO_SMALL", fatal,
+        "A value does not fit into the buffer that it was to be written to. Fix the caller: the \
+         message says how many bytes it needs.";
     Closed = 6, "ERR_CLOSED", fatal,
         "The pipe or listener was closed, by this side or in an orderly way by the peer. Not a \
          fault by itself: `reason` says who closed and why; open a new one to go on.";
@@ -111,6 +117,12 @@ codes! {
         "The peer broke the rules: what it sent or wrote into shared memory is not valid. The peer \
          is at fault and the connection is closed: check that it really runs Busbar and which \
          version.";
+    SchemaInvalid = 25, "ERR_SCHEMA_INVALID", fatal,
+        "A descriptor of a type contradicts itself or the rules. Whoever made it is at fault: the \
+         message names the part and what it should be.";
+    SchemaMismatch = 23, "ERR_SCHEMA_MISMATCH", fatal,
+        "The messages of the peer are not of the type that this side reads. Neither is broken: the \
+         message names both types with their hashes; give both ends the same version of the type.";
     TimedOut = 20, "ERR_TIMED_OUT", retry,
         "The operation did not finish within its time limit. The peer is slow, stopped or absent: \
          try again, or raise `timeoutMs`.";

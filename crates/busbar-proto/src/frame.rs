@@ -251,6 +251,9 @@ fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> R
             fail("invalid frame: only DATA has a channel, a seq or extensions")
         };
     }
+    if limits.message_bytes_max() == 0 {
+        return fail("invalid frame: DATA where no messages are carried");
+    }
     let message_bytes = header.fragment.map_or(u64::from(payload_bytes), |f| f.total_bytes);
     if message_bytes > limits.message_bytes_max() {
         let max = limits.message_bytes_max();

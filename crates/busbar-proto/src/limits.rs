@@ -16,9 +16,10 @@ impl Limits {
     pub const FRAME_PAYLOAD_BYTES_MIN: u32 = 4096;
 
     /// For a connection that carries nothing but HELLO, REJECT and CLOSE, and for any connection
-    /// until the HELLOs have been exchanged: a stranger can make an end hold 4 KiB, no more.
+    /// until the HELLOs have been exchanged: a stranger can make an end hold 4 KiB, no more, and
+    /// DATA is a breach.
     pub const CONTROL: Self =
-        Self { frame_payload_bytes_max: Self::FRAME_PAYLOAD_BYTES_MIN, message_bytes_max: 1 };
+        Self { frame_payload_bytes_max: Self::FRAME_PAYLOAD_BYTES_MIN, message_bytes_max: 0 };
 
     /// Limits of this size.
     ///

@@ -109,9 +109,10 @@ impl Channel {
         Ok(true)
     }
 
-    /// Gives up the message that [`Channel::send`] has begun.
-    pub fn abandon(&mut self) {
-        self.outgoing.abandon();
+    /// Gives up the message that [`Channel::send`] has begun; `true` if it is too large to be ever
+    /// sent by one call.
+    pub fn abandon(&mut self) -> bool {
+        self.outgoing.abandon()
     }
 
     /// Slab memory to write a message into, or `None` when there is none.

@@ -191,11 +191,13 @@ impl Outgoing {
         Sent::NotNow
     }
 
-    /// Gives up the message under way, if there is one.
-    pub(crate) fn abandon(&mut self) {
-        if let UnderWay::Fragments { .. } = self.under_way {
-            self.under_way = UnderWay::Abandoned;
-        }
+    /// Gives up the message under way, if there is one; `true` if neither ring nor slab can ever
+    /// hold the whole of it, so that it goes out only while the peer reads.
+    pub(crate) fn abandon(&mut self) -> bool {
+        let UnderWay::Fragments { total, .. } = self.under_way else { return false };
+        self.under_way = UnderWay::Abandoned;
+        let geometry = self.own.geometry();
+        total as u64 > geometry.ring_bytes.max(geometry.slab_bytes)
     }
 
     /// Whether a new message may begin.

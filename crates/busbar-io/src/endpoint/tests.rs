@@ -103,6 +103,7 @@ fn unknown_schemes_are_answered_with_the_known_ones() {
     refused("TCP://host:1", "unknown scheme \"TCP\"");
     refused("://x", "unknown scheme \"\"");
     refused("localhost", "expected host:port or one of inproc://…");
+    refused("localhost", "such as shm://localhost");
 }
 
 /// [D07] ports are decimal and in range

@@ -1,8 +1,10 @@
 //! One pipe as the engine keeps it.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use busbar_proto::{CloseReason, ConnectionState};
+use busbar_proto::{CloseReason, Code, ConnectionState, Error};
+use bytes::Bytes;
 
 use crate::connection::{Connection, Handshake, Incoming};
 use crate::event::ListenerId;
@@ -18,6 +20,10 @@ const MISSES_MAX: u32 = 4;
 /// How much shorter those spins are.
 const SHORTENED: u32 = 8;
 
+/// Bounds on what a peer may announce while nobody asks.
+const ANNOUNCED_MAX: usize = 1024;
+const ANNOUNCED_BYTES_MAX: usize = 4 << 20;
+
 pub(super) struct PipeEntry {
     pub(super) phase: Phase,
     pub(super) state: ConnectionState,
@@ -25,6 +31,8 @@ pub(super) struct PipeEntry {
     pub(super) activity: Activity,
     pub(super) reason: Option<CloseReason>,
     pub(super) wakes: u64,
+    /// What the peer has announced and nobody has asked for yet.
+    pub(super) announced: VecDeque<Bytes>,
     wait: Wait,
     idle_turns: u32,
     /// When a `LowLatency` pipe became idle; `None` while it is not.
@@ -76,11 +84,23 @@ impl PipeEntry {
             activity: Activity::Cold,
             reason: None,
             wakes: 0,
+            announced: VecDeque::new(),
             wait,
             idle_turns: 0,
             idle_since: None,
             misses: 0,
         }
+    }
+
+    /// Keeps announcements until somebody asks for them.
+    pub(super) fn announce(&mut self, announcements: Vec<Bytes>) -> Result<(), Error> {
+        self.announced.extend(announcements);
+        let bytes: usize = self.announced.iter().map(Bytes::len).sum();
+        if bytes <= ANNOUNCED_BYTES_MAX && self.announced.len() <= ANNOUNCED_MAX {
+            return Ok(());
+        }
+        self.announced.clear();
+        Err(Error::new(Code::Protocol, "the peer announced more types than a pipe may have"))
     }
 
     /// Whether `listener` has accepted it and does not know yet what it is.

@@ -91,8 +91,8 @@ impl Link for LocalConnection {
         self.link.send(channel, payload)
     }
 
-    fn abandon(&mut self) {
-        self.link.abandon();
+    fn abandon(&mut self) -> bool {
+        self.link.abandon()
     }
 
     fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {

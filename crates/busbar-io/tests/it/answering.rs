@@ -82,7 +82,7 @@ fn garbage_is_rejected() {
     let check = |test, bytes: &[u8], code| check_rejected(test, bytes, &[], code);
     check("http", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", Code::Protocol);
     check("zeroes", &[0; 64], Code::Protocol);
-    check("data", &frame(Kind::Data, b""), Code::Protocol);
+    check("data", &frame(Kind::Data, b"two"), Code::Protocol);
     check("close", &frame(Kind::Close, &CloseReason::default().encode()), Code::Protocol);
     check("magic", &frame(Kind::Hello, &[b'X'; 60]), Code::Protocol);
     check("long", &frame(Kind::Hello, &[b'X'; 4097]), Code::MessageTooLarge);
@@ -228,7 +228,7 @@ fn more_than_the_backlog_are_hung_up_on() {
 #[test]
 fn garbage_after_the_handshake_ends_the_connection() {
     let late: [(&[u8], &[OwnedFd]); 3] = [
-        (&frame(Kind::Data, b""), &[]),
+        (&frame(Kind::Data, b"two"), &[]),
         (&[0xff; 16], &[]),
         (b"x", &[eventfd(), eventfd(), eventfd()]),
     ];

@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
-    CloseReason, Code, ConnectionState, Event, ListenOptions, Pipe, PipeId, PipeOptions, Trust,
+    ANNOUNCEMENTS, CloseReason, Code, ConnectionState, Event, ListenOptions, Pipe, PipeId,
+    PipeOptions, Trust,
 };
 
 use crate::support::{Driven, PATIENCE, Scratch, connected};
@@ -192,6 +193,40 @@ fn a_closed_listener_is_gone(scheme: &str) {
     }
 }
 
+fn announcements_are_kept_apart(scheme: &str) {
+    for options in variants() {
+        let scratch = Scratch::new("announce");
+        let (_listener, mut here, mut there) = connected(&scratch.address(scheme), options);
+        let large = vec![7; 5000];
+        for (channel, payload) in
+            [(1, &b"first"[..]), (ANNOUNCEMENTS, b"small"), (ANNOUNCEMENTS, &large), (2, &large)]
+        {
+            here.send(channel, payload, Some(PATIENCE)).unwrap();
+        }
+        here.close(&CloseReason::default());
+        let first = there.recv(Some(PATIENCE)).unwrap();
+        assert_eq!((first.channel, &first[..]), (1, &b"first"[..]));
+        let second = there.recv(Some(PATIENCE)).unwrap();
+        assert_eq!((second.channel, &second[..]), (2, &large[..]));
+        assert_eq!(there.recv(Some(PATIENCE)).unwrap_err().code(), Code::Closed);
+        let (engine, id) = there.engine();
+        assert_eq!(engine.take_announcement(id).unwrap(), "small");
+        assert_eq!(engine.take_announcement(id).unwrap(), large);
+        assert_eq!(engine.take_announcement(id), None);
+    }
+}
+
+fn announcements_are_bounded(scheme: &str) {
+    let scratch = Scratch::new("flood");
+    let (_listener, mut here, mut there) =
+        connected(&scratch.address(scheme), PipeOptions::default());
+    for _ in 0..1025 {
+        here.send(ANNOUNCEMENTS, b"a type", Some(PATIENCE)).unwrap();
+    }
+    let error = there.recv(Some(PATIENCE)).unwrap_err();
+    assert_eq!(error.code(), Code::Protocol, "{error}");
+}
+
 fn variants() -> Vec<PipeOptions> {
     let default = PipeOptions::default();
     let mut tight = default;
@@ -254,6 +289,18 @@ macro_rules! on_every_scheme {
             #[test]
             fn a_pipe_closed_at_once_is_silent() {
                 super::a_pipe_closed_at_once_is_silent(stringify!($scheme));
+            }
+
+            /// [T18] what announces types is not among the messages, whatever way it came
+            #[test]
+            fn announcements_are_kept_apart() {
+                super::announcements_are_kept_apart(stringify!($scheme));
+            }
+
+            /// [T18] [D45] a peer cannot make this end hold announcements without bound
+            #[test]
+            fn announcements_are_bounded() {
+                super::announcements_are_bounded(stringify!($scheme));
             }
 
             /// [I30] a closed listener's name can be bound again, and is not found before

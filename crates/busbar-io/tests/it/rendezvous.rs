@@ -104,7 +104,10 @@ fn another_user_is_refused() {
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
     };
     let as_nobody = |role, scratch: &Scratch| {
-        let mut command = Role::command(role, &scratch.shm());
+        // The build directory may be in a place that only its owner can enter.
+        let binary = scratch.path().join("it");
+        fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+        let mut command = Role::command_of(&binary, role, &scratch.shm());
         Role::spawn(command.uid(65_534).gid(65_534))
     };
 

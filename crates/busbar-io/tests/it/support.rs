@@ -210,7 +210,12 @@ impl Role {
     }
 
     pub(crate) fn command(role: &str, address: &str) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        Self::command_of(&std::env::current_exe().unwrap(), role, address)
+    }
+
+    /// The same with a copy of this binary, which may lie where others can execute it.
+    pub(crate) fn command_of(binary: &Path, role: &str, address: &str) -> Command {
+        let mut command = Command::new(binary);
         command.args(["child::plays_its_role", "--exact", "--nocapture", "--test-threads=1"]);
         command.env(ROLE, role).env(ADDRESS, address).stdout(Stdio::piped());
         command

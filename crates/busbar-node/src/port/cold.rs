@@ -11,13 +11,15 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 11] = [
+    let functions: [(&CStr, Function); 13] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
         (c"close", close),
+        (c"refuse", refuse),
         (c"takeReason", take_reason),
         (c"takeWarning", take_warning),
+        (c"takeAnnouncement", take_announcement),
         (c"listenerAddress", listener_address),
         (c"peer", peer),
         (c"stats", stats),
@@ -62,6 +64,20 @@ callbacks! {
         port.state.borrow_mut().engine.close(pipe, &reason);
         port.after_call();
         raw::undefined(env)
+    }
+
+    fn refuse(port, env, args: 2) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let (code, text) = (Some(Code::ConnectionRefused), raw::string(env, args[1]));
+        port.state.borrow_mut().engine.close(pipe, &CloseReason { code, status: 0, text });
+        port.after_call();
+        raw::undefined(env)
+    }
+
+    fn take_announcement(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let announcement = port.state.borrow_mut().engine.take_announcement(pipe);
+        announcement.map_or_else(|| raw::null(env), |bytes| raw::buffer(env, &bytes))
     }
 
     fn take_reason(port, env, args: 1) {

@@ -2,7 +2,8 @@
 //!
 //! They take integers and byte arrays, return integers (negative: an error's number) and touch
 //! nothing else. The memory of an array argument is asked for at each call, because JavaScript may
-//! have detached it since the last.
+//! have detached it since the last. `submit` and `receive`, which every message passes, have their
+//! integers in [`Registers`]: an argument of a call costs ten times a word of shared memory.
 
 use std::ffi::{CStr, c_void};
 
@@ -87,25 +88,25 @@ callbacks! {
         done(env, result.map(|()| 0))
     }
 
-    fn submit(port, env, args: 4) {
-        let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let (start, end) = (raw::uint(env, args[2]) as usize, raw::uint(env, args[3]) as usize);
-        let Some((staging, len)) = raw::typed_array(env, args[1]) else { return detached(env) };
-        // SAFETY: the array is alive for the call and nothing else runs on this thread meanwhile;
-        // staging is never shared memory.
-        let staging = unsafe { std::slice::from_raw_parts(staging, len) };
-        let Some(run) = staging.get(start..end) else {
-            return raw::failure(env, &Error::new(Code::InvalidArgument, "range beyond staging"));
-        };
-        let result = port.state.borrow_mut().engine.send_run(pipe, run);
+    fn submit(port, env, args: 1) {
+        let [pipe, start, end, _] = port.registers.arguments();
+        let taken = raw::typed_array(env, args[0]).ok_or_else(detached).and_then(|(bytes, len)| {
+            // SAFETY: the array is alive for the call and nothing else runs on this thread
+            // meanwhile; staging is never shared memory.
+            let staging = unsafe { std::slice::from_raw_parts(bytes, len) };
+            let run = staging.get(start as usize..end as usize).ok_or_else(beyond)?;
+            port.state.borrow_mut().engine.send_run(PipeId::from_number(pipe), run)
+        });
         port.after_call();
-        done(env, result.map(|taken| i32::try_from(taken).unwrap_or(i32::MAX)))
+        port.registers.finish(taken)
     }
 
     fn send(port, env, args: 3) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let channel = channel(env, args[1]);
-        let Some((start, len)) = raw::typed_array(env, args[2]) else { return detached(env) };
+        let Some((start, len)) = raw::typed_array(env, args[2]) else {
+            return raw::failure(env, &detached());
+        };
         // SAFETY: the array is alive for the call. If it is shared memory that another thread
         // writes, the message is arbitrary bytes, which are only ever copied.
         let payload = unsafe { std::slice::from_raw_parts(start, len) };
@@ -115,8 +116,9 @@ callbacks! {
     }
 
     fn abandon(port, env, args: 1) {
-        port.state.borrow_mut().engine.abandon(PipeId::from_number(raw::uint(env, args[0])));
-        raw::int(env, 0)
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let is_too_large = port.state.borrow_mut().engine.abandon(pipe);
+        raw::boolean(env, is_too_large)
     }
 
     fn loan(port, env, args: 2) {
@@ -140,7 +142,9 @@ callbacks! {
     fn commit(port, env, args: 4) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let id = raw::uint(env, args[1]);
-        let Some(loan) = port.memory.take_loan(env, id, pipe) else { return detached(env) };
+        let Some(loan) = port.memory.take_loan(env, id, pipe) else {
+            return raw::failure(env, &detached());
+        };
         let (channel, len) = (channel(env, args[2]), raw::uint(env, args[3]) as usize);
         let result = port.state.borrow_mut().engine.commit(pipe, channel, loan, len);
         let sent = match result {
@@ -164,24 +168,24 @@ callbacks! {
         raw::undefined(env)
     }
 
-    fn receive(port, env, args: 5) {
-        let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let (from, max) = (raw::uint(env, args[2]) as usize, raw::uint(env, args[3]) as usize);
-        let Some((start, len)) = raw::typed_array(env, args[1]) else { return detached(env) };
-        // SAFETY: the array is alive for the call and used by nothing else on this thread; arenas
-        // are never shared memory.
-        let arena = unsafe { std::slice::from_raw_parts_mut(start, len) };
-        let Some(arena) = arena.get_mut(from..) else {
-            return raw::failure(env, &Error::new(Code::InvalidArgument, "start beyond the arena"));
-        };
-        let result = receive_into(port, pipe, arena, max, raw::uint(env, args[4]) as usize);
+    fn receive(port, env, args: 1) {
+        let [pipe, start, max, copy_max] = port.registers.arguments();
+        let count = raw::typed_array(env, args[0]).ok_or_else(detached).and_then(|(bytes, len)| {
+            // SAFETY: the array is alive for the call and used by nothing else on this thread;
+            // arenas are never shared memory.
+            let arena = unsafe { std::slice::from_raw_parts_mut(bytes, len) };
+            let arena = arena.get_mut(start as usize..).ok_or_else(beyond)?;
+            receive_into(port, PipeId::from_number(pipe), arena, max as usize, copy_max as usize)
+        });
         port.after_call();
-        done(env, result)
+        port.registers.finish(count)
     }
 
     fn copy_lease(port, env, args: 2) {
         let index = raw::uint(env, args[0]) as usize;
-        let Some((start, len)) = raw::typed_array(env, args[1]) else { return detached(env) };
+        let Some((start, len)) = raw::typed_array(env, args[1]) else {
+            return raw::failure(env, &detached());
+        };
         // SAFETY: as in `receive`.
         let target = unsafe { std::slice::from_raw_parts_mut(start, len) };
         let mut state = port.state.borrow_mut();
@@ -220,7 +224,7 @@ fn receive_into(
     arena: &mut [u8],
     max: usize,
     copy_max: usize,
-) -> Result<i32, Error> {
+) -> Result<usize, Error> {
     let mut state = port.state.borrow_mut();
     let State { engine, scratch, leases, received, .. } = &mut *state;
     leases.clear();
@@ -238,7 +242,7 @@ fn receive_into(
         let Slot { offset, length, meta } = *slot;
         words.copy_from_slice(&[offset, length, meta]);
     }
-    Ok(i32::try_from(count).expect("invariant: bounded by the slot array"))
+    Ok(count)
 }
 
 /// Makes arena payloads of leases up to `copy_max` bytes, while there is room (`space`, at `base`
@@ -291,8 +295,12 @@ fn done(env: sys::napi_env, result: Result<i32, Error>) -> sys::napi_value {
     }
 }
 
-fn detached(env: sys::napi_env) -> sys::napi_value {
-    raw::failure(env, &Error::new(Code::BufferDetached, "the buffer is detached"))
+fn detached() -> Error {
+    Error::new(Code::BufferDetached, "the buffer is detached")
+}
+
+fn beyond() -> Error {
+    Error::new(Code::InvalidArgument, "the range is beyond the buffer")
 }
 
 fn expired() -> Error {

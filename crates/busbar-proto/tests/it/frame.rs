@@ -76,7 +76,8 @@ fn control_limits() {
     };
     assert_eq!(check(Kind::Hello, 4_096), Ok(1));
     assert_eq!(check(Kind::Hello, 4_097), Err(Code::MessageTooLarge));
-    assert_eq!(check(Kind::Data, 2), Err(Code::MessageTooLarge));
+    assert_eq!(check(Kind::Data, 1), Err(Code::Protocol));
+    assert_eq!(check(Kind::Data, 4_097), Err(Code::MessageTooLarge));
 }
 
 /// [D56] [D57] every kind and flag that is unknown or reserved is refused

@@ -85,11 +85,11 @@ fn another_message_cannot_continue_the_one_under_way() {
 #[test]
 fn an_abandoned_message_is_forgotten() {
     let (mut left, mut right) = pair(geometry(0), SETTINGS);
-    left.abandon();
+    assert!(!left.abandon(), "nothing is under way");
     let large = pattern(1, 200_000);
     for _ in 0..3 {
         assert!(!left.send(7, &large).unwrap());
-        left.abandon();
+        assert!(left.abandon(), "too large to be ever sent at once");
         assert!(receive_all(&mut right).is_empty());
         assert!(left.send(1, b"next").unwrap());
         assert!(receive_all(&mut right) == [(1, b"next".to_vec())]);

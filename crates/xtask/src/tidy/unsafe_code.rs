@@ -5,8 +5,8 @@ use cargo_metadata::{Package, TargetKind};
 use super::Violation;
 use crate::tree::Tree;
 
-/// Where unsafe code is the point: shared memory, and raw Node-API with libuv.
-const MAY_BE_UNSAFE: &[&str] = &["busbar-shm", "busbar-node"];
+/// Where unsafe code is the point: shared memory, raw Node-API with libuv, archives in place.
+const MAY_BE_UNSAFE: &[&str] = &["busbar-shm", "busbar-node", "busbar-types"];
 
 const FORBID: &str = "#![forbid(unsafe_code)]";
 

@@ -233,7 +233,9 @@ impl Link for InprocLink {
     }
 
     /// Messages pass whole, so there is never a part of one to give up.
-    fn abandon(&mut self) {}
+    fn abandon(&mut self) -> bool {
+        false
+    }
 
     fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
         let sender = &self.pair.sender;

@@ -112,6 +112,9 @@ fn lookup(name: &str) -> Result<Arc<Binding>, Error> {
 fn unbound(name: &str) -> Error {
     Error::new(
         Code::NotFound,
-        format!("inproc://{name} is not bound: a listener must bind before connect"),
+        format!(
+            "inproc://{name} is not bound: a listener must bind before connect, in this process; \
+             between processes use shm://"
+        ),
     )
 }

@@ -52,14 +52,7 @@ impl Control {
         loop {
             match descriptors::receive(&self.stream, &mut bytes, &mut Vec::new())? {
                 Received::Nothing => return Ok(None),
-                Received::End => {
-                    let text = "the peer ended without closing: it crashed, was killed or exited";
-                    return Ok(Some(CloseReason {
-                        code: Some(Code::ConnectionLost),
-                        status: 0,
-                        text: text.to_owned(),
-                    }));
-                }
+                Received::End => return Ok(Some(CloseReason::lost())),
                 Received::Bytes(len) => {
                     if let Some(reason) = self.decode(&bytes[..len])? {
                         return Ok(Some(reason));

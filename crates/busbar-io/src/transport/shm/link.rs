@@ -79,8 +79,8 @@ impl Link for ShmConnection {
         Ok(sent)
     }
 
-    fn abandon(&mut self) {
-        self.channel.abandon();
+    fn abandon(&mut self) -> bool {
+        self.channel.abandon()
     }
 
     fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {

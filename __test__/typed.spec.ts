@@ -1,0 +1,219 @@
+/** Pipes of values: both ends agree on a type, or are told that they do not. */
+
+import test, { type ExecutionContext } from 'ava';
+
+import { BusbarError, type Codec, type Pipe } from '../index.js';
+import { pairOf, SCHEMES } from './helpers/pairs.js';
+
+interface Point {
+  readonly x: number;
+  readonly label: string;
+}
+
+/** Eight bytes of x, then the label; `version` is the hash. */
+function points(version: bigint, name = 'spec.Point'): Codec<Point> {
+  return {
+    name,
+    hash: version,
+    descriptor: JSON.stringify({ root: name, version: String(version) }),
+    encode(value) {
+      const bytes = Buffer.alloc(8 + Buffer.byteLength(value.label));
+      this.encodeInto(value, bytes, 0);
+      return bytes;
+    },
+    encodeInto({ x, label }, target, offset) {
+      const bytes = Buffer.from(target.buffer, target.byteOffset + offset, target.length - offset);
+      const length = 8 + Buffer.byteLength(label);
+      if (length > bytes.length) throw new BusbarError('ERR_BUFFER_TOO_SMALL', `needs ${length}`);
+      bytes.writeDoubleLE(x, 0);
+      bytes.write(label, 8);
+      return length;
+    },
+    decode(bytes) {
+      const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+      return { x: all.readDoubleLE(0), label: all.toString('utf8', 8) };
+    },
+  };
+}
+
+const POINT = points(0x1234n);
+
+/** Labels that fit a record, a staging buffer, and neither. */
+const LABELS = ['', 'small', 'x'.repeat(1016), 'y'.repeat(1017), 'z'.repeat(200_000)];
+
+for (const scheme of SCHEMES) {
+  test(`[T18] ${scheme}: values of every size arrive by every way to send`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const [near, far] = [client.typed(POINT), server.typed(POINT)];
+    const sent: Point[] = [];
+    const next = (): Point => {
+      const value = { x: sent.length, label: LABELS[sent.length % LABELS.length] as string };
+      sent.push(value);
+      return value;
+    };
+    const received: Point[] = [];
+    const receiving = (async () => {
+      for await (const value of far) received.push(value);
+    })();
+    for (let i = 0; i < 20; i++) await near.send(next());
+    for (let i = 0; i < 20; i++) await near.sendBatch([next(), next(), next()]);
+    for (let i = 0; i < 20; i++) {
+      const value = next();
+      while (!near.trySend(value)) await new Promise(setImmediate);
+    }
+    t.is(near.pipe, client);
+    await client.close();
+    await receiving;
+    t.deepEqual(received, sent);
+  });
+
+  test(`[T18] ${scheme}: a batch of values, and one that is null`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const nothing: Codec<null> = { ...(jsonCodec as Codec<null>), hash: 9n };
+    const [near, far] = [client.typed(POINT, { channel: 5 }), server.typed(POINT, { channel: 5 })];
+    const labels: string[] = [];
+    const consuming = far.consume((batch) => {
+      for (const { label } of batch) labels.push(label);
+      t.is(batch.at(batch.length - 1).label, labels.at(-1) as string);
+    });
+    await near.sendBatch(['a', 'b', 'c'].map((label) => ({ x: 0, label })));
+    await server.typed(nothing).send(null);
+    t.is(await client.typed(nothing).receive(), null);
+    await client.close();
+    await consuming;
+    t.deepEqual(labels, ['a', 'b', 'c']);
+  });
+
+  test(`[T18] ${scheme}: another type is refused, with both names and hashes`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    await client.typed(points(0xabcn, 'spec.Spot')).send({ x: 1, label: 'first' });
+    await client.send('untyped', { channel: 7 });
+    const far = server.typed(POINT);
+    const first = mismatch(/spec\.Spot \(0+abc\), not spec\.Point \(0+1234\)/);
+    await t.throwsAsync(far.receive(), first);
+    await t.throwsAsync(far.receive(), mismatch(/channel 7, .*spec\.Point .*channel 0/));
+    await client.send('untyped', { channel: 7 });
+    const other = server.typed(POINT, { channel: 7 });
+    await t.throwsAsync(other.receive(), mismatch(/without a type on channel 7/));
+    t.is(server.state, 'CONNECTED');
+  });
+
+  test(`[T18] ${scheme}: a codec may read another version of its type`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const asked: string[] = [];
+    const newer: Codec<Point> = {
+      ...points(2n),
+      resolve(descriptor) {
+        asked.push(descriptor);
+        const writer = points(1n);
+        const decode = (bytes: Uint8Array): Point => ({ ...writer.decode(bytes), x: -1 });
+        return { ...writer, decode };
+      },
+    };
+    const older = points(1n);
+    await client.typed(older).sendBatch([{ x: 1, label: 'a' }, { x: 2, label: 'b' }]);
+    const far = server.typed(newer);
+    t.deepEqual(await far.receive(), { x: -1, label: 'a' });
+    t.deepEqual(await far.receive(), { x: -1, label: 'b' });
+    t.deepEqual(asked, [older.descriptor], 'once a connection');
+  });
+
+  test(`[T18] ${scheme}: types are told beside the messages, and outlive the pipe`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    await client.send('before');
+    await client.typed(POINT, { channel: 3 }).send({ x: 1, label: 'typed' });
+    await client.send('after');
+    await client.close();
+    const seen: string[] = [];
+    await server.consume((batch) => {
+      for (let i = 0; i < batch.length; i++) seen.push(`${batch.channel(i)} ${batch.size(i)}`);
+    });
+    t.deepEqual(seen, ['0 6', '3 13', '0 5']);
+  });
+
+  test(`[T18] ${scheme}: what a codec throws spoils nothing else`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const [near, far] = [client.typed(POINT), server.typed(POINT)];
+    const bad = {
+      x: 0,
+      get label(): string {
+        throw new RangeError('no label');
+      },
+    };
+    await near.send({ x: 1, label: 'before' });
+    await t.throwsAsync(near.send(bad), { message: 'no label' });
+    t.throws(() => near.trySend(bad), { message: 'no label' });
+    const fine = { x: 2, label: 'in the batch' };
+    await t.throwsAsync(near.sendBatch([fine, bad, fine]), { message: 'no label' });
+    // A getter that sends in the middle of being encoded: both arrive whole.
+    const sender = { x: 4, get label(): string { return nested(client); } };
+    await near.send(sender);
+    await near.send({ x: 5, label: 'after' });
+    const got = [];
+    for (let i = 0; i < 5; i++) got.push(await far.receive());
+    const expected = ['before', 'in the batch', 'nested', 'nested', 'after'];
+    t.deepEqual(got.map(({ label }) => label), expected);
+  });
+
+  test(`[T18] ${scheme}: a channel has one type; what is no codec is refused`, async (t) => {
+    const { client } = await pairOf(t, scheme);
+    const first = client.typed(POINT);
+    await first.send({ x: 1, label: '' });
+    const second = client.typed(points(5n));
+    t.throws(() => second.trySend({ x: 1, label: '' }), { message: /another type/ });
+    await t.throwsAsync(second.send({ x: 1, label: '' }), { code: 'ERR_INVALID_ARGUMENT' });
+    for (const wrong of [null, {}, { ...POINT, hash: 5 }, { ...POINT, decode: undefined }]) {
+      refused(t, () => client.typed(wrong as never));
+    }
+    refused(t, () => client.typed(POINT, { channel: 65_535 }));
+    await client.close();
+    await t.throwsAsync(first.send({ x: 1, label: '' }), { code: 'ERR_CLOSED' });
+    t.throws(() => first.trySend({ x: 1, label: '' }), { code: 'ERR_CLOSED' });
+    await t.throwsAsync(first.receive(), { code: 'ERR_CLOSED' });
+  });
+
+  test(`[T18 D25] ${scheme}: a full pipe makes typed senders wait`, async (t) => {
+    const both = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8 };
+    const { client, server } = await pairOf(t, scheme, { both });
+    const near = client.typed(POINT);
+    let sent = 0;
+    while (near.trySend({ x: sent, label: 'fill' })) sent++;
+    const more = (): Point => ({ x: sent++, label: 'waits' });
+    const waiting = [near.send(more()), near.sendBatch([more()])];
+    const far = server.typed(POINT);
+    for (let i = 0; i < sent; i++) t.is((await far.receive()).x, i);
+    await Promise.all(waiting);
+  });
+}
+
+const jsonCodec: Codec<unknown> = {
+  name: 'spec.Json',
+  hash: 8n,
+  descriptor: 'anything',
+  encode: (value) => Buffer.from(JSON.stringify(value)),
+  encodeInto(value, target, offset) {
+    const bytes = this.encode(value);
+    target.set(bytes, offset);
+    return bytes.length;
+  },
+  decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()),
+};
+
+/** Sends a value of its own while another is being encoded. */
+function nested(pipe: Pipe): string {
+  if (!sending) {
+    sending = true;
+    pipe.typed(POINT).trySend({ x: 3, label: 'nested' });
+    sending = false;
+  }
+  return 'nested';
+}
+let sending = false;
+
+function mismatch(message: RegExp): { code: string; message: RegExp } {
+  return { code: 'ERR_SCHEMA_MISMATCH', message };
+}
+
+function refused(t: ExecutionContext<unknown>, run: () => unknown): void {
+  t.throws(run, { code: 'ERR_INVALID_ARGUMENT' });
+}

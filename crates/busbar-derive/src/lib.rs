@@ -1,0 +1,34 @@
+//! `#[derive(Type)]`: one derive that makes a Rust type a Busbar type.
+//!
+//! From the declaration it emits a hidden copy on which rkyv's own derive runs, so rkyv stays the
+//! only source of the layout; impls that lend the copy's abilities to the type itself; and a
+//! constant description from which the compiler evaluates canonical text and hash. It looks at
+//! tokens only: what a field's type really is, the traits check.
+#![forbid(unsafe_code)]
+
+mod attributes;
+mod bridge;
+mod describe;
+mod fields;
+mod input;
+
+use proc_macro::TokenStream;
+use quote::quote;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Makes a struct or enum a Busbar type: see the guide of `busbar_types`.
+///
+/// On the type: `#[busbar(name = "market.Order", alias = "market.Old", generate(capnp, json, ts),
+/// archive_derive(Hash, Eq, PartialEq), crate = path)]`. On fields: `alias = "old"`,
+/// `default = literal`, `number`, `bigint`, `intern`, `recursive`. On a unit variant:
+/// `default_variant`.
+#[proc_macro_derive(Type, attributes(busbar))]
+pub fn derive_type(tokens: TokenStream) -> TokenStream {
+    let derive_input = parse_macro_input!(tokens as DeriveInput);
+    let output = input::Input::parse(derive_input).map(|input| {
+        let bridge = bridge::emit(&input);
+        let description = describe::emit(&input);
+        quote!(#bridge #description)
+    });
+    output.unwrap_or_else(|error| error.to_compile_error()).into()
+}

@@ -1,0 +1,201 @@
+//! Default values of fields as literals, and the compile-time check that a default fits its field.
+
+use serde_json::{Number, Value};
+
+use super::{BodyDesc, KindDesc, PlaceDesc};
+use crate::schema::{Scalar, Shape};
+
+/// Integers beyond this are strings in JSON, so that no reader rounds them.
+const SAFE_INTEGER_MAX: u128 = (1 << 53) - 1;
+
+/// A default value as it was written down.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "emitted as a literal")]
+pub enum DefaultDesc {
+    /// `None` or `()`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// An integer.
+    Int {
+        /// Whether a minus sign stands in front.
+        negative: bool,
+        /// The digits.
+        magnitude: u128,
+    },
+    /// A number with a point or exponent.
+    Float(f64),
+    /// A string, a character, or the name of a unit variant.
+    Str(&'static str),
+    /// `[a, b]`
+    List(&'static [Self]),
+}
+
+impl DefaultDesc {
+    /// The value as descriptors carry it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Int { negative, magnitude } => int_to_json(*negative, *magnitude),
+            Self::Float(value) => Number::from_f64(*value).map_or(Value::Null, Value::Number),
+            Self::Str(value) => Value::String((*value).to_owned()),
+            Self::List(values) => Value::Array(values.iter().map(Self::to_json).collect()),
+        }
+    }
+}
+
+fn int_to_json(negative: bool, magnitude: u128) -> Value {
+    let sign = if negative { "-" } else { "" };
+    match i64::try_from(magnitude) {
+        Ok(value) if magnitude <= SAFE_INTEGER_MAX => {
+            Value::from(if negative { -value } else { value })
+        }
+        _ => Value::String(format!("{sign}{magnitude}")),
+    }
+}
+
+/// Whether `default` is a value of `place`. For the compile-time assertion in derived code.
+#[must_use]
+pub const fn default_fits(place: &PlaceDesc, default: &DefaultDesc) -> bool {
+    match (&place.kind, default) {
+        (KindDesc::Scalar(scalar), default) => scalar_fits(*scalar, default),
+        (KindDesc::String | KindDesc::BoxStr, DefaultDesc::Str(_))
+        | (KindDesc::Unit | KindDesc::Option { .. }, DefaultDesc::Null) => true,
+        (KindDesc::Option { elem, .. } | KindDesc::Box(elem), default) => {
+            default_fits(elem, default)
+        }
+        (KindDesc::Vec(elem) | KindDesc::BoxSlice(elem), DefaultDesc::List(values)) => {
+            all_fit(elem, values)
+        }
+        (KindDesc::Array { elem, length }, DefaultDesc::List(values)) => {
+            *length == values.len() && all_fit(elem, values)
+        }
+        (KindDesc::HashMap { .. } | KindDesc::BTreeMap { .. }, DefaultDesc::List(values)) => {
+            values.is_empty()
+        }
+        (KindDesc::Type(desc), DefaultDesc::Str(name)) => has_unit_variant(&desc.body, name),
+        _ => false,
+    }
+}
+
+const fn all_fit(elem: &PlaceDesc, values: &[DefaultDesc]) -> bool {
+    let mut index = 0;
+    while index < values.len() {
+        if !default_fits(elem, &values[index]) {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+const fn scalar_fits(scalar: Scalar, default: &DefaultDesc) -> bool {
+    match (scalar, default) {
+        (Scalar::Bool, DefaultDesc::Bool(_))
+        | (Scalar::F32 | Scalar::F64, DefaultDesc::Float(_) | DefaultDesc::Int { .. }) => true,
+        (Scalar::Char, DefaultDesc::Str(text)) => is_one_char(text.as_bytes()),
+        (_, DefaultDesc::Int { negative, magnitude }) => {
+            let Some((signed, bits)) = scalar.integer() else { return false };
+            let max = if signed { u128::MAX >> (129 - bits) } else { u128::MAX >> (128 - bits) };
+            match (*negative, signed) {
+                (false, _) => *magnitude <= max,
+                (true, true) => *magnitude <= max + 1,
+                (true, false) => *magnitude == 0,
+            }
+        }
+        _ => false,
+    }
+}
+
+const fn is_one_char(bytes: &[u8]) -> bool {
+    let mut chars = 0;
+    let mut index = 0;
+    while index < bytes.len() {
+        chars += (bytes[index] & 0xc0 != 0x80) as usize;
+        index += 1;
+    }
+    chars == 1
+}
+
+const fn has_unit_variant(body: &BodyDesc, name: &str) -> bool {
+    let BodyDesc::Enum { variants, .. } = body else { return false };
+    let mut index = 0;
+    while index < variants.len() {
+        if is_same(variants[index].name, name) {
+            // An enum with data shows as an object: a mere name is not its value in JSON.
+            return is_all_unit(body) && matches!(variants[index].shape, Shape::Unit);
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn is_all_unit(body: &BodyDesc) -> bool {
+    let BodyDesc::Enum { variants, .. } = body else { return false };
+    let mut index = 0;
+    while index < variants.len() {
+        if !matches!(variants[index].shape, Shape::Unit) {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+const fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < a.len() {
+        if a[index] != b[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+/// Whether the option `number` or `bigint` says anything about `place`: it holds `u64` or `i64`,
+/// itself or in containers, but not in other user types, which have options of their own.
+#[must_use]
+pub const fn has_wide_integer(place: &PlaceDesc) -> bool {
+    has(place, true)
+}
+
+/// Whether the option `intern` says anything about `place`.
+#[must_use]
+pub const fn has_string(place: &PlaceDesc) -> bool {
+    has(place, false)
+}
+
+const fn has(place: &PlaceDesc, integer: bool) -> bool {
+    match &place.kind {
+        KindDesc::Scalar(Scalar::U64 | Scalar::I64) => integer,
+        KindDesc::String | KindDesc::BoxStr => !integer,
+        KindDesc::Vec(elem)
+        | KindDesc::BoxSlice(elem)
+        | KindDesc::Box(elem)
+        | KindDesc::Option { elem, .. }
+        | KindDesc::Array { elem, .. } => has(elem, integer),
+        KindDesc::Tuple(elems) => {
+            let mut index = 0;
+            while index < elems.len() {
+                if has(elems[index].place, integer) {
+                    return true;
+                }
+                index += 1;
+            }
+            false
+        }
+        KindDesc::HashMap { key, value } | KindDesc::BTreeMap { key, value } => {
+            has(key, integer) || has(value, integer)
+        }
+        KindDesc::Scalar(_) | KindDesc::Unit | KindDesc::Type(_) | KindDesc::Recursive { .. } => {
+            false
+        }
+    }
+}

@@ -1,0 +1,80 @@
+/**
+ * The types of a pipe's channels: what this end has announced, and what the peer has.
+ *
+ * A channel has one type for the life of the connection, announced before the first value.
+ */
+
+import { BusbarError, invalidArgument } from '../errors.js';
+import type { Codec } from '../typed.js';
+import {
+  ANNOUNCEMENTS,
+  decodeAnnouncement,
+  encodeAnnouncement,
+  type TypeAnnouncement,
+} from './announcement.js';
+import type { Outbox } from './outbox.js';
+
+/** What the types need of their pipe. */
+export interface TypesHost {
+  readonly outbox: Outbox;
+  /** What the peer has announced next, if anything. */
+  takeAnnouncement(): Buffer | null;
+}
+
+export class PipeTypes {
+  private readonly host: TypesHost;
+  private readonly own = new Map<number, bigint>();
+  private readonly peers = new Map<number, TypeAnnouncement>();
+  /** What is wrong with the peer's announcements. */
+  private breach: BusbarError | null = null;
+
+  constructor(host: TypesHost) {
+    this.host = host;
+  }
+
+  /** Tells the peer, unless it knows, what the values on `channel` are. */
+  announce<T>(channel: number, codec: Codec<T>): void {
+    const known = this.own.get(channel);
+    if (known === codec.hash) return;
+    if (known !== undefined) {
+      const message = `channel ${channel} carries another type than ${codec.name} already`;
+      throw invalidArgument(`${message}; give each type a channel of its own`);
+    }
+    const { hash, descriptor } = codec;
+    this.own.set(channel, hash);
+    const bytes = encodeAnnouncement({ channel, hash, descriptor });
+    // If it cannot be sent, neither can the value behind it, and the next one tries again.
+    this.host.outbox.send(bytes, ANNOUNCEMENTS, undefined).catch(() => this.own.delete(channel));
+  }
+
+  /** What the peer says that its values on `channel` are, if it has said so. */
+  ofPeer(channel: number): TypeAnnouncement | undefined {
+    this.collect();
+    if (this.breach !== null) throw this.breach;
+    return this.peers.get(channel);
+  }
+
+  /** Takes what the peer has announced while the core still has it. */
+  collect(): void {
+    try {
+      for (;;) {
+        const bytes = this.host.takeAnnouncement();
+        if (bytes === null) return;
+        this.keep(decodeAnnouncement(bytes));
+      }
+    } catch (error) {
+      this.breach ??= error as BusbarError;
+    }
+  }
+
+  private keep(announcement: TypeAnnouncement | null): void {
+    if (announcement === null) return;
+    const known = this.peers.get(announcement.channel);
+    if (known === undefined) {
+      this.peers.set(announcement.channel, announcement);
+    } else if (known.hash !== announcement.hash) {
+      const message = `the peer announced a second type for channel ${announcement.channel}`;
+      throw new BusbarError('ERR_PROTOCOL', message);
+    }
+  }
+}

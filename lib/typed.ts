@@ -1,0 +1,190 @@
+/** Pipes of values: what is sent is encoded, what arrives is decoded, and both ends agree on it. */
+
+import type { Batch } from './batch.js';
+import { checkConsumeOptions } from './internal/arguments.js';
+import type { PipeCore } from './internal/core.js';
+import { MappedIterator } from './internal/iterator.js';
+import { TypedReader, type Decoded } from './internal/typed-reader.js';
+import { TypedSender } from './internal/typed-sender.js';
+import type { WaitOptions } from './internal/wait.js';
+import type { ConsumeOptions, Pipe } from './pipe.js';
+
+/** How values of one type become bytes and values again. */
+export interface Codec<T> {
+  /** Name of the type, for error messages. */
+  readonly name: string;
+  /** 64 bits that are the same only for the same type in the same version. */
+  readonly hash: bigint;
+  /**
+   * What the peer is told of the type, once per connection: JSON, or anything that the `resolve` of
+   * its codec understands.
+   */
+  readonly descriptor: string;
+  /** The bytes of a value. */
+  encode(value: T): Uint8Array;
+  /**
+   * Writes the bytes of a value to `target` from `offset` on; returns how many they are.
+   *
+   * @throws BusbarError `ERR_BUFFER_TOO_SMALL` if there is no room for them
+   */
+  encodeInto(value: T, target: Uint8Array, offset: number): number;
+  /** The value; throws if the bytes are not one. */
+  decode(bytes: Uint8Array): T;
+  /**
+   * A codec that reads what a peer with another version of the type sends.
+   *
+   * @throws BusbarError `ERR_SCHEMA_MISMATCH` if there is none
+   */
+  resolve?(descriptor: string): Codec<T>;
+}
+
+/** Options of `Pipe.typed()`. */
+export interface TypedOptions {
+  /** The channel that carries the values, 0–65,534; each carries one type. 0. */
+  readonly channel?: number;
+}
+
+/** A batch of values; valid as a {@link Batch} is. */
+export interface TypedBatch<T> {
+  /** Number of values, at least 1. */
+  readonly length: number;
+  /** Value `i`, decoded. */
+  at(i: number): T;
+  /** Every value, decoded. */
+  [Symbol.iterator](): Iterator<T>;
+}
+
+/**
+ * A pipe of values. Small ones are encoded where they are sent from, without a buffer in between.
+ *
+ * The first send tells the peer which type the channel carries. A peer that sends another type, or
+ * plain bytes, is answered by `ERR_SCHEMA_MISMATCH` when its message is read, unless the codec can
+ * read that version too. The pipe itself stays as it is: it can be closed, watched and used for
+ * other channels.
+ *
+ * @example
+ * ```ts
+ * import { bindInproc, connectInproc, type Codec } from 'busbar';
+ *
+ * const celsius: Codec<number> = {
+ *   name: 'example.Celsius',
+ *   hash: 1n,
+ *   descriptor: '{"root":"example.Celsius"}',
+ *   encode: (value) => new Uint8Array(Float64Array.of(value).buffer),
+ *   encodeInto(value, target, offset) {
+ *     new DataView(target.buffer, target.byteOffset).setFloat64(offset, value, true);
+ *     return 8;
+ *   },
+ *   decode: (bytes) => new DataView(bytes.buffer, bytes.byteOffset, 8).getFloat64(0, true),
+ * };
+ *
+ * const listener = bindInproc('typed-example');
+ * const probe = connectInproc('typed-example').typed(celsius);
+ * const screen = (await listener.accept()).typed(celsius);
+ * await probe.send(21.5);
+ * console.log(await screen.receive()); // 21.5
+ * await probe.pipe.close();
+ * await listener.close();
+ * ```
+ */
+export class TypedPipe<T> {
+  /** The pipe underneath. */
+  readonly pipe: Pipe;
+  readonly #core: PipeCore;
+  readonly #sender: TypedSender<T>;
+  readonly #reader: TypedReader<T>;
+
+  /** @internal Typed pipes come from `Pipe.typed()`. */
+  constructor(pipe: Pipe, core: PipeCore, codec: Codec<T>, channel: number) {
+    this.pipe = pipe;
+    this.#core = core;
+    this.#sender = new TypedSender(core, codec, channel);
+    this.#reader = new TypedReader(core.types, codec, channel);
+  }
+
+  /**
+   * Sends a value, when there is room. It is encoded at once: it may change afterwards.
+   *
+   * @throws BusbarError (as a rejection) as `Pipe.send`, and what the codec throws
+   */
+  send(value: T, options?: WaitOptions): Promise<void> {
+    return this.#sender.send(value, options);
+  }
+
+  /**
+   * Sends a value if there is room now; `false` means that it was not sent.
+   *
+   * @throws BusbarError as `Pipe.trySend`, and what the codec throws
+   */
+  trySend(value: T): boolean {
+    return this.#sender.trySend(value);
+  }
+
+  /**
+   * Sends many values, in order, and resolves when all are accepted. If one cannot be encoded,
+   * those before it may have been sent.
+   *
+   * @throws BusbarError (as a rejection) as `Pipe.sendBatch`, and what the codec throws
+   */
+  sendBatch(values: readonly T[], options?: WaitOptions): Promise<void> {
+    return this.#sender.sendBatch(values, options);
+  }
+
+  /**
+   * Receives one value, when it comes.
+   *
+   * @throws BusbarError (as a rejection) as `Pipe.receive`, `ERR_SCHEMA_MISMATCH`, and what the
+   * codec throws; the message is then gone
+   */
+  receive(options?: WaitOptions): Promise<T> {
+    return this.#core.inbox.receive(this.#reader, options).then(valueOf);
+  }
+
+  /** Iterates over values. Breaking off leaves the pipe open. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
+    return new MappedIterator(this.#core.inbox, this.#reader, valueOf);
+  }
+
+  /**
+   * Lends every batch of values to a synchronous callback, as `Pipe.consume` does.
+   *
+   * @throws BusbarError (as a rejection) as `Pipe.consume`, `ERR_SCHEMA_MISMATCH`, and what the
+   * codec throws when a value is looked at
+   */
+  consume(callback: (batch: TypedBatch<T>) => void, options: ConsumeOptions = {}): Promise<void> {
+    try {
+      const max = checkConsumeOptions(callback, options);
+      const reader = this.#reader;
+      const inner = (batch: Batch): void => callback(new DecodedBatch(batch, reader));
+      return this.#core.inbox.consume(inner, max, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+}
+
+class DecodedBatch<T> implements TypedBatch<T> {
+  private readonly batch: Batch;
+  private readonly reader: TypedReader<T>;
+
+  constructor(batch: Batch, reader: TypedReader<T>) {
+    this.batch = batch;
+    this.reader = reader;
+  }
+
+  get length(): number {
+    return this.batch.length;
+  }
+
+  at(i: number): T {
+    return this.reader.decode(this.batch.at(i), this.batch.channel(i));
+  }
+
+  *[Symbol.iterator](): Iterator<T> {
+    for (let i = 0; i < this.length; i++) yield this.at(i);
+  }
+}
+
+function valueOf<T>({ value }: Decoded<T>): T {
+  return value;
+}
