@@ -10,8 +10,11 @@ extern crate self as busbar_types;
 
 mod archive;
 pub mod capnp;
+pub mod compare;
 pub mod describe;
 mod error;
+pub mod format;
+pub mod registry;
 pub mod schema;
 
 pub use archive::{

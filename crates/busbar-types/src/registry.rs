@@ -1,0 +1,349 @@
+//! Types by name and schema hash: who wrote a type down, and how its values are written and read.
+//!
+//! Entries come from compiled-in types ([`TypeEntry::of`]) and from plugins, whose loader wraps
+//! their functions. The registry loads nothing itself and calls nothing: whoever looks an entry up
+//! calls it, and because an entry is shared, taking it out never pulls it from under a call.
+//!
+//! ```text
+//! by_name: name → hashes, oldest first    locked first: decides who may register
+//! types:   (name, hash) → entry           what the hot lookup reads
+//! ```
+
+mod key;
+mod mismatch;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+
+use self::key::Key;
+pub use self::mismatch::Mismatch;
+use crate::format::Formats;
+use crate::schema::{Schema, hash_of};
+use crate::{Error, ErrorKind, SerializeError, Type, read};
+
+/// Writes a value of an entry's type as an rkyv archive.
+pub type Writer = fn(&dyn Any, &mut [u8]) -> Result<usize, SerializeError>;
+
+/// Reads a value of an entry's type from an rkyv archive.
+pub type Reader = fn(&[u8]) -> Result<Box<dyn Any + Send>, Error>;
+
+/// Where an entry comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Compiled into the program, by this crate.
+    Compiled(&'static str),
+    /// A library loaded at run time.
+    Plugin(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compiled(name) => write!(f, "compiled in ({name})"),
+            Self::Plugin(path) => write!(f, "plugin {path}"),
+        }
+    }
+}
+
+/// A value that lives in a plugin: what the [`Writer`] of a plugin's entry expects as its `Any`.
+pub struct ForeignValue {
+    functions: Arc<dyn ForeignFunctions>,
+    value: *const (),
+}
+
+impl ForeignValue {
+    /// A value that `functions` can write.
+    ///
+    /// # Safety
+    /// 1. `value` must be what `functions` expects.
+    /// 2. It must stay so, unchanged by others, for as long as this lives.
+    #[must_use]
+    pub unsafe fn new(functions: Arc<dyn ForeignFunctions>, value: *const ()) -> Self {
+        Self { functions, value }
+    }
+
+    /// Writes it in `format`.
+    ///
+    /// # Errors
+    /// As [`Type::write_to_buffer`].
+    pub fn write(&self, format: Formats, out: &mut [u8]) -> Result<usize, SerializeError> {
+        // SAFETY: by `new`, the value is one of these functions' and alive.
+        unsafe { self.functions.serialize_into(self.value, format, out) }
+    }
+}
+
+impl fmt::Debug for ForeignValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForeignValue").finish_non_exhaustive()
+    }
+}
+
+/// A plugin's functions for one type, tamed by its loader: panics and error codes of the other
+/// side are errors here.
+pub trait ForeignFunctions: Send + Sync {
+    /// Writes `value` in `format` into `out`.
+    ///
+    /// # Errors
+    /// As [`Type::write_to_buffer`].
+    ///
+    /// # Safety
+    /// `value` must be one of this plugin's, alive and unchanged during the call.
+    unsafe fn serialize_into(
+        &self,
+        value: *const (),
+        format: Formats,
+        out: &mut [u8],
+    ) -> Result<usize, SerializeError>;
+}
+
+/// A registered type.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TypeEntry {
+    /// Full name.
+    pub type_name: String,
+    /// XXH64 of its canonical text.
+    pub schema_hash: u64,
+    /// What `writer` and `foreign` make without a fallback.
+    pub formats: Formats,
+    /// Writes archives; for plugins, of [`ForeignValue`]s.
+    pub writer: Option<Writer>,
+    /// Reads archives.
+    pub reader: Option<Reader>,
+    /// A plugin's functions. Holding them keeps its library loaded.
+    pub foreign: Option<Arc<dyn ForeignFunctions>>,
+    /// What the type is made of; a plugin may keep it to itself.
+    pub schema: Option<Arc<Schema>>,
+    /// Who registered it.
+    pub origin: Origin,
+}
+
+impl fmt::Debug for TypeEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypeEntry")
+            .field("type_name", &self.type_name)
+            .field("schema_hash", &format_args!("{:016x}", self.schema_hash))
+            .field("formats", &self.formats)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TypeEntry {
+    /// The entry of a compiled-in type.
+    ///
+    /// # Errors
+    /// `SchemaInvalid` as [`Type::schema`].
+    pub fn of<T: Type + Send>() -> Result<Self, Error> {
+        Ok(Self {
+            type_name: T::NAME.to_owned(),
+            schema_hash: T::SCHEMA_HASH,
+            formats: Formats::RKYV,
+            writer: Some(write_any::<T>),
+            reader: Some(read_any::<T>),
+            foreign: None,
+            schema: Some(Arc::new(T::schema()?)),
+            origin: Origin::Compiled(T::NAME.rsplit_once('.').map_or("", |(crate_, _)| crate_)),
+        })
+    }
+
+    /// The entry of a type in a plugin, as the plugin describes it.
+    pub fn of_plugin(
+        type_name: impl Into<String>,
+        schema_hash: u64,
+        formats: Formats,
+        functions: Arc<dyn ForeignFunctions>,
+        library: impl Into<String>,
+    ) -> Self {
+        Self {
+            type_name: type_name.into(),
+            schema_hash,
+            formats,
+            writer: Some(write_foreign),
+            reader: None,
+            foreign: Some(functions),
+            schema: None,
+            origin: Origin::Plugin(library.into()),
+        }
+    }
+
+    /// The same entry with the canonical text the plugin gave.
+    ///
+    /// # Errors
+    /// `SchemaInvalid` if the entry's hash is not the text's.
+    pub fn checked_against_text(self, text: &str) -> Result<Self, Error> {
+        let real = hash_of(text.as_bytes());
+        if real == self.schema_hash {
+            return Ok(self);
+        }
+        let message = format!(
+            "{} gives the hash {:016x}, but that of its schema text is {real:016x}: rebuild it",
+            self.origin, self.schema_hash
+        );
+        Err(Error::new(ErrorKind::SchemaInvalid, message).at(self.type_name))
+    }
+
+    /// The same entry with the descriptor the plugin gave.
+    ///
+    /// # Errors
+    /// `SchemaInvalid` if it describes another type.
+    pub fn with_schema(mut self, schema: Schema) -> Result<Self, Error> {
+        let root = schema.root();
+        if (&root.name, root.hash) != (&self.type_name, self.schema_hash) {
+            let message = format!("its descriptor is of {} {:016x}", root.name, root.hash);
+            return Err(Error::new(ErrorKind::SchemaInvalid, message).at(self.type_name));
+        }
+        self.schema = Some(Arc::new(schema));
+        Ok(self)
+    }
+}
+
+fn write_any<T: Type>(value: &dyn Any, out: &mut [u8]) -> Result<usize, SerializeError> {
+    match value.downcast_ref::<T>() {
+        Some(value) => value.write_to_buffer(out),
+        None => Err(SerializeError::WrongType { expected: T::NAME }),
+    }
+}
+
+fn read_any<T: Type + Send>(bytes: &[u8]) -> Result<Box<dyn Any + Send>, Error> {
+    read::<T>(bytes).map(|value| Box::new(value) as Box<dyn Any + Send>)
+}
+
+fn write_foreign(value: &dyn Any, out: &mut [u8]) -> Result<usize, SerializeError> {
+    match value.downcast_ref::<ForeignValue>() {
+        Some(value) => value.write(Formats::RKYV, out),
+        None => Err(SerializeError::WrongType { expected: "ForeignValue" }),
+    }
+}
+
+/// All types known to a process. Cheap to share, safe to use from every thread.
+#[derive(Debug, Default)]
+pub struct Registry {
+    types: DashMap<(String, u64), Arc<TypeEntry>>,
+    by_name: DashMap<String, Vec<u64>>,
+}
+
+impl Registry {
+    /// An empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The process's registry.
+    #[must_use]
+    pub fn global() -> &'static Self {
+        static GLOBAL: LazyLock<Registry> = LazyLock::new(Registry::new);
+        &GLOBAL
+    }
+
+    /// Registers a compiled-in type; the entry there is, if it was registered before.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if another version of the type is registered.
+    pub fn register<T: Type + Send>(&self) -> Result<Arc<TypeEntry>, Error> {
+        if let Some(entry) = self.lookup(T::NAME, Some(T::SCHEMA_HASH)) {
+            return Ok(entry);
+        }
+        self.register_compiled_type(TypeEntry::of::<T>()?)
+    }
+
+    /// Registers an entry; the entry there is, if name and hash were registered before.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if another version is registered; its source is a [`Mismatch`].
+    pub fn register_compiled_type(&self, entry: TypeEntry) -> Result<Arc<TypeEntry>, Error> {
+        self.register_entry(entry, false)
+    }
+
+    /// As [`Self::register_compiled_type`], but versions may coexist if `allow_versions`.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if another version is registered and not `allow_versions`.
+    pub fn register_entry(
+        &self,
+        entry: TypeEntry,
+        allow_versions: bool,
+    ) -> Result<Arc<TypeEntry>, Error> {
+        // Held until the end: of two threads that register a name, one is second.
+        let mut versions = self.by_name.entry(entry.type_name.clone()).or_default();
+        if versions.contains(&entry.schema_hash) {
+            let existing = self.by_key(&entry.type_name, entry.schema_hash);
+            return Ok(existing.expect("invariant: both maps change under the name's lock"));
+        }
+        if let Some(&other) = versions.first().filter(|_| !allow_versions) {
+            let existing = self.by_key(&entry.type_name, other);
+            let existing = existing.expect("invariant: both maps change under the name's lock");
+            return Err(Mismatch::new(&existing, &entry).into());
+        }
+        let key = (entry.type_name.clone(), entry.schema_hash);
+        versions.push(entry.schema_hash);
+        let entry = Arc::new(entry);
+        self.types.insert(key, Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    /// The entry of this name and hash. Without a hash: the compiled-in one if there is, or else
+    /// the one registered last.
+    #[must_use]
+    pub fn lookup(&self, name: &str, hash: Option<u64>) -> Option<Arc<TypeEntry>> {
+        if let Some(hash) = hash {
+            return self.by_key(name, hash);
+        }
+        let versions = self.by_name.get(name)?.clone();
+        let entries = versions.iter().filter_map(|&hash| self.by_key(name, hash));
+        entries.max_by_key(|entry| matches!(entry.origin, Origin::Compiled(_)))
+    }
+
+    /// As [`Self::lookup`], as an error that names what was looked for.
+    ///
+    /// # Errors
+    /// `TypeNotFound`.
+    pub fn require(&self, name: &str, hash: Option<u64>) -> Result<Arc<TypeEntry>, Error> {
+        self.lookup(name, hash).ok_or_else(|| {
+            let version =
+                hash.map(|hash| format!(" with the hash {hash:016x}")).unwrap_or_default();
+            let message = format!("no type {name:?}{version} is registered: register it first");
+            Error::new(ErrorKind::TypeNotFound, message)
+        })
+    }
+
+    /// Takes an entry out. Calls that have it go on; its plugin's library stays until they end.
+    pub fn unregister(&self, name: &str, hash: u64) -> Option<Arc<TypeEntry>> {
+        let Slot::Occupied(mut versions) = self.by_name.entry(name.to_owned()) else { return None };
+        versions.get_mut().retain(|&version| version != hash);
+        let taken = self.types.remove(&Key { name, hash } as &dyn key::AsKey);
+        if versions.get().is_empty() {
+            versions.remove();
+        }
+        taken.map(|(_, entry)| entry)
+    }
+
+    /// Takes out everything of one origin, such as a plugin's types before it is unloaded.
+    pub fn unregister_origin(&self, origin: &Origin) -> Vec<Arc<TypeEntry>> {
+        let entries = self.entries();
+        let of_origin = entries.iter().filter(|entry| entry.origin == *origin);
+        of_origin.filter_map(|entry| self.unregister(&entry.type_name, entry.schema_hash)).collect()
+    }
+
+    /// Every entry, by name and hash.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Arc<TypeEntry>> {
+        let mut entries: Vec<_> = self.types.iter().map(|one| Arc::clone(one.value())).collect();
+        entries.sort_by(|a, b| (&a.type_name, a.schema_hash).cmp(&(&b.type_name, b.schema_hash)));
+        entries
+    }
+
+    fn by_key(&self, name: &str, hash: u64) -> Option<Arc<TypeEntry>> {
+        let entry = self.types.get(&Key { name, hash } as &dyn key::AsKey)?;
+        Some(Arc::clone(entry.value()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! Registration, conflicts and lookups, alone and from many threads.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::*;
+use crate::Type;
+
+#[derive(Type, Debug, PartialEq)]
+#[busbar(name = "market.Pos")]
+struct Pos {
+    x: u32,
+    tags: Vec<String>,
+}
+
+mod newer {
+    use crate::Type;
+
+    #[derive(Type)]
+    #[busbar(name = "market.Pos")]
+    pub(super) struct Pos {
+        pub(super) x: u32,
+        pub(super) tags: Vec<u32>,
+    }
+}
+
+/// Writes the number that the pointer points to.
+struct Numbers {
+    calls: AtomicUsize,
+}
+
+impl ForeignFunctions for Numbers {
+    unsafe fn serialize_into(
+        &self,
+        value: *const (),
+        _: Formats,
+        out: &mut [u8],
+    ) -> Result<usize, SerializeError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller hands in a pointer to a live u32.
+        let number = unsafe { *value.cast::<u32>() };
+        let available = out.len();
+        let Some(room) = out.get_mut(..4) else {
+            return Err(SerializeError::BufferTooSmall { required: 4, available });
+        };
+        room.copy_from_slice(&number.to_le_bytes());
+        Ok(4)
+    }
+}
+
+fn plugin(name: &str, hash: u64) -> (Arc<Numbers>, TypeEntry) {
+    let functions = Arc::new(Numbers { calls: AtomicUsize::new(0) });
+    let shared: Arc<dyn ForeignFunctions> = Arc::clone(&functions) as _;
+    (functions, TypeEntry::of_plugin(name, hash, Formats::RKYV, shared, "libpos.so"))
+}
+
+fn pos() -> Pos {
+    Pos { x: 7, tags: vec![String::from("a tag out of line")] }
+}
+
+/// [T09 T28] an entry writes and reads values that only it knows the type of
+#[test]
+fn an_entry_writes_and_reads() {
+    let registry = Registry::new();
+    registry.register::<Pos>().expect("no conflict");
+    let entry = registry.require("market.Pos", Some(Pos::SCHEMA_HASH)).expect("registered");
+    let (writer, reader) = (entry.writer.expect("a writer"), entry.reader.expect("a reader"));
+    let mut out = rkyv::util::AlignedVec::<16>::new();
+    out.resize(256, 0);
+    let size = writer(&pos(), &mut out).expect("room enough");
+    let value = reader(&out[..size]).expect("a valid archive");
+    assert_eq!(value.downcast_ref::<Pos>(), Some(&pos()));
+    assert!(matches!(writer(&7_u32, &mut out), Err(SerializeError::WrongType { .. })));
+    let error = reader(&[0; 3]).expect_err("too short");
+    assert_eq!(error.kind(), ErrorKind::ArchiveInvalid);
+}
+
+/// [T28] a plugin's entry is called through the same signature
+#[test]
+fn a_plugin_entry_has_the_same_writer() {
+    let (functions, entry) = plugin("plugin.Number", 1);
+    let number = 0x0403_0201_u32;
+    let shared = Arc::clone(entry.foreign.as_ref().expect("functions"));
+    // SAFETY: the functions take pointers to u32, and `number` outlives the value.
+    let value = unsafe { ForeignValue::new(shared, (&raw const number).cast()) };
+    let mut out = [0; 8];
+    let writer = entry.writer.expect("a writer");
+    assert_eq!(writer(&value, &mut out).expect("room enough"), 4);
+    assert_eq!(out[..4], [1, 2, 3, 4]);
+    assert!(matches!(
+        writer(&value, &mut out[..2]),
+        Err(SerializeError::BufferTooSmall { required: 4, available: 2 })
+    ));
+    assert_eq!(functions.calls.load(Ordering::Relaxed), 2);
+}
+
+/// [T30] registering twice gives the same entry, from many threads at once as well
+#[test]
+fn registration_is_idempotent() {
+    let registry = Registry::new();
+    let entries: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| registry.register::<Pos>().expect("fine"))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(entries.iter().all(|entry| Arc::ptr_eq(entry, &entries[0])));
+    let again = registry.register_compiled_type(TypeEntry::of::<Pos>().expect("valid"));
+    assert!(Arc::ptr_eq(&again.expect("fine"), &entries[0]));
+}
+
+/// [T10] another version is refused with everything there is to know, and leaves no trace
+#[test]
+fn another_version_is_a_mismatch() {
+    let registry = Registry::new();
+    let first = registry.register::<Pos>().expect("fine");
+    let mut offered = TypeEntry::of::<newer::Pos>().expect("valid");
+    offered.origin = Origin::Plugin(String::from("libpos.so"));
+    let error = registry.register_compiled_type(offered.clone()).expect_err("another version");
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+    let mismatch: &Mismatch = error.source().and_then(|e| e.downcast_ref()).expect("the data");
+    assert_eq!(mismatch.existing_hash, Pos::SCHEMA_HASH);
+    assert_eq!(mismatch.offered_hash, newer::Pos::SCHEMA_HASH);
+    assert_eq!(mismatch.existing_origin, Origin::Compiled("market"));
+    assert_eq!(mismatch.offered_origin, offered.origin);
+    assert_eq!(mismatch.first_difference.as_deref(), Some("Pos.tags[]: u32 → str"));
+    assert!(error.message().contains("libpos.so"), "{error}");
+    assert_eq!(registry.entries().len(), 1);
+
+    let second = registry.register_entry(offered, true).expect("versions are allowed");
+    assert_eq!(registry.entries().len(), 2);
+    // Compiled in wins, however late others come.
+    let found = registry.lookup("market.Pos", None).expect("registered");
+    assert!(Arc::ptr_eq(&found, &first) && !Arc::ptr_eq(&found, &second));
+}
+
+/// [T38] an entry whose hash is not that of its text is refused
+#[test]
+fn lying_hashes_are_refused() {
+    let (_, entry) = plugin("market.Pos", Pos::SCHEMA_HASH);
+    let entry = entry.checked_against_text(Pos::schema_text()).expect("true");
+    assert!(entry.clone().with_schema(Pos::schema().expect("valid")).is_ok());
+    let other = newer::Pos::schema().expect("valid");
+    assert_eq!(
+        entry.clone().with_schema(other).expect_err("a lie").kind(),
+        ErrorKind::SchemaInvalid
+    );
+    let error = entry.checked_against_text("abi1;other").expect_err("a lie");
+    assert_eq!((error.kind(), error.path()), (ErrorKind::SchemaInvalid, "market.Pos"));
+}
+
+/// [T41] after unregistering, lookups find nothing and calls under way go on
+#[test]
+fn unregistering_leaves_calls_alone() {
+    let registry = Registry::new();
+    let (functions, entry) = plugin("plugin.Number", 1);
+    registry.register_entry(entry, false).expect("fine");
+    let held = registry.lookup("plugin.Number", None).expect("registered");
+    let origin = held.origin.clone();
+    assert_eq!(registry.unregister_origin(&origin).len(), 1);
+    assert!(registry.lookup("plugin.Number", None).is_none());
+    assert!(registry.lookup("plugin.Number", Some(1)).is_none());
+    let error = registry.require("plugin.Number", Some(1)).expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::TypeNotFound);
+    // Ours, and the one in the entry that is still held: the library would still be loaded.
+    assert_eq!(Arc::strong_count(&functions), 2);
+    drop(held);
+    assert_eq!(Arc::strong_count(&functions), 1);
+    assert!(registry.unregister("plugin.Number", 1).is_none());
+}
+
+/// [T17 T41] 16 threads, a million operations: no deadlock, no entry under a wrong key
+#[test]
+fn stress() {
+    const THREADS: usize = 16;
+    const OPERATIONS: usize = 1_000_000 / THREADS;
+    let registry = Registry::new();
+    let names: Vec<String> = (0..8).map(|index| format!("stress.T{index}")).collect();
+    let (_, entry) = plugin("", 0);
+    thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let (registry, names, entry) = (&registry, &names, &entry);
+            scope.spawn(move || {
+                let mut state = seed as u64 + 1;
+                for _ in 0..OPERATIONS {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let name = &names[(state >> 33) as usize % names.len()];
+                    let hash = (state >> 40) % 3;
+                    match (state >> 50) % 8 {
+                        0 => {
+                            let mut entry = entry.clone();
+                            entry.type_name.clone_from(name);
+                            entry.schema_hash = hash;
+                            let found = registry.register_entry(entry, true).expect("allowed");
+                            assert_eq!((&found.type_name, found.schema_hash), (name, hash));
+                        }
+                        1 => {
+                            if let Some(taken) = registry.unregister(name, hash) {
+                                assert_eq!((&taken.type_name, taken.schema_hash), (name, hash));
+                            }
+                        }
+                        2 => {
+                            if let Some(found) = registry.lookup(name, None) {
+                                assert_eq!(found.type_name, *name);
+                            }
+                        }
+                        _ => {
+                            if let Some(found) = registry.lookup(name, Some(hash)) {
+                                assert_eq!((&found.type_name, found.schema_hash), (name, hash));
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    // Both maps agree: everything listed can be taken out, and then nothing is left.
+    for entry in registry.entries() {
+        assert!(registry.unregister(&entry.type_name, entry.schema_hash).is_some());
+    }
+    assert!(registry.entries().is_empty() && registry.by_name.is_empty());
+}
