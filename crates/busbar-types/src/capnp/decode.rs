@@ -8,7 +8,7 @@
 mod maps;
 
 use super::message::{LIST_POINTERS, ListView, Message, PointerAt, Structs, View};
-use super::plan::{Arm, Body, Choice, Elem, Member, NodeId, Plan, Pointee, Slot, list_elem};
+use super::plan::{Arm, Body, Choice, Elem, Member, NodeId, Plan, Pointee, Slot};
 use super::source::{INLINE_MAX, check_bits};
 use super::write::{is_any_bits, list_code};
 use super::{Limits, broken, count, too_deep};
@@ -32,7 +32,8 @@ pub(super) fn decode(
         let message = Message::new(message)?;
         let bytes_max = limits.message_bytes_max.min(ARCHIVE_BYTES_MAX);
         let out = Vec::new();
-        let mut decoder = Decoder { plan, limits, bytes_max, message, out, notes: Vec::new(), depth: 0 };
+        let decoder =
+            Decoder { plan, limits, bytes_max, message, out, notes: Vec::new(), depth: 0 };
         decoder.root(root)
     };
     decode().map_err(|error| prefix(&root.name, error))
@@ -415,9 +416,7 @@ impl<'p, 'm> Decoder<'p, 'm> {
     pub(super) fn list(&self, kind: &Kind, from: From<'p, 'm>) -> Result<Items<'p, 'm>, Error> {
         let From::Pointer(to, at) = from else { return Err(unlike(kind)) };
         let (items, elem) = match to {
-            Pointee::Data => {
-                (self.message.list(at, 2)?.map(|list| Items::Bytes(list.bytes)), None)
-            }
+            Pointee::Data => (self.message.list(at, 2)?.map(|list| Items::Bytes(list.bytes)), None),
             Pointee::List(elem) => (self.items(elem, at)?, Some(&**elem)),
             Pointee::Text | Pointee::Struct(_) => return Err(unlike(kind)),
         };

@@ -79,8 +79,7 @@ impl Layout {
 
     /// Begins a union in `parent`. It takes no space before its second member.
     pub(super) fn add_union(&mut self, parent: Scope) -> UnionId {
-        let union =
-            Union { parent, members: 0, tag: None, data: Vec::new(), pointers: Vec::new() };
+        let union = Union { parent, members: 0, tag: None, data: Vec::new(), pointers: Vec::new() };
         self.unions.push(union);
         UnionId(self.unions.len() - 1)
     }
@@ -276,8 +275,7 @@ impl Holes {
 
     /// Joins what is at `offset` with the holes behind it, up to 2^`to` bits in all.
     fn merge(&mut self, lg: usize, offset: u32, to: usize) -> bool {
-        let is_free =
-            |step: usize| step < LG_WORD && self.0[step] == (offset >> (step - lg)) + 1;
+        let is_free = |step: usize| step < LG_WORD && self.0[step] == (offset >> (step - lg)) + 1;
         if !(lg..to).all(is_free) {
             return false;
         }

@@ -115,7 +115,11 @@ impl<'m> Message<'m> {
     }
 
     /// The list at `pointer`, marked as of `code`; `None` where there is none.
-    pub(super) fn list(&self, pointer: PointerAt, code: u32) -> Result<Option<ListView<'m>>, Error> {
+    pub(super) fn list(
+        &self,
+        pointer: PointerAt,
+        code: u32,
+    ) -> Result<Option<ListView<'m>>, Error> {
         match self.follow(pointer)? {
             None => Ok(None),
             Some(Object::List { segment, at, code: found, count: length }) if found == code => {
@@ -241,7 +245,8 @@ impl<'m> Message<'m> {
         let start = match object {
             Object::Struct { at, .. } | Object::List { at, .. } => at,
         };
-        let segment = self.segments.get(segment).ok_or_else(|| broken("there is no such segment"))?;
+        let segment =
+            self.segments.get(segment).ok_or_else(|| broken("there is no such segment"))?;
         if start.checked_add(words * WORD).is_none_or(|end| end > segment.len()) {
             return Err(broken("a pointer reaches out of its segment"));
         }
@@ -322,4 +327,3 @@ fn size_of(bits: u32) -> Size {
     let [a, b, c, d] = bits.to_le_bytes();
     Size { data_words: u16::from_le_bytes([a, b]), pointers: u16::from_le_bytes([c, d]) }
 }
-

@@ -6,6 +6,30 @@ use std::collections::BTreeMap;
 use super::invalid;
 use crate::Error;
 
+/// What Cap'n Proto itself calls types.
+const OWN_TYPES: [&str; 20] = [
+    "AnyList",
+    "AnyPointer",
+    "AnyStruct",
+    "Bool",
+    "Capability",
+    "Data",
+    "Float32",
+    "Float64",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Int8",
+    "List",
+    "Object",
+    "Text",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "UInt8",
+    "Void",
+];
+
 /// `side_effect` as `sideEffect`, `0` as `f0`.
 pub(super) fn camel(name: &str) -> Result<String, Error> {
     let mut words = words(name)?;
@@ -23,6 +47,13 @@ pub(super) fn camel(name: &str) -> Result<String, Error> {
 /// `side_effect` as `SideEffect`.
 pub(super) fn pascal(name: &str) -> Result<String, Error> {
     camel(name).map(|camel| with_first(&camel, |c| c.to_ascii_uppercase()))
+}
+
+/// `side_effect` as `SideEffect`, but `Data` as `DataType`: a type called as one of Cap'n Proto's
+/// own would stand in for that in the whole file.
+pub(super) fn type_name(name: &str) -> Result<String, Error> {
+    let name = pascal(name)?;
+    Ok(if OWN_TYPES.contains(&&*name) { name + "Type" } else { name })
 }
 
 /// The names of one scope.

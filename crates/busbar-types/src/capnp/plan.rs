@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::invalid;
 use super::layout::{Layout, Scope};
-use super::names::{Names, camel, pascal};
+use super::names::{Names, camel, pascal, type_name};
 use crate::Error;
 use crate::schema::{self, Field, Kind, Place, Scalar, Schema, TypeSchema, prefix};
 
@@ -247,12 +247,14 @@ impl Planner<'_> {
         if self.ids.insert(id) {
             return Ok(id);
         }
-        Err(invalid(format!("{full_name:?} has the same Cap'n Proto id as another name: rename it")))
+        Err(invalid(format!(
+            "{full_name:?} has the same Cap'n Proto id as another name: rename it"
+        )))
     }
 
     /// Adds the node of a user type, still empty.
     fn declare(&mut self, one: &TypeSchema) -> Result<NodeId, Error> {
-        let mut name = pascal(one.ident())?;
+        let mut name = type_name(one.ident())?;
         if one.namespace() != self.schema.root().namespace() {
             let words = one.namespace().split('.').filter(|word| !word.is_empty());
             let words = words.map(pascal).collect::<Result<String, _>>()?;
@@ -321,11 +323,7 @@ impl Planner<'_> {
         }
     }
 
-    fn fill_record(
-        &mut self,
-        id: NodeId,
-        fields: Vec<(&str, &str, Place)>,
-    ) -> Result<(), Error> {
+    fn fill_record(&mut self, id: NodeId, fields: Vec<(&str, &str, Place)>) -> Result<(), Error> {
         let mut draft = Draft::new(id);
         let mut members = Vec::with_capacity(fields.len());
         for (name, origin, place) in fields {

@@ -118,7 +118,9 @@ impl Printer<'_> {
 
     fn field(&mut self, name: &str, type_text: &str) {
         let ordinal = self.ordinal;
-        self.line(format_args!("{name} @{ordinal} :{type_text};"));
+        // `:.` would be read as one operator.
+        let space = if type_text.starts_with('.') { " " } else { "" };
+        self.line(format_args!("{name} @{ordinal} :{space}{type_text};"));
         self.ordinal += 1;
     }
 

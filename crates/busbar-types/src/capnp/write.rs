@@ -115,7 +115,8 @@ impl Writer<'_, '_> {
             Body::Choice(choice) => {
                 let tag = self.source.byte(at)?;
                 let number = choice.arms.iter().position(|arm| arm.tag == tag);
-                let number = number.ok_or_else(|| broken(format!("{tag} is no tag of the enum")))?;
+                let number =
+                    number.ok_or_else(|| broken(format!("{tag} is no tag of the enum")))?;
                 if let Some(tag) = choice.tag {
                     self.put_u16(out, tag, number);
                 }
@@ -213,8 +214,7 @@ impl Writer<'_, '_> {
                 kind => {
                     let run = writer.run(kind, at)?;
                     let place = list_elem(kind).expect("invariant: all else that is a list");
-                    writer.elems(pointer, elem, place, run)
-                        .map_err(|error| prefix("[]", error))
+                    writer.elems(pointer, elem, place, run).map_err(|error| prefix("[]", error))
                 }
             }),
         }

@@ -106,7 +106,10 @@ impl<'p, 'm> Decoder<'p, 'm> {
         value: &Place,
         from: From<'p, 'm>,
     ) -> Result<Vec<Pair<'p, 'm>>, Error> {
-        let kind = Kind::HashMap { key: Box::new(Place::new(Kind::Unit)), value: Box::new(Place::new(Kind::Unit)) };
+        let kind = Kind::HashMap {
+            key: Box::new(Place::new(Kind::Unit)),
+            value: Box::new(Place::new(Kind::Unit)),
+        };
         let items = self.list(&kind, from)?;
         let smallest = count(key.size_bytes + value.size_bytes).max(1);
         if items.count() > self.bytes_max / smallest {
@@ -205,8 +208,7 @@ impl<'p, 'm> Tree<'_, 'p, 'm> {
         let height = pairs.len().ilog(NODE_ENTRIES + 1);
         let lowest = pairs.len() - ((NODE_ENTRIES + 1).pow(height) - 1);
         let mut rest = pairs.iter();
-        let mut open: Vec<Vec<(&Pair<'p, 'm>, Option<usize>)>> =
-            vec![Vec::new(); height as usize];
+        let mut open: Vec<Vec<(&Pair<'p, 'm>, Option<usize>)>> = vec![Vec::new(); height as usize];
         let mut leaf: Vec<&Pair<'p, 'm>> = Vec::new();
         let mut child = None;
         let mut in_leaves = 0;
@@ -218,7 +220,9 @@ impl<'p, 'm> Tree<'_, 'p, 'm> {
             }
             child = Some(self.leaf(&leaf)?);
             leaf.clear();
-            if in_leaves == lowest && let Some(mut inner) = open.pop() {
+            if in_leaves == lowest
+                && let Some(mut inner) = open.pop()
+            {
                 // From here on, this level is the lowest: its nodes have no more children.
                 for pair in rest.by_ref().take(NODE_ENTRIES - inner.len()) {
                     inner.push((pair, child.take()));
