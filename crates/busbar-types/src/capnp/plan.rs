@@ -183,6 +183,11 @@ impl Plan {
         &self.nodes[id.0]
     }
 
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
     /// The enum without data that `id` is.
     pub(super) fn enumeration(&self, id: NodeId) -> &Enumeration {
         match &self.nodes[id.0].body {
