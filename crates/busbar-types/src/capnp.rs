@@ -24,13 +24,10 @@
 //! anybody: every reference is checked, and [`Limits`] bound depth, size and work.
 
 mod decode;
-mod json;
-mod key;
 mod layout;
 mod message;
 mod names;
 mod plan;
-mod source;
 mod text;
 mod write;
 
@@ -38,31 +35,14 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use self::plan::Plan;
+use self::write::Target;
+pub use crate::Limits;
 use crate::schema::Schema;
-use crate::{Error, ErrorKind};
-use plan::Plan;
-use write::Target;
+use crate::{Error, ErrorKind, json};
 
 /// The unit of Cap'n Proto.
 const WORD: usize = 8;
-
-/// How far hostile input can drive this module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "meant to be written as a literal")]
-pub struct Limits {
-    /// Structs and lists inside each other. Other implementations stop at 64, too.
-    pub depth_max: u32,
-    /// The largest message and the largest archive made of one.
-    pub message_bytes_max: usize,
-    /// Values in the JSON of one message.
-    pub values_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { depth_max: 64, message_bytes_max: 64 << 20, values_max: 4 << 20 }
-    }
-}
 
 /// A type in Cap'n Proto. Made once, used for any number of messages. Immutable.
 ///
@@ -127,7 +107,7 @@ impl Capnp {
     /// `ArchiveInvalid` with the path, if the archive is none of this type; `SerializeFailed`, if
     /// the message would exceed the limits.
     pub fn encode(&self, archive: &[u8]) -> Result<Vec<u8>, Error> {
-        let room = archive.len().saturating_mul(2).min(self.limits.message_bytes_max);
+        let room = archive.len().saturating_mul(2).min(self.limits.bytes_max);
         match self.write(archive, Target::Grow(Vec::with_capacity(room)))? {
             (Target::Grow(message), _) => Ok(message),
             (Target::Fixed { .. }, _) => unreachable!("invariant: targets come back as given"),
@@ -154,19 +134,15 @@ impl Capnp {
     /// maps. Copy it to where the type's alignment is kept before accessing it in Rust.
     ///
     /// # Errors
-    /// `ArchiveInvalid` with the path, if the message is none of this type or exceeds the limits;
-    /// `SchemaVariant`, if it has a variant of a newer version and the enum has no default;
-    /// `FormatUnsupported` for hash maps whose keys are user types, because only their Rust code
-    /// knows their hashes.
+    /// `ArchiveInvalid` with the path, if the message is none of this type; `SchemaVariant`, if it
+    /// has a variant of a newer version and the enum has no default; `SerializeFailed`, if the
+    /// archive would exceed the limits; `FormatUnsupported` for hash maps with such keys that it is
+    /// not known how they hash.
     pub fn decode(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let root = self.schema.root();
-        decode::decode(&self.plan, &self.schema, root, self.limits, message)
+        decode::decode(&self.plan, &self.schema, self.limits, message)
     }
 
-    /// The value in `message` as JSON: objects for structs, arrays for tuples and lists, strings
-    /// for enums without data and for integers beyond 2^53, `{"kind", "value"}` for enums with
-    /// data, `null` or the value for options (`{"some": …}` around options in options), arrays of
-    /// pairs for maps, and `"NaN"`, `"Infinity"` and `"-Infinity"` for what JSON has no number.
+    /// The value in `message` as JSON, in the form that [`crate::json`] describes.
     ///
     /// # Errors
     /// As [`Self::decode`], and `ArchiveInvalid` for more values than the limits allow.
@@ -182,6 +158,22 @@ impl Capnp {
         json::from_archive(&self.schema, self.limits, archive)
     }
 
+    /// The message with the value in `json`, which has the form of [`Self::to_json`].
+    ///
+    /// # Errors
+    /// As [`Self::json_to_archive`] and [`Self::encode`].
+    pub fn from_json(&self, json: &Value) -> Result<Vec<u8>, Error> {
+        self.encode(&self.json_to_archive(json)?)
+    }
+
+    /// The archive of the value in `json`, which has the form of [`Self::to_json`].
+    ///
+    /// # Errors
+    /// As [`json::to_archive`].
+    pub fn json_to_archive(&self, json: &Value) -> Result<Vec<u8>, Error> {
+        json::to_archive(&self.schema, self.limits, json)
+    }
+
     fn write<'o>(&self, archive: &[u8], out: Target<'o>) -> Result<(Target<'o>, usize), Error> {
         let root = self.schema.root();
         write::write(&self.plan, root.size_bytes, self.limits, archive, out)
@@ -193,23 +185,9 @@ fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::SchemaInvalid, message)
 }
 
-/// Bytes are not what they should be.
-fn broken(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::ArchiveInvalid, message)
-}
-
 fn too_large(bytes_max: usize) -> Error {
     let message = format!("the message would exceed the limit of {bytes_max} bytes");
     Error::new(ErrorKind::SerializeFailed, message)
-}
-
-fn too_deep(depth_max: u32) -> Error {
-    broken(format!("is nested more than {depth_max} structs and lists deep"))
-}
-
-/// A number of 32 bits as one of the machine, which has at least as many.
-const fn count(number: u32) -> usize {
-    number as usize
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@
 
 use std::cell::Cell;
 
+use super::WORD;
 use super::plan::Size;
-use super::{WORD, broken, count};
 use crate::Error;
+use crate::archive::{broken, count, utf8};
 
 /// More segments than this are a mistake or an attack; the writers of others stop there, too.
 const SEGMENTS_MAX: usize = 512;
@@ -160,7 +161,7 @@ impl<'m> Message<'m> {
         match self.list(pointer, 2)? {
             None => Ok(""),
             Some(list) => match list.bytes.split_last() {
-                Some((0, text)) => super::source::utf8(text),
+                Some((0, text)) => utf8(text),
                 _ => Err(broken("the text does not end with a zero")),
             },
         }

@@ -6,10 +6,10 @@
 //! can say what it takes. Archives are not trusted: see `source`.
 
 use super::plan::{Body, Elem, Member, NodeId, Plan, Pointee, Size, Slot, list_elem};
-use super::source::{Archived, Run};
-use super::{Limits, WORD, broken, count, too_large};
-use crate::Error;
+use super::{WORD, too_large};
+use crate::archive::{Archived, Depth, Run, broken, count};
 use crate::schema::{Kind, Place, Scalar, prefix};
+use crate::{Error, ErrorKind, Limits};
 
 /// Number of segments less one and the size of the only one, four bytes each.
 pub(super) const FRAME_BYTES: usize = 8;
@@ -88,12 +88,13 @@ pub(super) fn write<'o>(
 ) -> Result<(Target<'o>, usize), Error> {
     let source = Archived(archive);
     let at = source.root(root_bytes)?;
-    let mut writer = Writer { plan, source, limits, target, depth: 0 };
+    let depth = Depth::new(limits);
+    let mut writer = Writer { plan, source, limits, target, depth };
     writer.alloc_bytes(FRAME_BYTES + WORD)?;
     writer.structure(FRAME_BYTES, plan.root, |writer, out| writer.node(plan.root, at, out))?;
     let used = writer.target.used();
     let words = u32::try_from((used - FRAME_BYTES) / WORD);
-    let words = words.map_err(|_| too_large(limits.message_bytes_max))?;
+    let words = words.map_err(|_| too_large(limits.bytes_max))?;
     writer.target.put(4, &words.to_le_bytes());
     Ok((writer.target, used))
 }
@@ -103,7 +104,7 @@ struct Writer<'a, 'o> {
     source: Archived<'a>,
     limits: Limits,
     target: Target<'o>,
-    depth: u32,
+    depth: Depth,
 }
 
 impl Writer<'_, '_> {
@@ -371,7 +372,7 @@ impl Writer<'_, '_> {
     /// Allocates a list of structs, with the word in front that says how large they are.
     fn composite(&mut self, pointer: usize, elems: usize, size: Size) -> Result<usize, Error> {
         let words = elems.checked_mul(size.words()).filter(|&words| words <= LIST_MAX);
-        let words = words.ok_or_else(|| too_large(self.limits.message_bytes_max))?;
+        let words = words.ok_or_else(|| too_large(self.limits.bytes_max))?;
         list_bits(elems, 7)?;
         let tag = self.alloc_bytes((words + 1) * WORD)?;
         self.put_pointer(pointer, tag, 1, list_bits(words, 7)?)?;
@@ -383,7 +384,7 @@ impl Writer<'_, '_> {
     fn put_pointer(&mut self, at: usize, to: usize, code: i64, bits: u32) -> Result<(), Error> {
         let words = (to as i64 - at as i64) / WORD as i64 - 1;
         let first = i32::try_from(words << 2 | code);
-        let first = first.map_err(|_| too_large(self.limits.message_bytes_max))?;
+        let first = first.map_err(|_| too_large(self.limits.bytes_max))?;
         self.target.put(at, &first.to_le_bytes());
         self.target.put(at + 4, &bits.to_le_bytes());
         Ok(())
@@ -408,20 +409,17 @@ impl Writer<'_, '_> {
     fn alloc_bytes(&mut self, bytes: usize) -> Result<usize, Error> {
         let start = self.target.used();
         let bytes = bytes.next_multiple_of(WORD);
-        if bytes > self.limits.message_bytes_max.saturating_sub(start) {
-            return Err(too_large(self.limits.message_bytes_max));
+        if bytes > self.limits.bytes_max.saturating_sub(start) {
+            return Err(too_large(self.limits.bytes_max));
         }
         self.target.alloc(bytes);
         Ok(start)
     }
 
     fn nested(&mut self, walk: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
-        if self.depth == self.limits.depth_max {
-            return Err(super::too_deep(self.depth));
-        }
-        self.depth += 1;
+        self.depth.enter()?;
         walk(self)?;
-        self.depth -= 1;
+        self.depth.leave();
         Ok(())
     }
 }
@@ -450,7 +448,7 @@ fn size_bits(size: Size) -> u32 {
 fn list_bits(count: usize, code: u32) -> Result<u32, Error> {
     if count > LIST_MAX {
         let message = format!("a list has {count} elements, but Cap'n Proto ends at {LIST_MAX}");
-        return Err(Error::new(crate::ErrorKind::SerializeFailed, message));
+        return Err(Error::new(ErrorKind::SerializeFailed, message));
     }
     Ok(number_u32(count) << 3 | code)
 }

@@ -3,23 +3,15 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::plan::list_elem;
-use super::source::{Archived, Run};
-use super::{Limits, broken, count, too_deep};
-use crate::Error;
+use super::{SAFE_INTEGER_MAX, is_nullable};
+use crate::archive::{Archived, Depth, Run, broken, count};
 use crate::schema::{Body, Field, Kind, Place, Scalar, Schema, Shape, TypeSchema, prefix};
+use crate::{Error, Limits};
 
-/// Integers beyond this are strings, so that no reader rounds them.
-const SAFE_INTEGER_MAX: u128 = (1 << 53) - 1;
-
-pub(super) fn from_archive(
-    schema: &Schema,
-    limits: Limits,
-    archive: &[u8],
-) -> Result<Value, Error> {
+pub(super) fn read(schema: &Schema, limits: Limits, archive: &[u8]) -> Result<Value, Error> {
     let source = Archived(archive);
     let root = schema.root();
-    let mut reader = Reader { schema, source, limits, values: 0, depth: 0 };
+    let mut reader = Reader { schema, source, limits, values: 0, depth: Depth::new(limits) };
     let value = source.root(root.size_bytes).and_then(|at| reader.user_type(root, at));
     value.map_err(|error| prefix(&root.name, error))
 }
@@ -29,7 +21,7 @@ struct Reader<'a> {
     source: Archived<'a>,
     limits: Limits,
     values: usize,
-    depth: u32,
+    depth: Depth,
 }
 
 impl Reader<'_> {
@@ -46,25 +38,27 @@ impl Reader<'_> {
             Kind::BoxStr => self.source.boxed_str(at)?.into(),
             Kind::Box(elem) => {
                 let target = self.source.boxed(at, elem.size_bytes)?;
-                self.nested(|reader| reader.value(&elem.kind, target))?
+                self.value(&elem.kind, target)?
             }
             Kind::Option(elem) => {
                 if !self.source.is_some(at)? {
                     return Ok(Value::Null);
                 }
                 let value = self.value(&elem.kind, at + count(elem.offset))?;
-                match elem.kind {
-                    Kind::Option(_) => Map::from_iter([(String::from("some"), value)]).into(),
-                    _ => value,
+                if is_nullable(&elem.kind) {
+                    Map::from_iter([(String::from("some"), value)]).into()
+                } else {
+                    value
                 }
             }
-            Kind::Tuple(places) => {
+            Kind::Tuple(places) => self.nested(|reader| {
                 let values = places.iter().enumerate().map(|(index, place)| {
-                    self.value(&place.kind, at + count(place.offset))
+                    reader
+                        .value(&place.kind, at + count(place.offset))
                         .map_err(|error| prefix(&index.to_string(), error))
                 });
-                Value::Array(values.collect::<Result<_, _>>()?)
-            }
+                values.collect::<Result<_, _>>().map(Value::Array)
+            })?,
             Kind::Type { name, .. } => {
                 let schema = self.schema;
                 self.user_type(schema.resolve(name), at)?
@@ -80,8 +74,7 @@ impl Reader<'_> {
             Kind::Array { elem, length } => {
                 self.list(elem, Run { start: at, count: count(*length) })?
             }
-            kind => {
-                let elem = list_elem(kind).expect("invariant: only lists are left");
+            Kind::Vec(elem) | Kind::BoxSlice(elem) => {
                 self.list(elem, self.source.slice(at, elem)?)?
             }
         })
@@ -108,7 +101,7 @@ impl Reader<'_> {
                 let key = reader.value(&key.kind, key_at);
                 let key = key.map_err(|error| prefix("[key]", error))?;
                 let value = reader.value(&value.kind, value_at);
-                let value = value.map_err(|error| prefix("[value]", error))?;
+                let value = value.map_err(|error| prefix("[]", error))?;
                 Ok(Value::Array(vec![key, value]))
             };
             entries.iter().map(pair).collect::<Result<_, _>>().map(Value::Array)
@@ -138,29 +131,28 @@ impl Reader<'_> {
     }
 
     fn fields(&mut self, shape: Shape, fields: &[Field], at: usize) -> Result<Value, Error> {
-        let values = fields.iter().map(|field| {
-            self.value(&field.place.kind, at + count(field.place.offset))
-                .map_err(|error| prefix(&field.name, error))
-        });
-        if shape == Shape::Tuple {
-            return Ok(Value::Array(values.collect::<Result<_, _>>()?));
-        }
-        let names = fields.iter().map(|field| field.name.clone());
-        let members = names.zip(values).map(|(name, value)| value.map(|value| (name, value)));
-        Ok(Value::Object(members.collect::<Result<_, _>>()?))
+        self.nested(|reader| {
+            let members = fields.iter().map(|field| {
+                reader
+                    .value(&field.place.kind, at + count(field.place.offset))
+                    .map(|value| (field.name.clone(), value))
+                    .map_err(|error| prefix(&field.name, error))
+            });
+            if shape == Shape::Tuple {
+                let values = members.map(|member| member.map(|(_, value)| value));
+                return values.collect::<Result<_, _>>().map(Value::Array);
+            }
+            members.collect::<Result<_, _>>().map(Value::Object)
+        })
     }
 
     fn nested(
         &mut self,
         walk: impl FnOnce(&mut Self) -> Result<Value, Error>,
     ) -> Result<Value, Error> {
-        // Boxes are no step in a message, so that archives of deep messages have more of them.
-        if self.depth == self.limits.depth_max.saturating_mul(2) {
-            return Err(too_deep(self.depth));
-        }
-        self.depth += 1;
+        self.depth.enter()?;
         let value = walk(self)?;
-        self.depth -= 1;
+        self.depth.leave();
         Ok(value)
     }
 }

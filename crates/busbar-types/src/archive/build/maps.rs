@@ -1,20 +1,18 @@
-//! Maps of a message, archived: a hash table as rkyv lays it out, and a B-tree of full nodes.
+//! Maps in archives: a hash table as rkyv lays it out, and a B-tree of full nodes.
 //!
-//! Entries come in the order of the message. In a hash map each goes to the bucket that its hash
-//! asks for; in a B-tree they are sorted, where the order of keys is known, and else taken to be in
-//! order. Keys that occur twice are refused. See `key` for what is known of keys.
+//! Entries come in any order. In a hash map each goes to the bucket that its hash asks for; in a
+//! B-tree they are sorted, where the order of keys is known, and else taken to be in order. Keys
+//! that occur twice are refused. See `key` for what is known of keys.
 
 use std::collections::BTreeSet;
 
-use super::{Decoder, From};
-use crate::capnp::key::{self, Key};
-use crate::capnp::source::{EntryLayout, GROUP, NODE_ENTRIES, NOWHERE, NodeLayout};
-use crate::capnp::{broken, count};
-use crate::schema::{Kind, Place, prefix};
+use super::key::{self, Digest, Key};
+use super::{Builder, Values};
+use crate::archive::source::{
+    EntryLayout, GROUP, NODE_ENTRIES, NOWHERE, NodeLayout, broken, count,
+};
+use crate::schema::{Place, prefix};
 use crate::{Error, ErrorKind};
-
-/// A key and its value in the message.
-type Pair<'p, 'm> = [From<'p, 'm>; 2];
 
 /// A control byte without an entry.
 const EMPTY: u8 = 0xff;
@@ -24,47 +22,34 @@ pub(super) fn buckets(len: usize) -> usize {
     if len == 0 { 0 } else { (len * 8 / 7).max(len + 1) }
 }
 
-impl<'p, 'm> Decoder<'p, 'm> {
+impl<'a, V: Values<'a>> Builder<'a, '_, V> {
     pub(super) fn hash_map(
         &mut self,
-        key: &Place,
-        value: &Place,
-        from: From<'p, 'm>,
+        key: &'a Place,
+        value: &'a Place,
+        items: &V::Items,
     ) -> Result<(), Error> {
-        let pairs = self.pairs(key, value, from)?;
+        let pairs = self.pairs(key, value, items)?;
         if pairs.is_empty() {
             return Ok(());
         }
-        if !key::is_known(&key.kind) {
-            let message = "the keys of the hash map are a user type: only its Rust code knows \
-                           their hashes";
-            return Err(Error::new(ErrorKind::FormatUnsupported, message));
-        }
-        let mut table = Table::new(pairs.len());
-        let mut seen = BTreeSet::new();
-        for (index, pair) in pairs.iter().enumerate() {
-            let digest = self.key(key, pair)?;
-            table.insert(digest.hash, index);
-            if !seen.insert(digest.order) {
-                return Err(broken("a key of the map occurs twice").at("[key]"));
-            }
-        }
+        let table = self.table(key, &pairs)?;
         let layout = EntryLayout::new(key, value);
         let base = self.notes.len();
         let mut first_notes = Vec::with_capacity(pairs.len());
         for &index in table.buckets.iter().flatten() {
             first_notes.push(self.notes.len());
-            self.pair_before(key, value, &pairs[index])?;
+            self.pair_before(key, value, pairs[index])?;
         }
-        let size = table.buckets.len().checked_mul(layout.size);
-        let start = self.alloc(count(1).max(layout.align) as u32, size.unwrap_or(usize::MAX))?;
+        let size = table.buckets.len().saturating_mul(layout.size);
+        let start = self.alloc(layout.align, size)?;
         let mut first_notes = first_notes.into_iter();
         for (bucket, index) in table.buckets.iter().enumerate() {
             let Some(index) = *index else { continue };
             // The last bucket is first.
             let at = start + (table.buckets.len() - 1 - bucket) * layout.size;
-            let mut note = first_notes.next().unwrap_or(base);
-            self.pair_place(key, value, &pairs[index], [at, at + layout.value], &mut note)?;
+            let mut note = first_notes.next().expect("invariant: one for each full bucket");
+            self.pair_place(key, value, pairs[index], [at, at + layout.value], &mut note)?;
         }
         let controls_at = self.alloc(1, table.controls.len())?;
         self.put(controls_at, &table.controls);
@@ -72,82 +57,96 @@ impl<'p, 'm> Decoder<'p, 'm> {
         Ok(())
     }
 
+    /// Finds a bucket for every entry.
+    fn table(&self, key: &'a Place, pairs: &[[V::Value; 2]]) -> Result<Table, Error> {
+        if !key::is_known(self.schema, &key.kind) {
+            let message = "the keys of the hash map contain maps or themselves: how they hash is \
+                           not known here";
+            return Err(Error::new(ErrorKind::FormatUnsupported, message).at("[key]"));
+        }
+        let mut table = Table::new(pairs.len());
+        let mut seen = BTreeSet::new();
+        for (index, pair) in pairs.iter().enumerate() {
+            let digest = self.digest(key, pair)?;
+            table.insert(digest.hash, index);
+            if !seen.insert(digest.order) {
+                return Err(doubled());
+            }
+        }
+        Ok(table)
+    }
+
     pub(super) fn tree_map(
         &mut self,
-        key: &Place,
-        value: &Place,
-        from: From<'p, 'm>,
+        key: &'a Place,
+        value: &'a Place,
+        items: &V::Items,
     ) -> Result<(), Error> {
-        let mut pairs = self.pairs(key, value, from)?;
+        let mut pairs = self.pairs(key, value, items)?;
         if pairs.is_empty() {
             return Ok(());
         }
-        if key::is_known(&key.kind) {
+        if key::is_known(self.schema, &key.kind) {
             let mut keyed = Vec::with_capacity(pairs.len());
             for pair in pairs {
-                keyed.push((self.key(key, &pair)?.order, pair));
+                keyed.push((self.digest(key, &pair)?.order, pair));
             }
             keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
             if keyed.windows(2).any(|two| two[0].0 == two[1].0) {
-                return Err(broken("a key of the map occurs twice").at("[key]"));
+                return Err(doubled());
             }
             pairs = keyed.into_iter().map(|(_, pair)| pair).collect();
         }
         let base = self.notes.len();
         let layout = NodeLayout::new(key, value);
-        let root = Tree { decoder: self, key, value, layout }.write(&pairs)?;
+        let root = Tree { builder: self, key, value, layout }.write(&pairs)?;
         self.note_instead(base, root);
         Ok(())
     }
 
     fn pairs(
         &self,
-        key: &Place,
+        key: &'a Place,
         value: &Place,
-        from: From<'p, 'm>,
-    ) -> Result<Vec<Pair<'p, 'm>>, Error> {
-        let kind = Kind::HashMap {
-            key: Box::new(Place::new(Kind::Unit)),
-            value: Box::new(Place::new(Kind::Unit)),
-        };
-        let items = self.list(&kind, from)?;
+        items: &V::Items,
+    ) -> Result<Vec<[V::Value; 2]>, Error> {
+        let len = self.values.count(items);
         let smallest = count(key.size_bytes + value.size_bytes).max(1);
-        if items.count() > self.bytes_max / smallest {
-            return Err(broken("the map has more entries than its archive could hold"));
-        }
-        (0..items.count())
-            .map(|index| match self.fields(self.item(&items, index))?[..] {
-                [key, value] => Ok([key, value]),
-                _ => Err(broken("an entry of the map is stored as something else")),
-            })
-            .collect()
+        self.check_room(self.out.len(), len.saturating_mul(smallest))?;
+        (0..len).map(|index| self.values.entry(items, index)).collect()
     }
 
-    fn key(&mut self, key: &Place, pair: &Pair<'p, 'm>) -> Result<Key, Error> {
-        Key::of(self, &key.kind, pair[0]).map_err(|error| prefix("[key]", error))
+    fn digest(&self, key: &'a Place, pair: &[V::Value; 2]) -> Result<Key, Error> {
+        let order_max = self.bytes_max - self.out.len();
+        let digest = Digest { schema: self.schema, values: self.values, order_max };
+        digest.of(&key.kind, pair[0]).map_err(|error| prefix("[key]", error))
     }
 
     fn pair_before(
         &mut self,
-        key: &Place,
-        value: &Place,
-        pair: &Pair<'p, 'm>,
+        key: &'a Place,
+        value: &'a Place,
+        pair: [V::Value; 2],
     ) -> Result<(), Error> {
         self.before(&key.kind, pair[0]).map_err(|error| prefix("[key]", error))?;
-        self.before(&value.kind, pair[1]).map_err(|error| prefix("[value]", error))
+        self.before(&value.kind, pair[1]).map_err(|error| prefix("[]", error))
     }
 
     fn pair_place(
         &mut self,
-        key: &Place,
-        value: &Place,
-        pair: &Pair<'p, 'm>,
+        key: &'a Place,
+        value: &'a Place,
+        pair: [V::Value; 2],
         at: [usize; 2],
         note: &mut usize,
     ) -> Result<(), Error> {
         self.place(&key.kind, pair[0], at[0], note).map_err(|error| prefix("[key]", error))?;
-        self.place(&value.kind, pair[1], at[1], note).map_err(|error| prefix("[value]", error))
+        self.place(&value.kind, pair[1], at[1], note).map_err(|error| prefix("[]", error))
     }
+}
+
+fn doubled() -> Error {
+    broken("a key of the map occurs twice").at("[key]")
 }
 
 /// Which entry is in which bucket, and the control bytes that tell so.
@@ -194,22 +193,25 @@ impl Table {
 }
 
 /// A B-tree being written, from its leaves to its root.
-struct Tree<'d, 'p, 'm> {
-    decoder: &'d mut Decoder<'p, 'm>,
-    key: &'d Place,
-    value: &'d Place,
+struct Tree<'b, 'a, 'v, V: Values<'a>> {
+    builder: &'b mut Builder<'a, 'v, V>,
+    key: &'a Place,
+    value: &'a Place,
     layout: NodeLayout,
 }
 
-impl<'p, 'm> Tree<'_, 'p, 'm> {
+/// An entry of an inner node, and the child in front of it.
+type Separator<T> = ([T; 2], Option<usize>);
+
+impl<'a, V: Values<'a>> Tree<'_, 'a, '_, V> {
     /// Writes all nodes and returns where the root is. Every node is full, except for the last
     /// leaf and the last inner nodes of the lowest levels: so rkyv fills its trees.
-    fn write(&mut self, pairs: &[Pair<'p, 'm>]) -> Result<usize, Error> {
+    fn write(&mut self, pairs: &[[V::Value; 2]]) -> Result<usize, Error> {
         let height = pairs.len().ilog(NODE_ENTRIES + 1);
         let lowest = pairs.len() - ((NODE_ENTRIES + 1).pow(height) - 1);
-        let mut rest = pairs.iter();
-        let mut open: Vec<Vec<(&Pair<'p, 'm>, Option<usize>)>> = vec![Vec::new(); height as usize];
-        let mut leaf: Vec<&Pair<'p, 'm>> = Vec::new();
+        let mut rest = pairs.iter().copied();
+        let mut open: Vec<Vec<Separator<V::Value>>> = vec![Vec::new(); height as usize];
+        let mut leaf: Vec<[V::Value; 2]> = Vec::new();
         let mut child = None;
         let mut in_leaves = 0;
         while let Some(pair) = rest.next() {
@@ -253,51 +255,47 @@ impl<'p, 'm> Tree<'_, 'p, 'm> {
         child.ok_or_else(|| broken("the map has no nodes"))
     }
 
-    fn leaf(&mut self, pairs: &[&Pair<'p, 'm>]) -> Result<usize, Error> {
+    fn leaf(&mut self, pairs: &[[V::Value; 2]]) -> Result<usize, Error> {
         let at = self.node(pairs.iter().copied(), self.layout.leaf_size)?;
-        self.decoder.put_count(at + self.layout.tail, pairs.len())?;
+        self.builder.put_count(at + self.layout.tail, pairs.len())?;
         Ok(at)
     }
 
     fn inner(
         &mut self,
-        pairs: &[(&Pair<'p, 'm>, Option<usize>)],
+        pairs: &[Separator<V::Value>],
         last: Option<usize>,
     ) -> Result<usize, Error> {
         let at = self.node(pairs.iter().map(|(pair, _)| *pair), self.layout.inner_size)?;
-        self.decoder.out[at] = 1;
+        self.builder.out[at] = 1;
         let children = pairs.iter().map(|(_, child)| *child).chain([last]);
         for (index, child) in children.enumerate() {
             let pointer = at + self.layout.tail + index * 4;
             let offset = child.map_or(NOWHERE.into(), |child| child as i64 - pointer as i64);
-            self.decoder.put(pointer, &offset.to_le_bytes()[..4]);
+            self.builder.put(pointer, &offset.to_le_bytes()[..4]);
         }
         Ok(at)
     }
 
     /// Writes what is the same in both kinds of nodes.
-    fn node<'x>(
+    fn node(
         &mut self,
-        pairs: impl Iterator<Item = &'x Pair<'p, 'm>> + Clone,
+        pairs: impl Iterator<Item = [V::Value; 2]> + Clone,
         size: usize,
-    ) -> Result<usize, Error>
-    where
-        'p: 'x,
-        'm: 'x,
-    {
+    ) -> Result<usize, Error> {
         let (key, value, layout) = (self.key, self.value, self.layout);
-        let base = self.decoder.notes.len();
+        let base = self.builder.notes.len();
         for pair in pairs.clone() {
-            self.decoder.pair_before(key, value, pair)?;
+            self.builder.pair_before(key, value, pair)?;
         }
-        let at = self.decoder.alloc(layout.align as u32, size)?;
+        let at = self.builder.alloc(layout.align, size)?;
         let mut note = base;
         for (index, pair) in pairs.enumerate() {
             let (key_at, value_at) = layout.entry(index);
             let ats = [at + key_at, at + value_at];
-            self.decoder.pair_place(key, value, pair, ats, &mut note)?;
+            self.builder.pair_place(key, value, pair, ats, &mut note)?;
         }
-        self.decoder.notes.truncate(base);
+        self.builder.notes.truncate(base);
         Ok(at)
     }
 }
