@@ -15,6 +15,8 @@ use crate::archive::build;
 use crate::schema::{Kind, Schema};
 use crate::{Error, Limits};
 
+#[cfg(test)]
+pub(crate) use read::scalar_value;
 pub(crate) use write::Source;
 
 /// The value in `archive`, as JSON.
@@ -42,15 +44,21 @@ pub fn to_archive(schema: &Schema, limits: Limits, value: &Value) -> Result<Vec<
 }
 
 /// Whether `null` is among the values of `kind`, so that an option of it needs a wrapper.
-fn is_nullable(kind: &Kind) -> bool {
+pub(crate) fn is_nullable(kind: &Kind) -> bool {
     match kind {
         Kind::Box(elem) => is_nullable(&elem.kind),
         kind => matches!(kind, Kind::Option(_) | Kind::Unit),
     }
 }
 
-/// Integers beyond this are strings, so that no reader rounds them.
-const SAFE_INTEGER_MAX: u128 = (1 << 53) - 1;
+/// An integer: a number up to 2^53, and beyond that a string, so that no reader rounds it.
+pub(crate) fn integer(is_negative: bool, magnitude: u128) -> Value {
+    const SAFE_MAX: u128 = (1 << 53) - 1;
+    match i64::try_from(magnitude) {
+        Ok(value) if magnitude <= SAFE_MAX => Value::from(if is_negative { -value } else { value }),
+        _ => format!("{}{magnitude}", if is_negative { "-" } else { "" }).into(),
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -75,8 +75,8 @@ pub(crate) trait Values<'a> {
         self.items(kind, value).map(|items| self.count(&items))
     }
 
-    /// All elements of a list as they are in an archive, if they can be copied.
-    fn raw<'i>(&self, _: &'i Self::Items) -> Option<&'i [u8]> {
+    /// All elements of a list of `elem` as they are in an archive, if they can be copied.
+    fn raw<'i>(&self, _elem: &Place, _items: &'i Self::Items) -> Option<&'i [u8]> {
         None
     }
 }
@@ -357,7 +357,7 @@ impl<'a, V: Values<'a>> Builder<'a, '_, V> {
         if elem.size_bytes == 0 {
             return Ok(());
         }
-        if let Some(bytes) = self.values.raw(items) {
+        if let Some(bytes) = self.values.raw(elem, items) {
             self.put(at, bytes);
             return Ok(());
         }

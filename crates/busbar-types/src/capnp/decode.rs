@@ -187,10 +187,13 @@ impl<'a> Values<'a> for Source<'a> {
         Ok([self.field(fields, 0, None)?, self.field(fields, 1, None)?])
     }
 
-    fn raw<'i>(&self, items: &'i Items<'a>) -> Option<&'i [u8]> {
-        match items {
-            Items::Bytes(bytes) => Some(bytes),
-            Items::List(Elem::Scalar(scalar), list) if is_any_bits(*scalar) => Some(list.bytes),
+    fn raw<'i>(&self, elem: &Place, items: &'i Items<'a>) -> Option<&'i [u8]> {
+        match (items, &elem.kind) {
+            (Items::Bytes(bytes), Kind::Scalar(_)) => Some(bytes),
+            (Items::List(_, list), Kind::Scalar(scalar)) if is_any_bits(*scalar) => {
+                Some(list.bytes)
+            }
+            // Boxes are nothing in a message, but they are in an archive.
             _ => None,
         }
     }

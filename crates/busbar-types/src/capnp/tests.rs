@@ -2,6 +2,7 @@
 
 mod random;
 mod tool;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use self::random::Rng;
 use self::tool::Tool;
 use super::plan::{Body, Member, Node, Plan, Slot};
 use super::*;
+use crate::archive::count;
 use crate::schema::Scalar;
 
 /// What there is to know about the layout of a struct: its size, and where its fields and tags are.
@@ -124,4 +126,170 @@ fn layouts_are_those_of_the_compiler() {
         fields += ours.values().map(|facts| facts.len() - 1).sum::<usize>();
     }
     assert!(fields > 20_000, "{fields} fields");
+}
+
+/// One JSON value on each line.
+fn lines(printed: &[u8]) -> Vec<Value> {
+    let printed = std::str::from_utf8(printed).expect("UTF-8");
+    printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// [T08 T37] random values of random types: the tool reads what we write, and we read what it
+/// writes, in one segment and in many
+#[test]
+fn values_are_read_by_the_tool_and_from_it() {
+    for seed in 0..25 {
+        let mut rng = Rng(seed);
+        let schema = random::schema(&mut rng, 14);
+        let capnp = Capnp::new(&schema).expect("a plan");
+        let Some(tool) = Tool::new(&capnp.text()) else { return };
+        let (mut archives, mut messages, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..10 {
+            let value = values::of_type(&mut rng, &schema, schema.root());
+            let archive = capnp.json_to_archive(&value).expect("an archive");
+            messages.extend(capnp.encode(&archive).expect("a message"));
+            // The order of hash maps is that of the archive.
+            let value = capnp.archive_to_json(&archive).expect("JSON");
+            expected.push(values::expected(&schema, &value));
+            archives.push(archive);
+        }
+        let convert = |formats, more: &[&str], input: &[u8]| {
+            let args = [&["convert", formats, "schema.capnp", capnp.root_name()], more].concat();
+            tool.run(&args, input)
+        };
+        let printed = convert("binary:json", &["--short"], &messages);
+        for (found, expected) in lines(&printed).iter().zip(&expected) {
+            assert_eq!(values::difference(found, expected), None, "seed {seed}");
+        }
+        assert_eq!(lines(&printed).len(), expected.len());
+        // Nobody accepts more than 512 segments.
+        let longest = split(&messages).map(<[u8]>::len).max().unwrap_or_default();
+        let in_many = format!("--segment-size={}", 2 + longest / WORD / 200);
+        for more in [&[][..], &[in_many.as_str()]] {
+            let written = convert("json:binary", more, &printed);
+            let found = split(&written).map(|message| capnp.decode(message).expect("an archive"));
+            let is_same = |(found, archive): (Vec<u8>, &Vec<u8>)| {
+                let [found, value] =
+                    [&found, archive].map(|one| capnp.archive_to_json(one).expect("JSON"));
+                assert_eq!(values::difference(&found, &value), None, "seed {seed}");
+            };
+            found.zip(&archives).for_each(is_same);
+            assert_eq!(split(&written).count(), archives.len());
+        }
+    }
+}
+
+/// The messages in a stream of them.
+fn split(mut stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let word = |at: usize| {
+            stream.get(at..at + 4).map(|word| u32::from_le_bytes(word.try_into().expect("four")))
+        };
+        let segments = count(word(0)? + 1);
+        let head = (4 + segments * 4).next_multiple_of(WORD);
+        let words = (0..segments).map(|index| word(4 + index * 4).map_or(0, count));
+        let (message, rest) = stream.split_at(head + words.sum::<usize>() * WORD);
+        stream = rest;
+        Some(message)
+    })
+}
+
+/// How many mutations hostile input is tried with.
+fn rounds() -> usize {
+    let rounds = std::env::var("BUSBAR_FUZZ_ROUNDS").ok();
+    rounds.map_or(100_000, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
+/// Mutates what `prepare` makes of archives of random types, `rounds` times in all, and has it
+/// `read`. Every error must be one that bytes can be the reason of.
+fn fuzz(
+    prepare: impl Fn(&Capnp, &[u8]) -> Vec<u8>,
+    read: impl Fn(&Capnp, &[u8]) -> Result<(), Error>,
+) {
+    const PER_SAMPLE: usize = 500;
+    let limits = Limits { bytes_max: 1 << 20, values_max: 1 << 16, ..Limits::default() };
+    let (mut accepted, mut refused) = (0, 0);
+    for seed in 0..rounds().div_ceil(PER_SAMPLE) as u64 {
+        let mut rng = Rng(seed);
+        let schema = random::schema(&mut rng, 14);
+        let capnp = Capnp::new(&schema).expect("a plan").with_limits(limits);
+        // Small ones, of which every byte means something.
+        let archive = std::iter::repeat_with(|| {
+            let value = values::of_type(&mut rng, &schema, schema.root());
+            json::to_archive(&schema, Limits::default(), &value).expect("an archive")
+        });
+        let archive = archive.take(20).min_by_key(|archive| archive.len().abs_diff(1000));
+        let sample = prepare(&capnp, &archive.expect("twenty"));
+        for _ in 0..PER_SAMPLE {
+            let mut bytes = sample.clone();
+            random::mutate(&mut rng, &mut bytes);
+            match read(&capnp, &bytes) {
+                Ok(()) => accepted += 1,
+                Err(error) => {
+                    refused += 1;
+                    assert!(
+                        matches!(
+                            error.kind(),
+                            ErrorKind::ArchiveInvalid
+                                | ErrorKind::SchemaVariant
+                                | ErrorKind::SerializeFailed
+                        ),
+                        "seed {seed}: {error:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(accepted > refused / 20 && refused > accepted / 20, "{accepted} and {refused}");
+}
+
+/// [T08] mutated messages give values or errors, and their values are good ones
+#[test]
+fn hostile_messages_are_refused_or_read() {
+    fuzz(
+        |capnp, archive| capnp.encode(archive).expect("a message"),
+        |capnp, bytes| {
+            let archive = capnp.decode(bytes)?;
+            let value = capnp.archive_to_json(&archive).or_else(excused)?;
+            if !value.is_null() {
+                capnp.encode(&archive)?;
+            }
+            Ok(())
+        },
+    );
+}
+
+/// More values than the limits allow.
+fn excused(error: Error) -> Result<Value, Error> {
+    if error.message().contains("values") { Ok(Value::Null) } else { Err(error) }
+}
+
+/// [T08] mutated archives give messages and JSON, or errors
+#[test]
+fn hostile_archives_are_refused_or_read() {
+    fuzz(
+        |_, archive| archive.to_vec(),
+        |capnp, bytes| {
+            let message = capnp.encode(bytes);
+            let value = capnp.archive_to_json(bytes);
+            let back = match capnp.decode(&message?) {
+                Ok(back) => back,
+                // Keys are not compared before, and many elements without bytes are no message.
+                Err(error)
+                    if ["twice", "more than its size"]
+                        .iter()
+                        .any(|e| error.message().contains(e)) =>
+                {
+                    return Err(error);
+                }
+                Err(error) => panic!("we wrote what we do not read: {error:?}"),
+            };
+            let value = value.or_else(excused)?;
+            if !value.is_null() {
+                let again = capnp.archive_to_json(&back).expect("what we read");
+                assert_eq!(values::difference(&again, &value), None);
+            }
+            Ok(())
+        },
+    );
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::{SAFE_INTEGER_MAX, is_nullable};
+use super::is_nullable;
 use crate::archive::{Archived, Depth, Run, broken, count};
 use crate::schema::{Body, Field, Kind, Place, Scalar, Schema, Shape, TypeSchema, prefix};
 use crate::{Error, Limits};
@@ -157,7 +157,7 @@ impl Reader<'_> {
     }
 }
 
-fn scalar_value(scalar: Scalar, bits: u128) -> Value {
+pub(crate) fn scalar_value(scalar: Scalar, bits: u128) -> Value {
     match scalar {
         Scalar::Bool => (bits == 1).into(),
         Scalar::Char => {
@@ -174,12 +174,7 @@ fn scalar_value(scalar: Scalar, bits: u128) -> Value {
             let signed = (bits << unused).cast_signed() >> unused;
             let is_negative = matches!(scalar.integer(), Some((true, _))) && signed < 0;
             let magnitude = if is_negative { signed.unsigned_abs() } else { bits };
-            match i64::try_from(magnitude) {
-                Ok(value) if magnitude <= SAFE_INTEGER_MAX => {
-                    Value::from(if is_negative { -value } else { value })
-                }
-                _ => format!("{}{magnitude}", if is_negative { "-" } else { "" }).into(),
-            }
+            super::integer(is_negative, magnitude)
         }
     }
 }

@@ -2,6 +2,7 @@
 //! values, what the compiler says to wrong declarations, and the descriptors of TypeScript.
 
 mod descriptors;
+mod formats;
 mod golden;
 mod random;
 mod round_trip;

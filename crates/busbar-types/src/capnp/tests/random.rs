@@ -93,3 +93,44 @@ fn kind(rng: &mut Rng, known: usize, depth: usize) -> Kind {
         _ => Kind::Option(elem),
     }
 }
+
+/// Changes a few bytes, as accidents or attackers would.
+pub(super) fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..1 + rng.below(4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = rng.below(bytes.len());
+        match rng.below(8) {
+            0 => bytes[at] = rng.next().to_le_bytes()[0],
+            1 => bytes[at] ^= 1 << rng.below(8),
+            2 => bytes[at] = *rng.pick(&[0, 1, 2, 0x7f, 0x80, 0xff]),
+            3 => bytes.truncate(at),
+            // Words and halves of words: pointers and lengths.
+            4 | 5 => {
+                let at = at / 4 * 4;
+                let number = *rng.pick(&[0, 1, 2, 7, 0xffff, 0x1fff_ffff, u32::MAX, 0x8000_0000]);
+                put(bytes, at, &number.to_le_bytes());
+            }
+            6 => {
+                let from = rng.below(bytes.len()) / 8 * 8;
+                let word: Vec<u8> = bytes[from..].iter().take(8).copied().collect();
+                put(bytes, at / 8 * 8, &word);
+            }
+            _ => {
+                let at = at / 4 * 4;
+                if let Some(word) = bytes.get(at..at + 4) {
+                    let number = u32::from_le_bytes(word.try_into().expect("four"));
+                    let delta = u32::try_from(rng.below(33)).expect("small");
+                    put(bytes, at, &number.wrapping_add(delta).wrapping_sub(16).to_le_bytes());
+                }
+            }
+        }
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
+    for (old, new) in bytes[at..].iter_mut().zip(new) {
+        *old = *new;
+    }
+}

@@ -49,6 +49,7 @@ impl Tool {
         let mut child = Command::new("capnp")
             .args(args)
             .current_dir(&self.directory)
+            .env("PWD", &self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
