@@ -200,6 +200,11 @@ impl Plan {
     pub(super) fn top_level(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.path.rfind('.') == Some(0))
     }
+
+    /// What is declared inside of something else.
+    pub(super) fn nested(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.path.rfind('.') != Some(0))
+    }
 }
 
 /// The element of what becomes a list; `None` for all else. Bytes are no list but data.

@@ -1,15 +1,17 @@
 //! The schema as text for the `capnp` tool. A plan goes in. Everything is named from the file's
-//! scope on, so that no name in between can shadow another; ordinals count in the order of
-//! declaration, which is the order in which the plan was laid out.
+//! scope on, with a dot in front where another name could shadow it; ordinals count in the order
+//! of declaration, which is the order in which the plan was laid out.
 
+use std::collections::BTreeSet;
 use std::fmt::{Arguments, Write};
 
-use super::plan::{Body, Choice, Elem, Member, Node, Plan, Pointee, Slot};
+use super::plan::{Body, Choice, Elem, Member, Node, NodeId, Plan, Pointee, Slot};
 use crate::schema::{Scalar, Schema};
 
 pub(super) fn print(schema: &Schema, plan: &Plan) -> String {
     let root = schema.root();
-    let mut printer = Printer { plan, out: String::new(), indent: 0, ordinal: 0 };
+    let nested = plan.nested().map(|node| node.name.as_str()).collect();
+    let mut printer = Printer { plan, nested, out: String::new(), indent: 0, ordinal: 0 };
     printer.line(format_args!("# {} with schema hash {:016x}.", root.name, root.hash));
     printer.line(format_args!("# Made from its definition in Rust: changes belong there."));
     printer.line(format_args!("@0x{:016x};", plan.file_id));
@@ -22,12 +24,14 @@ pub(super) fn print(schema: &Schema, plan: &Plan) -> String {
 
 struct Printer<'a> {
     plan: &'a Plan,
+    /// Names that are not of the file's scope.
+    nested: BTreeSet<&'a str>,
     out: String,
     indent: usize,
     ordinal: u32,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
     fn node(&mut self, node: &Node) {
         if let Body::Enumeration(enumeration) = &node.body {
             self.open(format_args!("enum {} @0x{:016x}", node.name, node.id));
@@ -77,7 +81,7 @@ impl Printer<'_> {
         match slot {
             Slot::Void => self.field(name, "Void"),
             Slot::Data { scalar, .. } => self.field(name, word(*scalar)),
-            Slot::Enum { node, .. } => self.field(name, &self.plan.node(*node).path),
+            Slot::Enum { node, .. } => self.field(name, self.path(*node)),
             Slot::Pointer { to, .. } => self.field(name, &self.pointee(to)),
             Slot::Wide { is_signed, .. } => {
                 if !name.is_empty() {
@@ -106,14 +110,21 @@ impl Printer<'_> {
         match pointee {
             Pointee::Text => String::from("Text"),
             Pointee::Data => String::from("Data"),
-            Pointee::Struct(node) => self.plan.node(*node).path.clone(),
+            Pointee::Struct(node) => self.path(*node).to_owned(),
             Pointee::List(elem) => match &**elem {
                 Elem::Void => of("Void"),
                 Elem::Scalar(scalar) => of(word(*scalar)),
-                Elem::Enum(node) | Elem::Struct(node) => of(&self.plan.node(*node).path),
+                Elem::Enum(node) | Elem::Struct(node) => of(self.path(*node)),
                 Elem::Pointer(pointee) => of(&self.pointee(pointee)),
             },
         }
+    }
+
+    fn path(&self, node: NodeId) -> &'a str {
+        let path = &self.plan.node(node).path;
+        let bare = path.trim_start_matches('.');
+        let first = bare.split('.').next().unwrap_or_default();
+        if self.nested.contains(first) { path } else { bare }
     }
 
     fn field(&mut self, name: &str, type_text: &str) {

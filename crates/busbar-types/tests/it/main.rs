@@ -7,4 +7,6 @@ mod golden;
 mod random;
 mod round_trip;
 mod samples;
+#[path = "../../src/capnp/tests/tool.rs"]
+mod tool;
 mod ui;
