@@ -431,14 +431,14 @@ fn messages_cannot_make_much_of_little() {
     let error = capnp.decode(&some_of_itself).expect_err("no end");
     assert!(error.message().contains("more than 64 structs"), "{error}");
 
-    // Lists of one list, which are the same list at every level.
+    // Seven lists, of which each contains the next one two hundred times.
     let mut kind = Kind::Vec(place(Kind::Scalar(Scalar::U8)));
-    for _ in 0..40 {
+    let mut words = vec![1 << 48, 1 | 6 << 32 | 200 << 35];
+    for level in 1..=7 {
         kind = Kind::Vec(place(kind));
+        let next = |at: u64| if level == 7 { 0 } else { (199 - at) << 2 | 1 | 6 << 32 | 200 << 35 };
+        words.extend((0..200).map(next));
     }
-    let same = 1 | 6 << 32 | 200 << 35;
-    let mut words = vec![1 << 48, same];
-    words.extend((0..200).map(|at| 0xffff_fffc_u64.wrapping_sub(at << 2) & 0xffff_fffc | same));
     let error = one(kind).decode(&message(&words)).expect_err("far too much");
     assert!(error.message().contains("more than its size allows"), "{error}");
 }
