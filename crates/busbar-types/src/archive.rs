@@ -21,9 +21,9 @@ use rkyv::{Archive, Deserialize, Portable, Serialize};
 pub use self::limits::Limits;
 use self::scratch::{STACK_BYTES, StackScratch};
 pub(crate) use self::{
-    build::{Values, build},
+    build::{Values, build, build_place},
     limits::Depth,
-    source::{Archived, Run, broken, check_bits, count, unknown_variant, utf8},
+    source::{Archived, Entry, Run, broken, check_bits, count, is_any_bits, unknown_variant, utf8},
 };
 #[doc(hidden)]
 pub use self::{scratch::Scratch, target::Target};

@@ -11,6 +11,7 @@ extern crate self as busbar_types;
 mod archive;
 pub mod capnp;
 pub mod compare;
+pub mod convert;
 pub mod describe;
 mod error;
 pub mod format;

@@ -88,17 +88,26 @@ pub(crate) fn build<'a, V: Values<'a>>(
     values: &V,
     value: V::Value,
 ) -> Result<Vec<u8>, Error> {
-    let bytes_max = limits.bytes_max.min(ARCHIVE_BYTES_MAX);
     let root = schema.root();
-    let mut builder = Builder {
-        schema,
-        values,
-        depth: Depth::new(limits),
-        bytes_max,
-        out: Vec::new(),
-        notes: Vec::new(),
-    };
-    builder.root(root, value).map_err(|error| prefix(&root.name, error))?;
+    let mut builder = Builder::new(schema, limits, values);
+    let built = builder.type_before(root, value).and_then(|()| {
+        let at = builder.alloc(root.align, count(root.size_bytes))?;
+        builder.place_type(root, value, at, &mut 0)
+    });
+    built.map_err(|error| prefix(&root.name, error))?;
+    Ok(builder.out)
+}
+
+/// The archive of `value`, which `schema` has in `place`.
+pub(crate) fn build_place<'a, V: Values<'a>>(
+    schema: &'a Schema,
+    place: &'a Place,
+    limits: Limits,
+    values: &V,
+    value: V::Value,
+) -> Result<Vec<u8>, Error> {
+    let mut builder = Builder::new(schema, limits, values);
+    builder.boxed(place, value)?;
     Ok(builder.out)
 }
 
@@ -122,11 +131,26 @@ struct Shown<'a, F> {
     values: F,
 }
 
-impl<'a, V: Values<'a>> Builder<'a, '_, V> {
-    fn root(&mut self, root: &'a TypeSchema, value: V::Value) -> Result<(), Error> {
-        self.type_before(root, value)?;
-        let at = self.alloc(root.align, count(root.size_bytes))?;
-        self.place_type(root, value, at, &mut 0)
+impl<'a, 'v, V: Values<'a>> Builder<'a, 'v, V> {
+    fn new(schema: &'a Schema, limits: Limits, values: &'v V) -> Self {
+        Self {
+            schema,
+            values,
+            depth: Depth::new(limits),
+            bytes_max: limits.bytes_max.min(ARCHIVE_BYTES_MAX),
+            out: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Writes a whole object, and notes where.
+    fn boxed(&mut self, place: &'a Place, value: V::Value) -> Result<(), Error> {
+        let base = self.notes.len();
+        self.before(&place.kind, value)?;
+        let at = self.alloc(place.align, count(place.size_bytes))?;
+        self.place(&place.kind, value, at, &mut { base })?;
+        self.note_instead(base, at);
+        Ok(())
     }
 
     /// Writes what an object of `kind` points to.
@@ -146,15 +170,7 @@ impl<'a, V: Values<'a>> Builder<'a, '_, V> {
                 self.notes.push(at);
                 Ok(())
             }
-            Kind::Box(elem) => {
-                let value = self.values.unboxed(value)?;
-                let base = self.notes.len();
-                self.before(&elem.kind, value)?;
-                let at = self.alloc(elem.align, count(elem.size_bytes))?;
-                self.place(&elem.kind, value, at, &mut { base })?;
-                self.note_instead(base, at);
-                Ok(())
-            }
+            Kind::Box(elem) => self.boxed(elem, self.values.unboxed(value)?),
             Kind::Option(elem) => match self.values.some(elem, value)? {
                 Some(value) => self.before(&elem.kind, value),
                 None => Ok(()),

@@ -326,3 +326,8 @@ pub(crate) fn check_bits(scalar: Scalar, bits: u128) -> Result<u128, Error> {
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(bytes).map_err(|error| broken("the text is not UTF-8").with_source(error))
 }
+
+/// Whether every pattern of bits is a value, so that lists can be copied as they are.
+pub(crate) fn is_any_bits(scalar: Scalar) -> bool {
+    !matches!(scalar, Scalar::Bool | Scalar::Char)
+}

@@ -3,10 +3,10 @@
 
 use super::message::{LIST_POINTERS, ListView, Message, PointerAt, Structs, View};
 use super::plan::{Body, Choice, Elem, Member, NodeId, Plan, Pointee, Slot};
-use super::write::{is_any_bits, list_code};
+use super::write::list_code;
 use crate::Error;
 use crate::Limits;
-use crate::archive::{Values, broken, build, check_bits, count, unknown_variant};
+use crate::archive::{Values, broken, build, check_bits, count, is_any_bits, unknown_variant};
 use crate::schema::{Field, Kind, Place, Scalar, Schema, TypeSchema, prefix};
 
 /// The archive of the value in `message`.

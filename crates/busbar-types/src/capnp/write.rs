@@ -7,7 +7,7 @@
 
 use super::plan::{Body, Elem, Member, NodeId, Plan, Pointee, Size, Slot, list_elem};
 use super::{WORD, too_large};
-use crate::archive::{Archived, Depth, Run, broken, count};
+use crate::archive::{Archived, Depth, Run, broken, count, is_any_bits};
 use crate::schema::{Kind, Place, Scalar, prefix};
 use crate::{Error, ErrorKind, Limits};
 
@@ -422,11 +422,6 @@ impl Writer<'_, '_> {
         self.depth.leave();
         Ok(())
     }
-}
-
-/// Whether every pattern of bits is a value, so that lists can be copied as they are.
-pub(super) fn is_any_bits(scalar: Scalar) -> bool {
-    !matches!(scalar, Scalar::Bool | Scalar::Char)
 }
 
 /// How lists of `scalar` are marked, and the bits of an element.

@@ -38,11 +38,9 @@ impl<'a> Values<'a> for Source {
     }
 
     fn some(&self, elem: &Place, value: &'a Value) -> Result<Option<&'a Value>, Error> {
-        if value.is_null() || !is_nullable(&elem.kind) {
-            return Ok((!value.is_null()).then_some(value));
-        }
-        let some = value.get("some");
-        some.map(Some).ok_or_else(|| unfit("object with the member \"some\"", value))
+        // Defaults of fields have no wrapper, because none of them says Some(None).
+        let wrapped = is_nullable(&elem.kind).then(|| value.get("some")).flatten();
+        Ok(wrapped.or_else(|| (!value.is_null()).then_some(value)))
     }
 
     fn fields(&self, value: &'a Value) -> Result<&'a Value, Error> {
@@ -53,12 +51,10 @@ impl<'a> Values<'a> for Source {
         let Body::Enum { variants, default_variant } = &one.body else {
             unreachable!("invariant: only enums have variants")
         };
-        let (name, fields) = if one.is_unit_enum() {
-            (value.as_str(), None)
-        } else {
-            (value.get("kind").and_then(Value::as_str), value.get("value"))
-        };
-        let name = name.ok_or_else(|| unfit("value of an enum", value))?;
+        let kind = if one.is_unit_enum() { None } else { value.get("kind") };
+        let name = kind.unwrap_or(value).as_str();
+        let name = name.ok_or_else(|| unfit("variant of an enum", value))?;
+        let fields = value.get("value");
         let find = |name: &str| variants.iter().position(|variant| variant.name == name);
         let known = find(name).map(|number| (number, fields.unwrap_or(&NULL)));
         let default = || default_variant.as_deref().and_then(find).map(|number| (number, &NULL));

@@ -17,7 +17,7 @@ use crate::tool::Tool;
 const VALUES: u64 = 500;
 
 /// The archive of `value`, as derived code writes it.
-fn archive<T: Type>(value: &T) -> Vec<u8> {
+pub(crate) fn archive<T: Type>(value: &T) -> Vec<u8> {
     let mut out = vec![0; value.archived_size().expect("a size")];
     value.write_to_buffer(&mut out).expect("room enough");
     out
