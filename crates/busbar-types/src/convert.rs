@@ -317,6 +317,3 @@ fn widen(from: Scalar, to: Scalar, bits: u128) -> u128 {
 fn unlike(word: &str) -> Error {
     broken(format!("the {word} was written as something else"))
 }
-
-#[cfg(test)]
-mod tests;
