@@ -3,8 +3,11 @@
 
 mod comparisons;
 mod descriptors;
+mod formats;
 mod golden;
 mod random;
 mod round_trip;
 mod samples;
+#[path = "../../src/capnp/tests/tool.rs"]
+mod tool;
 mod ui;
