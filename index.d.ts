@@ -17,10 +17,22 @@ export type { Batch, BatchesOptions, ConsumeOptions, Loan, WaitOptions } from '.
 export type { CloseOptions } from './dist/index.js';
 
 // Typed messages
-export { compile } from './dist/index.js';
-export type { ArchiveCodec, Codec, TypedBatch, TypedOptions } from './dist/index.js';
-export type { Descriptor, EnumType, Field, Place, Scalar, Shape } from './dist/index.js';
-export type { StructType, UserType, Variant } from './dist/index.js';
+export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';
+export type { ArchiveCodec, ArchiveReader, Comparison, CompileOptions } from './dist/index.js';
+export type { RegisteredTypes, RegisterOptions, Registry } from './dist/index.js';
+export type { Codec, Decoder, TypedBatch, TypedOptions, TypeInfo } from './dist/index.js';
+export type { Cursor, ListCursor, ListView, MapCursor, MapView } from './dist/index.js';
+export type { RootCursor, RootView, StructView, TupleView, ViewOf } from './dist/index.js';
+export type { Descriptor, DescriptorDraft, DescriptorSource } from './dist/index.js';
+export type { EnumDescriptor, FieldDescriptor } from './dist/index.js';
+export type {
+  Int64Mode,
+  KindDescriptor,
+  PlaceDescriptor,
+  ScalarName,
+  Shape,
+} from './dist/index.js';
+export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist/index.js';
 
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';

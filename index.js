@@ -9,7 +9,7 @@ export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress } from './dist/index.js';
 
 // Typed messages
-export { compile } from './dist/index.js';
+export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';
 
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';

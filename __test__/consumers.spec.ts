@@ -14,10 +14,12 @@ import { startWorker } from './helpers/workers.js';
 
 const VALUES = [
   'AbortError',
+  'BufferTooSmallError',
   'BusbarError',
   'CODES',
   'Listener',
   'Pipe',
+  'SchemaError',
   'TypedPipe',
   'bindInproc',
   'compile',
@@ -27,6 +29,7 @@ const VALUES = [
   'listen',
   'metrics',
   'parseAddress',
+  'registry',
   'setLogger',
   'version',
 ];

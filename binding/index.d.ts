@@ -12,6 +12,31 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 /** The names that are bound in this process. */
 export declare function listInprocEndpoints(): Array<string>
 
+/** Every entry, by name and hash. */
+export declare function listTypes(): Array<NativeType>
+
+/**
+ * The entry of this name and hash; without a hash, the only one of this name.
+ *
+ * # Errors
+ * `ERR_TYPE_NOT_FOUND`, and `ERR_SCHEMA_MISMATCH` if there are several and no hash is given.
+ */
+export declare function lookupType(name: string, hash?: bigint | undefined | null): NativeType
+
+/** An entry of the registry. */
+export interface NativeType {
+  /** Full name. */
+  name: string
+  /** XXH64 of the canonical text. */
+  hash: bigint
+  /** The formats that are written without a fallback, joined by `|`. */
+  formats: string
+  /** Who registered it. */
+  origin: string
+  /** The descriptor as JSON; a plugin may keep it to itself. */
+  descriptor?: string
+}
+
 /**
  * Opens the port of this environment. `onWake()` is called with entries in `events`, their number
  * in `registers[0]`. The arrays are kept for the life of the environment and must never reach
@@ -29,6 +54,17 @@ export declare function openPort(onWake: () => void, events: Uint32Array, slots:
  * `ERR_INVALID_ADDRESS`.
  */
 export declare function parseAddress(address: string): Array<string>
+
+/**
+ * Registers the root type of a descriptor; the entry there is, if it was registered before.
+ *
+ * # Errors
+ * `ERR_SCHEMA_INVALID`, and `ERR_SCHEMA_MISMATCH` if another version is registered.
+ */
+export declare function registerType(descriptor: string, origin: string, allowVersions: boolean): NativeType
+
+/** Takes an entry out; whether there was one. */
+export declare function unregisterType(name: string, hash: bigint): boolean
 
 /** The version of the addon. */
 export declare function version(): string

@@ -75,6 +75,16 @@ export const CODES = {
    */
   ERR_CONNECTION_REFUSED: { number: 8, retryable: true },
   /**
+   * Nothing writes this format for this type. Fix the caller: ask for a format that the type has,
+   * or register a writer for it.
+   */
+  ERR_FORMAT_UNSUPPORTED: { number: 29, retryable: false },
+  /**
+   * A type or plugin is in use and cannot be taken out now. Nobody is at fault: try again when its
+   * calls are done.
+   */
+  ERR_IN_USE: { number: 30, retryable: true },
+  /**
    * An invariant of Busbar itself did not hold. Busbar is at fault: please report the message and
    * the version.
    */
@@ -140,10 +150,25 @@ export const CODES = {
    */
   ERR_SCHEMA_MISMATCH: { number: 23, retryable: false },
   /**
+   * A value has a variant that this version of its enum does not know. Neither side is broken:
+   * update the reader, or declare a default variant.
+   */
+  ERR_SCHEMA_VARIANT: { number: 26, retryable: false },
+  /**
+   * A value is not of the type that it is to be written as. Fix the caller: the message names the
+   * field, the value and what is allowed.
+   */
+  ERR_SERIALIZE_FAILED: { number: 27, retryable: false },
+  /**
    * The operation did not finish within its time limit. The peer is slow, stopped or absent: try
    * again, or raise `timeoutMs`.
    */
   ERR_TIMED_OUT: { number: 20, retryable: true },
+  /**
+   * No type with this name and schema hash is registered. Fix the caller: check the spelling, or
+   * register the type first.
+   */
+  ERR_TYPE_NOT_FOUND: { number: 28, retryable: false },
   /**
    * The two ends have no protocol version in common. Neither is broken, one is too old: the message
    * names both ranges and which end to upgrade.

@@ -133,6 +133,8 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_CLOSED: 'the pipe is closed; open a new one to go on',
   ERR_CONNECTION_LOST: 'the peer is gone without saying goodbye; dial again',
   ERR_CONNECTION_REFUSED: 'the listener turned the connection away; dial again later',
+  ERR_FORMAT_UNSUPPORTED: 'nothing writes this format for this type; choose another format',
+  ERR_IN_USE: 'it is in use; try again when its calls are done',
   ERR_INTERNAL: 'Busbar is at fault; please report this message',
   ERR_INVALID_ADDRESS: 'the address is not valid; use inproc://name or shm://name',
   ERR_INVALID_ARGUMENT: 'an argument is not valid',
@@ -146,6 +148,9 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_PROTOCOL: 'the peer broke the rules; check that it runs Busbar, and which version',
   ERR_SCHEMA_INVALID: 'the descriptor of a type is wrong; make it again',
   ERR_SCHEMA_MISMATCH: 'the peer sends another type; give both ends the same version of it',
+  ERR_SCHEMA_VARIANT: 'a variant of a newer version; update the reader or declare a default',
+  ERR_SERIALIZE_FAILED: 'the value is not of the type that it is to be written as',
   ERR_TIMED_OUT: 'it took too long; try again, or raise timeoutMs',
+  ERR_TYPE_NOT_FOUND: 'no such type is registered; check the name, or register it first',
   ERR_VERSION_MISMATCH: 'the two ends have no protocol version in common; upgrade the older',
 };

@@ -30,21 +30,57 @@ export {
   type SendOptions,
   type TrySendOptions,
 } from './pipe.js';
+export {
+  registry,
+  type RegisteredTypes,
+  type RegisterOptions,
+  type Registry,
+  type TypeInfo,
+} from './registry.js';
 export type { Reservation } from './reservation.js';
-export { compile, type ArchiveCodec } from './schema/codec.js';
+export {
+  compile,
+  type ArchiveCodec,
+  type ArchiveReader,
+  type CompileOptions,
+} from './schema/codec.js';
+export type { Comparison } from './schema/compare.js';
 export type {
   Descriptor,
-  EnumType,
-  Field,
-  Place,
-  Scalar,
+  DescriptorDraft,
+  DescriptorSource,
+  EnumDescriptor,
+  FieldDescriptor,
+  Int64Mode,
+  KindDescriptor,
+  PlaceDescriptor,
+  ScalarName,
   Shape,
-  StructType,
-  UserType,
-  Variant,
+  StructDescriptor,
+  TypeDescriptor,
+  VariantDescriptor,
 } from './schema/descriptor.js';
+export { BufferTooSmallError, SchemaError } from './schema/problems.js';
+export type {
+  Cursor,
+  ListCursor,
+  ListView,
+  MapCursor,
+  MapView,
+  RootCursor,
+  RootView,
+  StructView,
+  TupleView,
+  ViewOf,
+} from './schema/views.js';
 export type { CloseReason, ConnectionState } from './state.js';
-export { TypedPipe, type Codec, type TypedBatch, type TypedOptions } from './typed.js';
+export {
+  TypedPipe,
+  type Codec,
+  type Decoder,
+  type TypedBatch,
+  type TypedOptions,
+} from './typed.js';
 export type { Counters, PipeStats } from './stats.js';
 
 /** The version of this package. */

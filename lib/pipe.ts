@@ -10,6 +10,7 @@ import {
   checkCodec,
   checkConsumeOptions,
   checkMax,
+  checkResolve,
 } from './internal/arguments.js';
 import type { PipeCore, Peer } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
@@ -18,6 +19,7 @@ import { reserve } from './internal/reservation.js';
 import type { WaitOptions } from './internal/wait.js';
 import { LOAN, MESSAGE, Messages } from './internal/waiter.js';
 import type { Loan } from './loan.js';
+import { registry, type RegisteredTypes } from './registry.js';
 import type { Reservation } from './reservation.js';
 import type { CloseReason, ConnectionState } from './state.js';
 import type { PipeStats } from './stats.js';
@@ -273,12 +275,21 @@ export class Pipe extends EventEmitter<PipeEvents> {
   }
 
   /**
-   * The same pipe as a sequence of values instead of bytes; see {@link TypedPipe}.
+   * The same pipe as a sequence of values instead of bytes; see {@link TypedPipe}. The type is a
+   * codec, or the name of a registered type.
    *
-   * @throws BusbarError `ERR_INVALID_ARGUMENT`
+   * @throws BusbarError `ERR_INVALID_ARGUMENT`; for a name, as `registry.lookup`
    */
-  typed<T>(codec: Codec<T>, options: TypedOptions = {}): TypedPipe<T> {
-    return new TypedPipe(this, this.#core, checkCodec(codec), channelOf(options));
+  typed<K extends keyof RegisteredTypes>(
+    name: K,
+    options?: TypedOptions,
+  ): TypedPipe<RegisteredTypes[K]>;
+  typed<T>(name: string, options?: TypedOptions): TypedPipe<T>;
+  typed<T, V>(codec: Codec<T, V>, options?: TypedOptions): TypedPipe<T, V>;
+  typed<T, V>(type: Codec<T, V> | string, options: TypedOptions = {}): TypedPipe<T, V> {
+    const codec = typeof type === 'string' ? registry.lookup<T>(type) : type;
+    const expected = { codec: checkCodec(codec as Codec<T, V>), channel: channelOf(options) };
+    return new TypedPipe(this, this.#core, { ...expected, resolve: checkResolve(options) });
   }
 
   /**

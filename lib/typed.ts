@@ -4,13 +4,23 @@ import type { Batch } from './batch.js';
 import { checkConsumeOptions } from './internal/arguments.js';
 import type { PipeCore } from './internal/core.js';
 import { MappedIterator } from './internal/iterator.js';
-import { TypedReader, type Decoded } from './internal/typed-reader.js';
+import { TypedReader, type Decoded, type Expectation } from './internal/typed-reader.js';
 import { TypedSender } from './internal/typed-sender.js';
 import type { WaitOptions } from './internal/wait.js';
 import type { ConsumeOptions, Pipe } from './pipe.js';
+import type { Comparison } from './schema/compare.js';
+import type { RootView } from './schema/views.js';
+
+/** Makes values of bytes. */
+export interface Decoder<T, V = RootView<T>> {
+  /** The value; throws if the bytes are not one. */
+  decode(bytes: Uint8Array): T;
+  /** A cursor over the value in `size` of the bytes from `offset` on, to read it in place. */
+  view?(bytes: Uint8Array, offset?: number, size?: number): V;
+}
 
 /** How values of one type become bytes and values again. */
-export interface Codec<T> {
+export interface Codec<T, V = RootView<T>> extends Decoder<T, V> {
   /** Name of the type, for error messages. */
   readonly name: string;
   /** 64 bits that are the same only for the same type in the same version. */
@@ -28,28 +38,40 @@ export interface Codec<T> {
    * @throws BusbarError `ERR_BUFFER_TOO_SMALL` if there is no room for them
    */
   encodeInto(value: T, target: Uint8Array, offset: number): number;
-  /** The value; throws if the bytes are not one. */
-  decode(bytes: Uint8Array): T;
+  /** How the type that a peer announced differs from this one, for the error message. */
+  compare?(descriptor: string): Pick<Comparison, 'reasons'>;
   /**
-   * A codec that reads what a peer with another version of the type sends.
+   * What reads the values of a peer with another version of the type, and that version's hash.
    *
-   * @throws BusbarError `ERR_SCHEMA_MISMATCH` if there is none
+   * @throws BusbarError `ERR_SCHEMA_MISMATCH` if nothing can
    */
-  resolve?(descriptor: string): Codec<T>;
+  resolve?(descriptor: string): Decoder<T, V> & { readonly hash: bigint };
 }
 
 /** Options of `Pipe.typed()`. */
 export interface TypedOptions {
   /** The channel that carries the values, 0–65,534; each carries one type. 0. */
   readonly channel?: number;
+  /**
+   * Whether values of another version of the type are read, where that is possible without losing
+   * or inventing anything. `false`: they are an error.
+   */
+  readonly resolve?: boolean;
 }
 
 /** A batch of values; valid as a {@link Batch} is. */
-export interface TypedBatch<T> {
+export interface TypedBatch<T, V = RootView<T>> {
   /** Number of values, at least 1. */
   readonly length: number;
   /** Value `i`, decoded. */
   at(i: number): T;
+  /**
+   * Value `i` in place, by the one cursor that this pipe has: it is moved by the next call.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT` if the codec has no `view`, as those of `compile()`
+   * have
+   */
+  view(i: number): V;
   /** Every value, decoded. */
   [Symbol.iterator](): Iterator<T>;
 }
@@ -58,9 +80,9 @@ export interface TypedBatch<T> {
  * A pipe of values. Small ones are encoded where they are sent from, without a buffer in between.
  *
  * The first send tells the peer which type the channel carries. A peer that sends another type, or
- * plain bytes, is answered by `ERR_SCHEMA_MISMATCH` when its message is read, unless the codec can
- * read that version too. The pipe itself stays as it is: it can be closed, watched and used for
- * other channels.
+ * plain bytes, is answered by `ERR_SCHEMA_MISMATCH` when its message is read, unless the option
+ * `resolve` lets the codec read that version too. The pipe itself stays as it is: it can be
+ * closed, watched and used for other channels.
  *
  * @example
  * ```ts
@@ -87,19 +109,19 @@ export interface TypedBatch<T> {
  * await listener.close();
  * ```
  */
-export class TypedPipe<T> {
+export class TypedPipe<T, V = RootView<T>> {
   /** The pipe underneath. */
   readonly pipe: Pipe;
   readonly #core: PipeCore;
   readonly #sender: TypedSender<T>;
-  readonly #reader: TypedReader<T>;
+  readonly #reader: TypedReader<T, V>;
 
   /** @internal Typed pipes come from `Pipe.typed()`. */
-  constructor(pipe: Pipe, core: PipeCore, codec: Codec<T>, channel: number) {
+  constructor(pipe: Pipe, core: PipeCore, expected: Expectation<T, V>) {
     this.pipe = pipe;
     this.#core = core;
-    this.#sender = new TypedSender(core, codec, channel);
-    this.#reader = new TypedReader(core.types, codec, channel);
+    this.#sender = new TypedSender(core, expected.codec, expected.channel);
+    this.#reader = new TypedReader(core.types, expected);
   }
 
   /**
@@ -151,7 +173,10 @@ export class TypedPipe<T> {
    * @throws BusbarError (as a rejection) as `Pipe.consume`, `ERR_SCHEMA_MISMATCH`, and what the
    * codec throws when a value is looked at
    */
-  consume(callback: (batch: TypedBatch<T>) => void, options: ConsumeOptions = {}): Promise<void> {
+  consume(
+    callback: (batch: TypedBatch<T, V>) => void,
+    options: ConsumeOptions = {},
+  ): Promise<void> {
     try {
       const max = checkConsumeOptions(callback, options);
       const reader = this.#reader;
@@ -163,11 +188,11 @@ export class TypedPipe<T> {
   }
 }
 
-class DecodedBatch<T> implements TypedBatch<T> {
+class DecodedBatch<T, V> implements TypedBatch<T, V> {
   private readonly batch: Batch;
-  private readonly reader: TypedReader<T>;
+  private readonly reader: TypedReader<T, V>;
 
-  constructor(batch: Batch, reader: TypedReader<T>) {
+  constructor(batch: Batch, reader: TypedReader<T, V>) {
     this.batch = batch;
     this.reader = reader;
   }
@@ -178,6 +203,10 @@ class DecodedBatch<T> implements TypedBatch<T> {
 
   at(i: number): T {
     return this.reader.decode(this.batch.at(i), this.batch.channel(i));
+  }
+
+  view(i: number): V {
+    return this.reader.view(this.batch, i);
   }
 
   *[Symbol.iterator](): Iterator<T> {

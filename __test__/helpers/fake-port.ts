@@ -90,16 +90,13 @@ export class FakePort implements NativePort {
   }
 
   /** As the addon's `native`. */
-  asNative(): Native {
+  asNative(): Pick<Native, 'openPort'> {
     return {
       openPort: (onWake, events, slots, registers) => {
         [this.onWake, this.events, this.slots] = [onWake, events, slots];
         this.registers = registers;
         return this;
       },
-      parseAddress: (address) => address.split('://'),
-      listInprocEndpoints: () => [...this.names.keys()],
-      version: () => '0.0.0',
     };
   }
 

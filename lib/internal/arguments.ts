@@ -2,7 +2,7 @@
 
 import { invalidArgument, show } from '../errors.js';
 import type { CloseOptions, ConsumeOptions } from '../pipe.js';
-import type { Codec } from '../typed.js';
+import type { Codec, TypedOptions } from '../typed.js';
 import { ANNOUNCEMENTS } from './announcement.js';
 import { BATCH_MAX } from './port.js';
 
@@ -22,7 +22,7 @@ export function channelOf(options: { readonly channel?: number }): number {
 }
 
 /** A codec, if it has all that one must have. */
-export function checkCodec<T>(codec: Codec<T>): Codec<T> {
+export function checkCodec<T, V>(codec: Codec<T, V>): Codec<T, V> {
   const { name, hash, descriptor } = checkObject(codec);
   const named = typeof name === 'string' && typeof descriptor === 'string';
   const hashed = typeof hash === 'bigint' && hash >= 0n && hash < 1n << 64n;
@@ -30,6 +30,12 @@ export function checkCodec<T>(codec: Codec<T>): Codec<T> {
   if (named && hashed && methods.every((method) => typeof method === 'function')) return codec;
   const parts = 'name, hash (64 bits as a bigint), descriptor, encode, encodeInto and decode';
   throw invalidArgument(`codec is ${show(codec)}; it must have ${parts}`);
+}
+
+/** Whether other versions of a type are to be read. */
+export function checkResolve({ resolve = false }: TypedOptions): boolean {
+  if (typeof resolve === 'boolean') return resolve;
+  throw invalidArgument(`resolve is ${show(resolve)}; it must be true or false`);
 }
 
 /** Throws unless `max` is a number of messages. */

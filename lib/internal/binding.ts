@@ -168,4 +168,21 @@ export interface Native {
   parseAddress(address: string): string[];
   listInprocEndpoints(): string[];
   version(): string;
+
+  // ---- the registry of types, see registry.ts: throw ----
+  registerType(descriptor: string, origin: string, allowVersions: boolean): NativeType;
+  lookupType(name: string, hash: bigint | undefined): NativeType;
+  listTypes(): NativeType[];
+  unregisterType(name: string, hash: bigint): boolean;
+}
+
+/** An entry of the registry. */
+export interface NativeType {
+  name: string;
+  hash: bigint;
+  /** Joined by `|`. */
+  formats: string;
+  origin: string;
+  /** JSON; absent if a plugin keeps it to itself. */
+  descriptor?: string;
 }

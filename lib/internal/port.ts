@@ -70,7 +70,7 @@ export class Port {
   private scheduled = false;
   private references = 0;
 
-  constructor(native: Native) {
+  constructor(native: Pick<Native, 'openPort'>) {
     checkByteOrder();
     const { events, slots, registers } = this;
     this.native = native.openPort(() => this.dispatch(), events, slots, registers);

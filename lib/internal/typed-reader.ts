@@ -1,7 +1,9 @@
 /** Messages as values, if they are what the peer said and this side expects. */
 
-import { BusbarError } from '../errors.js';
-import type { Codec } from '../typed.js';
+import type { Batch } from '../batch.js';
+import { BusbarError, invalidArgument } from '../errors.js';
+import type { Movable } from '../schema/views.js';
+import type { Codec, Decoder } from '../typed.js';
 import type { TypeAnnouncement } from './announcement.js';
 import type { PipeTypes } from './types.js';
 import type { Grade, Source } from './waiter.js';
@@ -11,18 +13,28 @@ export interface Decoded<T> {
   readonly value: T;
 }
 
-export class TypedReader<T> implements Grade<Decoded<T>> {
+/** What a typed pipe reads, and how. */
+export interface Expectation<T, V> {
+  readonly codec: Codec<T, V>;
+  readonly channel: number;
+  /** Whether values of another version of the type are read, too. */
+  readonly resolve: boolean;
+}
+
+type Described = Pick<Codec<unknown, unknown>, 'name' | 'hash' | 'compare' | 'resolve'>;
+
+export class TypedReader<T, V> implements Grade<Decoded<T>> {
   readonly what = 'receive()';
   private readonly types: PipeTypes;
-  private readonly codec: Codec<T>;
-  private readonly channel: number;
+  private readonly expected: Expectation<T, V>;
   /** What reads the values of this peer, once it has said what they are. */
-  private agreed: Codec<T> | null = null;
+  private agreed: Decoder<T, V> | null = null;
+  /** The one cursor of this pipe. */
+  private cursor: Movable<V> | null = null;
 
-  constructor(types: PipeTypes, codec: Codec<T>, channel: number) {
+  constructor(types: PipeTypes, expected: Expectation<T, V>) {
     this.types = types;
-    this.codec = codec;
-    this.channel = channel;
+    this.expected = expected;
   }
 
   read(source: Source): Decoded<T> | null {
@@ -31,15 +43,38 @@ export class TypedReader<T> implements Grade<Decoded<T>> {
   }
 
   decode(bytes: Uint8Array, channel: number): T {
-    if (channel !== this.channel) {
-      const message = `a message came on channel ${channel}, and ${this.codec.name} is read from`;
-      throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message} channel ${this.channel} only`);
-    }
-    return (this.agreed ??= this.agree()).decode(bytes);
+    return this.on(channel).decode(bytes);
   }
 
-  private agree(): Codec<T> {
-    const { codec, channel } = this;
+  /** Message `i`, in place. */
+  view(batch: Batch, i: number): V {
+    const decoder = this.on(batch.channel(i));
+    const offset = batch.offset(i);
+    const bytes = offset < 0 ? batch.at(i) : batch.bytes;
+    const from = Math.max(offset, 0);
+    const size = batch.size(i);
+    if (this.cursor !== null) return this.cursor.$move(bytes, from, size);
+    if (decoder.view === undefined) {
+      const { name } = this.expected.codec;
+      throw invalidArgument(`the codec of ${name} has no view(); use at(i), which decodes`);
+    }
+    const cursor = decoder.view(bytes, from, size);
+    this.cursor = cursor as V & Movable<V>;
+    return cursor;
+  }
+
+  /** What reads messages on `channel`. */
+  private on(channel: number): Decoder<T, V> {
+    const { codec, channel: own } = this.expected;
+    if (channel !== own) {
+      const message = `a message came on channel ${channel}, and ${codec.name} is read from`;
+      throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message} channel ${own} only`);
+    }
+    return (this.agreed ??= this.agree());
+  }
+
+  private agree(): Decoder<T, V> {
+    const { codec, channel, resolve } = this.expected;
     const announced = this.types.ofPeer(channel);
     if (announced === undefined) {
       const message = `the peer sends bytes without a type on channel ${channel}`;
@@ -47,9 +82,30 @@ export class TypedReader<T> implements Grade<Decoded<T>> {
       throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message}; ${advice}`);
     }
     if (announced.hash === codec.hash) return codec;
-    if (codec.resolve !== undefined) return codec.resolve(announced.descriptor);
-    const message = `the peer sends ${nameOf(announced)}, not ${codec.name} (${hex(codec.hash)})`;
-    throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message}; give both ends the same version`);
+    if (resolve && codec.resolve !== undefined) {
+      const reader = codec.resolve(announced.descriptor);
+      if (reader.hash === announced.hash) return reader;
+    }
+    throw mismatch(announced, codec, resolve);
+  }
+}
+
+function mismatch(peers: TypeAnnouncement, codec: Described, resolve: boolean): BusbarError {
+  const message = `the peer sends ${nameOf(peers)}, not ${codec.name} (${hex(codec.hash)})`;
+  const difference = firstDifference(peers, codec);
+  const advice = 'give both ends the same version';
+  const other =
+    !resolve && codec.resolve !== undefined ? ', or read others with resolve: true' : '';
+  return new BusbarError('ERR_SCHEMA_MISMATCH', `${message}${difference}; ${advice}${other}`);
+}
+
+/** Where the two differ, as far as anybody can tell: the peer may say anything of its type. */
+function firstDifference({ descriptor }: TypeAnnouncement, codec: Described): string {
+  try {
+    const [first] = codec.compare?.(descriptor).reasons ?? [];
+    return first === undefined ? '' : `: ${first}`;
+  } catch {
+    return '';
   }
 }
 

@@ -6,12 +6,14 @@ import type { PipeCore } from './core.js';
 import { INLINE_MAX, recordBytes } from './record.js';
 import type { WaitOptions } from './wait.js';
 
+type Encoder<T> = Omit<Codec<T>, 'view' | 'resolve'>;
+
 export class TypedSender<T> {
   private readonly core: PipeCore;
-  private readonly codec: Codec<T>;
+  private readonly codec: Encoder<T>;
   private readonly channel: number;
 
-  constructor(core: PipeCore, codec: Codec<T>, channel: number) {
+  constructor(core: PipeCore, codec: Encoder<T>, channel: number) {
     this.core = core;
     this.codec = codec;
     this.channel = channel;

@@ -21,6 +21,8 @@ export interface TypesHost {
   takeAnnouncement(): Buffer | null;
 }
 
+type Announced = Pick<Codec<unknown, unknown>, 'name' | 'hash' | 'descriptor'>;
+
 export class PipeTypes {
   private readonly host: TypesHost;
   private readonly own = new Map<number, bigint>();
@@ -33,7 +35,7 @@ export class PipeTypes {
   }
 
   /** Tells the peer, unless it knows, what the values on `channel` are. */
-  announce<T>(channel: number, codec: Codec<T>): void {
+  announce(channel: number, codec: Announced): void {
     const known = this.own.get(channel);
     if (known === codec.hash) return;
     if (known !== undefined) {

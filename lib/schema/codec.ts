@@ -1,32 +1,110 @@
-/** Codecs of described types: values to rkyv archives and back. */
+/**
+ * Codecs: a descriptor becomes functions that write and read archives of its root type. Where the
+ * process allows it, by generating code; otherwise by closures, with the same results.
+ */
 
-import { BusbarError } from '../errors.js';
-import type { Codec } from '../typed.js';
-import { Archive, Decoders, type Decoder } from './decode.js';
-import type { Descriptor } from './descriptor.js';
-import { Encoders, type Encoder } from './encode.js';
-import { layOut, type LaidType } from './layout.js';
-import { Writer } from './writer.js';
+import { invalidArgument, show } from '../errors.js';
+import type { Codec, Decoder } from '../typed.js';
+import { checkDescriptor, subDescriptor, typeOf } from './check.js';
+import { compareDescriptors, type Comparison } from './compare.js';
+import type { Descriptor, DescriptorSource, Int64Mode } from './descriptor.js';
+import { planOf, type FormOptions, type Plan } from './forms.js';
+import { canGenerate, generateMachine, generateReader } from './generate.js';
+import { Interpreter, type Ops } from './interpret.js';
+import { SchemaError } from './problems.js';
+import { enterArchive, region, unreadable } from './region.js';
+import { resolvedPlan } from './resolution.js';
+import { validator } from './validate.js';
+import type { Movable, RootView } from './views.js';
+import { sizeOf, writeInto, writeNew, type WriteRoot } from './writing.js';
+
+/** How JavaScript values of a type look, and how they are read and written. */
+export interface CompileOptions {
+  /**
+   * 64-bit integers of fields that do not say themselves: `'bigint'` (the default) holds all of
+   * them, `'number'` is many times faster and refuses what is no safe integer.
+   */
+  readonly u64?: Int64Mode;
+  /** Shares equal strings of up to 8 bytes in fields that do not say themselves. `false`. */
+  readonly intern?: boolean;
+  /** `'generated'` code, `'interpreted'`, or `'auto'` (the default): generated where allowed. */
+  readonly mode?: 'auto' | 'generated' | 'interpreted';
+}
+
+/** Reads archives of one version of a type as values T. */
+export interface ArchiveReader<T, V = RootView<T>> extends Decoder<T, V> {
+  /** Hash of the version that it reads. */
+  readonly hash: bigint;
+  /** Canonical text, which the hash is of. */
+  readonly schemaText: string;
+  /** The version that it reads, checked and complete. */
+  readonly layout: Descriptor;
+  /** Whether it is generated code. */
+  readonly isGenerated: boolean;
+  /**
+   * The value of an archive, copied out of it. Bytes that are no archive give some value of the
+   * type or an error, never anything from outside of them; {@link validate} tells which.
+   */
+  decode(bytes: Uint8Array): T;
+  /**
+   * A cursor that reads the archive in `bytes`, or in `size` of its bytes from `offset` on, in
+   * place. Move it to the next archive with `$move` instead of making another.
+   */
+  view(bytes: Uint8Array, offset?: number, size?: number): V;
+  /** Throws unless the bytes are an archive of the type: what Rust's `rkyv::access` accepts. */
+  validate(bytes: Uint8Array): void;
+}
 
 /** A codec whose bytes are the archive that rkyv 0.8 makes of the same value in Rust. */
-export interface ArchiveCodec<T> extends Codec<T> {
-  /** What the hash is of. */
-  readonly schemaText: string;
+export interface ArchiveCodec<T, V = RootView<T>> extends Codec<T, V>, ArchiveReader<T, V> {
+  readonly hash: bigint;
+  /** A new buffer with the archive of a value. */
+  encode(value: T): Buffer;
+  /**
+   * Writes the archive of a value into `target` from `offset` (0) on; how many bytes it took.
+   *
+   * @throws BufferTooSmallError `ERR_BUFFER_TOO_SMALL`, which says how many bytes it takes
+   */
+  encodeInto(value: T, target: Uint8Array, offset?: number): number;
+  /** How many bytes the archive of a value takes. */
+  encodedSize(value: T): number;
+  decode(bytes: Uint8Array): T;
+  view(bytes: Uint8Array, offset?: number, size?: number): V;
+  /** Whether this version can read what another one wrote, and how they differ. */
+  compare(writer: DescriptorSource): Comparison;
+  /**
+   * Reads what another version of the type wrote, in place as its own: fields are found by name,
+   * aliases and defaults stand in for what is missing, numbers widen.
+   *
+   * @throws SchemaError `ERR_SCHEMA_MISMATCH` if the versions are incompatible, with the reasons
+   */
+  resolve(writer: DescriptorSource): ArchiveReader<T, V>;
+}
+
+/** What reads archives: generated or interpreted. */
+export interface ReadingMachine<T, V = RootView<T>> {
+  readonly decode: (bytes: Uint8Array) => T;
+  readonly makeView: () => Movable<V>;
+}
+
+/** What reads and writes archives. */
+export interface Machine<T, V = RootView<T>> extends ReadingMachine<T, V> {
+  readonly encode: (value: T) => Buffer;
+  readonly encodeInto: (value: T, target: Uint8Array, offset?: number) => number;
+  readonly encodedSize: (value: T) => number;
 }
 
 /**
- * Makes the codec of a descriptor's root type. Sizes, offsets, texts and hashes may be left out of
- * the descriptor; those that it has are checked.
+ * Makes the codec of a descriptor's root type: of the JSON that Rust prints of a type, as text or
+ * parsed, or of one written by hand. Sizes, offsets, texts and hashes may be left out; those that
+ * are there are checked.
  *
  * Values look as one would write them: structs are objects, tuples arrays, enums without data
  * strings, enums with data `{ kind, value }`, options `null` or the value (`{ some: value }` where
- * the value is an option itself), `u8` lists `Uint8Array`s, 64- and 128-bit integers bigints (or
- * numbers, for a field with `ts: 'number'`).
+ * the value is an option itself), `u8` lists `Uint8Array`s, maps `Map`s, 64-bit integers bigints
+ * (or numbers, by the option `u64` or for a field with `ts: 'number'`), 128-bit integers bigints.
  *
- * Reading trusts nothing: whatever the bytes are, the result is a value of the type or an error.
- *
- * @throws BusbarError `ERR_SCHEMA_INVALID` for a descriptor that contradicts itself,
- * `ERR_NOT_SUPPORTED` for one with maps, which cannot be read yet
+ * @throws BusbarError `ERR_SCHEMA_INVALID` for a descriptor that contradicts itself
  *
  * @example
  * ```ts
@@ -34,7 +112,7 @@ export interface ArchiveCodec<T> extends Codec<T> {
  *
  * interface Position {
  *   id: number;
- *   at: [number, number];
+ *   at: number[];
  * }
  *
  * const position = compile<Position>({
@@ -44,7 +122,6 @@ export interface ArchiveCodec<T> extends Codec<T> {
  *   types: {
  *     'game.Position': {
  *       kind: 'struct',
- *       shape: 'named',
  *       fields: [
  *         { name: 'id', kind: 'u32' },
  *         { name: 'at', kind: 'array', length: 2, elem: { kind: 'f32' } },
@@ -53,79 +130,164 @@ export interface ArchiveCodec<T> extends Codec<T> {
  *   },
  * });
  * const bytes = position.encode({ id: 7, at: [1, 0.5] });
- * console.log(bytes.length, position.decode(bytes)); // 12 { id: 7, at: [ 1, 0.5 ] }
+ * console.log(position.decode(bytes)); // { id: 7, at: [ 1, 0.5 ] }
+ * console.log(position.view(bytes).at.at(1)); // 0.5, read in place
  * ```
  */
-export function compile<T>(descriptor: Descriptor): ArchiveCodec<T> {
-  const types = layOut(descriptor);
-  return new CompiledCodec<T>(types.get(descriptor.root) as LaidType, types);
+export function compile<T>(
+  descriptor: DescriptorSource,
+  options: CompileOptions = {},
+): ArchiveCodec<T> {
+  const layout = checkRoot(descriptor);
+  const choices = choicesOf(options);
+  const plan = planOf(layout, choices);
+  const machine = choices.generates
+    ? generateMachine<T, RootView<T>>(plan)
+    : interpretedMachine<T, RootView<T>>(plan);
+  return codecOf(layout, machine, choices);
 }
 
-class CompiledCodec<T> implements ArchiveCodec<T> {
-  readonly name: string;
-  readonly hash: bigint;
-  readonly schemaText: string;
-  readonly descriptor: string;
-  private readonly type: LaidType;
-  private readonly encoder: Encoder;
-  private readonly decoder: Decoder;
-  private readonly writer = new Writer();
-  private isWriting = false;
+/** The codec of a type whose machine is in a generated file. */
+export function defineCodec<T, V>(
+  descriptor: string,
+  root: string,
+  machine: Machine<T, V>,
+  { u64, intern }: FormOptions,
+): ArchiveCodec<T, V> {
+  const layout = subDescriptor(checkDescriptor(descriptor), root);
+  return codecOf(layout, machine, { u64, intern, generates: canGenerate() });
+}
 
-  constructor(type: LaidType, types: ReadonlyMap<string, LaidType>) {
-    this.type = type;
-    this.name = type.name;
-    this.hash = BigInt(`0x${type.hash}`);
-    this.schemaText = type.text;
-    this.descriptor = JSON.stringify({
-      abi: 1,
-      format: 'rkyv0.8/le/aligned/p32',
-      root: type.name,
-      types: Object.fromEntries(types),
-    });
-    this.encoder = new Encoders(types).type(type.name);
-    this.decoder = new Decoders(types).type(type.name);
-  }
+/** What a codec's user chose, or did not. */
+export interface Choices extends FormOptions {
+  /** Whether code is generated. */
+  readonly generates: boolean;
+}
 
-  encode(value: T): Uint8Array {
-    const writer = new Writer();
-    writer.beginOwn();
-    this.write(writer, value);
-    return writer.bytes.slice(0, writer.length);
-  }
+function choicesOf({ u64, intern, mode }: CompileOptions): Choices {
+  return { u64: u64 ?? 'bigint', intern: intern ?? false, generates: generates(mode ?? 'auto') };
+}
 
-  encodeInto(value: T, target: Uint8Array, offset: number): number {
-    // A getter of the value may encode another one.
-    const writer = this.isWriting ? new Writer() : this.writer;
-    const wasWriting = this.isWriting;
-    this.isWriting = true;
-    try {
-      writer.begin(target, offset);
-      this.write(writer, value);
-      return writer.length;
-    } finally {
-      this.isWriting = wasWriting;
-    }
-  }
+/** The descriptor, checked, of its root type and what that mentions. */
+export function checkRoot(descriptor: unknown): Descriptor {
+  const all = checkDescriptor(descriptor);
+  return subDescriptor(all, all.root);
+}
 
-  decode(bytes: Uint8Array): T {
-    const { size, align, name } = this.type;
-    const root = bytes.length - size;
-    try {
-      const archive = new Archive(bytes);
-      archive.enter(root, size, align, name);
-      return this.decoder(archive, root) as T;
-    } catch (error) {
-      // The root itself is checked by the view that it is read with.
-      if (!(error instanceof RangeError)) throw error;
-      const message = `the archive is not valid: ${bytes.length} bytes are no ${name}`;
-      throw new BusbarError('ERR_ARCHIVE_INVALID', message, { cause: error });
-    }
-  }
+/** Whether code is to be generated. */
+function generates(mode: string): boolean {
+  if (mode === 'generated' || mode === 'interpreted') return mode === 'generated';
+  if (mode === 'auto') return canGenerate();
+  const choices = "'auto', 'generated', 'interpreted'";
+  throw invalidArgument(`mode is ${show(mode)}; it must be one of ${choices}`);
+}
 
-  private write(writer: Writer, value: T): void {
-    const { encoder, type } = this;
-    const elsewhere = encoder.before(writer, value);
-    encoder.put(writer, writer.take(type.size, type.align), value, elsewhere);
+/** A codec around a machine that reads and writes archives of `layout`. */
+export function codecOf<T, V>(
+  layout: Descriptor,
+  machine: Machine<T, V>,
+  choices: Choices,
+): ArchiveCodec<T, V> {
+  const readers = new Map<string, ArchiveReader<T, V>>();
+  return Object.freeze({
+    name: layout.root,
+    descriptor: JSON.stringify(layout),
+    ...readerOf(layout, machine, choices),
+    encode: machine.encode,
+    encodeInto: machine.encodeInto,
+    encodedSize: machine.encodedSize,
+    compare: (writer: unknown) => compareDescriptors(checkRoot(writer), layout),
+    resolve(writer: unknown) {
+      const theirs = checkRoot(writer);
+      // By everything they say: hashes of other versions may be made to collide.
+      const key = JSON.stringify(theirs);
+      const reader = readers.get(key) ?? resolved<T, V>(theirs, layout, choices);
+      if (readers.size < READERS_MAX) readers.set(key, reader);
+      return reader;
+    },
+  });
+}
+
+/** Other versions that a codec keeps the readers of. */
+const READERS_MAX = 64;
+
+/** What reads archives of `theirs` as values of `ours`. */
+function resolved<T, V>(
+  theirs: Descriptor,
+  ours: Descriptor,
+  choices: Choices,
+): ArchiveReader<T, V> {
+  const { kind, reasons } = compareDescriptors(theirs, ours);
+  if (kind === 'incompatible') {
+    const message = `the versions of ${ours.root} are incompatible: ${reasons.join('; ')}`;
+    throw new SchemaError('ERR_SCHEMA_MISMATCH', reasons[0]?.split(': ')[0] ?? '', message);
   }
+  const plan = resolvedPlan(theirs, ours, choices);
+  const machine = choices.generates ? generateReader<T, V>(plan) : interpretedReader<T, V>(plan);
+  return Object.freeze(readerOf(theirs, machine, choices));
+}
+
+function readerOf<T, V>(
+  layout: Descriptor,
+  { decode, makeView }: ReadingMachine<T, V>,
+  choices: Choices,
+): ArchiveReader<T, V> {
+  const { hash, text } = typeOf(layout, layout.root);
+  let validate: ((bytes: Uint8Array) => void) | undefined;
+  return {
+    hash: BigInt(`0x${hash}`),
+    schemaText: text,
+    layout,
+    isGenerated: choices.generates,
+    decode,
+    view: (bytes: Uint8Array, offset?: number, size?: number) =>
+      makeView().$move(bytes, offset, size),
+    validate(bytes: Uint8Array) {
+      validate ??= validator(planOf(layout, choices));
+      validate(bytes);
+    },
+  };
+}
+
+/** A machine without generated code. */
+function interpretedMachine<T, V>(plan: Plan): Machine<T, V> {
+  const { ops, makeView } = new Interpreter(plan).root();
+  const { size, align, slots } = ops;
+  const name = rootName(plan);
+  const write: WriteRoot<T> = (s, value) => {
+    s.reserve(slots);
+    ops.out(s, value as never);
+    const p = s.take(size, align);
+    s.ri = 0;
+    ops.fix(s, s.d, value as never, p);
+  };
+  return {
+    ...reading<T, V>(name, ops, makeView),
+    encode: (value) => writeNew(name, write, value),
+    encodeInto: (value, target, offset = 0) => writeInto(name, write, value, target, offset),
+    encodedSize: (value) => sizeOf(name, write, value),
+  };
+}
+
+function interpretedReader<T, V>(plan: Plan): ReadingMachine<T, V> {
+  const { ops, makeView } = new Interpreter(plan).root();
+  return reading<T, V>(rootName(plan), ops, makeView);
+}
+
+function reading<T, V>(name: string, ops: Ops, makeView: () => unknown): ReadingMachine<T, V> {
+  return {
+    decode(bytes) {
+      const p = enterArchive(name, bytes, ops.size);
+      try {
+        return ops.read(region.d, region.b, p) as T;
+      } catch (error) {
+        throw unreadable(name, error);
+      }
+    },
+    makeView: makeView as () => Movable<V>,
+  };
+}
+
+function rootName(plan: Plan): string {
+  return plan.types.get(plan.root)?.name ?? plan.root;
 }

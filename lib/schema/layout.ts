@@ -1,169 +1,123 @@
 /**
- * Sizes, alignments and offsets of archives, by the rules of rkyv 0.8 (docs/formats/archive.md);
- * canonical texts and their hashes. A descriptor goes in, the same with everything computed comes
- * out; where it said something else before, it is refused.
+ * Sizes, alignments and offsets of archives by rkyv 0.8's rules: kinds go in, numbers come out.
+ * What a descriptor claims is not looked at; sizes of user types come from whoever calls.
  */
 
-import { BusbarError } from '../errors.js';
-import type { Descriptor, Field, Place, Scalar, Shape, UserType, Variant } from './descriptor.js';
-import { xxh64 } from './xxh64.js';
+import type {
+  FieldDescriptor,
+  Inside,
+  KindDescriptor,
+  PlaceDescriptor,
+  ScalarName,
+  TypeDescriptor,
+  VariantDescriptor,
+} from './descriptor.js';
+import { join, schemaInvalid } from './problems.js';
 
-/** A place with everything computed. */
-export interface Laid extends Place {
+/** Size and alignment. */
+export interface Layout {
   readonly size: number;
   readonly align: number;
-  readonly offset: number;
-  readonly elem?: Laid;
-  readonly elems?: readonly Laid[];
 }
 
-export interface LaidField extends Laid {
-  readonly name: string;
+/** Answers with the layout of a user type. */
+export type Lookup = (name: string) => Layout;
+
+/** The largest archive that a 32-bit relative pointer reaches across. */
+export const ARCHIVE_BYTES_MAX: number = 2 ** 31 - 1;
+
+/** Size of every scalar, which is its alignment, too. */
+export const SCALAR_BYTES: Readonly<Record<ScalarName, number>> = {
+  bool: 1,
+  u8: 1,
+  u16: 2,
+  u32: 4,
+  u64: 8,
+  u128: 16,
+  i8: 1,
+  i16: 2,
+  i32: 4,
+  i64: 8,
+  i128: 16,
+  f32: 4,
+  f64: 8,
+  char: 4,
+};
+
+/** Whether a kind is a scalar. */
+export function isScalar(kind: string): kind is ScalarName {
+  return Object.hasOwn(SCALAR_BYTES, kind);
 }
 
-export interface LaidVariant extends Variant {
-  readonly fields: readonly LaidField[];
+/** The next multiple of `align`, a power of two. */
+export function alignUp(offset: number, align: number): number {
+  return Math.ceil(offset / align) * align;
 }
 
-/** A user type with everything computed. */
-export type LaidType = LaidStruct | LaidEnum;
-
-interface LaidCommon {
-  readonly name: string;
-  readonly size: number;
-  readonly align: number;
-  readonly hash: string;
-  readonly text: string;
+/** The type with every size, alignment and offset recomputed. */
+export function layOut(name: string, type: TypeDescriptor, lookup: Lookup): TypeDescriptor {
+  const run = new Run(lookup);
+  if (type.kind === 'struct') {
+    const { fields, ...layout } = run.fields(name, type.fields, { size: 0, align: 1 });
+    return { ...type, ...layout, fields };
+  }
+  let union = { size: 1, align: 1 };
+  const variants: VariantDescriptor[] = [];
+  for (const variant of type.variants) {
+    const path = join(name, variant.name);
+    const { fields, ...layout } = run.fields(path, variant.fields, { size: 1, align: 1 });
+    variants.push({ ...variant, fields });
+    union = {
+      size: Math.max(union.size, layout.size),
+      align: Math.max(union.align, layout.align),
+    };
+  }
+  const size = bounded(name, alignUp(union.size, union.align));
+  return { ...type, size, align: union.align, variants };
 }
 
-export interface LaidStruct extends LaidCommon {
-  readonly kind: 'struct';
-  readonly shape: Shape;
-  readonly fields: readonly LaidField[];
+/** A layout, and the parts as they were laid out. */
+interface Measured extends Layout {
+  readonly elem?: PlaceDescriptor;
+  readonly elems?: readonly Inside<PlaceDescriptor>[];
+  readonly key?: PlaceDescriptor;
+  readonly value?: PlaceDescriptor;
 }
 
-export interface LaidEnum extends LaidCommon {
-  readonly kind: 'enum';
-  readonly tag: 'u8';
-  readonly variants: readonly LaidVariant[];
-}
+class Run {
+  readonly #lookup: Lookup;
 
-/** All types of a descriptor, computed and checked. */
-export function layOut(descriptor: Descriptor): ReadonlyMap<string, LaidType> {
-  const { abi, format, root, types } = descriptor;
-  if (abi !== 1) throw wrong('abi', `is ${String(abi)}, not 1`);
-  if (format !== FORMAT) throw wrong('format', `is ${String(format)}, not ${FORMAT}`);
-  const layer = new Layer(types ?? {});
-  layer.type(root, root);
-  layer.settle();
-  return layer.done;
-}
-
-class Layer {
-  readonly done = new Map<string, LaidType>();
-  private readonly open = new Set<string>();
-  private readonly types: Readonly<Record<string, UserType>>;
-
-  constructor(types: Readonly<Record<string, UserType>>) {
-    this.types = types;
+  constructor(lookup: Lookup) {
+    this.#lookup = lookup;
   }
 
-  /** Lays out a user type that stands at `path`. */
-  type(name: string, path: string): LaidType {
-    const known = this.done.get(name);
-    if (known !== undefined) return known;
-    const type = Object.hasOwn(this.types, name) ? this.types[name] : undefined;
-    if (type === undefined) throw wrong(path, `is of type ${name}, which is not described`);
-    if (!NAME.test(name)) throw wrong(path, `is of type ${name}, which is no name`);
-    if (this.open.has(name)) throw wrong(path, `contains ${name} in itself; say recursive`);
-    this.open.add(name);
-    const laid = type.kind === 'struct' ? this.struct(name, type) : this.enum(name, type, path);
-    this.open.delete(name);
-    agree(name, type, laid, ['tag', 'size', 'align', 'text', 'hash']);
-    this.done.set(name, laid);
-    this.recursive(type);
-    return laid;
-  }
-
-  private struct(name: string, type: UserType & { kind: 'struct' }): LaidType {
-    const { fields, size, align } = this.fields(type.fields, 0, 1, name);
-    const { shape } = type;
-    const text = this.text(`struct ${name}(${size},${align})${this.spellFields(shape, fields)}`);
-    return { name, kind: 'struct', shape, fields, size, align, text, hash: hash(text) };
-  }
-
-  private enum(name: string, type: UserType & { kind: 'enum' }, path: string): LaidType {
-    if (type.kind !== 'enum') throw wrong(path, 'is neither struct nor enum');
-    let [size, align] = [1, 1];
-    const tags = new Set<number>();
-    const variants = type.variants.map((variant) => {
-      const { tag } = variant;
-      const isFree = Number.isInteger(tag) && tag >= 0 && tag < 256 && !tags.has(tag);
-      if (!isFree) throw wrong(`${name}.${variant.name}`, `has tag ${tag}, which it cannot have`);
-      tags.add(tag);
-      const laid = this.fields(variant.fields, 1, 1, `${name}.${variant.name}`);
-      [size, align] = [Math.max(size, laid.size), Math.max(align, laid.align)];
-      return { ...variant, fields: laid.fields };
-    });
-    size = alignUp(size, align);
-    const parts = variants.map((variant) => {
-      return `${variant.name}=${variant.tag}${this.spellFields(variant.shape, variant.fields)}`;
-    });
-    const text = this.text(`enum ${name}(${size},${align}){${parts.join(';')}}`);
-    return { name, kind: 'enum', tag: 'u8', variants, size, align, text, hash: hash(text) };
-  }
-
-  /** Says of types that stand in themselves what they take, which is known only now. */
-  settle(): void {
-    for (const type of this.done.values()) {
-      eachMention(type, (place) => {
-        if (place.recursive !== true) return;
-        const { size, align } = this.done.get(place.type as string) as LaidType;
-        Object.assign(place, { size, align });
-      });
-    }
-  }
-
-  /** Types that are mentioned by name only are needed as well, but not for the layout. */
-  private recursive(type: UserType): void {
-    eachMention(type, (place) => {
-      if (place.recursive === true) this.type(place.type as string, place.type as string);
-    });
-  }
-
-  /** Fields behind `size` bytes, as C lays them out. */
-  private fields(
-    fields: readonly Field[],
-    size: number,
-    align: number,
+  /** Lays out fields as C does, behind what is already there. */
+  fields(
     path: string,
-  ): { fields: LaidField[]; size: number; align: number } {
-    const names = new Set<string>();
-    const laid = fields.map((field) => {
-      const at = `${path}.${field.name}`;
-      if (names.has(field.name)) throw wrong(at, 'is there twice');
-      names.add(field.name);
-      const place = this.place(field, at);
+    fields: readonly FieldDescriptor[],
+    start: Layout,
+  ): Layout & { fields: FieldDescriptor[] } {
+    let { size, align } = start;
+    const done = fields.map((field) => {
+      const at = join(path, field.name);
+      const place = this.place(at, field);
       const offset = alignUp(size, place.align);
-      [size, align] = [offset + place.size, Math.max(align, place.align)];
-      agree(at, field, { offset }, ['offset']);
-      return { ...place, name: field.name, offset };
+      size = bounded(at, offset + place.size);
+      align = Math.max(align, place.align);
+      return { ...field, ...place, offset } as FieldDescriptor;
     });
-    return { fields: laid, size: alignUp(size, align), align };
+    return { size: bounded(path, alignUp(size, align)), align, fields: done };
   }
 
-  private place(place: Place, path: string): Laid {
-    const laid = { ...place, ...this.measure(place, path), offset: 0 } as Laid;
-    // What a type takes that contains itself is known only when it is done.
-    if (place.recursive !== true) agree(path, place, laid, ['size', 'align']);
-    return laid;
+  place<K extends KindDescriptor>(path: string, kind: K): PlaceDescriptor {
+    const copy = { ...kind } as KindDescriptor & Partial<PlaceDescriptor>;
+    return { ...copy, ...this.#measure(path, kind) } as PlaceDescriptor;
   }
 
-  private measure(place: Place, path: string): Omit<Laid, 'kind' | 'offset'> {
-    const size = SCALARS[place.kind as Scalar] as number | undefined;
-    if (size !== undefined) return { size, align: size };
-    const elem = place.elem === undefined ? undefined : this.place(place.elem, `${path}[]`);
-    if (NEEDS_ELEM.has(place.kind) && elem === undefined) throw wrong(path, 'has no elem');
+  #measure(path: string, place: KindDescriptor): Measured {
+    if (isScalar(place.kind)) {
+      return { size: SCALAR_BYTES[place.kind], align: SCALAR_BYTES[place.kind] };
+    }
     switch (place.kind) {
       case 'unit':
         return { size: 0, align: 1 };
@@ -172,141 +126,54 @@ class Layer {
         return { size: 8, align: 4 };
       case 'vec':
       case 'boxslice':
-        return { size: 8, align: 4, elem: elem as Laid };
+        return { size: 8, align: 4, elem: this.place(`${path}[]`, place.elem) };
       case 'box':
-        return { size: 4, align: 4, elem: elem as Laid };
-      case 'option':
-        return optional(elem as Laid, place, path);
-      case 'array':
-        return array(elem as Laid, place, path);
+        return { size: 4, align: 4, elem: this.place(path, place.elem) };
+      case 'option': {
+        const elem = this.place(`${path}[]`, place.elem);
+        const size = bounded(path, alignUp(1, elem.align) + elem.size);
+        const { align } = elem;
+        return { size: alignUp(size, align), align, elem: placeAt(elem, align) };
+      }
+      case 'array': {
+        const elem = this.place(`${path}[]`, place.elem);
+        return { size: bounded(path, elem.size * place.length), align: elem.align, elem };
+      }
       case 'tuple':
-        return this.tuple(place, path);
+        return this.#tuple(path, place.elems);
+      case 'hashmap':
+      case 'btreemap': {
+        const key = this.place(join(path, 'key'), place.key);
+        const value = this.place(join(path, 'value'), place.value);
+        return { size: place.kind === 'hashmap' ? 12 : 8, align: 4, key, value };
+      }
       case 'type': {
-        const name = place.type as string;
-        // Behind a pointer, so that what is in it does not matter for what is around it.
-        if (place.recursive === true && this.open.has(name)) return { size: 0, align: 1 };
-        const type = this.type(name, path);
-        return { size: type.size, align: type.align };
+        const { size, align } = this.#lookup(place.type);
+        return { size, align };
       }
       default:
-        throw unsupported(path, place.kind);
+        throw schemaInvalid(path, `the kind ${JSON.stringify(place.kind)} is unknown`);
     }
   }
 
-  private tuple(place: Place, path: string): Omit<Laid, 'kind' | 'offset'> {
-    const named = (place.elems ?? []).map((elem, i) => ({ ...elem, name: `${i}` }));
-    const { fields, size, align } = this.fields(named, 0, 1, path);
-    return { size, align, elems: fields };
-  }
-
-  private text(body: string): string {
-    return `abi1;${FORMAT};${body}`;
-  }
-
-  private spellFields(shape: Shape, fields: readonly LaidField[]): string {
-    if (shape === 'unit') return '';
-    if (shape === 'tuple') return `(${fields.map((field) => this.spell(field)).join(';')})`;
-    return `{${fields.map((field) => `${field.name}:${this.spell(field)}`).join(';')}}`;
-  }
-
-  private spell(place: Place): string {
-    const elem = (): string => this.spell(place.elem as Place);
-    switch (place.kind) {
-      case 'unit':
-        return '()';
-      case 'string':
-        return 'str';
-      case 'vec':
-      case 'boxslice':
-      case 'box':
-        return `${place.kind}<${elem()}>`;
-      case 'option':
-        return `opt<${elem()}>`;
-      case 'array':
-        return `[${elem()};${place.length}]`;
-      case 'tuple':
-        return `(${(place.elems ?? []).map((each) => this.spell(each)).join(',')})`;
-      case 'type': {
-        const name = place.type as string;
-        return place.recursive === true ? `@${name}` : `${name}#${this.type(name, name).hash}`;
-      }
-      default:
-        return place.kind;
-    }
+  #tuple(path: string, elems: readonly Inside<PlaceDescriptor>[]): Measured {
+    let [size, align] = [0, 1];
+    const done = elems.map((elem, index) => {
+      const place = this.place(join(path, String(index)), elem);
+      const offset = alignUp(size, place.align);
+      size = bounded(path, offset + place.size);
+      align = Math.max(align, place.align);
+      return placeAt(place, offset);
+    });
+    return { size: alignUp(size, align), align, elems: done };
   }
 }
 
-/** Calls `visit` for every place of a user type within another. */
-function eachMention(type: UserType, visit: (place: Place) => void): void {
-  const walk = (place: Place): void => {
-    if (place.kind === 'type') visit(place);
-    for (const part of [place.elem, place.key, place.value, ...(place.elems ?? [])]) {
-      if (part !== undefined) walk(part);
-    }
-  };
-  const groups = type.kind === 'struct' ? [type.fields] : type.variants.map((v) => v.fields);
-  for (const field of groups.flat()) walk(field);
+function placeAt(place: PlaceDescriptor, offset: number): Inside<PlaceDescriptor> {
+  return { ...place, offset } as Inside<PlaceDescriptor>;
 }
 
-function optional(elem: Laid, place: Place, path: string): Omit<Laid, 'kind' | 'offset'> {
-  const offset = alignUp(1, elem.align);
-  agree(`${path}[]`, place.elem as Place, { offset }, ['offset']);
-  const size = alignUp(offset + elem.size, elem.align);
-  return { size, align: elem.align, elem: { ...elem, offset } };
+function bounded(path: string, size: number): number {
+  if (size <= ARCHIVE_BYTES_MAX) return size;
+  throw schemaInvalid(path, 'takes more than 2 GiB, which no archive can hold');
 }
-
-function array(elem: Laid, { length }: Place, path: string): Omit<Laid, 'kind' | 'offset'> {
-  if (!Number.isInteger(length) || (length as number) < 0) throw wrong(path, 'has no length');
-  return { size: elem.size * (length as number), align: elem.align, elem };
-}
-
-/** Refuses a descriptor that says something else than what was computed. */
-function agree(path: string, said: object, computed: object, names: readonly string[]): void {
-  for (const name of names) {
-    const [theirs, ours] = [Reflect.get(said, name), Reflect.get(computed, name)] as unknown[];
-    if (theirs === undefined || theirs === ours) continue;
-    throw wrong(path, `has ${name} ${String(theirs)} and not ${String(ours)}`);
-  }
-}
-
-function alignUp(size: number, align: number): number {
-  const end = Math.ceil(size / align) * align;
-  if (end <= SIZE_MAX) return end;
-  throw new BusbarError('ERR_SCHEMA_INVALID', 'a type takes more than 2 GiB');
-}
-
-function hash(text: string): string {
-  return xxh64(text).toString(16).padStart(16, '0');
-}
-
-function wrong(path: string, what: string): BusbarError {
-  return new BusbarError('ERR_SCHEMA_INVALID', `the descriptor is wrong: ${path} ${what}`);
-}
-
-function unsupported(path: string, kind: string): BusbarError {
-  return new BusbarError('ERR_NOT_SUPPORTED', `${path} is a ${kind}, which cannot be read yet`);
-}
-
-const FORMAT = 'rkyv0.8/le/aligned/p32';
-const NAME = /^[\p{ID_Start}_][\p{ID_Continue}]*(\.[\p{ID_Start}_][\p{ID_Continue}]*)*$/u;
-const SIZE_MAX = 2 ** 31 - 1;
-
-/** Size, and alignment, of each scalar. */
-const SCALARS: Readonly<Record<Scalar, number>> = {
-  bool: 1,
-  u8: 1,
-  i8: 1,
-  u16: 2,
-  i16: 2,
-  u32: 4,
-  i32: 4,
-  f32: 4,
-  char: 4,
-  u64: 8,
-  i64: 8,
-  f64: 8,
-  u128: 16,
-  i128: 16,
-};
-
-const NEEDS_ELEM: ReadonlySet<string> = new Set(['vec', 'boxslice', 'box', 'option', 'array']);

@@ -1,43 +1,66 @@
-/** UTF-8, with a short way for the short and plain texts that most texts in messages are. */
+/**
+ * The canonical text of a type, v1: what its hash is a hash of. Docs, attributes, visibility,
+ * defaults and aliases are left out on purpose; formats are in docs/formats.
+ */
 
-/** Bytes that a text takes. */
-export function utf8Bytes(text: string): number {
-  return isShortAscii(text) ? text.length : Buffer.byteLength(text);
+import {
+  ABI,
+  FORMAT,
+  type FieldDescriptor,
+  type KindDescriptor,
+  type Shape,
+  type TypeDescriptor,
+} from './descriptor.js';
+
+/** Answers with the hash of a mentioned type, as text; `undefined` leaves it out. */
+export type Hashes = (name: string) => string | undefined;
+
+/** The canonical text of a type whose layout is complete. */
+export function canonicalText(name: string, type: TypeDescriptor, hashes: Hashes): string {
+  const head = `abi${ABI};${FORMAT};${type.kind} ${name}(${type.size},${type.align})`;
+  if (type.kind === 'struct') return head + spellFields(type.shape, type.fields, hashes);
+  const variants = type.variants.map(
+    (variant) =>
+      `${variant.name}=${variant.tag}${spellFields(variant.shape, variant.fields, hashes)}`,
+  );
+  return `${head}{${variants.join(';')}}`;
 }
 
-/** Writes a text of `length` bytes. */
-export function writeUtf8(target: Uint8Array, at: number, text: string, length: number): void {
-  if (length === text.length && length <= SHORT) {
-    for (let i = 0; i < length; i++) target[at + i] = text.charCodeAt(i);
-  } else {
-    ENCODER.encodeInto(text, target.subarray(at, at + length));
-  }
+function spellFields(shape: Shape, fields: readonly FieldDescriptor[], hashes: Hashes): string {
+  if (shape === 'unit') return '';
+  if (shape === 'tuple') return `(${fields.map((field) => spell(field, hashes)).join(';')})`;
+  return `{${fields.map((field) => `${field.name}:${spell(field, hashes)}`).join(';')}}`;
 }
 
-/** The text in `length` bytes; throws if they are not UTF-8. */
-export function readUtf8(bytes: Uint8Array, at: number, length: number): string {
-  if (length <= SHORT) {
-    let text = '';
-    let i = 0;
-    for (; i < length; i++) {
-      const byte = bytes[at + i] as number;
-      if (byte >= 0x80) break;
-      text += ASCII[byte] as string;
+/** A kind as texts spell it. */
+export function spell(place: KindDescriptor, hashes: Hashes = () => undefined): string {
+  switch (place.kind) {
+    case 'unit':
+      return '()';
+    case 'string':
+      return 'str';
+    case 'vec':
+      return `vec<${spell(place.elem, hashes)}>`;
+    case 'boxslice':
+      return `boxslice<${spell(place.elem, hashes)}>`;
+    case 'box':
+      return `box<${spell(place.elem, hashes)}>`;
+    case 'option':
+      return `opt<${spell(place.elem, hashes)}>`;
+    case 'array':
+      return `[${spell(place.elem, hashes)};${place.length}]`;
+    case 'tuple':
+      return `(${place.elems.map((elem) => spell(elem, hashes)).join(',')})`;
+    case 'hashmap':
+      return `map<${spell(place.key, hashes)},${spell(place.value, hashes)}>`;
+    case 'btreemap':
+      return `btree<${spell(place.key, hashes)},${spell(place.value, hashes)}>`;
+    case 'type': {
+      if (place.recursive === true) return `@${place.type}`;
+      const hash = hashes(place.type);
+      return hash === undefined ? place.type : `${place.type}#${hash}`;
     }
-    if (i === length) return text;
+    default:
+      return place.kind;
   }
-  return DECODER.decode(bytes.subarray(at, at + length));
 }
-
-function isShortAscii(text: string): boolean {
-  if (text.length > SHORT) return false;
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false;
-  return true;
-}
-
-/** Up to here a loop is faster than a call. */
-const SHORT = 24;
-
-const ASCII: readonly string[] = Array.from({ length: 0x80 }, (_, i) => String.fromCharCode(i));
-const ENCODER = new TextEncoder();
-const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

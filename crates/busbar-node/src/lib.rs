@@ -8,6 +8,7 @@ mod driver;
 mod options;
 mod port;
 mod raw;
+pub mod types;
 
 use std::path::Path;
 

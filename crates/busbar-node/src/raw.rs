@@ -193,8 +193,13 @@ pub(crate) fn failure(env: sys::napi_env, error: &Error) -> sys::napi_value {
 
 /// Throws `{ code, message }`, which TypeScript makes a `BusbarError` of.
 pub(crate) fn throw(env: sys::napi_env, error: &Error) -> sys::napi_value {
+    throw_coded(env, error.code().as_str(), error.message())
+}
+
+/// Throws an error with one of the codes of the table.
+pub(crate) fn throw_coded(env: sys::napi_env, code: &str, message: &str) -> sys::napi_value {
     let mut value = ptr::null_mut();
-    let (code, message) = (text(env, error.code().as_str()), text(env, error.message()));
+    let (code, message) = (text(env, code), text(env, message));
     // SAFETY: on thread; the values belong to `env`.
     unsafe { sys::napi_create_error(env, code, message, &raw mut value) };
     // SAFETY: as above.

@@ -82,6 +82,12 @@ codes! {
     ConnectionRefused = 8, "ERR_CONNECTION_REFUSED", retry,
         "The listener turned the connection away: it is closing, its backlog is full, or nobody \
          listens at an address left behind. The other side is at fault: dial again later.";
+    FormatUnsupported = 29, "ERR_FORMAT_UNSUPPORTED", fatal,
+        "Nothing writes this format for this type. Fix the caller: ask for a format that the type \
+         has, or register a writer for it.";
+    InUse = 30, "ERR_IN_USE", retry,
+        "A type or plugin is in use and cannot be taken out now. Nobody is at fault: try again \
+         when its calls are done.";
     Internal = 9, "ERR_INTERNAL", fatal,
         "An invariant of Busbar itself did not hold. Busbar is at fault: please report the message \
          and the version.";
@@ -123,9 +129,18 @@ codes! {
     SchemaMismatch = 23, "ERR_SCHEMA_MISMATCH", fatal,
         "The messages of the peer are not of the type that this side reads. Neither is broken: the \
          message names both types with their hashes; give both ends the same version of the type.";
+    SchemaVariant = 26, "ERR_SCHEMA_VARIANT", fatal,
+        "A value has a variant that this version of its enum does not know. Neither side is \
+         broken: update the reader, or declare a default variant.";
+    SerializeFailed = 27, "ERR_SERIALIZE_FAILED", fatal,
+        "A value is not of the type that it is to be written as. Fix the caller: the message names \
+         the field, the value and what is allowed.";
     TimedOut = 20, "ERR_TIMED_OUT", retry,
         "The operation did not finish within its time limit. The peer is slow, stopped or absent: \
          try again, or raise `timeoutMs`.";
+    TypeNotFound = 28, "ERR_TYPE_NOT_FOUND", fatal,
+        "No type with this name and schema hash is registered. Fix the caller: check the spelling, \
+         or register the type first.";
     VersionMismatch = 21, "ERR_VERSION_MISMATCH", fatal,
         "The two ends have no protocol version in common. Neither is broken, one is too old: the \
          message names both ranges and which end to upgrade.";
@@ -181,6 +196,7 @@ mod tests {
                 Code::Again,
                 Code::ConnectionLost,
                 Code::ConnectionRefused,
+                Code::InUse,
                 Code::NotFound,
                 Code::OutOfMemory,
                 Code::TimedOut,

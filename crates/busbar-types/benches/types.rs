@@ -16,12 +16,12 @@ macro_rules! twins {
     ($($name:ident { $($field:ident: $type:ty,)* })*) => {
         mod ours {
             $(#[derive(super::Type)]
-            pub struct $name { $(pub $field: $type,)* })*
+            pub(crate) struct $name { $(pub(crate) $field: $type,)* })*
         }
         mod by_hand {
             use busbar_types::rkyv;
             $(#[derive(rkyv::Archive, rkyv::Serialize)]
-            pub struct $name { $(pub $field: $type,)* })*
+            pub(crate) struct $name { $(pub(crate) $field: $type,)* })*
         }
     };
 }

@@ -48,8 +48,8 @@ pub fn compare(writer: &Schema, reader: &Schema) -> Comparison {
     }
 }
 
-/// The field of the writer's that a field of the reader's reads: of the same name, or else of one of
-/// the reader's aliases.
+/// The field of the writer's that a field of the reader's reads: of the same name, or else of one
+/// of the reader's aliases.
 #[must_use]
 pub fn source_of<'a>(field: &Field, writers: &'a [Field]) -> Option<(usize, &'a Field)> {
     let names = [&field.name].into_iter().chain(&field.aliases);

@@ -79,10 +79,10 @@ impl Conversion {
     /// checked.
     ///
     /// # Errors
-    /// `ArchiveInvalid` with the path, if the archive is none of the writer's; `SchemaVariant` for a
-    /// variant that the reader does not have, if its enum has no default; `SerializeFailed` beyond
-    /// the limits; `FormatUnsupported` for hash maps with such keys that it is not known how they
-    /// hash.
+    /// `ArchiveInvalid` with the path, if the archive is none of the writer's; `SchemaVariant` for
+    /// a variant that the reader does not have, if its enum has no default; `SerializeFailed`
+    /// beyond the limits; `FormatUnsupported` for hash maps with such keys that it is not known how
+    /// they hash.
     pub fn convert(&self, archive: &[u8]) -> Result<Vec<u8>, Error> {
         let source = Source { plan: &self.plan, archived: Archived(archive) };
         let at = source.archived.root(self.plan.root_bytes);

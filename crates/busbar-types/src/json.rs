@@ -35,10 +35,9 @@ pub fn from_archive(schema: &Schema, limits: Limits, archive: &[u8]) -> Result<V
 /// the same rules as their archives.
 ///
 /// # Errors
-/// `ArchiveInvalid` with the path, if the value does not fit the type; `SchemaVariant` for a variant
-/// that the enum does not have, if it has no default; `SerializeFailed` beyond the limits;
-/// `FormatUnsupported` for hash maps whose keys are user types, because only their Rust code knows
-/// their hashes.
+/// `ArchiveInvalid` with the path, if the value does not fit the type; `SchemaVariant` for a
+/// variant that the enum does not have, if it has no default; `SerializeFailed` beyond the limits;
+/// `FormatUnsupported` for hash maps with such keys that it is not known how they hash.
 pub fn to_archive(schema: &Schema, limits: Limits, value: &Value) -> Result<Vec<u8>, Error> {
     build(schema, limits, &Source, value)
 }

@@ -39,6 +39,8 @@ pub enum Origin {
     Compiled(&'static str),
     /// A library loaded at run time.
     Plugin(String),
+    /// A descriptor registered at run time, by whoever this says.
+    Descriptor(String),
 }
 
 impl fmt::Display for Origin {
@@ -46,6 +48,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Compiled(name) => write!(f, "compiled in ({name})"),
             Self::Plugin(path) => write!(f, "plugin {path}"),
+            Self::Descriptor(who) => write!(f, "descriptor ({who})"),
         }
     }
 }
@@ -172,6 +175,23 @@ impl TypeEntry {
         }
     }
 
+    /// The entry of a type that is known by its descriptor alone: there is no Rust type, and values
+    /// are written and read elsewhere.
+    #[must_use]
+    pub fn of_schema(schema: Schema, origin: Origin) -> Self {
+        let root = schema.root();
+        Self {
+            type_name: root.name.clone(),
+            schema_hash: root.hash,
+            formats: Formats::RKYV,
+            writer: None,
+            reader: None,
+            foreign: None,
+            schema: Some(Arc::new(schema)),
+            origin,
+        }
+    }
+
     /// The same entry with the canonical text the plugin gave.
     ///
     /// # Errors
@@ -295,9 +315,15 @@ impl Registry {
         if let Some(hash) = hash {
             return self.by_key(name, hash);
         }
-        let versions = self.by_name.get(name)?.clone();
-        let entries = versions.iter().filter_map(|&hash| self.by_key(name, hash));
-        entries.max_by_key(|entry| matches!(entry.origin, Origin::Compiled(_)))
+        let versions = self.versions(name).into_iter();
+        versions.max_by_key(|entry| matches!(entry.origin, Origin::Compiled(_)))
+    }
+
+    /// Every version of this name, in the order of registration.
+    #[must_use]
+    pub fn versions(&self, name: &str) -> Vec<Arc<TypeEntry>> {
+        let hashes = self.by_name.get(name).map(|versions| versions.clone()).unwrap_or_default();
+        hashes.iter().filter_map(|&hash| self.by_key(name, hash)).collect()
     }
 
     /// As [`Self::lookup`], as an error that names what was looked for.

@@ -47,7 +47,7 @@ mod old {
     pub(super) struct Node {
         pub(super) weight: i16,
         #[busbar(recursive)]
-        pub(super) next: Option<Box<Node>>,
+        pub(super) next: Option<Box<Self>>,
     }
 
     #[derive(Type, Debug, Clone, PartialEq)]
@@ -181,7 +181,7 @@ mod new {
     #[busbar(name = "m.Node")]
     pub(super) struct Node {
         #[busbar(recursive)]
-        pub(super) next: Option<Box<Node>>,
+        pub(super) next: Option<Box<Self>>,
         pub(super) weight: i128,
     }
 

@@ -1,6 +1,7 @@
 //! What a user of `#[derive(Type)]` sees: samples of every shape, golden texts and archives, random
 //! values, what the compiler says to wrong declarations, and the descriptors of TypeScript.
 
+mod comparisons;
 mod conversions;
 mod descriptors;
 mod formats;

@@ -171,7 +171,8 @@ fn scalar_expected(scalar: Scalar, value: &Value) -> Value {
         }
         Scalar::I128 => {
             let wide: i128 = digits().parse().expect("digits");
-            json!({ "low": low(wide.cast_unsigned()).to_string(), "high": (wide >> 64).to_string() })
+            let low = low(wide.cast_unsigned());
+            json!({ "low": low.to_string(), "high": (wide >> 64).to_string() })
         }
         _ => value.clone(),
     }

@@ -1,0 +1,56 @@
+/** The types in the files that a command is given: libraries and descriptors. */
+
+import { readFileSync } from 'node:fs';
+
+import { BusbarError } from '../errors.js';
+import { checkDescriptor } from '../schema/check.js';
+import type { Descriptor, TypeDescriptor } from '../schema/descriptor.js';
+
+/** All types of the files, in one descriptor, whose root is the first file's. */
+export function readTypes(files: readonly string[]): Descriptor {
+  const descriptors = files.flatMap((file) => readFile(file).map((it) => checkDescriptor(it)));
+  const types = new Map<string, TypeDescriptor>();
+  for (const descriptor of descriptors) {
+    for (const [name, type] of Object.entries(descriptor.types)) {
+      const other = types.get(name);
+      if (other !== undefined && other.text !== type.text) {
+        const message = `two versions of ${name}: ${other.hash} and ${type.hash}`;
+        throw new BusbarError('ERR_SCHEMA_MISMATCH', message);
+      }
+      types.set(name, type);
+    }
+  }
+  const [first] = descriptors;
+  if (first === undefined) {
+    throw new BusbarError('ERR_TYPE_NOT_FOUND', `${files.join(', ')}: no types`);
+  }
+  return checkDescriptor({ ...first, types: Object.fromEntries(types) });
+}
+
+/** The descriptors in a file. */
+function readFile(file: string): readonly unknown[] {
+  if (!file.endsWith('.json')) {
+    const message = `${file}: only descriptors (.json) can be read yet`;
+    throw new BusbarError('ERR_NOT_SUPPORTED', message);
+  }
+  const json = parse(file, read(file));
+  return Array.isArray(json) ? json : [json];
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'ERR_NOT_FOUND' : 'ERR_IO';
+    throw new BusbarError(code, `${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function parse(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const message = `${file} is no JSON: ${(cause as Error).message}`;
+    throw new BusbarError('ERR_SCHEMA_INVALID', message, { cause });
+  }
+}

@@ -1,0 +1,116 @@
+/** Generated rules of maps: how their keys and values are read, written, hashed and ordered. */
+
+import { slotsOf, typeForm, type Form, type FormOf, type Part } from '../forms.js';
+import { join, schemaInvalid } from '../problems.js';
+import { quote, READ, type Emitter } from './emitter.js';
+import { reader } from './readers.js';
+import { fix, out } from './writers.js';
+
+/** Deeper keys are of a type that contains itself. */
+const DEPTH_MAX = 64;
+
+const BITS: Readonly<Record<string, number>> = { u8: 8, u16: 16, u32: 32, i8: 8, i16: 16, i32: 32 };
+
+/** The name of what reads and writes maps of a form; its rules are `rules` + the name. */
+export function nameMap(e: Emitter, form: FormOf<'map'>, path: string): string {
+  return e.helper('map', form, (name) => {
+    const [k, v] = [e.valueType(form.key), e.valueType(form.value)];
+    const types = `<${k}, ${v}>`;
+    const rules = [
+      `sorted: ${form.sorted},`,
+      `key: ${part(e, form.key, join(path, 'key'))},`,
+      `value: ${part(e, form.value, join(path, 'value'))},`,
+      `rules: ${e.as(keyRules(e, form.key, 0), `unknown as keys.KeyRules<${k}>`)},`,
+      `path: ${quote(path)},`,
+    ];
+    e.rt('MapRules');
+    e.add(`const rules${name}${e.type(`MapRules${types}`)} = {\n${rules.join('\n')}\n};`);
+    e.add(`const ${name} = ${e.rt('mapOps')}(rules${name});`);
+  });
+}
+
+function part(e: Emitter, form: Form, path: string): string {
+  const [read, put, place] = [e.fresh('read'), e.fresh('out'), e.fresh('fix')];
+  const type = e.valueType(form);
+  e.rt('Sink');
+  e.fn(read, READ, type, [`return ${reader(e, form, 'p')};`]);
+  e.fn(
+    put,
+    [
+      ['s', 'Sink'],
+      ['v', type],
+    ],
+    'void',
+    out(e, form, 'v', path),
+  );
+  const parameters = [
+    ['s', 'Sink'],
+    ['d', 'DataView'],
+    ['v', type],
+    ['p', 'number'],
+  ] as const;
+  e.fn(place, parameters, 'void', fix(e, form, 'v', 'p', path));
+  const { size, align } = form;
+  const slots = slotsOf(e.plan, form);
+  const shape = `size: ${size}, align: ${align}, slots: ${slots}`;
+  return `{ ${shape}, read: ${read}, out: ${put}, fix: ${place} }`;
+}
+
+function keyRules(e: Emitter, form: Form, depth: number): string {
+  if (depth > DEPTH_MAX) throw schemaInvalid('', 'keys of maps are nested too deep');
+  const keys = e.rt('keys');
+  const inner = (elem: Form): string => keyRules(e, elem, depth + 1);
+  switch (form.form) {
+    case 'number': {
+      const bits = BITS[form.scalar];
+      if (bits === undefined) break;
+      return `${keys}.small(${bits})`;
+    }
+    case 'long':
+    case 'huge':
+    case 'bool':
+    case 'char':
+    case 'unit':
+      return `${keys}.${form.form}`;
+    case 'string':
+    case 'boxstr':
+      return `${keys}.string`;
+    case 'bytes':
+    case 'blob':
+      return `${keys}.bytes`;
+    case 'list':
+    case 'array': {
+      const isInteger =
+        form.elem.form === 'long' ||
+        form.elem.form === 'huge' ||
+        (form.elem.form === 'number' && form.elem.scalar in BITS);
+      const width = isInteger ? form.elem.size : 0;
+      return `${keys}.list(${e.as(inner(form.elem), 'never')}, ${width})`;
+    }
+    case 'box':
+      return inner(form.elem);
+    case 'option':
+      return `${keys}.option(${e.as(inner(form.elem), 'never')}, ${form.nested})`;
+    case 'tuple':
+      return partRules(e, form.parts, depth);
+    case 'type': {
+      const type = typeForm(e.plan, form.type);
+      if (type.form === 'struct') return partRules(e, type.parts, depth);
+      const variants = type.variants.map(({ name, tag, parts }) => {
+        const rules = e.as(partRules(e, parts, depth), 'never');
+        return `[${quote(name)}, ${tag}, ${rules}]`;
+      });
+      return `${keys}.variants([${variants.join(', ')}])`;
+    }
+    default:
+      break;
+  }
+  throw schemaInvalid('', 'floats cannot be keys of a map');
+}
+
+function partRules(e: Emitter, parts: readonly Part[], depth: number): string {
+  const rules = parts.map(({ name, form }) => {
+    return `[${quote(name)}, ${e.as(keyRules(e, form, depth + 1), 'never')}]`;
+  });
+  return `${e.rt('keys')}.parts([${rules.join(', ')}])`;
+}

@@ -1,0 +1,316 @@
+/**
+ * Generated writers: phase one writes what is out of line and remembers where, phase two writes the
+ * value itself. Every value is checked, since nothing else stands between a wrong one and Rust.
+ */
+
+import { gapsIn, hasOut, slotsOf, type Form, type FormOf, type Part } from '../forms.js';
+import { ACCESSORS, member, plus, quote, uses, type Emitter, type Parameter } from './emitter.js';
+import { join } from '../problems.js';
+
+/** Arrays up to this length are spelled out. */
+const UNROLLED_MAX = 16;
+
+const FITS: Readonly<Record<string, string>> = {
+  u8: '(V & 255) !== V',
+  u16: '(V & 65535) !== V',
+  u32: '(V >>> 0) !== V',
+  i8: '((V << 24) >> 24) !== V',
+  i16: '((V << 16) >> 16) !== V',
+  i32: '(V | 0) !== V',
+  f32: "typeof V !== 'number'",
+  f64: "typeof V !== 'number'",
+};
+
+function outParameters(type: string): readonly Parameter[] {
+  return [
+    ['s', 'Sink'],
+    ['v', type],
+  ];
+}
+
+function fixParameters(type: string, isFixed: boolean): readonly Parameter[] {
+  return [
+    ['s', isFixed ? '{ readonly b: Buffer }' : 'Sink'],
+    ['d', 'DataView'],
+    ['v', type],
+    ['p', 'number'],
+  ];
+}
+
+/** The name of phase one of a user type. */
+export function typeOut(e: Emitter, type: string): string {
+  return e.helper('out', type, (name) => {
+    const form = e.userType(type);
+    const parameters = outParameters(e.names.of(type));
+    e.rt('Sink');
+    if (form.form === 'struct') {
+      return e.fn(name, parameters, 'void', outParts(e, form.parts, 'v', form.name));
+    }
+    const cases = form.variants.flatMap((variant) => {
+      const lines = outParts(e, variant.parts, 'held', join(form.name, variant.name));
+      if (lines.length === 0) return [];
+      return [`case ${quote(variant.name)}: {`, 'const held = v.value;', ...lines, 'break;', '}'];
+    });
+    e.fn(name, parameters, 'void', ['switch (v.kind) {', ...cases, 'default:', '}']);
+  });
+}
+
+/** The name of phase two of a user type. */
+export function typeFix(e: Emitter, type: string): string {
+  return e.helper('fix', type, (name) => {
+    const form = e.userType(type);
+    const { size, align } = form;
+    const isFixed = !hasOut(e.plan, { form: 'type', type, size, align });
+    const parameters = fixParameters(e.names.of(type), isFixed);
+    if (!isFixed) e.rt('Sink');
+    if (form.form === 'struct') {
+      const lines = fixParts(e, form.parts, 'v', 'p', form.name, 0, form.size);
+      return e.fn(name, parameters, 'void', lines);
+    }
+    const kind = form.isPlain ? 'v' : 'v.kind';
+    const cases = form.variants.flatMap((variant) => {
+      const path = join(form.name, variant.name);
+      const body = fixParts(e, variant.parts, 'held', 'p', path, 1, form.size);
+      return [
+        `case ${quote(variant.name)}: {`,
+        `d.setUint8(p, ${variant.tag});`,
+        ...(uses(body.join('\n'), 'held') ? ['const held = v.value;'] : []),
+        ...body,
+        'break;',
+        '}',
+      ];
+    });
+    const allowed = quote(`one of ${form.variants.map((variant) => variant.name).join(', ')}`);
+    const got = form.isPlain ? 'v' : `${e.as('v', '{ kind?: unknown }')}.kind`;
+    const unknown = `default: ${e.rt('bad')}(${quote(form.name)}, ${got}, ${allowed});`;
+    e.fn(name, parameters, 'void', [`switch (${kind}) {`, ...cases, unknown, '}']);
+  });
+}
+
+function outParts(e: Emitter, parts: readonly Part[], value: string, path: string): string[] {
+  return parts
+    .filter(({ form }) => hasOut(e.plan, form))
+    .flatMap(({ name, form }) => out(e, form, member(value, name), join(path, name)));
+}
+
+function fixParts(
+  e: Emitter,
+  parts: readonly Part[],
+  value: string,
+  p: string,
+  path: string,
+  from: number,
+  to: number,
+): string[] {
+  const lines = parts.flatMap(({ name, at, form }) => {
+    return fix(e, form, member(value, name), plus(p, at), join(path, name));
+  });
+  const zeros = gapsIn(parts, from, to).flatMap(([start, end]) => zeroLines(e, p, start, end));
+  return [...lines, ...zeros];
+}
+
+/** Zeros where nothing stands. */
+function zeroLines(e: Emitter, p: string, from: number, to: number): string[] {
+  if (to - from > 32) return [`${e.rt('zero')}(d, ${plus(p, from)}, ${plus(p, to)});`];
+  const lines: string[] = [];
+  let at = from;
+  for (; at + 4 <= to; at += 4) lines.push(`d.setInt32(${plus(p, at)}, 0, true);`);
+  if (at + 2 <= to) {
+    lines.push(`d.setInt16(${plus(p, at)}, 0, true);`);
+    at += 2;
+  }
+  if (at < to) lines.push(`d.setInt8(${plus(p, at)}, 0);`);
+  return lines;
+}
+
+/** Statements for phase one of the value of an expression. */
+export function out(e: Emitter, form: Form, value: string, path: string): string[] {
+  if (!hasOut(e.plan, form)) return [];
+  const at = quote(path);
+  switch (form.form) {
+    case 'string':
+      return [`${e.rt('putString')}(s, ${value}, ${at});`];
+    case 'boxstr':
+      return [`${e.rt('putBoxStr')}(s, ${value}, ${at});`];
+    case 'bytes':
+      return [`${e.rt('putBytes')}(s, ${value}, ${at});`];
+    case 'type':
+      return [`${typeOut(e, form.type)}(s, ${value});`];
+    case 'map':
+      return [`${e.map(form, path)}.out(s, ${value});`];
+    case 'tuple':
+      return outParts(e, form.parts, value, path);
+    case 'option': {
+      const x = e.fresh('x');
+      const held = form.nested ? `${e.rt('wrapped')}(${x}, ${quote(path)})` : x;
+      const inner = out(e, form.elem, held, path);
+      return [
+        `const ${x} = ${value};`,
+        `if (${x} !== null && ${x} !== undefined) {`,
+        ...inner,
+        '}',
+      ];
+    }
+    default:
+      return [`${outHelper(e, form as Extract<Form, { elem: Form }>, path)}(s, ${value});`];
+  }
+}
+
+function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>, path: string): string {
+  return e.helper('out', form, (name) => {
+    e.rt('Sink');
+    const { elem } = form;
+    const parameters = outParameters(e.valueType(form));
+    const slots = slotsOf(e.plan, elem);
+    const elemType = e.valueType(elem);
+    if (form.form === 'box') {
+      return e.fn(name, parameters, 'void', [
+        'const base = s.rp;',
+        `s.reserve(${slots + 1});`,
+        ...out(e, elem, 'v', path),
+        `const at = s.take(${elem.size}, ${elem.align});`,
+        'const { d } = s;',
+        's.ri = base;',
+        ...fix(e, elem, 'v', 'at', path),
+        's.rp = base;',
+        's.push(at - s.base);',
+      ]);
+    }
+    const one = e.as('v[index]', elemType);
+    const outs = out(e, elem, 'one', `${path}[]`);
+    const loop = ['for (let index = 0; index < length; index++) {', `const one = ${one};`];
+    const outLoop = outs.length === 0 ? [] : [...loop, ...outs, '}'];
+    if (form.form === 'array') {
+      const length = `const length = ${form.length};`;
+      const check = `${e.rt('checkLength')}(v, length, ${quote(path)});`;
+      return e.fn(name, parameters, 'void', [length, check, ...outLoop]);
+    }
+    const fixes = fix(e, elem, 'one', 'at', `${path}[]`);
+    e.fn(name, parameters, 'void', [
+      `const length = ${e.rt('lengthOf')}(v, ${quote(path)});`,
+      'const base = s.rp;',
+      `s.reserve(length * ${slots} + 2);`,
+      ...outLoop,
+      `const start = s.take(length * ${elem.size}, ${elem.align});`,
+      ...(fixes.length === 0
+        ? []
+        : [
+            'const { d } = s;',
+            's.ri = base;',
+            'let at = start;',
+            `for (let index = 0; index < length; index++, at += ${elem.size}) {`,
+            ...(uses(fixes.join('\n'), 'one') ? [`const one = ${one};`] : []),
+            ...fixes,
+            '}',
+          ]),
+      's.rp = base;',
+      's.push2(start, length);',
+    ]);
+  });
+}
+
+/** Statements for phase two of the value of an expression, at `p`. */
+export function fix(e: Emitter, form: Form, value: string, p: string, path: string): string[] {
+  const at = quote(path);
+  switch (form.form) {
+    case 'unit':
+      return [];
+    case 'string':
+      return [`${e.rt('fixString')}(s, d, ${p});`];
+    case 'boxstr':
+    case 'bytes':
+    case 'list':
+      return [`${e.rt('fixList')}(s, d, ${p});`];
+    case 'box':
+      return [`${e.rt('fixBox')}(s, d, ${p});`];
+    case 'map':
+      return [`${e.rt('fixMap')}(s, d, ${form.sorted}, ${p});`];
+    case 'type':
+      return [`${typeFix(e, form.type)}(s, d, ${value}, ${p});`];
+    case 'tuple':
+      return fixParts(e, form.parts, value, p, path, 0, form.size);
+    case 'blob':
+      return [`${e.rt('writeBlob')}(s.b, ${p}, ${value}, ${form.length}, ${at});`];
+    case 'char':
+      return [`${e.rt('writeChar')}(d, ${p}, ${value}, ${at});`];
+    case 'huge':
+      return [`${e.rt('writeHuge')}(d, ${p}, ${value}, ${form.signed}, ${at});`];
+    case 'long':
+      if (form.js === 'bigint') {
+        return [`${e.rt('writeBig')}(d, ${p}, ${value}, ${form.signed}, ${at});`];
+      }
+      return [`${e.rt(form.signed ? 'writeI64' : 'writeU64')}(d, ${p}, ${value}, ${at});`];
+    case 'option':
+      return fixOption(e, form, value, p, path);
+    case 'array':
+      return fixArray(e, form, value, p, path);
+    default:
+      return fixScalar(e, form, value, p, at);
+  }
+}
+
+function fixScalar(e: Emitter, form: Form, value: string, p: string, at: string): string[] {
+  const x = e.fresh('x');
+  const head = `const ${x} = ${value};`;
+  if (form.form === 'bool') {
+    const check = `if (typeof ${x} !== 'boolean') ${e.rt('bad')}(${at}, ${x}, 'a boolean');`;
+    return [head, check, `d.setUint8(${p}, ${x} ? 1 : 0);`];
+  }
+  if (form.form !== 'number') throw new TypeError(`invariant: ${form.form} is never written`);
+  const { scalar } = form;
+  const order = scalar === 'u8' || scalar === 'i8' ? '' : ', true';
+  const wrong = (FITS[scalar] ?? '').replaceAll('V', x);
+  const check = `if (${wrong}) ${e.rt('bad')}(${at}, ${x}, 'a number of type ${scalar}');`;
+  return [head, check, `d.set${ACCESSORS[scalar] ?? ''}(${p}, ${x}${order});`];
+}
+
+function fixOption(
+  e: Emitter,
+  form: FormOf<'option'>,
+  value: string,
+  p: string,
+  path: string,
+): string[] {
+  const x = e.fresh('x');
+  const held = form.nested ? `${e.rt('wrapped')}(${x}, ${quote(path)})` : x;
+  return [
+    `const ${x} = ${value};`,
+    `if (${x} === null || ${x} === undefined) {`,
+    ...zeroLines(e, p, 0, form.size),
+    '} else {',
+    `d.setUint8(${p}, 1);`,
+    ...zeroLines(e, p, 1, form.align),
+    ...fix(e, form.elem, held, plus(p, form.align), path),
+    '}',
+  ];
+}
+
+function fixArray(
+  e: Emitter,
+  form: FormOf<'array'>,
+  value: string,
+  p: string,
+  path: string,
+): string[] {
+  const { elem, length } = form;
+  const [x, q] = [e.fresh('x'), e.fresh('q')];
+  const type = e.valueType(elem);
+  const head = [
+    `const ${x} = ${value};`,
+    `${e.rt('checkLength')}(${x}, ${length}, ${quote(path)});`,
+  ];
+  const inner = `${path}[]`;
+  if (length <= UNROLLED_MAX) {
+    const each = Array.from({ length }, (_, index) =>
+      fix(e, elem, e.as(`${x}[${index}]`, type), plus(p, index * elem.size), inner),
+    );
+    return [...head, ...each.flat()];
+  }
+  const index = e.fresh('index');
+  return [
+    ...head,
+    `for (let ${index} = 0, ${q} = ${p}; ${index} < ${length}; ${index}++, ${q} += ${elem.size}) {`,
+    ...fix(e, elem, e.as(`${x}[${index}]`, type), q, inner),
+    '}',
+  ];
+}

@@ -1,0 +1,7 @@
+/**
+ * What files written by `busbar gen` import: the module `busbar/schema`. It needs no native addon.
+ * Apart from the types of cursors, nothing here is meant for use by hand.
+ */
+
+export { defineCodec, type ArchiveCodec } from './codec.js';
+export * from './runtime.js';

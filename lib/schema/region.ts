@@ -1,0 +1,98 @@
+/**
+ * The memory that archives are read from and written to: one DataView and one Buffer over a whole
+ * ArrayBuffer, made once and kept while messages of the same ArrayBuffer follow each other, because
+ * making a DataView costs more than reading a small message.
+ */
+
+import { BusbarError, invalidArgument, show } from '../errors.js';
+import { archiveInvalid } from './problems.js';
+
+/** One whole ArrayBuffer, open for reading and writing. */
+export interface Region {
+  buffer: ArrayBufferLike;
+  d: DataView;
+  b: Buffer;
+}
+
+/** The memory last read from. */
+export const region: Region = closed();
+
+/** The memory last written to: what comes and what goes take turns, in memory of their own. */
+export const written: Region = closed();
+
+function closed(): Region {
+  const buffer = new ArrayBuffer(0);
+  return { buffer, d: new DataView(buffer), b: Buffer.from(buffer) };
+}
+
+/** What a decode may still touch, so that no archive makes it read more than it is long. */
+export const limits: { lo: number; left: number } = { lo: 0, left: 0 };
+
+/** Makes the memory of `bytes` the one to read from. */
+export function enter(bytes: Uint8Array): void {
+  if (bytes.buffer !== region.buffer) open(region, bytes);
+}
+
+/** Makes the memory of `bytes` the one to write to. */
+export function enterWritten(bytes: Uint8Array): void {
+  if (bytes.buffer !== written.buffer) open(written, bytes);
+}
+
+function open(into: Region, bytes: Uint8Array): void {
+  if (!(bytes instanceof Uint8Array)) {
+    throw invalidArgument(`bytes is ${show(bytes)}; it must be a Uint8Array`);
+  }
+  const { buffer } = bytes;
+  try {
+    into.d = new DataView(buffer);
+    into.b = Buffer.from(buffer);
+    into.buffer = buffer;
+  } catch (cause) {
+    const message = 'the buffer was transferred or detached';
+    throw new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
+  }
+}
+
+/** Enters the memory of an archive and answers with the position of its root. */
+export function enterArchive(name: string, bytes: Uint8Array, size: number): number {
+  if (bytes.buffer !== region.buffer) open(region, bytes);
+  const { byteOffset, length } = bytes;
+  if (length < size) {
+    throw archiveInvalid(name, `there are ${length} bytes, its root alone takes ${size}`);
+  }
+  limits.lo = byteOffset;
+  limits.left = length;
+  return byteOffset + length - size;
+}
+
+/** The error for whatever reading threw: an error of the engine means that it is no archive. */
+export function unreadable(name: string, error: unknown): unknown {
+  if (error instanceof BusbarError) return error;
+  if (error instanceof RangeError && /call stack/.test(error.message)) {
+    return archiveInvalid(name, 'it is nested too deep', error);
+  }
+  return archiveInvalid(name, 'something in it lies outside of it', error);
+}
+
+/** Where the `count` elements of `size` bytes lie that the list at `p` points to. */
+export function claim(d: DataView, p: number, count: number, size: number): number {
+  const at = p + d.getInt32(p, true);
+  const bytes = count * size;
+  if (at < limits.lo || at + bytes > p) throw outside();
+  // Elements without bytes count, too: billions of them would fit into no memory.
+  limits.left -= bytes === 0 ? count : bytes;
+  if (limits.left < 0) throw outside();
+  return at;
+}
+
+/** As {@link claim}, for a view: nothing is counted, since a view reads only what is asked for. */
+export function target(d: DataView, p: number, bytes: number, lo: number): number {
+  const at = p + d.getInt32(p, true);
+  if (at < lo || at + bytes > p) throw outside();
+  return at;
+}
+
+/** The error for a pointer that leads out of its archive, or parts that overlap. */
+export function outside(): Error {
+  return archiveInvalid('', 'something in it lies outside of it, or is claimed twice');
+}
