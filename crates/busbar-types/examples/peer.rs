@@ -96,7 +96,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 out.write_all(&[verdict(&archive)])?;
             }
         }
-        _ => return Err("usage: peer types | make NAME COUNT SEED | judge NAME | compare NAME".into()),
+        _ => return Err("see the documentation of this file for what to say".into()),
     }
     Ok(out.flush()?)
 }

@@ -1,7 +1,13 @@
 //! Writing and reading archives of derived types: the [`Type`] trait, the writer into a caller's
 //! memory, and checked access. Bytes go where the caller says; nothing is kept.
+//!
+//! What reads and writes archives of types that are only known by their schema is in `source` and
+//! `build`.
 
+mod build;
+mod limits;
 mod scratch;
+mod source;
 mod target;
 
 use std::fmt;
@@ -12,7 +18,13 @@ use rkyv::rancor::{BoxedError, Strategy};
 use rkyv::ser::Serializer;
 use rkyv::{Archive, Deserialize, Portable, Serialize};
 
+pub use self::limits::Limits;
 use self::scratch::{STACK_BYTES, StackScratch};
+pub(crate) use self::{
+    build::{Values, build, build_place},
+    limits::Depth,
+    source::{Archived, Entry, Run, broken, check_bits, count, is_any_bits, unknown_variant, utf8},
+};
 #[doc(hidden)]
 pub use self::{scratch::Scratch, target::Target};
 use crate::describe::{Describe, TypeDesc};

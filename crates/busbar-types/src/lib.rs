@@ -9,16 +9,19 @@
 extern crate self as busbar_types;
 
 mod archive;
+pub mod capnp;
 pub mod compare;
+pub mod convert;
 pub mod describe;
 mod error;
 pub mod format;
+pub mod json;
 pub mod library;
 pub mod registry;
 pub mod schema;
 
 pub use archive::{
-    ArchiveReader, ArchiveWriter, Generate, Scratch, SerializeError, Target, Type, access,
+    ArchiveReader, ArchiveWriter, Generate, Limits, Scratch, SerializeError, Target, Type, access,
     access_unchecked, read,
 };
 pub use busbar_derive::Type;

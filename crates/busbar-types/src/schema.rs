@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use crate::Error;
 
+pub(crate) use layout::prefix;
+
 /// The version of descriptors and canonical texts.
 pub const ABI: u32 = 1;
 
@@ -209,7 +211,7 @@ impl TypeSchema {
     }
 
     /// Fields of a struct, or of all variants of an enum.
-    fn all_fields(&self) -> impl Iterator<Item = &Field> {
+    pub(crate) fn all_fields(&self) -> impl Iterator<Item = &Field> {
         self.fields().iter().chain(self.variants().iter().flat_map(|variant| &variant.fields))
     }
 }

@@ -3,10 +3,8 @@
 use serde_json::{Number, Value};
 
 use super::{BodyDesc, KindDesc, PlaceDesc};
+use crate::json;
 use crate::schema::{Scalar, Shape};
-
-/// Integers beyond this are strings in JSON, so that no reader rounds them.
-const SAFE_INTEGER_MAX: u128 = (1 << 53) - 1;
 
 /// A default value as it was written down.
 #[derive(Debug)]
@@ -38,21 +36,11 @@ impl DefaultDesc {
         match self {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
-            Self::Int { negative, magnitude } => int_to_json(*negative, *magnitude),
+            Self::Int { negative, magnitude } => json::integer(*negative, *magnitude),
             Self::Float(value) => Number::from_f64(*value).map_or(Value::Null, Value::Number),
             Self::Str(value) => Value::String((*value).to_owned()),
             Self::List(values) => Value::Array(values.iter().map(Self::to_json).collect()),
         }
-    }
-}
-
-fn int_to_json(negative: bool, magnitude: u128) -> Value {
-    let sign = if negative { "-" } else { "" };
-    match i64::try_from(magnitude) {
-        Ok(value) if magnitude <= SAFE_INTEGER_MAX => {
-            Value::from(if negative { -value } else { value })
-        }
-        _ => Value::String(format!("{sign}{magnitude}")),
     }
 }
 

@@ -128,7 +128,7 @@ fn bounded(size_bytes: Option<u32>) -> Result<u32, Error> {
 }
 
 /// The same error, one level further out.
-pub(super) fn prefix(part: &str, error: Error) -> Error {
+pub(crate) fn prefix(part: &str, error: Error) -> Error {
     let path = join(part, error.path());
     error.at(path)
 }

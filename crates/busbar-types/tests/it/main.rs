@@ -2,10 +2,14 @@
 //! values, what the compiler says to wrong declarations, and the descriptors of TypeScript.
 
 mod comparisons;
+mod conversions;
 mod descriptors;
+mod formats;
 mod golden;
 mod library;
 mod random;
 mod round_trip;
 mod samples;
+#[path = "../../src/capnp/tests/tool.rs"]
+mod tool;
 mod ui;
