@@ -19,6 +19,7 @@ pub mod json;
 pub mod library;
 pub mod registry;
 pub mod schema;
+pub mod transcode;
 
 pub use archive::{
     ArchiveReader, ArchiveWriter, Generate, Limits, Scratch, SerializeError, Target, Type, access,

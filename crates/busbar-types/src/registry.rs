@@ -10,6 +10,7 @@
 //! ```
 
 mod key;
+mod ladder;
 mod mismatch;
 
 use std::any::Any;
@@ -21,11 +22,12 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 
 use self::key::Key;
+pub use self::ladder::{Downgrade, Rung};
 pub use self::mismatch::Mismatch;
 use crate::format::Formats;
 use crate::library::describe_library;
 use crate::schema::{Schema, hash_of};
-use crate::{Error, ErrorKind, SerializeError, Type, read};
+use crate::{Error, ErrorKind, Generate, SerializeError, Type, read};
 
 /// Writes a value of an entry's type as an rkyv archive.
 pub type Writer = fn(&dyn Any, &mut [u8]) -> Result<usize, SerializeError>;
@@ -126,6 +128,8 @@ pub struct TypeEntry {
     pub schema: Option<Arc<Schema>>,
     /// Who registered it.
     pub origin: Origin,
+    /// The formats it was asked for.
+    transcoders: Arc<ladder::Transcoders>,
 }
 
 impl fmt::Debug for TypeEntry {
@@ -148,12 +152,13 @@ impl TypeEntry {
         Ok(Self {
             type_name: T::NAME.to_owned(),
             schema_hash: T::SCHEMA_HASH,
-            formats: Formats::RKYV,
+            formats: formats_of(T::GENERATE),
             writer: Some(write_any::<T>),
             reader: Some(read_any::<T>),
             foreign: None,
             schema: Some(Arc::new(T::schema()?)),
             origin: Origin::Compiled(T::NAME.rsplit_once('.').map_or("", |(crate_, _)| crate_)),
+            transcoders: Arc::default(),
         })
     }
 
@@ -174,6 +179,7 @@ impl TypeEntry {
             foreign: Some(functions),
             schema: None,
             origin: Origin::Plugin(library.into()),
+            transcoders: Arc::default(),
         }
     }
 
@@ -191,6 +197,7 @@ impl TypeEntry {
             foreign: None,
             schema: Some(Arc::new(schema)),
             origin,
+            transcoders: Arc::default(),
         }
     }
 
@@ -225,6 +232,13 @@ impl TypeEntry {
     }
 }
 
+/// Archives, and what the declaration asks for besides.
+fn formats_of(generate: Generate) -> Formats {
+    let capnp = if generate.capnp { Formats::CAPNP } else { Formats::NONE };
+    let json = if generate.json { Formats::JSON } else { Formats::NONE };
+    Formats::RKYV | capnp | json
+}
+
 fn write_any<T: Type>(value: &dyn Any, out: &mut [u8]) -> Result<usize, SerializeError> {
     match value.downcast_ref::<T>() {
         Some(value) => value.write_to_buffer(out),
@@ -248,6 +262,7 @@ fn write_foreign(value: &dyn Any, out: &mut [u8]) -> Result<usize, SerializeErro
 pub struct Registry {
     types: DashMap<(String, u64), Arc<TypeEntry>>,
     by_name: DashMap<String, Vec<u64>>,
+    downgrades: ladder::Downgrades,
 }
 
 impl Registry {
