@@ -126,6 +126,7 @@ const LOOPS = {
     /** @type {any[]} */ values,
     /** @type {number} */ mask,
   ) => {
+    /** @type {unknown} */
     let last;
     return (/** @type {number} */ n) => {
       for (let i = 0; i < n; i++) last = encode(values[i & mask]);
