@@ -12,6 +12,9 @@ import { CODECS } from './cases.js';
 /** @typedef {{ index: number, ns: number, n: number, size: number }} Answer */
 /** @typedef {Answer | { index: number, error: string }} Reply */
 
+/** Enough to compile what a loop calls. */
+const EXERCISE_SECONDS = 0.01;
+
 /** @type {Orders} */
 const { jobs, mixed, seconds } = JSON.parse(process.argv[2] ?? '');
 process.on('disconnect', () => process.exit(0));
@@ -78,6 +81,3 @@ function send(/** @type {Reply} */ reply) {
 function why(/** @type {unknown} */ error) {
   return error instanceof Error ? error.message : String(error);
 }
-
-/** Enough to compile what a loop calls. */
-const EXERCISE_SECONDS = 0.01;

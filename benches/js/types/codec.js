@@ -14,7 +14,7 @@ import { plain, PAYLOADS, valuesOf } from './payloads.js';
  * @property {import('./payloads.js').Forms} forms the values that it is fastest with
  * @property {((value: any) => any) | undefined} [wrap] makes what the library encodes of such a value
  * @property {(value: any) => Uint8Array} encode into memory that stays the message's
- * @property {(value: any, target: Uint8Array) => number} [encodeInto] into memory that is used
+ * @property {(value: any, target: Buffer) => number} [encodeInto] into memory that is used
  *   again: `target`, or the library's own where it has no other way; gives the size
  * @property {((message: Buffer) => any) | undefined} [decode]
  * @property {(wanted: any) => Read} [read] makes what reads the fields that `pick` does, in place;

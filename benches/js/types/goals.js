@@ -5,6 +5,13 @@
 
 /** @typedef {import('../goals.js').Goal} Goal */
 
+/** @type {Record<string, string>} */
+const OPERATIONS = {
+  'encode-into': 'encode into a buffer',
+  decode: 'decode',
+  read: 'read 2 fields',
+};
+
 /** @type {readonly Goal[]} */
 export const TYPED_GOALS = [
   goal('position/encode-into/mixed', 'bebop', 7),
@@ -45,10 +52,3 @@ function goal(name, peer, timesBetter) {
     timesBetter,
   };
 }
-
-/** @type {Record<string, string>} */
-const OPERATIONS = {
-  'encode-into': 'encode into a buffer',
-  decode: 'decode',
-  read: 'read 2 fields',
-};

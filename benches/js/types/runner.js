@@ -1,12 +1,13 @@
 // @ts-check
 /**
  * Runs typed cases: in each round one process for all mixed ones and, for each codec and payload,
- * one for its standalone ones. A result line is made of the medians over the rounds.
+ * one for its standalone ones. A result line is made of the medians over the rounds. Nothing is
+ * pinned: the engine compiles and collects garbage on other cores, as it does in applications.
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { allowedCpus, canPin, describeMachine, nodeOn } from '../machine.js';
+import { describeMachine } from '../machine.js';
 import { median } from '../stats.js';
 
 /** @typedef {import('./cases.js').TypedCase} TypedCase */
@@ -30,7 +31,6 @@ import { median } from '../stats.js';
  * @property {number} msgPerSec
  * @property {number} bytesPerSec
  * @property {number[]} spread
- * @property {boolean} pinned
  * @property {string} node
  * @property {string} platform
  * @property {string} cpuModel
@@ -93,7 +93,8 @@ function grouped(tasks) {
  * @returns {Promise<void>}
  */
 async function runProcess(name, tasks, { seconds, timeoutMs, profileDir }) {
-  const { execPath, execArgv } = nodeOn(cpu());
+  /** @type {string[]} */
+  const execArgv = [];
   if (profileDir !== null) {
     const file = `types-${name.replaceAll(/[^\w-]/g, '-')}.cpuprofile`;
     execArgv.push('--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${file}`);
@@ -102,9 +103,8 @@ async function runProcess(name, tasks, { seconds, timeoutMs, profileDir }) {
     return { contender: contender.name, payload: spec.payload, operation: spec.operation };
   });
   /** @type {import('./child.js').Orders} */
-  const orders = { jobs, mixed: name === 'mixed', seconds: seconds / 2 };
+  const orders = { jobs, mixed: name === 'mixed', seconds };
   const child = fork(CHILD, [JSON.stringify(orders)], {
-    execPath,
     execArgv,
     stdio: ['ignore', 2, 2, 'ipc'],
   });
@@ -126,11 +126,6 @@ async function runProcess(name, tasks, { seconds, timeoutMs, profileDir }) {
   for (const task of tasks) {
     if (!answered.has(task)) task.error ??= `the process ${name} ended early (${ending})`;
   }
-}
-
-/** @returns {number | null} one core for all, or none where nothing can be pinned */
-function cpu() {
-  return canPin() ? (allowedCpus()[0] ?? null) : null;
 }
 
 /**
@@ -159,7 +154,6 @@ function summarize({ spec, contender, rounds, error }) {
     msgPerSec: Math.round(1e9 / ns),
     bytesPerSec: Math.round((1e9 / ns) * size),
     spread: [precise(Math.min(...times)), precise(Math.max(...times))],
-    pinned: cpu() !== null,
     ...describeMachine(),
     date: new Date().toISOString(),
   };

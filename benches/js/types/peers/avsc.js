@@ -43,12 +43,16 @@ export function setup(payload) {
   const type = avro.Type.forSchema(SCHEMAS[/** @type {keyof typeof SCHEMAS} */ (payload)]);
   return {
     forms: NAMES,
-    // Bytes must be Buffers here.
-    wrap: payload === 'blob' ? ({ header, bytes }) => ({ header, bytes: Buffer.from(bytes) }) : undefined,
+    // It takes bytes in Buffers only.
+    wrap: payload === 'blob' ? withBuffer : undefined,
     encode: (value) => type.toBuffer(value),
     encodeInto: (value, target) => type.encode(value, target, 0),
     decode: (message) => type.fromBuffer(message),
   };
+}
+
+function withBuffer(/** @type {any} */ { header, bytes }) {
+  return { header, bytes: Buffer.from(bytes) };
 }
 
 /**

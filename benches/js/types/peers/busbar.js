@@ -62,7 +62,7 @@ const WRITERS = {
 /**
  * What `pick` reads, in place.
  *
- * @type {Record<string, (cursor: any, wanted: any) => import('../codec.js').Read>}
+ * @type {Record<string, (cursor: any, wanted: any) => Read>}
  */
 const READERS = {
   position: (cursor, wanted) => (bytes, offset, size) => {
@@ -91,8 +91,8 @@ const READERS = {
 
 /** @type {import('../codec.js').Setup} */
 export function setup(payload, { intern = false, place = 'batch', resolves = false }) {
-  const codec = codecOf(TYPES[payload], intern);
-  const writer = resolves ? codecOf(WRITERS[payload], intern) : codec;
+  const codec = codecOf(of(TYPES, payload), intern);
+  const writer = resolves ? codecOf(of(WRITERS, payload), intern) : codec;
   const reader = resolves ? codec.resolve(writer.descriptor) : codec;
   return {
     forms: NAMES,
@@ -100,11 +100,24 @@ export function setup(payload, { intern = false, place = 'batch', resolves = fal
     encode: writer.encode,
     encodeInto: writer.encodeInto,
     decode: resolves ? undefined : codec.decode,
-    read: (wanted) => fresh(READERS[payload])(reader.view(writer.encode(wanted)), wanted),
+    read: (wanted) => fresh(of(READERS, payload))(reader.view(writer.encode(wanted)), wanted),
   };
 }
 
 /** @typedef {Record<string, object>} Types */
+/** @typedef {import('../codec.js').Read} Read */
+
+/**
+ * @template T
+ * @param {Record<string, T>} table
+ * @param {string} payload
+ * @returns {T}
+ */
+function of(table, payload) {
+  const entry = table[payload];
+  if (entry === undefined) throw new Error(`busbar does not do this with ${payload}`);
+  return entry;
+}
 
 function codecOf(/** @type {Types} */ types, /** @type {boolean} */ intern) {
   const [root] = Object.keys(types);

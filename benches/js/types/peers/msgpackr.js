@@ -14,7 +14,8 @@ export function setup(_payload, { shared = false }) {
     forms: NUMBERS,
     encode: (value) => packr.pack(value),
     encodeInto: (value) => {
-      const { start, end } = packr.pack(value, REUSE_BUFFER_MODE | RESET_BUFFER_MODE);
+      const mode = REUSE_BUFFER_MODE | RESET_BUFFER_MODE;
+      const { start, end } = /** @type {any} */ (packr.pack(value, mode));
       return end - start;
     },
     decode: (message) => packr.unpack(message),
