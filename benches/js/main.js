@@ -16,7 +16,7 @@ import { CASES } from './cases.js';
 import { plot } from './plot.js';
 import { report } from './report.js';
 import { runCase } from './runner.js';
-import { TYPED_CASES } from './types/cases.js';
+import { CODECS, TYPED_CASES } from './types/cases.js';
 import { runTyped } from './types/runner.js';
 
 const USAGE = `Usage: node benches/js/main.js [filter…] [options]
@@ -137,9 +137,10 @@ function listing({ messages, typed }) {
 
 /** @param {ReturnType<typeof select>} selected */
 function installPeers({ messages, typed }) {
-  const peers = [...messages, ...typed].flatMap(({ contenders }) =>
-    contenders.map(({ module }) => PACKAGES[module]),
-  );
+  // In a shared process every codec has its part, also one that is not asked for.
+  const shares = typed.some(({ spec }) => spec.mode === 'mixed') ? CODECS : [];
+  const selected = [...messages, ...typed].flatMap(({ contenders }) => contenders);
+  const peers = [...selected, ...shares].map(({ module }) => PACKAGES[module]);
   const isThere = (/** @type {string | undefined} */ name) =>
     name === undefined || existsSync(join(BENCHES, 'node_modules', name));
   if (peers.every(isThere)) return;

@@ -42,9 +42,10 @@ export const TYPED_GOALS = [
  * @returns {Goal}
  */
 function goal(name, peer, timesBetter) {
-  const [payload, operation, mode] = name.split('/');
+  const [payload = '', operation = '', mode] = name.split('/');
+  const what = payload === 'snapshot' ? 'scan of 1,000 entities' : OPERATIONS[operation];
   return {
-    text: `typed ${payload}, ${OPERATIONS[operation ?? '']}, against ${peer}: ${mode}`,
+    text: `typed ${payload}, ${what}, against ${peer}: ${mode}`,
     cases: [`types/${name}`],
     contender: 'busbar',
     metric: 'nsPerOp',
