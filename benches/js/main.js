@@ -38,7 +38,9 @@ async function main() {
   const { values, positionals: filters } = parseCommandLine();
   if (values.help) return void process.stdout.write(USAGE);
   const selected = select(filters);
-  if (listing(selected).length === 0) throw new Error(`no case matches ${filters.join(', ')}; see --list`);
+  if (listing(selected).length === 0) {
+    throw new Error(`no case matches ${filters.join(', ')}; see --list`);
+  }
   if (values.list) return void process.stdout.write(`${listing(selected).join('\n')}\n`);
 
   const out = values.out ?? join(BENCHES, 'out');
@@ -139,8 +141,8 @@ function listing({ messages, typed }) {
 function installPeers({ messages, typed }) {
   // In a shared process every codec has its part, also one that is not asked for.
   const shares = typed.some(({ spec }) => spec.mode === 'mixed') ? CODECS : [];
-  const selected = [...messages, ...typed].flatMap(({ contenders }) => contenders);
-  const peers = [...selected, ...shares].map(({ module }) => PACKAGES[module]);
+  const chosen = [...messages, ...typed].flatMap(({ contenders }) => [...contenders]);
+  const peers = [...chosen, ...shares].map(({ module }) => PACKAGES[module]);
   const isThere = (/** @type {string | undefined} */ name) =>
     name === undefined || existsSync(join(BENCHES, 'node_modules', name));
   if (peers.every(isThere)) return;

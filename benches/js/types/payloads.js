@@ -117,7 +117,8 @@ export function plain(value, like) {
   if (value === undefined) return null;
   if (value === null || typeof value !== 'object') return value;
   if (Array.isArray(value) || ArrayBuffer.isView(value)) {
-    return Array.from(/** @type {any} */ (value), (element, index) => plain(element, like?.[index]));
+    const elements = Array.from(/** @type {ArrayLike<any>} */ (value));
+    return elements.map((element, index) => plain(element, like?.[index]));
   }
   return Object.fromEntries(
     Object.keys(like ?? value).map((name) => [name, plain(value[name], like?.[name])]),
