@@ -17,6 +17,7 @@ import { plain, PAYLOADS, valuesOf } from './payloads.js';
  * @property {(value: any) => Uint8Array} encode into memory that stays the message's
  * @property {(value: any, target: Buffer) => number} [encodeInto] into memory that is used
  *   again: `target`, or the library's own where it has no other way; gives the size
+ * @property {() => Uint8Array} [written] what `encodeInto` wrote last, where not into `target`
  * @property {((message: Buffer) => any) | undefined} [decode]
  * @property {(wanted: any) => Read} [read] makes what reads the fields that `pick` does, in place;
  *   without it they are picked from what `decode` gives
@@ -68,10 +69,14 @@ export function prepare(setup, name, options) {
   for (const [index, value] of values.entries()) {
     const message = /** @type {Buffer} */ (messages[index]);
     const [from, at] = [/** @type {Buffer} */ (bytes[index]), offsets[index] ?? 0];
-    const decoded = codec.decode?.(message) ?? value;
+    const decoded = codec.decode === undefined ? value : codec.decode(message);
     deepStrictEqual(plain(decoded, value), plain(value, value), 'decode');
     deepStrictEqual(read(from, at, message.length), pick(value), 'read');
-    deepStrictEqual(codec.encodeInto?.(wrapped[index], target) ?? message.length, message.length);
+    if (codec.encodeInto === undefined) continue;
+    const size = codec.encodeInto(wrapped[index], target);
+    const written = codec.written?.() ?? target.subarray(0, size);
+    deepStrictEqual(Buffer.from(written), Buffer.from(message), 'encodeInto');
+    deepStrictEqual(size, message.length, 'size of encodeInto');
   }
 
   const { encode, encodeInto, decode } = codec;
@@ -82,7 +87,8 @@ export function prepare(setup, name, options) {
     ...(decode && { decode: fresh(LOOPS.decode)(decode, messages, mask) }),
     read: fresh(LOOPS.read)(read, bytes, offsets, sizes, mask),
   };
-  return { size: Math.round(batch.length / messages.length), loops };
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  return { size: Math.round(total / sizes.length), loops };
 }
 
 /**

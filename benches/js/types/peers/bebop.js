@@ -25,6 +25,7 @@ export function setup(payload) {
       record.encodeInto(value, view);
       return view.length;
     },
+    written: () => view.toArray(),
     decode: (message) => {
       view.startReading(message);
       return record.readFrom(view);

@@ -13,13 +13,16 @@ const { Encoder, REUSE_BUFFER_MODE } = /** @type {any} */ (cbor);
 /** @type {import('../codec.js').Setup} */
 export function setup() {
   const encoder = new Encoder({ structures: [] });
+  /** The buffer with where in it the message is. @type {any} */
+  let last;
   return {
     forms: NUMBERS,
     encode: (value) => encoder.encode(value),
     encodeInto: (value) => {
-      const { start, end } = encoder.encode(value, REUSE_BUFFER_MODE);
-      return end - start;
+      last = encoder.encode(value, REUSE_BUFFER_MODE);
+      return last.end - last.start;
     },
+    written: () => last.subarray(last.start, last.end),
     decode: (message) => encoder.decode(message),
   };
 }

@@ -153,6 +153,7 @@ export function setup(payload, { place = 'batch' }) {
       build(value);
       return builder.offset();
     },
+    written: () => builder.asUint8Array(),
     decode: (message) => decode(root(new ByteBuffer(message), table)),
     read: (wanted) => fresh(PLACES[place])(ByteBuffer, root, read, table, wanted),
   };

@@ -10,14 +10,16 @@ import { NUMBERS } from '../payloads.js';
 /** @type {import('../codec.js').Setup} */
 export function setup(_payload, { shared = false }) {
   const packr = new Packr(shared ? { structures: [] } : { useRecords: false });
+  /** The buffer with where in it the message is. @type {any} */
+  let last;
   return {
     forms: NUMBERS,
     encode: (value) => packr.pack(value),
     encodeInto: (value) => {
-      const mode = REUSE_BUFFER_MODE | RESET_BUFFER_MODE;
-      const { start, end } = /** @type {any} */ (packr.pack(value, mode));
-      return end - start;
+      last = packr.pack(value, REUSE_BUFFER_MODE | RESET_BUFFER_MODE);
+      return last.end - last.start;
     },
+    written: () => last.subarray(last.start, last.end),
     decode: (message) => packr.unpack(message),
   };
 }
