@@ -75,8 +75,8 @@ impl TypeEntry {
     /// The type in `format`, by its schema.
     ///
     /// # Errors
-    /// `FormatUnsupported`, if it has no schema or the format is not one; `SchemaInvalid` for a type
-    /// that the format has no names for.
+    /// `FormatUnsupported`, if it has no schema or the format is not one; `SchemaInvalid` for a
+    /// type that the format has no names for.
     pub fn transcoder(&self, format: Formats) -> Result<Arc<dyn Transcoder>, Error> {
         let (Some(schema), 1) = (&self.schema, format.bits().count_ones()) else {
             return Err(unsupported(self, format));
@@ -94,8 +94,8 @@ impl Registry {
     /// Writes a value of `entry`'s type in `format`, and says how.
     ///
     /// # Errors
-    /// `FormatUnsupported`, if nothing writes that format for this type; what the writer says, if it
-    /// fails.
+    /// `FormatUnsupported`, if nothing writes that format for this type; what the writer says, if
+    /// it fails.
     pub fn serialize(
         &self,
         entry: &TypeEntry,
