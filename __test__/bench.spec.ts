@@ -87,7 +87,7 @@ test('[M13] a one-way case reports a rate and no percentiles', async (t) => {
   });
 });
 
-test('[M13] a typed case reports nanoseconds, and checks codecs before it times them', async (t) => {
+test('[M13] a typed case reports nanoseconds and checks codecs before timing', async (t) => {
   await withDirectory(async (out) => {
     const names = ['busbar', 'json'].map((name) => `types/order/read/standalone/${name}`);
     const lines = await bench(out, ...names);
