@@ -66,7 +66,7 @@ for (const type of TYPES) {
     const chance = random(seed);
     const below = (end: number): number => Math.floor(chance() * end);
     const good = records(await peer(['make', type.root, '50', String(seed)]));
-    const damaged = Array.from({ length: ROUNDS }, () => {
+    const all = Array.from({ length: ROUNDS }, () => {
       const bytes = Buffer.from(good[below(good.length)] as Buffer);
       for (let n = 1 + below(3); n > 0 && bytes.length > 0; n--) {
         // Near the end is the root, with the pointers.
@@ -78,6 +78,7 @@ for (const type of TYPES) {
       }
       return bytes.subarray(0, chance() < 0.1 ? below(bytes.length + 1) : bytes.length);
     });
+    const damaged = all.filter((bytes) => !isEndless(generated, bytes));
     const verdicts = await peer(['judge', type.root], damaged);
     const codecs = [generated, interpreted];
     for (const [index, bytes] of damaged.entries()) {
@@ -85,12 +86,25 @@ for (const type of TYPES) {
       const say = `${bytes.toString('hex')}, which Rust ${isValid ? 'accepts' : 'refuses'}`;
       if (refused(() => generated.validate(bytes)) === isValid) t.fail(`validate() of ${say}`);
       for (const codec of codecs) {
-        if (refused(() => codec.decode(bytes), true) && isValid) t.fail(`decode() of ${say}`);
-        if (refused(() => copied(codec, bytes), true) && isValid) t.fail(`view() of ${say}`);
+        if (refused(() => codec.decode(bytes)) && isValid) t.fail(`decode() of ${say}`);
+        if (refused(() => copied(codec, bytes)) && isValid) t.fail(`view() of ${say}`);
       }
     }
-    t.is(verdicts.length, ROUNDS);
+    t.is(verdicts.length, damaged.length);
   });
+}
+
+/**
+ * Four billion times nothing take no bytes and are valid, but rkyv looks at each of them, and
+ * nobody wants them as a value.
+ */
+function isEndless(codec: ArchiveCodec<unknown>, bytes: Uint8Array): boolean {
+  try {
+    codec.decode(bytes);
+    return false;
+  } catch (error) {
+    return error instanceof Error && /values of no bytes/.test(error.message);
+  }
 }
 
 /** The value that a cursor shows. */
@@ -99,17 +113,12 @@ function copied(codec: ArchiveCodec<unknown>, bytes: Uint8Array): unknown {
   return view.$toObject();
 }
 
-/**
- * Whether reading is refused, in one of the two ways there are. Four billion times nothing, which
- * take no bytes, are valid, but nobody wants them as a value.
- */
-function refused(read: () => unknown, isCopied = false): boolean {
+/** Whether reading is refused, in one of the two ways there are. */
+function refused(read: () => unknown): boolean {
   try {
     read();
     return false;
   } catch (error) {
-    if (isCopied && error instanceof Error && /values of no bytes/.test(error.message))
-      return false;
     const code = error instanceof BusbarError ? error.code : '';
     if (code === 'ERR_ARCHIVE_INVALID' || code === 'ERR_SCHEMA_VARIANT') return true;
     throw error;

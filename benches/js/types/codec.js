@@ -15,9 +15,10 @@ import { plain, PAYLOADS, valuesOf } from './payloads.js';
  * @property {((value: any) => any) | undefined} [wrap] makes what the library
  *   encodes of such a value
  * @property {(value: any) => Uint8Array} encode into memory that stays the message's
- * @property {(value: any, target: Buffer) => number} [encodeInto] into memory that is used
- *   again: `target`, or the library's own where it has no other way; gives the size
- * @property {() => Uint8Array} [written] what `encodeInto` wrote last, where not into `target`
+ * @property {(value: any, target: Buffer) => number} [encodeInto] into `target`, which is used
+ *   again; gives the size
+ * @property {() => Uint8Array} [written] what `encodeInto` wrote last, for a library that can only
+ *   write into memory of its own: it is copied into `target`, where the caller wants it
  * @property {((message: Buffer) => any) | undefined} [decode]
  * @property {(wanted: any) => Read} [read] makes what reads the fields that `pick` does, in place;
  *   without it they are picked from what `decode` gives
@@ -73,13 +74,13 @@ export function prepare(setup, name, options) {
     deepStrictEqual(plain(decoded, value), plain(value, value), 'decode');
     deepStrictEqual(read(from, at, message.length), pick(value), 'read');
     if (codec.encodeInto === undefined) continue;
-    const size = codec.encodeInto(wrapped[index], target);
-    const written = codec.written?.() ?? target.subarray(0, size);
-    deepStrictEqual(Buffer.from(written), Buffer.from(message), 'encodeInto');
+    const size = into(codec)(wrapped[index], target);
+    deepStrictEqual(target.subarray(0, size), Buffer.from(message), 'encodeInto');
     deepStrictEqual(size, message.length, 'size of encodeInto');
   }
 
-  const { encode, encodeInto, decode } = codec;
+  const { encode, decode } = codec;
+  const encodeInto = codec.encodeInto && into(codec);
   const mask = values.length - 1;
   const loops = {
     encode: fresh(LOOPS.encode)(encode, wrapped, mask),
@@ -89,6 +90,22 @@ export function prepare(setup, name, options) {
   };
   const total = sizes.reduce((sum, size) => sum + size, 0);
   return { size: Math.round(total / sizes.length), loops };
+}
+
+/**
+ * What writes into the caller's memory.
+ *
+ * @param {Codec} codec with an `encodeInto`
+ * @returns {(value: any, target: Buffer) => number}
+ */
+function into({ encodeInto, written }) {
+  const write = /** @type {NonNullable<Codec['encodeInto']>} */ (encodeInto);
+  if (written === undefined) return write;
+  return (value, target) => {
+    const size = write(value, target);
+    target.set(written(), 0);
+    return size;
+  };
 }
 
 /**
