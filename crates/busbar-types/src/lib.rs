@@ -14,6 +14,7 @@ pub mod describe;
 mod error;
 pub mod format;
 pub mod library;
+pub mod mapped;
 pub mod registry;
 pub mod schema;
 
