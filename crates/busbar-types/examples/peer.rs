@@ -96,7 +96,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 out.write_all(&[verdict(&archive)])?;
             }
         }
-        _ => return Err("usage: peer types | make NAME COUNT SEED | judge NAME | compare NAME".into()),
+        _ => {
+            return Err(
+                "usage: peer types | make NAME COUNT SEED | judge NAME | compare NAME".into()
+            );
+        }
     }
     Ok(out.flush()?)
 }

@@ -45,11 +45,11 @@
 mod file;
 #[cfg(unix)]
 mod guard;
-mod header;
-mod new_file;
 #[cfg(not(unix))]
 #[path = "mapped/no_guard.rs"]
 mod guard;
+mod header;
+mod new_file;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -86,11 +86,7 @@ pub fn write<T: Type>(path: impl AsRef<Path>, value: &T) -> Result<usize, Error>
 ///
 /// # Errors
 /// As [`NewFile::create`] and [`NewFile::publish`]. The bytes are not looked at.
-pub fn write_bytes(
-    path: impl AsRef<Path>,
-    schema_hash: u64,
-    archive: &[u8],
-) -> Result<(), Error> {
+pub fn write_bytes(path: impl AsRef<Path>, schema_hash: u64, archive: &[u8]) -> Result<(), Error> {
     let mut file = NewFile::create(path, schema_hash, archive.len())?;
     file.archive().copy_from_slice(archive);
     file.publish()

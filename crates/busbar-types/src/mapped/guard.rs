@@ -101,8 +101,7 @@ impl Slot {
         let end = self.end.load(Ordering::Relaxed);
         // SYNC POINT: slot.
         fence(Ordering::Acquire);
-        let is_whole =
-            version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
+        let is_whole = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
         (is_whole && (start..end).contains(&address)).then_some(end)
     }
 }

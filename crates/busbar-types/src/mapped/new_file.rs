@@ -178,8 +178,9 @@ fn publish(
     path: &Path,
 ) -> Result<(), Problem> {
     match &guard {
-        None => write_all(file.as_file(), &memory)
-            .map_err(|error| Problem::Os("writing it", error))?,
+        None => {
+            write_all(file.as_file(), &memory).map_err(|error| Problem::Os("writing it", error))?
+        }
         Some(guard) if guard.is_broken() => {
             let error = io::Error::other("bytes of it were lost while they were written");
             return Err(Problem::Os("writing it", error));

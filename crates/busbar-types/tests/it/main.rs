@@ -5,6 +5,7 @@ mod comparisons;
 mod descriptors;
 mod golden;
 mod library;
+mod mapped;
 mod random;
 mod round_trip;
 mod samples;
