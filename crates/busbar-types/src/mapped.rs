@@ -2,8 +2,8 @@
 //! lie (docs/formats/mapped.md). [`write()`] and [`Mapped`] know the type, [`NewFile`] and
 //! [`MappedFile`] only its hash. Nothing here looks types up, waits for changes or locks files.
 //!
-//! A file is never changed: a new value is a new file that takes the old one's name. So readers need
-//! no locks and have the old value or the new one, whole.
+//! A file is never changed: a new value is a new file that takes the old one's name. So readers
+//! need no locks and have the old value or the new one, whole.
 //!
 //! # Soundness
 //!
@@ -13,24 +13,24 @@
 //!
 //! * **Programs that keep to the format** never write to a file that has its name. The files have
 //!   mode 0444, so that writing to one takes intent (or root).
-//! * **Other users** must be assumed to mean harm, and promises of the file's owner are no reason to
-//!   trust them. [`Mapped::open`] maps a file in place only if its owner is the process's own user
-//!   or root and its mode lets nobody else write. Any other file it reads into private memory and
-//!   validates there: no longer in place, still sound. [`MappedFile::is_in_place`] tells.
-//!   (A descriptor for writing that another user got before the owner tightened the mode remains
-//!   unseen, and so do access control lists that the mode does not show. Files that
-//!   [`NewFile`] makes never had another mode.)
+//! * **Other users** must be assumed to mean harm, and promises of the file's owner are no reason
+//!   to trust them. [`Mapped::open`] maps a file in place only if its owner is the process's own
+//!   user or root and its mode lets nobody else write. Any other file it reads into private memory
+//!   and validates there: no longer in place, still sound. [`MappedFile::is_in_place`] tells. (A
+//!   descriptor for writing that another user got before the owner tightened the mode remains
+//!   unseen, and so do access control lists that the mode does not show. Files that [`NewFile`]
+//!   makes never had another mode.)
 //! * **The same user and root** can change this process's memory and program as well. That they
 //!   leave the file alone is as much a condition as that nobody writes to `/proc/self/mem`: outside
-//!   of what Rust can promise anything about. Against their *mistakes* there are the mode, the guard
-//!   and [`Mapped::verify`]: they make mistakes known, they do not make references sound that were
-//!   used while the bytes changed.
+//!   of what Rust can promise anything about. Against their *mistakes* there are the mode, the
+//!   guard and [`Mapped::verify`]: they make mistakes known, they do not make references sound that
+//!   were used while the bytes changed. Where the same user runs programs that are trusted less,
+//!   in sandboxes for instance, [`Mapped::open_copy`] asks nothing of anybody.
 //! * **Truncation** of a mapped file takes pages away, and SIGBUS ends whoever touches them. A
-//!   handler of that signal (installed when the first file is mapped, passing on
-//!   what is not ours) puts zero pages there and marks the mapping; `verify` then answers
-//!   `ArchiveInvalid`. Zeros are an archive of most types but not of all (a `Box` of zeros points
-//!   to itself), so whoever must live with others that truncate asks `verify` before and after, or
-//!   reads a copy.
+//!   handler of that signal (installed when the first file is mapped, passing on what is not ours)
+//!   puts zero pages there and marks the mapping; `verify` then answers `ArchiveInvalid`. Zeros are
+//!   an archive of most types but not of all (a `Box` of zeros points to itself), so the guard is
+//!   for mistakes too: whoever must live with others that truncate opens a copy.
 //!
 //! [`MappedFile`] makes no references, so it maps in place whoever the owner is: its pointer is for
 //! readers that check each thing as they read it, such as the codecs of TypeScript. Turning it into
@@ -109,8 +109,6 @@ pub fn write_bytes(path: impl AsRef<Path>, schema_hash: u64, archive: &[u8]) -> 
 ///
 /// let order = Mapped::<Order>::open(&path)?;
 /// assert_eq!(order.get().symbol, "BTC-USDT");
-/// # Ok::<_, busbar_types::Error>(())
-/// # .map_err(Box::<dyn std::error::Error>::from)?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct Mapped<T: Type> {
@@ -128,6 +126,15 @@ impl<T: Type> Mapped<T> {
     /// file of this format or its bytes are no archive of `T`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::checked(path.as_ref(), Mode::OwnOrCopy)
+    }
+
+    /// As [`Self::open`], in a copy whoever the file belongs to: what becomes of it afterwards does
+    /// not matter.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_copy(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::checked(path.as_ref(), Mode::Copy)
     }
 
     /// As [`Self::open`], in place whoever may change the file.

@@ -23,6 +23,8 @@ pub(super) enum Mode {
     CopyOnWrite,
     /// Mapped for reading if only this process's own user can change the file, else copied.
     OwnOrCopy,
+    /// Copied.
+    Copy,
 }
 
 /// An archive in memory, out of a file that may be anybody's.
@@ -202,10 +204,12 @@ fn open(path: &Path, mode: Mode) -> Result<MappedFile, Problem> {
     let file_bytes = usize::try_from(metadata.len())
         .map_err(|_| Problem::Invalid(String::from("it is larger than the address space")))?;
 
-    let mut guarded = None;
-    if mode != Mode::OwnOrCopy || is_own(&metadata) {
-        guarded = map(&file, file_bytes, mode)?;
-    }
+    let in_place = match mode {
+        Mode::ReadOnly | Mode::CopyOnWrite => true,
+        Mode::OwnOrCopy => is_own(&metadata),
+        Mode::Copy => false,
+    };
+    let guarded = if in_place { map(&file, file_bytes, mode)? } else { None };
     let (guard, memory) = match guarded {
         Some((guard, memory)) => (Some(guard), memory),
         None => (None, copy(&mut file, file_bytes, &bytes)?),
@@ -251,7 +255,7 @@ fn map(file: &File, file_bytes: usize, mode: Mode) -> Result<Option<(Guard, Mmap
         // SAFETY: no reference to the memory is made here; `MappedFile` says who may make one.
         Mode::CopyOnWrite => unsafe { options.map_copy(file) }.map_err(failed)?.into(),
         // SAFETY: as above.
-        Mode::ReadOnly | Mode::OwnOrCopy => unsafe { options.map(file) }.map_err(failed)?.into(),
+        _ => unsafe { options.map(file) }.map_err(failed)?.into(),
     };
     Ok(Guard::new(memory.as_ptr(), file_bytes).map(|guard| (guard, memory)))
 }

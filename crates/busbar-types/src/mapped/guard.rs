@@ -167,10 +167,11 @@ fn current_action() -> Option<libc::sigaction> {
 /// The handler. Calls nothing that allocates, locks or unwinds.
 extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel hands valid information to a handler with SA_SIGINFO.
-    let code = unsafe { (*info).si_code };
+    let what_happened = unsafe { &*info };
+    let code = what_happened.si_code;
     if code == BUS_ADRERR {
         // SAFETY: this code comes with an address.
-        let address = unsafe { (*info).si_addr() };
+        let address = unsafe { what_happened.si_addr() };
         if put_zeros(address.addr()) {
             return;
         }

@@ -1,5 +1,5 @@
-//! Mapped files between processes. Each other process is this test binary again, which runs the same
-//! test in another role: the role and the file are in its environment, and it talks over its
+//! Mapped files between processes. Each other process is this test binary again, which runs the
+//! same test in another role: the role and the file are in its environment, and it talks over its
 //! standard streams.
 
 #![cfg(unix)]
@@ -151,6 +151,27 @@ fn a_value_goes_through_a_file_to_another_process() {
     assert_eq!(names.len(), 1, "nothing else is left");
 }
 
+/// [T35] the example writes in one process and reads in another, and takes no other file for its own
+#[test]
+fn the_example_works() {
+    let test = std::env::current_exe().expect("a path");
+    let folder = test.ancestors().nth(2).expect("target/debug").join("examples");
+    let program = folder.join(format!("mapped_file{}", std::env::consts::EXE_SUFFIX));
+    let run = |what: &str, path: &Path| {
+        let output = Command::new(&program).arg(what).arg(path).output().expect("the example");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("position");
+    assert_eq!(run("write", &path).0, Some(0));
+    let (code, said, _) = run("read", &path);
+    assert_eq!((code, &*said), (Some(0), "7 Frauenkirche, Munich: 48.1386, 11.5736\n"));
+    mapped::write(&path, &track(1)).expect("written");
+    let (code, _, said) = run("read", &path);
+    assert!(code == Some(1) && said.contains("SchemaMismatch"), "{code:?} {said}");
+}
+
 /// [T35] while another process replaces the file over and over, a reader has one value or another
 #[test]
 fn readers_see_the_old_or_the_new_file() {
@@ -274,9 +295,13 @@ fn files_of_others_are_copied() {
         assert_eq!(in_place.get().samples, mapped.get().samples);
         drop(in_place);
 
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("own");
+        let copy = Mapped::<Track>::open_copy(&path).expect("valid");
+        assert!(!copy.file().is_in_place(), "though it could be");
         truncate(&path, 64);
         assert_eq!(mapped.get().samples.len(), 1 << 18);
         assert!(mapped.get().samples.iter().zip(0..).all(|(sample, index)| *sample == index));
+        assert_eq!(copy.get().samples, mapped.get().samples);
         mapped.verify().expect("a copy stays");
         mapped::write(&path, &large()).expect("written");
     }
@@ -326,7 +351,7 @@ fn function_pointers_write_into_mappings() {
     assert_eq!(mapped::write(&path, &Unit).expect("written"), 0);
     let unit = Mapped::<Unit>::open(&path).expect("valid");
     assert!(unit.file().is_empty());
-    let _: &<Unit as busbar_types::rkyv::Archive>::Archived = unit.get();
+    assert_eq!(size_of_val(unit.get()), 0);
 }
 
 /// [T35] whatever else is wrong has a kind of its own, and both hashes are named
