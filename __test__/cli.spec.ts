@@ -127,6 +127,12 @@ test('[T06 T07] types are read from a library', async (t) => {
   }
 });
 
+test('[T03] the schema of Cap’n Proto is written to a file', async (t) => {
+  const out = `${folder(t)}/event.capnp`;
+  t.deepEqual(await node(CLI, 'gen', EXPORTED_TYPES, '--type', 'game.Event', '-o', out), quiet());
+  t.regex(readFileSync(out, 'utf8'), /^@0x[0-9a-f]{16};[^]*struct Event [^]*struct Position/m);
+});
+
 test('[T05] gen --check tells whether a file is up to date', async (t) => {
   const out = `${folder(t)}/types.ts`;
   const check = ['gen', TYPES, '-o', out, '--check'];

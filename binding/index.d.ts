@@ -10,12 +10,31 @@
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
 /**
+ * The Cap'n Proto schema of a descriptor's root type and all that it mentions.
+ *
+ * # Errors
+ * `ERR_SCHEMA_INVALID`.
+ */
+export declare function capnpText(descriptor: string): string
+
+/**
+ * Bytes of a registered type in one format as bytes in another.
+ *
+ * # Errors
+ * As [`lookup_type`], `ERR_FORMAT_UNSUPPORTED`, and what the formats say of the bytes.
+ */
+export declare function convertType(name: string, hash: bigint | undefined | null, formats: [string, string], bytes: Uint8Array): Buffer
+
+/**
  * The descriptors of the types that a library exports, as JSON.
  *
  * # Errors
  * As [`load_types`].
  */
 export declare function describeLibrary(path: string): Array<string>
+
+/** How often types were written in formats that they have no writer for. */
+export declare function listDowngrades(): Array<NativeDowngrade>
 
 /** The names that are bound in this process. */
 export declare function listInprocEndpoints(): Array<string>
@@ -38,6 +57,18 @@ export declare function loadTypes(path: string, allowVersions: boolean): Array<N
  * `ERR_TYPE_NOT_FOUND`, and `ERR_SCHEMA_MISMATCH` if there are several and no hash is given.
  */
 export declare function lookupType(name: string, hash?: bigint | undefined | null): NativeType
+
+/** A format that types were written in by conversion, for want of a writer. */
+export interface NativeDowngrade {
+  /** Full name of the type. */
+  name: string
+  /** Its hash. */
+  hash: bigint
+  /** The format. */
+  format: string
+  /** How often. */
+  count: number
+}
 
 /** An entry of the registry. */
 export interface NativeType {

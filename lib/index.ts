@@ -32,6 +32,9 @@ export {
 } from './pipe.js';
 export {
   registry,
+  type ConvertOptions,
+  type Downgrade,
+  type Format,
   type RegisteredTypes,
   type RegisterOptions,
   type Registry,

@@ -5,11 +5,11 @@ import { resolve } from 'node:path';
 
 import { BusbarError, callNative } from '../errors.js';
 import { native } from '../internal/native.js';
-import { checkDescriptor } from '../schema/check.js';
+import { checkDescriptor, subDescriptor } from '../schema/check.js';
 import type { Descriptor, TypeDescriptor } from '../schema/descriptor.js';
 
 /** All types of the files, in one descriptor, whose root is the first file's. */
-export function readTypes(files: readonly string[]): Descriptor {
+function readTypes(files: readonly string[]): Descriptor {
   const descriptors = files.flatMap((file) => readFile(file).map((it) => checkDescriptor(it)));
   const types = new Map<string, TypeDescriptor>();
   for (const descriptor of descriptors) {
@@ -27,6 +27,14 @@ export function readTypes(files: readonly string[]): Descriptor {
     throw new BusbarError('ERR_TYPE_NOT_FOUND', `${files.join(', ')}: no types`);
   }
   return checkDescriptor({ ...first, types: Object.fromEntries(types) });
+}
+
+/** As {@link readTypes}; of one type and what it mentions, if it is named. */
+export function chosenTypes(files: readonly string[], type: string | undefined): Descriptor {
+  const all = readTypes(files);
+  if (type === undefined) return all;
+  if (Object.hasOwn(all.types, type)) return subDescriptor(all, type);
+  throw new BusbarError('ERR_TYPE_NOT_FOUND', `there is no type ${type} in ${files.join(', ')}`);
 }
 
 /** The descriptors in a file. */

@@ -176,6 +176,15 @@ export interface Native {
   unregisterType(name: string, hash: bigint): boolean;
   loadTypes(path: string, allowVersions: boolean): NativeType[];
   describeLibrary(path: string): string[];
+  convertType(
+    name: string,
+    hash: bigint | undefined,
+    formats: [from: string, to: string],
+    bytes: Uint8Array,
+  ): Buffer;
+  listDowngrades(): { name: string; hash: bigint; format: string; count: number }[];
+  /** The Cap'n Proto schema of a descriptor. */
+  capnpText(descriptor: string): string;
 }
 
 /** An entry of the registry. */

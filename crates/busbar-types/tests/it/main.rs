@@ -7,6 +7,7 @@ mod descriptors;
 mod formats;
 mod golden;
 mod library;
+mod mapped;
 mod random;
 mod round_trip;
 mod samples;
