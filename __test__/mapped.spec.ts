@@ -119,9 +119,9 @@ test('[T35] damaged files are values or typed errors', (t) => {
       codes.add((error as { code: string }).code);
     }
   }
-  const allowed = ['ERR_ARCHIVE_INVALID', 'ERR_SCHEMA_MISMATCH'];
+  const allowed = new Set(['ERR_ARCHIVE_INVALID', 'ERR_SCHEMA_MISMATCH']);
   t.deepEqual(
-    [...codes].filter((code) => !allowed.includes(code)),
+    [...codes].filter((code) => !allowed.has(code)),
     [],
   );
 });
