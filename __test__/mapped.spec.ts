@@ -28,7 +28,7 @@ function pathOf(t: ExecutionContext): string {
   return `${folder}/roster.busbar`;
 }
 
-test('[T02 T35] a value is written to a file and read in place', (t) => {
+test('[M04 T02 T35] a value is written to a file and read in place', (t) => {
   const path = pathOf(t);
   const bytes = writeMapped(path, ROSTER, VALUE);
   t.is(bytes, ROSTER.encodedSize(VALUE));
