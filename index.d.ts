@@ -18,6 +18,7 @@ export type { CloseOptions } from './dist/index.js';
 
 // Typed messages
 export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';
+export { openMapped, writeMapped, MappedFile, type OpenMappedOptions } from './dist/index.js';
 export type { ArchiveCodec, ArchiveReader, Comparison, CompileOptions } from './dist/index.js';
 export type { RegisteredTypes, RegisterOptions, Registry } from './dist/index.js';
 export type { ConvertOptions, Downgrade, Format } from './dist/index.js';

@@ -19,7 +19,7 @@ function type(name: string, fields: TypeSketch = { a: 'u8' }): ReturnType<typeof
   return describe(name, { [name]: fields });
 }
 
-test('[T09 T29 T30] a registered type is looked up, encodes and decodes', (t) => {
+test('[M05 T09 T29 T30] a registered type is looked up, encodes and decodes', (t) => {
   const name = freshName();
   const info = registry.register(type(name, { a: 'u8', b: 'string' }));
   t.like(info, { name, formats: ['rkyv'] });

@@ -9,6 +9,27 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** A file that is open. It stays mapped for as long as this or its buffer lives. */
+export declare class NativeMappedFile {
+  /** The hash of the archive's type, as the file says. */
+  get hash(): bigint
+  /**
+   * The archive. To be called once: two buffers of one memory are one too many for V8.
+   *
+   * # Errors
+   * When memory is short.
+   */
+  buffer(): ArrayBuffer
+  /**
+   * Throws if another program changed the file since it was opened.
+   *
+   * # Errors
+   * `ERR_ARCHIVE_INVALID`, `ERR_IO`.
+   */
+  verify(): void
+}
+export type Mapped = NativeMappedFile
+
 /**
  * The Cap'n Proto schema of a descriptor's root type and all that it mentions.
  *
@@ -85,6 +106,14 @@ export interface NativeType {
 }
 
 /**
+ * Opens a mapped file.
+ *
+ * # Errors
+ * `ERR_NOT_FOUND`, `ERR_IO`, `ERR_ARCHIVE_INVALID`.
+ */
+export declare function openMapped(path: string): NativeMappedFile
+
+/**
  * Opens the port of this environment. `onWake()` is called with entries in `events`, their number
  * in `registers[0]`. The arrays are kept for the life of the environment and must never reach
  * users.
@@ -115,3 +144,11 @@ export declare function unregisterType(name: string, hash: bigint): boolean
 
 /** The version of the addon. */
 export declare function version(): string
+
+/**
+ * Writes an archive to a file that takes the name `path`.
+ *
+ * # Errors
+ * `ERR_NOT_FOUND`, `ERR_IO`.
+ */
+export declare function writeMapped(path: string, hash: bigint, archive: Uint8Array): void

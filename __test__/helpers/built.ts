@@ -13,6 +13,9 @@ const LIBRARY: Readonly<Record<string, string>> = {
 /** The Rust end of archives: crates/busbar-types/examples/peer.rs. */
 export const PEER: string = built('peer');
 
+/** Writes and reads a mapped file: crates/busbar-types/examples/mapped_file.rs. */
+export const MAPPED_FILE: string = built('mapped_file');
+
 /** A library with three types: crates/busbar-types/examples/exported_types.rs. */
 export const EXPORTED_TYPES: string = built(LIBRARY[process.platform] ?? 'libexported_types.so');
 

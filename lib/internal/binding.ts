@@ -185,6 +185,17 @@ export interface Native {
   listDowngrades(): { name: string; hash: bigint; format: string; count: number }[];
   /** The Cap'n Proto schema of a descriptor. */
   capnpText(descriptor: string): string;
+  openMapped(path: string): NativeMappedFile;
+  writeMapped(path: string, hash: bigint, archive: Uint8Array): void;
+}
+
+/** A file that is open, see mapped.ts. */
+export interface NativeMappedFile {
+  readonly hash: bigint;
+  /** The archive, copied on write; to be called once. */
+  buffer(): ArrayBuffer;
+  /** Throws if another program changed the file. */
+  verify(): void;
 }
 
 /** An entry of the registry. */

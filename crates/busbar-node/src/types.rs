@@ -176,7 +176,7 @@ fn find(env: Env, name: &str, hash: Option<BigInt>) -> napi::Result<Arc<TypeEntr
 }
 
 /// Throws an error of `busbar-types`, and says to napi that it was thrown.
-fn thrown(env: Env, error: &Error) -> napi::Error {
+pub(crate) fn thrown(env: Env, error: &Error) -> napi::Error {
     raw::throw_coded(env.raw(), error.kind().code(), &error.to_string());
     napi::Error::new(napi::Status::PendingException, "")
 }
