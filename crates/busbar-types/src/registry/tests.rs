@@ -202,6 +202,77 @@ fn unregistering_leaves_calls_alone() {
     assert!(registry.unregister("plugin.Number", 1).is_none());
 }
 
+/// A plugin whose library is gone when its last entry is.
+struct Fleeting {
+    is_loaded: Arc<AtomicUsize>,
+}
+
+impl ForeignFunctions for Fleeting {
+    unsafe fn serialize_into(
+        &self,
+        _: *const (),
+        _: Formats,
+        out: &mut [u8],
+    ) -> Result<usize, SerializeError> {
+        for _ in 0..10 {
+            assert_eq!(self.is_loaded.load(Ordering::Acquire), 1, "called after the library went");
+            thread::yield_now();
+        }
+        out[0] = 1;
+        Ok(1)
+    }
+}
+
+impl Drop for Fleeting {
+    fn drop(&mut self) {
+        self.is_loaded.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// [T41] 8 threads look up and call what another registers and takes out: calls under way finish,
+/// and the library goes when the last of them has
+#[test]
+fn entries_outlive_their_registration_while_they_are_called() {
+    let registry = Registry::new();
+    let loaded: Vec<_> = (0..500).map(|_| Arc::new(AtomicUsize::new(1))).collect();
+    let is_over = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut calls = 0;
+                    while is_over.load(Ordering::Relaxed) == 0 {
+                        let Some(entry) = registry.lookup("plugin.Fleeting", None) else {
+                            continue;
+                        };
+                        let functions = Arc::clone(entry.foreign.as_ref().expect("functions"));
+                        // SAFETY: these functions never look at the value.
+                        let value = unsafe { ForeignValue::new(functions, std::ptr::null()) };
+                        let written = registry.serialize(&entry, Formats::RKYV, &value);
+                        assert_eq!(written.expect("loaded").0, [1]);
+                        calls += 1;
+                    }
+                    calls
+                })
+            })
+            .collect();
+        for (hash, is_loaded) in (0..).zip(&loaded) {
+            let functions: Arc<dyn ForeignFunctions> =
+                Arc::new(Fleeting { is_loaded: Arc::clone(is_loaded) });
+            let name = "plugin.Fleeting";
+            let entry = TypeEntry::of_plugin(name, hash, Formats::RKYV, functions, "libf.so");
+            registry.register_plugin_type(entry, None).expect("the only version");
+            thread::sleep(std::time::Duration::from_micros(100));
+            assert!(registry.unregister(name, hash).is_some());
+            assert!(registry.lookup(name, Some(hash)).is_none());
+        }
+        is_over.store(1, Ordering::Relaxed);
+        let calls: usize = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
+        assert!(calls > 0, "nobody met an entry");
+    });
+    assert!(loaded.iter().all(|is_loaded| is_loaded.load(Ordering::Acquire) == 0), "all are gone");
+}
+
 /// [T17 T41] 16 threads, a million operations: no deadlock, no entry under a wrong key
 #[test]
 fn stress() {
