@@ -6,6 +6,8 @@ mod values;
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use self::random::Rng;
 use self::tool::Tool;
 use super::plan::{Body, Member, Node, Plan, Slot};
@@ -390,7 +392,7 @@ fn names_that_become_the_same_are_refused() {
 #[test]
 fn small_slices_are_refused() {
     let capnp = one(Kind::Vec(place(Kind::String)));
-    let archive = capnp.json_to_archive(&serde_json::json!({ "value": ["a", "b c d e f g"] }));
+    let archive = capnp.json_to_archive(&json!({ "value": ["a", "b c d e f g"] }));
     let archive = archive.expect("an archive");
     let message = capnp.encode(&archive).expect("a message");
     let mut out = vec![0xa5; message.len() + 16];
@@ -441,4 +443,38 @@ fn messages_cannot_make_much_of_little() {
     }
     let error = one(kind).decode(&message(&words)).expect_err("far too much");
     assert!(error.message().contains("more than its size allows"), "{error}");
+}
+
+/// [T08] the deepest tree that we write is one that the tool and we read
+#[test]
+fn trees_are_as_deep_as_others_read_them() {
+    let recursive = || Kind::Type { name: String::from("a.One"), recursive: true };
+    let map = Kind::BTreeMap { key: place(Kind::Unit), value: place(recursive()) };
+    for (kind, wrap) in [
+        (Kind::Vec(place(recursive())), (|inner| json!([inner])) as fn(Value) -> Value),
+        (Kind::Option(place(Kind::Box(place(recursive())))), |inner| inner),
+        (Kind::Vec(place(Kind::Option(place(recursive())))), |inner| json!([inner])),
+        (map, |inner| json!([[null, inner]])),
+    ] {
+        let empty = if matches!(kind, Kind::Option(_)) { Value::Null } else { json!([]) };
+        let capnp = one(kind);
+        let limits = Limits { depth_max: 200, ..Limits::default() };
+        let mut value = json!({ "value": empty });
+        let mut deepest = None;
+        for _ in 0..70 {
+            value = json!({ "value": wrap(value) });
+            let archive = json::to_archive(&capnp.schema, limits, &value).expect("an archive");
+            match capnp.encode(&archive) {
+                Ok(message) => deepest = Some((message, archive)),
+                Err(error) => {
+                    assert!(error.message().contains("nested"), "{error}");
+                    break;
+                }
+            }
+        }
+        let (message, archive) = deepest.expect("some depth");
+        assert_eq!(capnp.decode(&message).expect("no deeper than we read"), archive);
+        let Some(tool) = Tool::new(&capnp.text()) else { continue };
+        tool.run(&["decode", "--short", "schema.capnp", "One"], &message);
+    }
 }
