@@ -413,6 +413,37 @@ fn message(words: &[u64]) -> Vec<u8> {
     [head].iter().chain(words).flat_map(|word| word.to_le_bytes()).collect()
 }
 
+/// [T08] a pointer may lead through two other segments
+#[test]
+fn far_pointers_are_followed() {
+    let capnp = one(Kind::Scalar(Scalar::U64));
+    let read = |segments: [&[u64]; 3]| {
+        let sizes = segments.map(|segment| segment.len() as u64);
+        let head = [2 | sizes[0] << 32, sizes[1] | sizes[2] << 32];
+        let words = head.iter().chain(segments.into_iter().flatten());
+        let message: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+        capnp.to_json(&message).map(|mut value| value["value"].take())
+    };
+    let far = |landing: u64, is_double: bool, segment: u64| {
+        landing << 3 | u64::from(is_double) << 2 | 2 | segment << 32
+    };
+    let size = 1 << 32;
+    assert_eq!(read([&[far(1, false, 1)], &[9, size, 77], &[]]).expect("one step"), 77);
+    let two_steps = read([&[far(1, true, 1)], &[9, far(1, false, 2), size], &[9, 78]]);
+    assert_eq!(two_steps.expect("two steps"), 78);
+    for wrong in [
+        [&[far(0, false, 1)][..], &[far(0, false, 2)], &[size, 77]],
+        [&[far(0, true, 1)], &[far(0, true, 2), size], &[77]],
+        [&[far(0, true, 1)], &[far(0, false, 2), size | 1 << 2], &[77, 77]],
+        [&[far(0, true, 1)], &[far(0, false, 2)], &[77]],
+        [&[far(0, true, 1)], &[far(1, false, 2), size], &[77]],
+        [&[far(0, false, 3)], &[size, 77], &[]],
+    ] {
+        let error = read(wrong).expect_err("nowhere");
+        assert_eq!(error.kind(), ErrorKind::ArchiveInvalid);
+    }
+}
+
 /// [T08] messages that say much with few bytes end soon
 #[test]
 fn messages_cannot_make_much_of_little() {
