@@ -18,8 +18,10 @@ export type { CloseOptions } from './dist/index.js';
 
 // Typed messages
 export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';
+export { openMapped, writeMapped, MappedFile, type OpenMappedOptions } from './dist/index.js';
 export type { ArchiveCodec, ArchiveReader, Comparison, CompileOptions } from './dist/index.js';
 export type { RegisteredTypes, RegisterOptions, Registry } from './dist/index.js';
+export type { ConvertOptions, Downgrade, Format } from './dist/index.js';
 export type { Codec, Decoder, TypedBatch, TypedOptions, TypeInfo } from './dist/index.js';
 export type { Cursor, ListCursor, ListView, MapCursor, MapView } from './dist/index.js';
 export type { RootCursor, RootView, StructView, TupleView, ViewOf } from './dist/index.js';

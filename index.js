@@ -10,6 +10,7 @@ export { parseAddress } from './dist/index.js';
 
 // Typed messages
 export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';
+export { openMapped, writeMapped, MappedFile } from './dist/index.js';
 
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';

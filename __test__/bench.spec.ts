@@ -87,6 +87,31 @@ test('[M13] a one-way case reports a rate and no percentiles', async (t) => {
   });
 });
 
+test('[M13] a typed case reports nanoseconds and checks codecs before timing', async (t) => {
+  await withDirectory(async (out) => {
+    const names = ['busbar', 'json'].map((name) => `types/order/read/standalone/${name}`);
+    const lines = await bench(out, ...names);
+    const contenders = lines.map(({ contender }) => contender);
+    t.true(contenders.includes('busbar') && contenders.includes('json'), contenders.join());
+    for (const line of lines) {
+      t.is(line['kind'], 'typed');
+      t.is(line['peer'], line.contender === 'json' ? 'json' : null);
+      t.true((line['nsPerOp'] as number) > 0);
+      t.true((line['size'] as number) > 50);
+    }
+    const report = await readFile(join(out, 'js-latest.md'), 'utf8');
+    t.regex(report, /against exact: standalone \|.*\| (met|\*\*missed\*\*) \|/);
+  });
+
+  const { prepare } = await import(new URL('types/codec.js', BENCHES).href);
+  const { setup } = await import(new URL('types/peers/json.js', BENCHES).href);
+  const loses = (payload: string, options: object): object => {
+    const codec = setup(payload, options);
+    return { ...codec, decode: (bytes: Buffer) => ({ ...codec.decode(bytes), price: 0 }) };
+  };
+  t.throws(() => prepare(loses, 'order', {}), { code: 'ERR_ASSERTION' });
+});
+
 test('[M13] an unknown case is refused before anything runs', async (t) => {
   await withDirectory(async (out) => {
     const error = await t.throwsAsync(bench(out, 'no-such-case'));

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 
 import { compile, type Descriptor } from '../index.js';
+import { EXPORTED_TYPES } from './helpers/built.js';
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 const TYPES = fileURLToPath(new URL('fixtures/descriptors.json', import.meta.url));
@@ -116,6 +117,22 @@ const archives = { order: bytes.toString('hex') };
 console.log(JSON.stringify({ archives, read, score: { kind: drawn.kind, radius, unknown } }));
 `;
 
+test('[T06 T07] types are read from a library', async (t) => {
+  const { stdout } = await node(CLI, 'inspect', EXPORTED_TYPES, '--type', 'game.Event');
+  t.regex(stdout, /^struct game\.Event {2}hash [0-9a-f]{16} {2}size 32 {2}align 8$/m);
+  t.regex(stdout, /time +u64 {2}\(as number\)$/m);
+  const generated = await node(CLI, 'gen', EXPORTED_TYPES);
+  for (const name of ['Position', 'Happening', 'Event']) {
+    t.true(generated.stdout.includes(`export const ${name}Codec: ArchiveCodec<${name}, `));
+  }
+});
+
+test('[T03] the schema of Cap’n Proto is written to a file', async (t) => {
+  const out = `${folder(t)}/event.capnp`;
+  t.deepEqual(await node(CLI, 'gen', EXPORTED_TYPES, '--type', 'game.Event', '-o', out), quiet());
+  t.regex(readFileSync(out, 'utf8'), /^@0x[0-9a-f]{16};[^]*struct Event [^]*struct Position/m);
+});
+
 test('[T05] gen --check tells whether a file is up to date', async (t) => {
   const out = `${folder(t)}/types.ts`;
   const check = ['gen', TYPES, '-o', out, '--check'];
@@ -148,6 +165,8 @@ const WRONG: readonly (readonly [code: number, message: RegExp, ...args: string[
   [2, /Unknown option '--outt'/, 'gen', TYPES, '--outt'],
   [2, /--u64 is int; it must be number or bigint/, 'gen', TYPES, '--u64', 'int'],
   [2, /--check needs --out/, 'gen', TYPES, '--check'],
+  [1, /nowhere\.so: there is no such file.*ERR_NOT_FOUND/, 'gen', 'nowhere.so'],
+  [1, /no library|invalid ELF|file too short|ERR_IO/, 'gen', 'README.md'],
   [1, /nowhere\.json: .*no such file.*\(ERR_NOT_FOUND\)/, 'inspect', 'nowhere.json'],
   [1, /package\.json: .*abi.*\(ERR_SCHEMA_INVALID\)|abi is undefined/, 'inspect', 'package.json'],
   [

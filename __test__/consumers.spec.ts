@@ -18,6 +18,7 @@ const VALUES = [
   'BusbarError',
   'CODES',
   'Listener',
+  'MappedFile',
   'Pipe',
   'SchemaError',
   'TypedPipe',
@@ -28,10 +29,12 @@ const VALUES = [
   'listInprocEndpoints',
   'listen',
   'metrics',
+  'openMapped',
   'parseAddress',
   'registry',
   'setLogger',
   'version',
+  'writeMapped',
 ];
 
 test('[M08] the exports are these, and no others', (t) => {

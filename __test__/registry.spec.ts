@@ -2,7 +2,8 @@
 
 import test from 'ava';
 
-import { compile, registry, SchemaError } from '../index.js';
+import { compile, metrics, registry, SchemaError, setLogger } from '../index.js';
+import { EXPORTED_TYPES } from './helpers/built.js';
 import { pairOf } from './helpers/pairs.js';
 import { describe, type TypeSketch } from './helpers/schemas.js';
 import { startWorker } from './helpers/workers.js';
@@ -51,6 +52,73 @@ test('[T10] another version needs permission, and then a hash', (t) => {
   t.false(registry.unregister(name, other));
   t.is(registry.lookup(name).hash, hash);
 });
+
+test('[T04 T06] types are known after loading their library, and gone when taken out', (t) => {
+  t.false(registry.has('game.Event'));
+  const types = registry.load(EXPORTED_TYPES);
+  t.deepEqual(
+    types.map(({ name }) => name),
+    ['game.Position', 'game.Happening', 'game.Event'],
+  );
+  t.true(types.every(({ origin }) => origin === `plugin ${EXPORTED_TYPES}`));
+  t.deepEqual(registry.load(EXPORTED_TYPES), types, 'nothing changes');
+  interface Event {
+    time: number;
+    position: { at: number[] };
+    what: { kind: string; value?: unknown };
+  }
+  const codec = registry.lookup<Event>('game.Event');
+  const event = {
+    time: 5,
+    position: { at: [1, 2, 3] },
+    what: { kind: 'Joined', value: { name: 'Ada' } },
+  };
+  t.deepEqual(codec.decode(codec.encode(event)), event);
+  for (const { name, hash } of types) t.true(registry.unregister(name, hash));
+  t.false(registry.has('game.Event'));
+  t.throws(() => registry.load('/nowhere.so'), { code: 'ERR_NOT_FOUND', message: /nowhere/ });
+  t.throws(() => registry.load('package.json'), { code: 'ERR_IO' });
+  t.throws(() => registry.load(5 as never), { code: 'ERR_INVALID_ARGUMENT' });
+});
+
+test.serial(
+  '[T09 T11] values become Cap’n Proto and JSON, and are counted where that is slow',
+  (t) => {
+    const name = freshName();
+    const { hash } = registry.register(type(name, { a: 'u8', b: 'string' }));
+    const codec = registry.lookup<{ a: number; b: string }>(name);
+    const told: string[] = [];
+    setLogger(({ level, message }) => told.push(`${level} ${message}`), 'warn');
+    const value = { a: 7, b: 'a text that is not inline' };
+    const archive = codec.encode(value);
+    const before = metrics().serializationDowngrades;
+    const json = registry.convert(name, archive, { to: 'json' });
+    t.deepEqual(JSON.parse(json.toString()), value);
+    const capnp = registry.convert(name, json, { from: 'json', to: 'capnp', hash });
+    t.deepEqual(registry.convert(name, capnp, { from: 'capnp', to: 'rkyv' }), archive);
+    setLogger(null);
+    t.is(told.length, 2, told.join());
+    t.regex(told[0] as string, /^warn .* has no json writer of its own/);
+    const counts = registry.downgrades().filter((one) => one.name === name);
+    t.deepEqual(counts, [
+      { name, hash, format: 'capnp', count: 2 },
+      { name, hash, format: 'json', count: 2 },
+    ]);
+    t.is(metrics().serializationDowngrades, before + 4);
+    t.throws(() => registry.convert(name, Buffer.from('{'), { from: 'json', to: 'rkyv' }), {
+      code: 'ERR_ARCHIVE_INVALID',
+    });
+    const wrong = [{ to: 'xml' }, { from: 'xml', to: 'json' }, {}, { to: 'json', hash: 5 }];
+    for (const options of wrong) {
+      t.throws(() => registry.convert(name, archive, options as never), {
+        code: 'ERR_INVALID_ARGUMENT',
+      });
+    }
+    t.throws(() => registry.convert(name, 'text' as never, { to: 'json' }), {
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+  },
+);
 
 test('[T29] what is not there is an error that says so', (t) => {
   const name = freshName();

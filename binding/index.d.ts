@@ -9,11 +9,67 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** A file that is open. It stays mapped for as long as this or its buffer lives. */
+export declare class NativeMappedFile {
+  /** The hash of the archive's type, as the file says. */
+  get hash(): bigint
+  /**
+   * The archive. To be called once: two buffers of one memory are one too many for V8.
+   *
+   * # Errors
+   * When memory is short.
+   */
+  buffer(): ArrayBuffer
+  /**
+   * Throws if another program changed the file since it was opened.
+   *
+   * # Errors
+   * `ERR_ARCHIVE_INVALID`, `ERR_IO`.
+   */
+  verify(): void
+}
+export type Mapped = NativeMappedFile
+
+/**
+ * The Cap'n Proto schema of a descriptor's root type and all that it mentions.
+ *
+ * # Errors
+ * `ERR_SCHEMA_INVALID`.
+ */
+export declare function capnpText(descriptor: string): string
+
+/**
+ * Bytes of a registered type in one format as bytes in another.
+ *
+ * # Errors
+ * As [`lookup_type`], `ERR_FORMAT_UNSUPPORTED`, and what the formats say of the bytes.
+ */
+export declare function convertType(name: string, hash: bigint | undefined | null, formats: [string, string], bytes: Uint8Array): Buffer
+
+/**
+ * The descriptors of the types that a library exports, as JSON.
+ *
+ * # Errors
+ * As [`load_types`].
+ */
+export declare function describeLibrary(path: string): Array<string>
+
+/** How often types were written in formats that they have no writer for. */
+export declare function listDowngrades(): Array<NativeDowngrade>
+
 /** The names that are bound in this process. */
 export declare function listInprocEndpoints(): Array<string>
 
 /** Every entry, by name and hash. */
 export declare function listTypes(): Array<NativeType>
+
+/**
+ * Registers the types that a library exports. Its code runs, and stays loaded for ever.
+ *
+ * # Errors
+ * `ERR_NOT_FOUND`, `ERR_IO`, `ERR_TYPE_NOT_FOUND`, `ERR_SCHEMA_INVALID`, `ERR_SCHEMA_MISMATCH`.
+ */
+export declare function loadTypes(path: string, allowVersions: boolean): Array<NativeType>
 
 /**
  * The entry of this name and hash; without a hash, the only one of this name.
@@ -22,6 +78,18 @@ export declare function listTypes(): Array<NativeType>
  * `ERR_TYPE_NOT_FOUND`, and `ERR_SCHEMA_MISMATCH` if there are several and no hash is given.
  */
 export declare function lookupType(name: string, hash?: bigint | undefined | null): NativeType
+
+/** A format that types were written in by conversion, for want of a writer. */
+export interface NativeDowngrade {
+  /** Full name of the type. */
+  name: string
+  /** Its hash. */
+  hash: bigint
+  /** The format. */
+  format: string
+  /** How often. */
+  count: number
+}
 
 /** An entry of the registry. */
 export interface NativeType {
@@ -36,6 +104,14 @@ export interface NativeType {
   /** The descriptor as JSON; a plugin may keep it to itself. */
   descriptor?: string
 }
+
+/**
+ * Opens a mapped file.
+ *
+ * # Errors
+ * `ERR_NOT_FOUND`, `ERR_IO`, `ERR_ARCHIVE_INVALID`.
+ */
+export declare function openMapped(path: string): NativeMappedFile
 
 /**
  * Opens the port of this environment. `onWake()` is called with entries in `events`, their number
@@ -68,3 +144,11 @@ export declare function unregisterType(name: string, hash: bigint): boolean
 
 /** The version of the addon. */
 export declare function version(): string
+
+/**
+ * Writes an archive to a file that takes the name `path`.
+ *
+ * # Errors
+ * `ERR_NOT_FOUND`, `ERR_IO`.
+ */
+export declare function writeMapped(path: string, hash: bigint, archive: Uint8Array): void

@@ -13,14 +13,17 @@ const USAGE = `usage: busbar <command> [options] <file...>
 
 commands:
   gen        write TypeScript codecs: values, cursors, encoders
-    -o, --out FILE     where to; standard output otherwise
+    -o, --out FILE     where to; standard output otherwise. To a .capnp file goes the Cap'n Proto
+                       schema of the first type
     --u64 number       64-bit integers as numbers instead of bigints
     --intern           share equal strings of up to 8 bytes
     --from MODULE      what the file imports from; busbar/schema otherwise
     --check            write nothing; fail if the file would change
   inspect    print types, hashes, layouts and formats
     --json             as descriptors
-    --type NAME        only this type
+
+options of both:
+    --type NAME        only this type, and what it mentions
 
 options:
   -h, --help

@@ -19,6 +19,7 @@ export { listen } from './listen.js';
 export { Listener, type ListenerEvents } from './listener.js';
 export type { Loan } from './loan.js';
 export { setLogger, type LogEntry, type Logger, type LogLevel } from './logger.js';
+export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './mapped.js';
 export { metrics, type Metrics } from './metrics.js';
 export type { DialOptions, ListenOptions, PipeOptions, Trust, WaitMode } from './options.js';
 export {
@@ -32,6 +33,9 @@ export {
 } from './pipe.js';
 export {
   registry,
+  type ConvertOptions,
+  type Downgrade,
+  type Format,
   type RegisteredTypes,
   type RegisterOptions,
   type Registry,

@@ -1,6 +1,7 @@
 /** Counters and gauges of this thread: all its pipes, live and closed. */
 
 import { openedPort } from './internal/environment.js';
+import { native } from './internal/native.js';
 import { addCounters, noCounters, type Counters } from './stats.js';
 
 /** What has happened in this thread, and what is open now. */
@@ -13,6 +14,8 @@ export interface Metrics extends Readonly<Counters> {
   readonly pipesOpened: number;
   /** Of those, how many are gone. */
   readonly pipesClosed: number;
+  /** Values converted, in the whole process, for want of a writer of the format asked for. */
+  readonly serializationDowngrades: number;
   /** Times the core called into JavaScript. */
   readonly turns: number;
   /** How the event loop is woken: by polling a descriptor, or from a helper thread. */
@@ -32,10 +35,12 @@ export interface Metrics extends Readonly<Counters> {
  */
 export function metrics(): Metrics {
   const sum = noCounters();
+  const downgrades = native.listDowngrades().map(({ count }) => count);
+  const serializationDowngrades = downgrades.reduce((total, count) => total + count, 0);
   const port = openedPort();
   if (port === null) {
     const none = { pipes: 0, listeners: 0, pipesOpened: 0, pipesClosed: 0, turns: 0 };
-    return { ...sum, ...none, wakeKind: null };
+    return { ...sum, ...none, serializationDowngrades, wakeKind: null };
   }
   addCounters(sum, port.past);
   const live = port.livePipes();
@@ -46,6 +51,7 @@ export function metrics(): Metrics {
     listeners: port.liveListeners(),
     pipesOpened: port.pipesOpened,
     pipesClosed: port.pipesClosed,
+    serializationDowngrades,
     turns: port.turns,
     wakeKind: port.native.wakeKind() as Metrics['wakeKind'],
   };

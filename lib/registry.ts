@@ -3,6 +3,7 @@
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeType } from './internal/binding.js';
 import { native } from './internal/native.js';
+import { log } from './logger.js';
 import { checkRoot, compile, type ArchiveCodec, type CompileOptions } from './schema/codec.js';
 import type { DescriptorSource } from './schema/descriptor.js';
 
@@ -39,6 +40,31 @@ export interface TypeInfo {
   readonly origin: string;
 }
 
+/** A format that values of a type can have. `rkyv` is what codecs write. */
+export type Format = 'rkyv' | 'capnp' | 'json';
+
+/** What `registry.convert()` converts. */
+export interface ConvertOptions {
+  /** The format of the bytes. `'rkyv'`. */
+  readonly from?: Format;
+  /** The format that they are to have. */
+  readonly to: Format;
+  /** The version of the type; needed where there are several. */
+  readonly hash?: bigint;
+}
+
+/** How often a type was written in a format that it has no writer for. */
+export interface Downgrade {
+  /** Full name of the type. */
+  readonly name: string;
+  /** Its schema hash. */
+  readonly hash: bigint;
+  /** The format. */
+  readonly format: string;
+  /** How often, in this process. */
+  readonly count: number;
+}
+
 /** Options of `registry.register()`. */
 export interface RegisterOptions {
   /** Whether other versions of the type may stand beside it. `false`: that is an error. */
@@ -51,6 +77,7 @@ export interface RegisterOptions {
  */
 export class Registry {
   readonly #codecs = new Map<string, unknown>();
+  readonly #warned = new Set<string>();
 
   /** @internal There is one: `registry`. */
   constructor() {
@@ -68,16 +95,30 @@ export class Registry {
     type: ArchiveCodec<T, V> | DescriptorSource,
     options: RegisterOptions = {},
   ): TypeInfo {
-    const { allowVersions = false } = options;
-    if (typeof allowVersions !== 'boolean') {
-      throw invalidArgument(`allowVersions is ${show(allowVersions)}; it must be true or false`);
-    }
+    const allowVersions = checkAllowVersions(options);
     const codec = isCodec(type) ? type : null;
     const descriptor = codec?.descriptor ?? JSON.stringify(checkRoot(type));
     const origin = 'registered by the program';
     const info = infoOf(callNative(() => native.registerType(descriptor, origin, allowVersions)));
     if (codec !== null) this.#codecs.set(keyOf(info, {}), codec);
     return info;
+  }
+
+  /**
+   * Registers the types that a library exports by `busbar_types::export_types!`; all of them, or if
+   * there is an error, none. The library's code runs with the rights of this process: load only
+   * what you trust. It stays loaded.
+   *
+   * @param path - of a shared library (`.so`, `.dylib`, `.dll`) or an addon (`.node`)
+   * @throws BusbarError `ERR_NOT_FOUND`, `ERR_IO` if it is no library, `ERR_TYPE_NOT_FOUND` if it
+   * exports no types, `ERR_SCHEMA_INVALID`, `ERR_SCHEMA_MISMATCH`
+   */
+  load(path: string, options: RegisterOptions = {}): TypeInfo[] {
+    if (typeof path !== 'string') {
+      throw invalidArgument(`path is ${show(path)}; it must be the path of a library`);
+    }
+    const allowVersions = checkAllowVersions(options);
+    return callNative(() => native.loadTypes(path, allowVersions)).map(infoOf);
   }
 
   /**
@@ -120,6 +161,35 @@ export class Registry {
     return codec;
   }
 
+  /**
+   * The same value in another format: archives of codecs as Cap'n Proto messages or JSON, and back.
+   * Where the type has no writer for the format, it is converted by way of an archive: that is
+   * slower, is told to the logger once, and is counted in {@link downgrades}.
+   *
+   * @throws BusbarError as `lookup`; `ERR_FORMAT_UNSUPPORTED`; `ERR_ARCHIVE_INVALID` or
+   * `ERR_SCHEMA_VARIANT` if the bytes are no value of the type
+   */
+  convert(name: string, bytes: Uint8Array, options: ConvertOptions): Buffer {
+    const { from = 'rkyv', to, hash } = options;
+    if (!(bytes instanceof Uint8Array)) {
+      throw invalidArgument(`bytes is ${show(bytes)}; it must be a Buffer or a Uint8Array`);
+    }
+    checkFormat('from', from);
+    checkFormat('to', to);
+    const found = this.#find(name, hash);
+    const converted = callNative(() => native.convertType(name, found.hash, [from, to], bytes));
+    const { formats } = infoOf(found);
+    for (const format of [from, to].filter((one) => !formats.includes(one))) {
+      this.#warn(found, format);
+    }
+    return converted;
+  }
+
+  /** How often types were written in formats that they have no writer for, in this process. */
+  downgrades(): Downgrade[] {
+    return native.listDowngrades();
+  }
+
   /** Whether a type is registered: in this version, or in any. */
   has(name: string, hash?: bigint): boolean {
     checkKey(name, hash);
@@ -137,6 +207,13 @@ export class Registry {
     return native.unregisterType(name, hash);
   }
 
+  #warn({ name, hash }: NativeType, format: string): void {
+    const key = `${name} ${hash} ${format}`;
+    if (this.#warned.has(key)) return;
+    this.#warned.add(key);
+    log('warn', `${name} has no ${format} writer of its own: it is converted, which is slower`);
+  }
+
   #find(name: string, hash: bigint | undefined): NativeType {
     checkKey(name, hash);
     return callNative(() => native.lookupType(name, hash));
@@ -148,6 +225,16 @@ export const registry: Registry = new Registry();
 
 function isCodec<T, V>(type: ArchiveCodec<T, V> | DescriptorSource): type is ArchiveCodec<T, V> {
   return typeof type === 'object' && type !== null && 'schemaText' in type && 'layout' in type;
+}
+
+function checkFormat(option: string, format: unknown): void {
+  if (format === 'rkyv' || format === 'capnp' || format === 'json') return;
+  throw invalidArgument(`${option} is ${show(format)}; it must be 'rkyv', 'capnp' or 'json'`);
+}
+
+function checkAllowVersions({ allowVersions = false }: RegisterOptions): boolean {
+  if (typeof allowVersions === 'boolean') return allowVersions;
+  throw invalidArgument(`allowVersions is ${show(allowVersions)}; it must be true or false`);
 }
 
 function checkKey(name: unknown, hash: unknown): void {

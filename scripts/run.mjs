@@ -40,11 +40,17 @@ const TEST_STEPS = [
     env: LOOM,
   },
   { name: 'build', command: 'npm run build:fast', count: 'check' },
+  {
+    name: 'peer',
+    command: 'cargo build --profile fast -p busbar-types --examples',
+    count: 'check',
+    needs: 'build',
+  },
   { name: 'tidy', command: 'cargo xtask tidy', count: 'check', needs: 'build' },
   { name: 'types', command: 'npm run check', count: 'check', needs: 'build' },
   { name: 'lint', command: 'npm run lint', count: 'check' },
   { name: 'docs', command: 'npm run docs:check', count: 'check', needs: 'build' },
-  { name: 'ava', command: 'ava --tap', count: 'tap', needs: 'build' },
+  { name: 'ava', command: 'ava --tap', count: 'tap', needs: 'peer' },
   { name: 'pack', command: 'npm run pack:test', count: 'tap', needs: 'build' },
   { name: 'flights-types', command: 'tsc -p jsconfig.json', count: 'check', ...FLIGHTS },
   {

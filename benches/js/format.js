@@ -14,6 +14,14 @@ export function time(ns) {
 }
 
 /**
+ * @param {number} ns
+ * @returns {string} '2.54 ns', and what `time` makes of longer ones
+ */
+export function nanoseconds(ns) {
+  return ns < 1e3 ? `${digits(ns)} ns` : time(ns);
+}
+
+/**
  * @param {number} perSecond
  * @returns {string} '12.8 M/s'
  */

@@ -5,9 +5,10 @@
  * only the ratios carry over to other machines.
  */
 import { HANDOVER_SIZES, sizeName } from './cases.js';
+import { TYPED_GOALS } from './types/goals.js';
 
-/** @typedef {import('./runner.js').Result} Result */
-/** @typedef {'p50Ns' | 'p99Ns' | 'msgPerSec' | 'bytesPerSec'} Metric */
+/** @typedef {import('./runner.js').Result | import('./types/runner.js').TypedResult} Result */
+/** @typedef {'p50Ns' | 'p99Ns' | 'nsPerOp' | 'msgPerSec' | 'bytesPerSec'} Metric */
 
 /**
  * @typedef {object} Goal
@@ -87,6 +88,7 @@ export const GOALS = [
     metric: /** @type {const} */ ('msgPerSec'),
     atLeast: 5e6,
   })),
+  ...TYPED_GOALS,
 ];
 
 /**
@@ -101,7 +103,7 @@ export function judge(results, goals = GOALS) {
   const verdicts = [];
   for (const goal of goals) {
     const own = goal.cases.map((id) => find(results, id, goal.contender));
-    const values = own.map((result) => result?.[goal.metric]);
+    const values = own.map((result) => figureOf(result, goal.metric));
     const measured = measure(goal, /** @type {number[]} */ (values), results);
     if (values.some((value) => value === null || value === undefined)) continue;
     if (measured === null) continue;
@@ -119,7 +121,8 @@ export function judge(results, goals = GOALS) {
  */
 export function timesBetter(own, peer) {
   if (own.kind === 'throughput') return own.msgPerSec / peer.msgPerSec;
-  return (peer.p50Ns ?? NaN) / (own.p50Ns ?? NaN);
+  const metric = own.kind === 'typed' ? 'nsPerOp' : 'p50Ns';
+  return (figureOf(peer, metric) ?? NaN) / (figureOf(own, metric) ?? NaN);
 }
 
 /**
@@ -146,7 +149,7 @@ function measure(goal, values, results) {
   if (goal.flatWithin !== undefined) return Math.max(...values) / Math.min(...values);
   const worst = isTime(goal.metric) ? Math.max(...values) : Math.min(...values);
   if (goal.peer === undefined) return worst;
-  const peer = find(results, goal.cases[0] ?? '', goal.peer)?.[goal.metric];
+  const peer = figureOf(find(results, goal.cases[0] ?? '', goal.peer), goal.metric);
   if (peer === null || peer === undefined) return null;
   return isTime(goal.metric) ? peer / worst : worst / peer;
 }
@@ -173,11 +176,20 @@ function find(results, id, contender) {
 }
 
 /**
+ * @param {Result | undefined} result
+ * @param {Metric} metric
+ * @returns {number | null | undefined}
+ */
+function figureOf(result, metric) {
+  return /** @type {Partial<Record<Metric, number | null>> | undefined} */ (result)?.[metric];
+}
+
+/**
  * @param {Metric} metric
  * @returns {boolean}
  */
 function isTime(metric) {
-  return metric === 'p50Ns' || metric === 'p99Ns';
+  return metric.includes('Ns') || metric === 'nsPerOp';
 }
 
 /**

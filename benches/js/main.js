@@ -16,11 +16,13 @@ import { CASES } from './cases.js';
 import { plot } from './plot.js';
 import { report } from './report.js';
 import { runCase } from './runner.js';
+import { CODECS, TYPED_CASES } from './types/cases.js';
+import { runTyped } from './types/runner.js';
 
 const USAGE = `Usage: node benches/js/main.js [filter…] [options]
 
 A filter is part of "case/contender", for example "latency", "64B/processes" or "zeromq"; a case
-runs where any filter matches.
+runs where any filter matches. "types" are the encodings of typed messages.
 
   --quick          one short round: shows that everything runs, not how fast it is
   --rounds <n>     rounds per contender, interleaved (3)
@@ -36,7 +38,9 @@ async function main() {
   const { values, positionals: filters } = parseCommandLine();
   if (values.help) return void process.stdout.write(USAGE);
   const selected = select(filters);
-  if (selected.length === 0) throw new Error(`no case matches ${filters.join(', ')}; see --list`);
+  if (listing(selected).length === 0) {
+    throw new Error(`no case matches ${filters.join(', ')}; see --list`);
+  }
   if (values.list) return void process.stdout.write(`${listing(selected).join('\n')}\n`);
 
   const out = values.out ?? join(BENCHES, 'out');
@@ -52,19 +56,17 @@ async function main() {
   const [load = 0] = loadavg();
   if (load > 0.5) progress(`something else is running here (load ${load}): figures will be off\n`);
 
-  /** @type {import('./runner.js').Result[]} */
+  /** @type {import('./goals.js').Result[]} */
   const results = [];
   /** @type {import('./runner.js').Failure[]} */
   const failures = [];
-  for (const { spec, contenders } of selected) {
-    for (const line of await runCase(spec, contenders, settings, progress)) {
-      if (values.json) process.stdout.write(`${JSON.stringify(line)}\n`);
-      if ('error' in line) {
-        failures.push(line);
-        progress(`${line.case}  ${line.contender}  failed: ${line.error}\n`);
-      } else {
-        results.push(line);
-      }
+  for await (const line of run(selected, settings)) {
+    if (values.json) process.stdout.write(`${JSON.stringify(line)}\n`);
+    if ('error' in line) {
+      failures.push(line);
+      progress(`${line.case}  ${line.contender}  failed: ${line.error}\n`);
+    } else {
+      results.push(line);
     }
   }
   progress('');
@@ -88,46 +90,71 @@ function parseCommandLine() {
   });
 }
 
-/** @typedef {import('./cases.js').Contender} Contender */
-/** @typedef {{ spec: import('./cases.js').Case, contenders: Contender[] }} Selected */
-
 /**
- * @param {readonly string[]} filters
- * @returns {Selected[]}
+ * Cases share processes or not by their kind.
+ *
+ * @param {ReturnType<typeof select>} selected
+ * @param {import('./runner.js').Settings} settings
  */
+async function* run({ messages, typed }, settings) {
+  for (const { spec, contenders } of messages) {
+    yield* await runCase(spec, contenders, settings, progress);
+  }
+  yield* await runTyped(typed, settings, progress);
+}
+
+/** @param {readonly string[]} filters */
 function select(filters) {
-  return CASES.map((spec) => ({
-    spec,
-    contenders: spec.contenders.filter(
-      ({ name }) =>
-        filters.length === 0 || filters.some((filter) => `${spec.id}/${name}`.includes(filter)),
-    ),
-  })).filter(({ contenders }) => contenders.length > 0);
+  return { messages: matching(CASES, filters), typed: matching(TYPED_CASES, filters) };
 }
 
 /**
- * @param {readonly Selected[]} selected
+ * @template {{ name: string }} C
+ * @template {{ id: string, contenders: readonly C[] }} S
+ * @param {readonly (S & { contenders: readonly C[] })[]} cases
+ * @param {readonly string[]} filters
+ * @returns {{ spec: S, contenders: C[] }[]} the cases with those of their contenders that match
+ */
+function matching(cases, filters) {
+  return cases
+    .map((spec) => ({
+      spec,
+      contenders: spec.contenders.filter(
+        ({ name }) =>
+          filters.length === 0 || filters.some((filter) => `${spec.id}/${name}`.includes(filter)),
+      ),
+    }))
+    .filter(({ contenders }) => contenders.length > 0);
+}
+
+/**
+ * @param {ReturnType<typeof select>} selected
  * @returns {string[]}
  */
-function listing(selected) {
-  return selected.flatMap(({ spec, contenders }) =>
+function listing({ messages, typed }) {
+  return [...messages, ...typed].flatMap(({ spec, contenders }) =>
     contenders.map(({ name }) => `${spec.id}/${name}`),
   );
 }
 
-/** @param {readonly Selected[]} selected */
-function installPeers(selected) {
-  const needed = selected.some(({ contenders }) => contenders.some((c) => c.module === 'zeromq'));
-  if (!needed || existsSync(join(BENCHES, 'node_modules', 'zeromq'))) return;
+/** @param {ReturnType<typeof select>} selected */
+function installPeers({ messages, typed }) {
+  // In a shared process every codec has its part, also one that is not asked for.
+  const shares = typed.some(({ spec }) => spec.mode === 'mixed') ? CODECS : [];
+  const chosen = [...messages, ...typed].flatMap(({ contenders }) => [...contenders]);
+  const peers = [...chosen, ...shares].map(({ module }) => PACKAGES[module]);
+  const isThere = (/** @type {string | undefined} */ name) =>
+    name === undefined || existsSync(join(BENCHES, 'node_modules', name));
+  if (peers.every(isThere)) return;
   progress('installing the peers into benches/node_modules');
-  // zeromq.js carries its prebuilt libraries in the package, so no script has to run.
+  // What is native in them comes prebuilt in the packages, so no script has to run.
   const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
   execFileSync('npm', args, { cwd: BENCHES, stdio: ['ignore', 2, 2] });
 }
 
 /**
  * @param {string} out
- * @param {import('./runner.js').Result[]} results
+ * @param {import('./goals.js').Result[]} results
  * @param {import('./runner.js').Failure[]} failures
  * @param {boolean} json whether the lines went to stdout already
  */
@@ -164,6 +191,18 @@ function progress(text) {
 }
 
 const BENCHES = fileURLToPath(new URL('..', import.meta.url));
+
+/** What a contender's module needs installed. @type {Record<string, string>} */
+const PACKAGES = {
+  avsc: 'avsc',
+  bebop: 'bebop',
+  'cbor-x': 'cbor-x',
+  flatbuffers: 'flatbuffers',
+  msgpackr: 'msgpackr',
+  'protobuf-es': '@bufbuild/protobuf',
+  protobufjs: 'protobufjs',
+  zeromq: 'zeromq',
+};
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 try {

@@ -1,22 +1,35 @@
 // @ts-check
 /**
  * The results of a run as one SVG page: messages and bytes a second over the message size,
- * hand-over time over the payload size, and the round trips as bars (median, whisker to p99).
+ * hand-over time over the payload size, and the round trips and typed operations as bars (median,
+ * whisker to p99 or to the slowest round).
  */
 import { sizeName } from './cases.js';
 import { barChart, barChartHeight, lineChart, page } from './chart.js';
-import { bandwidth, rate, time } from './format.js';
+import { bandwidth, nanoseconds, rate, time } from './format.js';
 
 /** @typedef {import('./runner.js').Result} Result */
-
+/** @typedef {import('./types/runner.js').TypedResult} TypedResult */
 /** @typedef {import('./chart.js').Frame} Frame */
 /** @typedef {{ height: number, draw: (frame: Frame) => string }} Chart */
 
 /**
- * @param {readonly Result[]} results
+ * @param {readonly import('./goals.js').Result[]} all
  * @returns {string}
  */
-export function plot(results) {
+export function plot(all) {
+  const typed = all.filter((result) => result.kind === 'typed');
+  return arrange([
+    ...messageCharts(all.filter((result) => result.kind !== 'typed')),
+    ...typedCharts(typed),
+  ]);
+}
+
+/**
+ * @param {readonly Result[]} results
+ * @returns {Chart[][]}
+ */
+function messageCharts(results) {
   /** @type {Chart[][]} */
   const rows = [];
   const latency = results.filter(({ kind }) => kind === 'latency');
@@ -35,7 +48,23 @@ export function plot(results) {
       overSize(`Bytes a second, ${where}`, chosen, 'bytesPerSec', bandwidth),
     ]);
   }
-  return arrange(rows);
+  return rows;
+}
+
+/**
+ * A row for each payload: what it takes in a shared process, and in one of the codec's own.
+ *
+ * @param {readonly TypedResult[]} results
+ * @returns {Chart[][]}
+ */
+function typedCharts(results) {
+  return [...new Set(results.map(({ payload }) => payload))].map((payload) =>
+    ['mixed', 'standalone'].map((mode) => {
+      const chosen = results.filter((line) => line.payload === payload && line.mode === mode);
+      const groups = grouped(chosen, ({ operation }) => operation, typedBar);
+      return bars(`Typed ${payload}, ${mode}: median, line to slowest round`, groups, nanoseconds);
+    }),
+  );
 }
 
 /**
@@ -84,21 +113,48 @@ function overSize(title, results, metric, label) {
  * @returns {Chart}
  */
 function roundTrips(results) {
-  const groups = [...new Set(results.map((result) => result.case))].map((id) => ({
-    name: id,
+  const groups = grouped(
+    results,
+    (result) => result.case,
+    ({ contender, p50Ns, p99Ns }) => ({ contender, value: p50Ns ?? NaN, whisker: p99Ns ?? NaN }),
+  );
+  return bars('Round trip, 64 B: median, line to p99', groups, time);
+}
+
+/** @param {TypedResult} result */
+function typedBar({ contender, nsPerOp, spread: [, slowest = nsPerOp] }) {
+  return { contender, value: nsPerOp, whisker: slowest };
+}
+
+/**
+ * @template R
+ * @param {readonly R[]} results
+ * @param {(result: R) => string} groupOf
+ * @param {(result: R) => { contender: string, value: number, whisker: number }} barOf
+ * @returns {{ name: string, bars: import('./chart.js').Bar[] }[]}
+ */
+function grouped(results, groupOf, barOf) {
+  return [...new Set(results.map(groupOf))].map((name) => ({
+    name,
     bars: results
-      .filter((result) => result.case === id)
-      .map(({ contender, p50Ns, p99Ns }) => ({
-        name: contender,
-        color: look(contender).color,
-        value: p50Ns ?? NaN,
-        whisker: p99Ns ?? NaN,
-      })),
+      .filter((result) => groupOf(result) === name)
+      .map(barOf)
+      .map(({ contender, value, whisker }) => {
+        return { name: contender, color: look(contender).color, value, whisker };
+      }),
   }));
-  const title = 'Round trip, 64 B: median, line to p99';
+}
+
+/**
+ * @param {string} title
+ * @param {ReturnType<typeof grouped>} groups
+ * @param {(value: number) => string} label
+ * @returns {Chart}
+ */
+function bars(title, groups, label) {
   return {
     height: barChartHeight(groups),
-    draw: (frame) => barChart(frame, title, groups, time),
+    draw: (frame) => barChart(frame, title, groups, label),
   };
 }
 

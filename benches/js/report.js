@@ -3,10 +3,12 @@
  * The results of a run as Markdown: the verdict on each goal with the ratios to the peers of the
  * same run, then a table for each case.
  */
-import { bandwidth, digits, rate, ratio, time } from './format.js';
+import { bandwidth, digits, nanoseconds, rate, ratio, time } from './format.js';
 import { judge, ratios } from './goals.js';
 
-/** @typedef {import('./runner.js').Result} Result */
+/** @typedef {import('./goals.js').Result} Result */
+/** @typedef {import('./runner.js').Result} MessageResult */
+/** @typedef {import('./types/runner.js').TypedResult} TypedResult */
 /** @typedef {import('./runner.js').Failure} Failure */
 
 /**
@@ -19,12 +21,21 @@ export function report(results, failures) {
   const verdicts = judge(results);
   if (verdicts.length > 0) parts.push('## Goals', goalTable(verdicts));
   for (const id of new Set(results.map((result) => result.case))) {
-    const lines = results.filter((result) => result.case === id);
-    const timed = lines[0]?.kind !== 'throughput';
-    parts.push(`## ${id}`, placement(lines), timed ? timeTable(lines) : rateTable(lines));
+    parts.push(`## ${id}`, ...section(results.filter((result) => result.case === id)));
   }
   if (failures.length > 0) parts.push('## Failed', failureTable(failures));
   return `${parts.join('\n\n')}\n`;
+}
+
+/**
+ * @param {readonly Result[]} lines of one case
+ * @returns {string[]}
+ */
+function section(lines) {
+  if (lines[0]?.kind === 'typed') return [typedTable(/** @type {TypedResult[]} */ (lines))];
+  const messages = /** @type {MessageResult[]} */ (lines);
+  const isTimed = messages[0]?.kind !== 'throughput';
+  return [placement(messages), isTimed ? timeTable(messages) : rateTable(messages)];
 }
 
 /**
@@ -80,7 +91,7 @@ function limit(goal) {
 }
 
 /**
- * @param {readonly Result[]} lines
+ * @param {readonly MessageResult[]} lines
  * @returns {string}
  */
 function timeTable(lines) {
@@ -104,7 +115,7 @@ function timeTable(lines) {
 }
 
 /**
- * @param {readonly Result[]} lines
+ * @param {readonly MessageResult[]} lines
  * @returns {string}
  */
 function rateTable(lines) {
@@ -125,6 +136,24 @@ function rateTable(lines) {
 }
 
 /**
+ * @param {readonly TypedResult[]} lines
+ * @returns {string}
+ */
+function typedTable(lines) {
+  return table(
+    TYPED_HEAD,
+    lines.map((line) => [
+      line.contender,
+      nanoseconds(line.nsPerOp),
+      line.spread.map(nanoseconds).join(' … '),
+      rate(line.msgPerSec),
+      String(line.size),
+      line.peer === null ? ratioList(ratios(line, lines)) : '',
+    ]),
+  );
+}
+
+/**
  * @param {readonly Failure[]} failures
  * @returns {string}
  */
@@ -136,7 +165,7 @@ function failureTable(failures) {
 }
 
 /**
- * @param {readonly Result[]} lines
+ * @param {readonly MessageResult[]} lines
  * @returns {string}
  */
 function placement(lines) {
@@ -146,7 +175,7 @@ function placement(lines) {
 }
 
 /**
- * @param {Result} line
+ * @param {MessageResult} line
  * @returns {string} cores of server and client at the end of each round
  */
 function ranOn({ cpus }) {
@@ -205,3 +234,5 @@ const RATE_HEAD = [
   'ran on',
   'against the peers',
 ];
+
+const TYPED_HEAD = ['', 'time', 'rounds from … to', 'a second', 'bytes', 'against the peers'];

@@ -2,8 +2,12 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 
+import { callNative } from '../errors.js';
+import { native } from '../internal/native.js';
+import { subDescriptor } from '../schema/check.js';
+import type { Descriptor } from '../schema/descriptor.js';
 import { sourceOf, type SourceOptions } from '../schema/source.js';
-import { readTypes } from './types.js';
+import { chosenTypes } from './types.js';
 
 /** Options of `busbar gen`. */
 export interface GenerateOptions {
@@ -12,6 +16,7 @@ export interface GenerateOptions {
   readonly intern?: boolean | undefined;
   readonly from?: string | undefined;
   readonly check?: boolean | undefined;
+  readonly type?: string | undefined;
 }
 
 /** The source, and whether the file that it is to be written to holds something else. */
@@ -24,10 +29,18 @@ export interface Generated {
 export function generate(files: readonly string[], options: GenerateOptions): Generated {
   const { out, check, u64 = 'bigint', intern = false } = options;
   const from = options.from === undefined ? {} : { from: options.from };
-  const text = sourceOf(readTypes(files), { u64, intern, ...from });
+  const types = chosenTypes(files, options.type);
+  const text =
+    out?.endsWith('.capnp') === true ? capnpText(types) : sourceOf(types, { u64, intern, ...from });
   const isStale = out !== undefined && contentsOf(out) !== text;
   if (out !== undefined && isStale && check !== true) writeFileSync(out, text);
   return { text, isStale };
+}
+
+/** The Cap'n Proto schema of the first type of the files, and of what it mentions. */
+function capnpText(types: Descriptor): string {
+  const root = subDescriptor(types, types.root);
+  return callNative(() => native.capnpText(JSON.stringify(root)));
 }
 
 function contentsOf(file: string): string | null {

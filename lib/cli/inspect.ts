@@ -1,10 +1,8 @@
 /** `busbar inspect`: what the types in some files look like, for people. */
 
-import { BusbarError } from '../errors.js';
-import { subDescriptor } from '../schema/check.js';
 import type { FieldDescriptor, TypeDescriptor, VariantDescriptor } from '../schema/descriptor.js';
 import { spell } from '../schema/text.js';
-import { readTypes } from './types.js';
+import { chosenTypes } from './types.js';
 
 /** Options of `busbar inspect`. */
 export interface InspectOptions {
@@ -14,11 +12,7 @@ export interface InspectOptions {
 
 /** The text to print. */
 export function inspect(files: readonly string[], { json, type }: InspectOptions): string {
-  const all = readTypes(files);
-  if (type !== undefined && !Object.hasOwn(all.types, type)) {
-    throw new BusbarError('ERR_TYPE_NOT_FOUND', `there is no type ${type} in ${files.join(', ')}`);
-  }
-  const shown = type === undefined ? all : subDescriptor(all, type);
+  const shown = chosenTypes(files, type);
   if (json === true) return `${JSON.stringify(shown, null, 2)}\n`;
   const names = type === undefined ? Object.keys(shown.types) : [type];
   const types = names.map((name) => describe(name, shown.types[name] as TypeDescriptor));

@@ -1,13 +1,15 @@
 /** The types in the files that a command is given: libraries and descriptors. */
 
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 
-import { BusbarError } from '../errors.js';
-import { checkDescriptor } from '../schema/check.js';
+import { BusbarError, callNative } from '../errors.js';
+import { native } from '../internal/native.js';
+import { checkDescriptor, subDescriptor } from '../schema/check.js';
 import type { Descriptor, TypeDescriptor } from '../schema/descriptor.js';
 
 /** All types of the files, in one descriptor, whose root is the first file's. */
-export function readTypes(files: readonly string[]): Descriptor {
+function readTypes(files: readonly string[]): Descriptor {
   const descriptors = files.flatMap((file) => readFile(file).map((it) => checkDescriptor(it)));
   const types = new Map<string, TypeDescriptor>();
   for (const descriptor of descriptors) {
@@ -27,12 +29,17 @@ export function readTypes(files: readonly string[]): Descriptor {
   return checkDescriptor({ ...first, types: Object.fromEntries(types) });
 }
 
+/** As {@link readTypes}; of one type and what it mentions, if it is named. */
+export function chosenTypes(files: readonly string[], type: string | undefined): Descriptor {
+  const all = readTypes(files);
+  if (type === undefined) return all;
+  if (Object.hasOwn(all.types, type)) return subDescriptor(all, type);
+  throw new BusbarError('ERR_TYPE_NOT_FOUND', `there is no type ${type} in ${files.join(', ')}`);
+}
+
 /** The descriptors in a file. */
 function readFile(file: string): readonly unknown[] {
-  if (!file.endsWith('.json')) {
-    const message = `${file}: only descriptors (.json) can be read yet`;
-    throw new BusbarError('ERR_NOT_SUPPORTED', message);
-  }
+  if (!file.endsWith('.json')) return callNative(() => native.describeLibrary(resolve(file)));
   const json = parse(file, read(file));
   return Array.isArray(json) ? json : [json];
 }

@@ -174,6 +174,28 @@ export interface Native {
   lookupType(name: string, hash: bigint | undefined): NativeType;
   listTypes(): NativeType[];
   unregisterType(name: string, hash: bigint): boolean;
+  loadTypes(path: string, allowVersions: boolean): NativeType[];
+  describeLibrary(path: string): string[];
+  convertType(
+    name: string,
+    hash: bigint | undefined,
+    formats: [from: string, to: string],
+    bytes: Uint8Array,
+  ): Buffer;
+  listDowngrades(): { name: string; hash: bigint; format: string; count: number }[];
+  /** The Cap'n Proto schema of a descriptor. */
+  capnpText(descriptor: string): string;
+  openMapped(path: string): NativeMappedFile;
+  writeMapped(path: string, hash: bigint, archive: Uint8Array): void;
+}
+
+/** A file that is open, see mapped.ts. */
+export interface NativeMappedFile {
+  readonly hash: bigint;
+  /** The archive, copied on write; to be called once. */
+  buffer(): ArrayBuffer;
+  /** Throws if another program changed the file. */
+  verify(): void;
 }
 
 /** An entry of the registry. */

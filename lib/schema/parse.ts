@@ -118,9 +118,9 @@ function parseShape(path: string, raw: Raw): Shape {
   throw schemaInvalid(path, `the shape "${shape}" is none of ${SHAPES.join(', ')}`);
 }
 
-/** The shape of what has no shape stated: named, or a unit if there are no fields at all. */
+/** The shape of what has no shape stated: named, or a unit if there are no fields. */
 function implied({ fields }: Raw): Shape {
-  return fields === undefined ? 'unit' : 'named';
+  return fields === undefined || (Array.isArray(fields) && fields.length === 0) ? 'unit' : 'named';
 }
 
 function parseFields(path: string, shape: Shape, raw: unknown): FieldDescriptor[] {

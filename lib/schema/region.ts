@@ -12,6 +12,10 @@ export interface Region {
   buffer: ArrayBufferLike;
   d: DataView;
   b: Buffer;
+  /** The bytes that were last entered: asking them for `buffer` costs more than reading a field. */
+  bytes: Uint8Array;
+  /** Where they begin. */
+  start: number;
 }
 
 /** The memory last read from. */
@@ -22,7 +26,8 @@ export const written: Region = closed();
 
 function closed(): Region {
   const buffer = new ArrayBuffer(0);
-  return { buffer, d: new DataView(buffer), b: Buffer.from(buffer) };
+  const bytes = new Uint8Array(buffer);
+  return { buffer, d: new DataView(buffer), b: Buffer.from(buffer), bytes, start: 0 };
 }
 
 /** What a decode may still touch, so that no archive makes it read more than it is long. */
@@ -30,12 +35,12 @@ export const limits: { lo: number; left: number } = { lo: 0, left: 0 };
 
 /** Makes the memory of `bytes` the one to read from. */
 export function enter(bytes: Uint8Array): void {
-  if (bytes.buffer !== region.buffer) open(region, bytes);
+  if (bytes !== region.bytes) open(region, bytes);
 }
 
 /** Makes the memory of `bytes` the one to write to. */
 export function enterWritten(bytes: Uint8Array): void {
-  if (bytes.buffer !== written.buffer) open(written, bytes);
+  if (bytes !== written.bytes) open(written, bytes);
 }
 
 function open(into: Region, bytes: Uint8Array): void {
@@ -43,6 +48,12 @@ function open(into: Region, bytes: Uint8Array): void {
     throw invalidArgument(`bytes is ${show(bytes)}; it must be a Uint8Array`);
   }
   const { buffer } = bytes;
+  if (buffer !== into.buffer) openBuffer(into, buffer);
+  into.bytes = bytes;
+  into.start = bytes.byteOffset;
+}
+
+function openBuffer(into: Region, buffer: ArrayBufferLike): void {
   try {
     into.d = new DataView(buffer);
     into.b = Buffer.from(buffer);
@@ -55,8 +66,9 @@ function open(into: Region, bytes: Uint8Array): void {
 
 /** Enters the memory of an archive and answers with the position of its root. */
 export function enterArchive(name: string, bytes: Uint8Array, size: number): number {
-  if (bytes.buffer !== region.buffer) open(region, bytes);
-  const { byteOffset, length } = bytes;
+  if (bytes !== region.bytes) open(region, bytes);
+  const { length } = bytes;
+  const byteOffset = region.start;
   if (length < size) {
     throw archiveInvalid(name, `there are ${length} bytes, its root alone takes ${size}`);
   }
@@ -81,7 +93,7 @@ export function claim(d: DataView, p: number, count: number, size: number): numb
   if (at < limits.lo || at + bytes > p) throw outside();
   // Elements without bytes count, too: billions of them would fit into no memory.
   limits.left -= bytes === 0 ? count : bytes;
-  if (limits.left < 0) throw outside();
+  if (limits.left < 0) throw bytes === 0 ? tooMany(count) : outside();
   return at;
 }
 
@@ -90,6 +102,11 @@ export function target(d: DataView, p: number, bytes: number, lo: number): numbe
   const at = p + d.getInt32(p, true);
   if (at < lo || at + bytes > p) throw outside();
   return at;
+}
+
+/** The error for more empty elements than an array should hold. */
+function tooMany(count: number): Error {
+  return archiveInvalid('', `a list has ${count} values of no bytes, too many to be read`);
 }
 
 /** The error for a pointer that leads out of its archive, or parts that overlap. */

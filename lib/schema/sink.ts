@@ -42,17 +42,19 @@ export class Sink {
     this.d = this.#scratchView;
   }
 
-  /** Writes into `target` from `start` up to `end` at most, both in the coordinates of memory. */
-  into(target: Uint8Array, start: number, end: number): void {
+  /** Writes into `target` from `offset` on; where that is in the coordinates of memory. */
+  into(target: Uint8Array, offset: number): number {
     enterWritten(target);
+    const start = written.start + offset;
     this.d = written.d;
     this.b = written.b;
     this.base = start;
     this.w = start;
-    this.end = end;
+    this.end = written.start + target.length;
     this.rp = 0;
     this.ri = 0;
     this.busy = true;
+    return start;
   }
 
   /** Writes into memory of its own. */

@@ -49,9 +49,9 @@ export function writeInto<T>(
 ): number {
   checkTarget(target, offset);
   const s = freeSink();
-  const start = target.byteOffset + offset;
+  let start = 0;
   try {
-    s.into(target, start, target.byteOffset + target.length);
+    start = s.into(target, offset);
     write(s, value);
     return s.w - start;
   } catch (error) {

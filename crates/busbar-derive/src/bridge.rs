@@ -33,8 +33,9 @@ fn copy(input: &Input) -> TokenStream {
         }
     });
     let derives = &input.options.archive_derives;
-    let archive_derive =
-        (!derives.is_empty()).then(|| quote!(#[rkyv(attr(derive(#(#derives),*)))]));
+    let derive = (!derives.is_empty()).then(|| quote!(, derive(#(#derives),*)));
+    // What the lints of strict crates ask for is up to the declared type.
+    let lints = quote!(missing_docs, clippy::exhaustive_enums, clippy::exhaustive_structs);
     let (repr, body) = match &input.body {
         Body::Struct(part) => {
             let fields = copy_fields(part, true);
@@ -52,11 +53,11 @@ fn copy(input: &Input) -> TokenStream {
     };
     quote! {
         #[doc(hidden)]
-        #[allow(dead_code, non_camel_case_types, missing_docs)]
+        #[allow(dead_code, non_camel_case_types, #lints)]
         #[derive(#rkyv::Archive, #rkyv::Serialize, #rkyv::Deserialize)]
         #[rkyv(crate = #rkyv, remote = #ident, archived = #archived, resolver = #resolver)]
         #bounds
-        #archive_derive
+        #[rkyv(attr(allow(#lints) #derive))]
         #repr
         #vis #body
     }

@@ -5,6 +5,7 @@
 //! generated glue costs more than their work.
 
 mod driver;
+pub mod mapped;
 mod options;
 mod port;
 mod raw;

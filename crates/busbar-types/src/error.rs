@@ -19,6 +19,8 @@ pub enum ErrorKind {
     FormatUnsupported,
     /// A registered type is in use and cannot be taken out now. Retry when its calls are done.
     InUse,
+    /// What is named does not exist. The caller is at fault, or came too early.
+    NotFound,
     /// The operating system refused a call. The environment is at fault.
     Io,
     /// A descriptor or a schema text contradicts itself. Whoever made it is at fault.
@@ -43,6 +45,7 @@ impl ErrorKind {
             Self::FormatUnsupported => "ERR_FORMAT_UNSUPPORTED",
             Self::InUse => "ERR_IN_USE",
             Self::Io => "ERR_IO",
+            Self::NotFound => "ERR_NOT_FOUND",
             Self::SchemaInvalid => "ERR_SCHEMA_INVALID",
             Self::SchemaMismatch => "ERR_SCHEMA_MISMATCH",
             Self::SchemaVariant => "ERR_SCHEMA_VARIANT",

@@ -26,6 +26,12 @@ impl Formats {
         Self(bits & 7)
     }
 
+    /// The format with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(format, _)| *format)
+    }
+
     /// The bits, as plugins carry them.
     #[must_use]
     pub const fn bits(self) -> u32 {

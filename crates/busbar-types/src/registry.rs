@@ -10,20 +10,24 @@
 //! ```
 
 mod key;
+mod ladder;
 mod mismatch;
 
 use std::any::Any;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 
 use self::key::Key;
+pub use self::ladder::{Downgrade, Rung};
 pub use self::mismatch::Mismatch;
 use crate::format::Formats;
+use crate::library::describe_library;
 use crate::schema::{Schema, hash_of};
-use crate::{Error, ErrorKind, SerializeError, Type, read};
+use crate::{Error, ErrorKind, Generate, SerializeError, Type, read};
 
 /// Writes a value of an entry's type as an rkyv archive.
 pub type Writer = fn(&dyn Any, &mut [u8]) -> Result<usize, SerializeError>;
@@ -124,6 +128,8 @@ pub struct TypeEntry {
     pub schema: Option<Arc<Schema>>,
     /// Who registered it.
     pub origin: Origin,
+    /// The formats it was asked for.
+    transcoders: Arc<ladder::Transcoders>,
 }
 
 impl fmt::Debug for TypeEntry {
@@ -146,12 +152,13 @@ impl TypeEntry {
         Ok(Self {
             type_name: T::NAME.to_owned(),
             schema_hash: T::SCHEMA_HASH,
-            formats: Formats::RKYV,
+            formats: formats_of(T::GENERATE),
             writer: Some(write_any::<T>),
             reader: Some(read_any::<T>),
             foreign: None,
             schema: Some(Arc::new(T::schema()?)),
             origin: Origin::Compiled(T::NAME.rsplit_once('.').map_or("", |(crate_, _)| crate_)),
+            transcoders: Arc::default(),
         })
     }
 
@@ -172,6 +179,7 @@ impl TypeEntry {
             foreign: Some(functions),
             schema: None,
             origin: Origin::Plugin(library.into()),
+            transcoders: Arc::default(),
         }
     }
 
@@ -189,6 +197,7 @@ impl TypeEntry {
             foreign: None,
             schema: Some(Arc::new(schema)),
             origin,
+            transcoders: Arc::default(),
         }
     }
 
@@ -223,6 +232,13 @@ impl TypeEntry {
     }
 }
 
+/// Archives, and what the declaration asks for besides.
+fn formats_of(generate: Generate) -> Formats {
+    let capnp = if generate.capnp { Formats::CAPNP } else { Formats::NONE };
+    let json = if generate.json { Formats::JSON } else { Formats::NONE };
+    Formats::RKYV | capnp | json
+}
+
 fn write_any<T: Type>(value: &dyn Any, out: &mut [u8]) -> Result<usize, SerializeError> {
     match value.downcast_ref::<T>() {
         Some(value) => value.write_to_buffer(out),
@@ -246,6 +262,7 @@ fn write_foreign(value: &dyn Any, out: &mut [u8]) -> Result<usize, SerializeErro
 pub struct Registry {
     types: DashMap<(String, u64), Arc<TypeEntry>>,
     by_name: DashMap<String, Vec<u64>>,
+    downgrades: ladder::Downgrades,
 }
 
 impl Registry {
@@ -290,6 +307,10 @@ impl Registry {
         entry: TypeEntry,
         allow_versions: bool,
     ) -> Result<Arc<TypeEntry>, Error> {
+        self.insert(Arc::new(entry), allow_versions)
+    }
+
+    fn insert(&self, entry: Arc<TypeEntry>, allow_versions: bool) -> Result<Arc<TypeEntry>, Error> {
         // Held until the end: of two threads that register a name, one is second.
         let mut versions = self.by_name.entry(entry.type_name.clone()).or_default();
         if versions.contains(&entry.schema_hash) {
@@ -303,9 +324,43 @@ impl Registry {
         }
         let key = (entry.type_name.clone(), entry.schema_hash);
         versions.push(entry.schema_hash);
-        let entry = Arc::new(entry);
         self.types.insert(key, Arc::clone(&entry));
         Ok(entry)
+    }
+
+    /// Registers the types that a library exports; the entries of all of them.
+    ///
+    /// # Errors
+    /// As [`describe_library`], and `SchemaMismatch` as [`Self::register_entry`]; then none of them
+    /// is registered that was not before.
+    ///
+    /// # Safety
+    /// As [`describe_library`].
+    pub unsafe fn load(
+        &self,
+        path: &Path,
+        allow_versions: bool,
+    ) -> Result<Vec<Arc<TypeEntry>>, Error> {
+        // SAFETY: by this function's own contract.
+        let schemas = unsafe { describe_library(path) }?;
+        let origin = Origin::Plugin(path.display().to_string());
+        let (mut entries, mut fresh) = (Vec::new(), Vec::new());
+        for schema in schemas {
+            let offered = Arc::new(TypeEntry::of_schema(schema, origin.clone()));
+            let registered = self.insert(Arc::clone(&offered), allow_versions);
+            let entry = registered.inspect_err(|_| self.take_out(&fresh))?;
+            if Arc::ptr_eq(&entry, &offered) {
+                fresh.push(offered);
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn take_out(&self, entries: &[Arc<TypeEntry>]) {
+        for entry in entries {
+            self.unregister(&entry.type_name, entry.schema_hash);
+        }
     }
 
     /// The entry of this name and hash. Without a hash: the compiled-in one if there is, or else

@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use busbar_types::mapped::{Mapped, NewFile};
 use busbar_types::rkyv::util::AlignedVec;
 use busbar_types::{Type, access, access_unchecked};
 
@@ -79,6 +80,33 @@ fn write_and_access_allocate_nothing() {
     // SAFETY: just checked.
     let (_, count) = allocations_of(|| unsafe { access_unchecked::<Order>(&out[..size]) });
     assert_eq!(count, 0, "access unchecked");
+}
+
+/// [T02 T35] writing into a mapped file and accessing it there allocate nothing
+#[test]
+fn mapped_files_are_written_and_accessed_without_allocations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("order");
+    let value = order(100);
+    let size = value.archived_size().expect("writable");
+    let mut new = NewFile::create(&path, Order::SCHEMA_HASH, size).expect("room");
+    let (written, count) = allocations_of(|| value.write_to_buffer(new.archive()));
+    assert_eq!((written.expect("room"), count), (size, 0));
+    new.publish().expect("a name");
+
+    let mapped = Mapped::<Order>::open(&path).expect("valid");
+    // SAFETY: nobody else knows the file.
+    let bytes = unsafe { mapped.file().bytes() };
+    let (checked, count) = allocations_of(|| access::<Order>(bytes));
+    assert_eq!((checked.is_ok(), count), (true, 0), "checked access");
+    let (archived, count) = allocations_of(|| mapped.get());
+    assert_eq!((archived.id.to_native(), count), (1, 0));
+    let (verified, count) = allocations_of(|| mapped.verify());
+    assert_eq!((verified.is_ok(), count), (true, 0));
+    let range = bytes.as_ptr_range();
+    for text in [&archived.symbol, &archived.tags[0], &archived.tags[99]] {
+        assert!(range.contains(&text.as_str().as_ptr()));
+    }
 }
 
 /// [T02] lists too large for the stack borrow memory that the thread keeps

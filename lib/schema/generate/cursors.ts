@@ -157,11 +157,11 @@ function moveMethod(e: Emitter, { name, size }: Root): string {
   const isPlain = `offset >>> 0 === offset && size >>> 0 === size`;
   const slow = `${e.rt('rootOf')}(${quote(name)}, bytes, ${size}, offset, size);`;
   const lines = [
-    `if (bytes.buffer !== ${region}.buffer) ${e.rt('enter')}(bytes);`,
+    `if (bytes !== ${region}.bytes) ${e.rt('enter')}(bytes);`,
     `if (!(${isPlain}) || size < ${size} || offset + size > bytes.length) ${slow}`,
     `this.$d = ${region}.d;`,
     `this.$b = ${region}.b;`,
-    'const lo = bytes.byteOffset + offset;',
+    `const lo = ${region}.start + offset;`,
     'this.$lo = lo;',
     `this.$p = lo + size - ${size};`,
     'return this;',

@@ -9,7 +9,8 @@ use busbar_types::rkyv::util::AlignedVec;
 use busbar_types::{ErrorKind, Limits, Type, access, read};
 
 use crate::formats::archive;
-use crate::random::{Random, Rng, any, mutate, one_of, rounds};
+use crate::hostile::{mutate, rounds};
+use crate::random::{Random, Rng, any, one_of};
 use crate::samples::for_each_sample;
 
 /// Both versions of a type have the same name, which one module cannot hold.

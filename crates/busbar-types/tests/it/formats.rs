@@ -10,7 +10,8 @@ use busbar_types::rkyv::util::AlignedVec;
 use busbar_types::schema::{Kind, Schema};
 use busbar_types::{ArchiveReader, Limits, Type, access, json, read, rkyv};
 
-use crate::random::{Random, Rng, any, mutate, rounds};
+use crate::hostile::{mutate, rounds};
+use crate::random::{Random, Rng, any};
 use crate::samples::{Order, Side, for_each_sample};
 use crate::tool::Tool;
 

@@ -13,6 +13,15 @@ pub struct Documented {
     private: Vec<Inner>,
 }
 
+/// An enum.
+#[derive(Type)]
+pub enum Choice {
+    /// Something.
+    Some(u8),
+    /// Nothing.
+    None,
+}
+
 #[derive(Type)]
 enum Inner {
     Unit,
@@ -24,4 +33,6 @@ fn main() {
     let inner = [Inner::Unit, Inner::Tuple(1, String::new()), Inner::Named { deep: None }];
     let value = Documented { id: 1, private: Vec::from(inner) };
     assert!(value.archived_size().is_ok());
+    assert!(Choice::Some(1).archived_size().is_ok());
+    assert!(Choice::None.archived_size().is_ok());
 }
