@@ -6,6 +6,8 @@
 //! handlers behind, and unmapping it would pull the ground from under them.
 
 use std::ffi::OsStr;
+use std::io;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -88,12 +90,17 @@ pub fn exported(text: &'static Once, types: &[fn() -> Result<Schema, Error>]) ->
 pub unsafe fn describe_library(path: impl AsRef<Path>) -> Result<Vec<Schema>, Error> {
     let path = path.as_ref();
     let fail = |kind, message: String| Error::new(kind, format!("{}: {message}", path.display()));
-    if !path.is_file() {
-        return Err(fail(ErrorKind::NotFound, String::from("there is no such file")));
-    }
+    // Absolute: a bare name would be looked for wherever the system has libraries.
+    let absolute = path.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => fail(ErrorKind::NotFound, String::from("there is no such file")),
+        _ => fail(ErrorKind::Io, error.to_string()),
+    })?;
     // SAFETY: by this function's own contract.
-    let library = unsafe { open(path.as_os_str()) };
-    let library = library.map_err(|error| fail(ErrorKind::Io, error.to_string()))?;
+    let library = unsafe { open(absolute.as_os_str()) };
+    // Its code has run, if only to initialize: from here on it stays, whatever else goes wrong.
+    let library = ManuallyDrop::new(library.map_err(|error| {
+        fail(ErrorKind::Io, format!("cannot be loaded: {error}")).with_source(error)
+    })?);
     // SAFETY: what exports this name has this type; that is what the name is for.
     let entry = unsafe { library.get::<Entry>(SYMBOL.as_bytes()) }.map_err(|_| {
         let advice = "write busbar_types::export_types!(…) in it";
@@ -101,18 +108,33 @@ pub unsafe fn describe_library(path: impl AsRef<Path>) -> Result<Vec<Schema>, Er
     })?;
     // SAFETY: as above.
     let text = unsafe { entry() };
-    // Its code has run: it stays.
-    std::mem::forget(library);
     // SAFETY: null, or a text of a library that stays mapped.
-    let Some(text) = (unsafe { text.as_ref() }) else {
-        return Err(fail(ErrorKind::SchemaInvalid, format!("its {SYMBOL} failed")));
-    };
-    // SAFETY: as above.
-    let bytes = unsafe { std::slice::from_raw_parts(text.ptr, text.len) };
-    let json: Vec<serde_json::Value> = serde_json::from_slice(bytes)
-        .map_err(|error| fail(ErrorKind::SchemaInvalid, error.to_string()))?;
-    let schemas = json.iter().map(|descriptor| Schema::from_json(&descriptor.to_string()));
-    schemas.collect::<Result<_, _>>().map_err(|error| fail(error.kind(), error.to_string()))
+    let bytes = unsafe { text.as_ref() }.and_then(bytes_of).ok_or_else(|| {
+        let message = format!("{SYMBOL} gives no text: a type of it cannot be described");
+        fail(ErrorKind::SchemaInvalid, message)
+    })?;
+    parse(bytes).map_err(|error| fail(error.kind(), error.to_string()).with_source(error))
+}
+
+/// `None` for what cannot be the text of a library.
+fn bytes_of(text: &'static Text) -> Option<&'static [u8]> {
+    if text.ptr.is_null() || isize::try_from(text.len).is_err() {
+        return None;
+    }
+    // SAFETY: so the library says, which stays mapped.
+    Some(unsafe { std::slice::from_raw_parts(text.ptr, text.len) })
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<Schema>, Error> {
+    let invalid =
+        |message: String| Error::new(ErrorKind::SchemaInvalid, format!("its text {message}"));
+    let text = str::from_utf8(bytes).map_err(|error| {
+        invalid(format!("is not UTF-8 from byte {} on", error.valid_up_to())).with_source(error)
+    })?;
+    let descriptors: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|error| {
+        invalid(format!("is no array of descriptors: {error}")).with_source(error)
+    })?;
+    descriptors.into_iter().map(|descriptor| Schema::from_json(&descriptor.to_string())).collect()
 }
 
 #[cfg(unix)]

@@ -9,6 +9,7 @@
 //! types:   (name, hash) → entry           what the hot lookup reads
 //! ```
 
+mod foreign;
 mod key;
 mod ladder;
 mod mismatch;
@@ -21,6 +22,7 @@ use std::sync::{Arc, LazyLock};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 
+pub use self::foreign::{ForeignFunctions, ForeignValue};
 use self::key::Key;
 pub use self::ladder::{Downgrade, Rung};
 pub use self::mismatch::Mismatch;
@@ -55,57 +57,6 @@ impl fmt::Display for Origin {
             Self::Descriptor(who) => write!(f, "descriptor ({who})"),
         }
     }
-}
-
-/// A value that lives in a plugin: what the [`Writer`] of a plugin's entry expects as its `Any`.
-pub struct ForeignValue {
-    functions: Arc<dyn ForeignFunctions>,
-    value: *const (),
-}
-
-impl ForeignValue {
-    /// A value that `functions` can write.
-    ///
-    /// # Safety
-    /// 1. `value` must be what `functions` expects.
-    /// 2. It must stay so, unchanged by others, for as long as this lives.
-    #[must_use]
-    pub unsafe fn new(functions: Arc<dyn ForeignFunctions>, value: *const ()) -> Self {
-        Self { functions, value }
-    }
-
-    /// Writes it in `format`.
-    ///
-    /// # Errors
-    /// As [`Type::write_to_buffer`].
-    pub fn write(&self, format: Formats, out: &mut [u8]) -> Result<usize, SerializeError> {
-        // SAFETY: by `new`, the value is one of these functions' and alive.
-        unsafe { self.functions.serialize_into(self.value, format, out) }
-    }
-}
-
-impl fmt::Debug for ForeignValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForeignValue").finish_non_exhaustive()
-    }
-}
-
-/// A plugin's functions for one type, tamed by its loader: panics and error codes of the other
-/// side are errors here.
-pub trait ForeignFunctions: Send + Sync {
-    /// Writes `value` in `format` into `out`.
-    ///
-    /// # Errors
-    /// As [`Type::write_to_buffer`].
-    ///
-    /// # Safety
-    /// `value` must be one of this plugin's, alive and unchanged during the call.
-    unsafe fn serialize_into(
-        &self,
-        value: *const (),
-        format: Formats,
-        out: &mut [u8],
-    ) -> Result<usize, SerializeError>;
 }
 
 /// A registered type.
@@ -222,13 +173,23 @@ impl TypeEntry {
     /// # Errors
     /// `SchemaInvalid` if it describes another type.
     pub fn with_schema(mut self, schema: Schema) -> Result<Self, Error> {
-        let root = schema.root();
-        if (&root.name, root.hash) != (&self.type_name, self.schema_hash) {
-            let message = format!("its descriptor is of {} {:016x}", root.name, root.hash);
-            return Err(Error::new(ErrorKind::SchemaInvalid, message).at(self.type_name));
-        }
         self.schema = Some(Arc::new(schema));
+        self.check_schema()?;
         Ok(self)
+    }
+
+    fn check_schema(&self) -> Result<(), Error> {
+        let Some(root) = self.schema.as_deref().map(Schema::root) else { return Ok(()) };
+        if (&root.name, root.hash) == (&self.type_name, self.schema_hash) {
+            return Ok(());
+        }
+        let message = format!("its descriptor is of {} {:016x}", root.name, root.hash);
+        Err(Error::new(ErrorKind::SchemaInvalid, message).at(self.type_name.clone()))
+    }
+
+    /// Whether there are functions behind it, and not just a description.
+    fn has_code(&self) -> bool {
+        self.writer.is_some() || self.foreign.is_some()
     }
 }
 
@@ -284,24 +245,43 @@ impl Registry {
     /// # Errors
     /// `SchemaMismatch` if another version of the type is registered.
     pub fn register<T: Type + Send>(&self) -> Result<Arc<TypeEntry>, Error> {
-        if let Some(entry) = self.lookup(T::NAME, Some(T::SCHEMA_HASH)) {
+        if let Some(entry) = self.lookup(T::NAME, Some(T::SCHEMA_HASH)).filter(|it| it.has_code()) {
             return Ok(entry);
         }
         self.register_compiled_type(TypeEntry::of::<T>()?)
     }
 
-    /// Registers an entry; the entry there is, if name and hash were registered before.
+    /// Registers an entry; the entry there is, if name and hash were registered before. Only an
+    /// entry without code gives way to one with code: whoever has the former keeps it.
     ///
     /// # Errors
     /// `SchemaMismatch` if another version is registered; its source is a [`Mismatch`].
+    /// `SchemaInvalid` if the entry's schema is that of another type.
     pub fn register_compiled_type(&self, entry: TypeEntry) -> Result<Arc<TypeEntry>, Error> {
+        self.register_entry(entry, false)
+    }
+
+    /// As [`Self::register_compiled_type`], for the entry of a plugin, which is refused if its hash
+    /// is not that of the canonical text the plugin gives. Plugins may keep it to themselves.
+    ///
+    /// # Errors
+    /// As [`Self::register_compiled_type`]; `SchemaInvalid` for a hash that is not the text's.
+    pub fn register_plugin_type(
+        &self,
+        entry: TypeEntry,
+        text: Option<&str>,
+    ) -> Result<Arc<TypeEntry>, Error> {
+        let entry = match text {
+            Some(text) => entry.checked_against_text(text)?,
+            None => entry,
+        };
         self.register_entry(entry, false)
     }
 
     /// As [`Self::register_compiled_type`], but versions may coexist if `allow_versions`.
     ///
     /// # Errors
-    /// `SchemaMismatch` if another version is registered and not `allow_versions`.
+    /// As [`Self::register_compiled_type`], without `SchemaMismatch` if `allow_versions`.
     pub fn register_entry(
         &self,
         entry: TypeEntry,
@@ -311,18 +291,24 @@ impl Registry {
     }
 
     fn insert(&self, entry: Arc<TypeEntry>, allow_versions: bool) -> Result<Arc<TypeEntry>, Error> {
+        entry.check_schema()?;
+        let key = (entry.type_name.clone(), entry.schema_hash);
         // Held until the end: of two threads that register a name, one is second.
         let mut versions = self.by_name.entry(entry.type_name.clone()).or_default();
         if versions.contains(&entry.schema_hash) {
             let existing = self.by_key(&entry.type_name, entry.schema_hash);
-            return Ok(existing.expect("invariant: both maps change under the name's lock"));
+            let existing = existing.expect("invariant: both maps change under the name's lock");
+            if existing.has_code() || !entry.has_code() {
+                return Ok(existing);
+            }
+            self.types.insert(key, Arc::clone(&entry));
+            return Ok(entry);
         }
         if let Some(&other) = versions.first().filter(|_| !allow_versions) {
             let existing = self.by_key(&entry.type_name, other);
             let existing = existing.expect("invariant: both maps change under the name's lock");
             return Err(Mismatch::new(&existing, &entry).into());
         }
-        let key = (entry.type_name.clone(), entry.schema_hash);
         versions.push(entry.schema_hash);
         self.types.insert(key, Arc::clone(&entry));
         Ok(entry)
@@ -359,7 +345,8 @@ impl Registry {
 
     fn take_out(&self, entries: &[Arc<TypeEntry>]) {
         for entry in entries {
-            self.unregister(&entry.type_name, entry.schema_hash);
+            let is_this = |found: &Arc<TypeEntry>| Arc::ptr_eq(found, entry);
+            self.unregister_if(&entry.type_name, entry.schema_hash, is_this);
         }
     }
 
@@ -396,20 +383,33 @@ impl Registry {
 
     /// Takes an entry out. Calls that have it go on; its plugin's library stays until they end.
     pub fn unregister(&self, name: &str, hash: u64) -> Option<Arc<TypeEntry>> {
-        let Slot::Occupied(mut versions) = self.by_name.entry(name.to_owned()) else { return None };
-        versions.get_mut().retain(|&version| version != hash);
-        let taken = self.types.remove(&Key { name, hash } as &dyn key::AsKey);
-        if versions.get().is_empty() {
-            versions.remove();
-        }
-        taken.map(|(_, entry)| entry)
+        self.unregister_if(name, hash, |_| true)
     }
 
     /// Takes out everything of one origin, such as a plugin's types before it is unloaded.
     pub fn unregister_origin(&self, origin: &Origin) -> Vec<Arc<TypeEntry>> {
-        let entries = self.entries();
-        let of_origin = entries.iter().filter(|entry| entry.origin == *origin);
-        of_origin.filter_map(|entry| self.unregister(&entry.type_name, entry.schema_hash)).collect()
+        // Looked at again when it is taken out: somebody else may have registered it anew.
+        let is_theirs = |entry: &Arc<TypeEntry>| entry.origin == *origin;
+        let entries = self.entries().into_iter().filter(is_theirs);
+        entries
+            .filter_map(|it| self.unregister_if(&it.type_name, it.schema_hash, is_theirs))
+            .collect()
+    }
+
+    fn unregister_if(
+        &self,
+        name: &str,
+        hash: u64,
+        is_meant: impl Fn(&Arc<TypeEntry>) -> bool,
+    ) -> Option<Arc<TypeEntry>> {
+        let Slot::Occupied(mut versions) = self.by_name.entry(name.to_owned()) else { return None };
+        let key = Key { name, hash };
+        let (_, taken) = self.types.remove_if(&key as &dyn key::AsKey, |_, it| is_meant(it))?;
+        versions.get_mut().retain(|&version| version != hash);
+        if versions.get().is_empty() {
+            versions.remove();
+        }
+        Some(taken)
     }
 
     /// Every entry, by name and hash.

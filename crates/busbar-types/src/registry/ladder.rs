@@ -1,16 +1,18 @@
-//! Values of registered types in the format that somebody asks for: by the best way there is. Each
-//! rung that is missing is a step down to a slower one, which is counted and told once.
+//! Values of registered types to and from the format that somebody asks for: by the best way there
+//! is. Each rung that is missing is a step down to a slower one, which is counted and told once.
 //!
 //! ```text
-//! writer     the type's own, straight into an archive      RKYV
+//! own        the type's own code, straight to an archive   RKYV
 //! plugin     the functions of the library it came from     whatever they say
-//! converted  an archive, made into the format by schema    all, if the type is described
+//! converted  by way of an archive and the schema           all, if the type is described
 //! ```
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rkyv::util::AlignedVec;
 
 use super::{ForeignValue, Registry, TypeEntry};
 use crate::format::Formats;
@@ -20,12 +22,15 @@ use crate::{Error, ErrorKind, SerializeError};
 /// Room that a value is given at first.
 const ROOM_BYTES: usize = 256;
 
-/// The way a value was written.
+/// No archive needs more.
+const ALIGN_MAX: usize = 16;
+
+/// The way a value was written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rung {
-    /// By the type's own writer.
-    Writer,
+    /// By the type's own code.
+    Own,
     /// By the functions of its plugin.
     Plugin,
     /// By way of an archive and the schema.
@@ -78,9 +83,8 @@ impl TypeEntry {
     /// `FormatUnsupported`, if it has no schema or the format is not one; `SchemaInvalid` for a
     /// type that the format has no names for.
     pub fn transcoder(&self, format: Formats) -> Result<Arc<dyn Transcoder>, Error> {
-        let (Some(schema), 1) = (&self.schema, format.bits().count_ones()) else {
-            return Err(unsupported(self, format));
-        };
+        check_single(format)?;
+        let schema = self.schema.as_ref().ok_or_else(|| unsupported(self, "converts", format))?;
         let slot = &self.transcoders.0[format.bits().trailing_zeros() as usize];
         if let Some(known) = slot.get() {
             return Ok(Arc::clone(known));
@@ -102,21 +106,71 @@ impl Registry {
         format: Formats,
         value: &dyn Any,
     ) -> Result<(Vec<u8>, Rung), Error> {
-        let foreign = value.downcast_ref::<ForeignValue>();
-        let own = entry.writer.filter(|_| format == Formats::RKYV && foreign.is_none());
-        if let Some(writer) = own {
-            return Ok((written(|out| writer(value, out))?, Rung::Writer));
+        check_single(format)?;
+        if let Some(value) = value.downcast_ref::<ForeignValue>() {
+            return self.serialize_foreign(entry, format, value);
         }
-        if let Some(value) = foreign.filter(|_| entry.formats.contains(format)) {
+        let writer = entry.writer.ok_or_else(|| unsupported(entry, "writes", format))?;
+        let archive = || written(|out| writer(value, out));
+        if format == Formats::RKYV {
+            return Ok((archive()?, Rung::Own));
+        }
+        self.converted(entry, format, archive)
+    }
+
+    fn serialize_foreign(
+        &self,
+        entry: &TypeEntry,
+        format: Formats,
+        value: &ForeignValue,
+    ) -> Result<(Vec<u8>, Rung), Error> {
+        // Of another type, it would go out under this one's name.
+        if !value.is_of(entry.foreign.as_ref()) {
+            let message = format!("the value is not one of {}, {}", entry.type_name, entry.origin);
+            return Err(Error::new(ErrorKind::SerializeFailed, message));
+        }
+        if entry.formats.contains(format) {
             return Ok((written(|out| value.write(format, out))?, Rung::Plugin));
         }
-        let Some(writer) = entry.writer.filter(|_| entry.schema.is_some()) else {
-            return Err(unsupported(entry, format));
-        };
+        if !entry.formats.contains(Formats::RKYV) {
+            return Err(unsupported(entry, "writes", format));
+        }
+        self.converted(entry, format, || written(|out| value.write(Formats::RKYV, out)))
+    }
+
+    fn converted(
+        &self,
+        entry: &TypeEntry,
+        format: Formats,
+        archive: impl FnOnce() -> Result<Vec<u8>, Error>,
+    ) -> Result<(Vec<u8>, Rung), Error> {
         let transcoder = entry.transcoder(format)?;
-        let archive = written(|out| writer(value, out))?;
+        let bytes = transcoder.encode(&archive()?)?;
         self.downgraded(entry, format);
-        Ok((transcoder.encode(&archive)?, Rung::Converted))
+        Ok((bytes, Rung::Converted))
+    }
+
+    /// Reads a value of `entry`'s type from `bytes` in `format`, and says how: a value of the Rust
+    /// type, or a [`ForeignValue`] if the type is a plugin's.
+    ///
+    /// # Errors
+    /// `FormatUnsupported`, if nothing reads that format for this type; `ArchiveInvalid` and what
+    /// else the reader says of the bytes.
+    pub fn deserialize(
+        &self,
+        entry: &TypeEntry,
+        format: Formats,
+        bytes: &[u8],
+    ) -> Result<(Box<dyn Any>, Rung), Error> {
+        check_single(format)?;
+        let by_plugin = entry.foreign.is_some() && entry.formats.contains(format);
+        if by_plugin || format == Formats::RKYV {
+            return read(entry, format, bytes);
+        }
+        let archive = entry.transcoder(format)?.decode(bytes)?;
+        let (value, _) = read(entry, Formats::RKYV, &archive)?;
+        self.downgraded(entry, format);
+        Ok((value, Rung::Converted))
     }
 
     /// Bytes of `entry`'s type in one format as bytes in another.
@@ -187,8 +241,31 @@ fn written(
     }
 }
 
-fn unsupported(entry: &TypeEntry, format: Formats) -> Error {
-    let message = format!("nothing writes {format} for {}, {}", entry.type_name, entry.origin);
+/// What a type's own code or its plugin reads, without detours.
+fn read(entry: &TypeEntry, format: Formats, bytes: &[u8]) -> Result<(Box<dyn Any>, Rung), Error> {
+    if let Some(functions) = &entry.foreign {
+        let value = ForeignValue::read(Arc::clone(functions), format, bytes)?;
+        return Ok((Box::new(value), Rung::Plugin));
+    }
+    let reader = entry.reader.ok_or_else(|| unsupported(entry, "reads", format))?;
+    if bytes.as_ptr().addr().is_multiple_of(ALIGN_MAX) {
+        return Ok((reader(bytes)?, Rung::Own));
+    }
+    let mut aligned = AlignedVec::<ALIGN_MAX>::new();
+    aligned.extend_from_slice(bytes);
+    Ok((reader(&aligned)?, Rung::Own))
+}
+
+fn check_single(format: Formats) -> Result<(), Error> {
+    if format.bits().count_ones() == 1 {
+        return Ok(());
+    }
+    let message = format!("{format:?} is not one format");
+    Err(Error::new(ErrorKind::FormatUnsupported, message))
+}
+
+fn unsupported(entry: &TypeEntry, what: &str, format: Formats) -> Error {
+    let message = format!("nothing {what} {format} for {}, {}", entry.type_name, entry.origin);
     Error::new(ErrorKind::FormatUnsupported, message)
 }
 

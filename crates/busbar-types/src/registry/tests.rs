@@ -149,6 +149,39 @@ fn lying_hashes_are_refused() {
     assert_eq!((error.kind(), error.path()), (ErrorKind::SchemaInvalid, "market.Pos"));
 }
 
+/// [T38] an entry that lies about its hash is not registered
+#[test]
+fn lies_are_not_registered() {
+    let registry = Registry::new();
+    let (_, entry) = plugin("market.Pos", Pos::SCHEMA_HASH);
+    let refused = registry.register_plugin_type(entry.clone(), Some("abi1;other"));
+    assert_eq!(refused.expect_err("a lie").kind(), ErrorKind::SchemaInvalid);
+    let mut other = TypeEntry::of::<Pos>().expect("valid");
+    other.schema_hash ^= 1;
+    let refused = registry.register_compiled_type(other).expect_err("not its schema");
+    assert_eq!((refused.kind(), refused.path()), (ErrorKind::SchemaInvalid, "market.Pos"));
+    assert!(registry.entries().is_empty());
+    registry.register_plugin_type(entry, Some(Pos::schema_text())).expect("the truth");
+}
+
+/// [T10 T30] a description gives way to code, code never to a description
+#[test]
+fn code_takes_the_place_of_descriptions() {
+    let registry = Registry::new();
+    let origin = Origin::Descriptor(String::from("the test"));
+    let described = || TypeEntry::of_schema(Pos::schema().expect("valid"), origin.clone());
+    let first = registry.register_entry(described(), false).expect("fine");
+    let compiled = registry.register::<Pos>().expect("fine");
+    assert!(first.writer.is_none() && compiled.writer.is_some());
+    let again = registry.register_entry(described(), false).expect("fine");
+    assert!(Arc::ptr_eq(&again, &compiled));
+    assert!(Arc::ptr_eq(&registry.register::<Pos>().expect("fine"), &compiled));
+    assert!(registry.unregister_origin(&origin).is_empty());
+    assert_eq!(registry.entries().len(), 1);
+    assert!(registry.unregister("market.Pos", Pos::SCHEMA_HASH).is_some());
+    assert!(registry.lookup("market.Pos", None).is_none());
+}
+
 /// [T41] after unregistering, lookups find nothing and calls under way go on
 #[test]
 fn unregistering_leaves_calls_alone() {

@@ -1,11 +1,13 @@
 //! Types out of a real library: examples/exported_types.rs, which cargo builds with the tests.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use busbar_types::library::{SYMBOL, describe_library};
 use busbar_types::registry::{Origin, Registry, TypeEntry};
 use busbar_types::schema::{Field, Kind, Schema, Shape, TypeSchema};
 use busbar_types::{Error, ErrorKind};
+use tempfile::TempDir;
 
 fn library() -> PathBuf {
     let test = std::env::current_exe().expect("a path");
@@ -13,6 +15,68 @@ fn library() -> PathBuf {
     let name =
         format!("{}exported_types{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     folder.join(name)
+}
+
+/// A library that gives these bytes for its text. `flags` are for the compiler.
+fn fixture(text: &[u8], flags: &[&str]) -> (TempDir, PathBuf) {
+    const SOURCE: &str = r#"
+        #[repr(C)]
+        pub struct Text { ptr: *const u8, len: usize }
+        unsafe impl Sync for Text {}
+        static BYTES: &[u8] = include_bytes!("text");
+        static TEXT: Text = Text {
+            ptr: if cfg!(no_bytes) { std::ptr::null() } else { BYTES.as_ptr() },
+            len: BYTES.len(),
+        };
+        #[unsafe(no_mangle)]
+        pub extern "C" fn busbar_types_v1() -> *const Text {
+            if cfg!(no_text) { std::ptr::null() } else { &TEXT }
+        }
+    "#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(format!("fixture{}", std::env::consts::DLL_SUFFIX));
+    std::fs::write(folder.path().join("text"), text).expect("written");
+    std::fs::write(folder.path().join("fixture.rs"), SOURCE).expect("written");
+    let status = Command::new("rustc")
+        .current_dir(folder.path())
+        .args(["--edition=2024", "--crate-type=cdylib", "-Aunexpected_cfgs", "-o"])
+        .args([path.as_os_str(), "fixture.rs".as_ref()])
+        .args(flags)
+        .status();
+    assert!(status.expect("rustc").success());
+    (folder, path)
+}
+
+#[track_caller]
+fn check_refused(text: &[u8], flags: &[&str], words: &str) {
+    let (_folder, path) = fixture(text, flags);
+    let error = describe(path.to_str().expect("UTF-8")).expect_err(words);
+    assert_eq!(error.kind(), ErrorKind::SchemaInvalid, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(error.to_string().contains("fixture"), "{error}");
+    let registry = Registry::new();
+    // SAFETY: the fixture does no harm.
+    unsafe { registry.load(&path, false) }.expect_err(words);
+    assert!(registry.entries().is_empty());
+}
+
+/// [T23 T38] a library that lies or says nothing of use is refused, and told from others
+#[test]
+fn libraries_that_lie_are_refused() {
+    check_refused(b"[]", &["--cfg", "no_text"], "gives no text");
+    check_refused(b"[]", &["--cfg", "no_bytes"], "gives no text");
+    check_refused(b"[\xff]", &[], "not UTF-8 from byte 1 on");
+    check_refused(b"[{]", &[], "no array of descriptors");
+    check_refused(b"{}", &[], "no array of descriptors");
+
+    let honest = TypeSchema::new_struct("game.Lie", Shape::Unit, Vec::new());
+    let honest = Schema::new("game.Lie", [honest]).expect("valid");
+    let hash = format!("{:016x}", honest.root().hash);
+    let lie = honest.to_json().replace(&hash, "0123456789abcdef");
+    check_refused(format!("[{},{lie}]", honest.to_json()).as_bytes(), &[], "game.Lie");
+
+    let (_folder, path) = fixture(format!("[{}]", honest.to_json()).as_bytes(), &[]);
+    assert_eq!(describe(path.to_str().expect("UTF-8")).expect("the truth"), [honest]);
 }
 
 fn describe(path: &str) -> Result<Vec<Schema>, Error> {

@@ -69,7 +69,7 @@ fn archives_are_written_by_the_type() {
     let registry = Registry::new();
     let entry = registry.register::<Plain>().expect("registered");
     let (bytes, rung) = registry.serialize(&entry, Formats::RKYV, &plain()).expect("written");
-    assert_eq!(rung, Rung::Writer);
+    assert_eq!(rung, Rung::Own);
     assert_eq!(crate::read::<Plain>(&aligned(&bytes)).expect("an archive").price, 1.5);
     assert_eq!(registry.downgrades(), []);
 }
@@ -93,6 +93,135 @@ fn plugins_write_what_they_say() {
     assert_eq!(error.kind(), ErrorKind::FormatUnsupported);
     assert!(error.to_string().contains("libp.so"), "{error}");
     assert_eq!(registry.downgrades(), []);
+}
+
+/// Numbers that live on the heap, and texts of them in JSON.
+#[derive(Default)]
+struct Numbers {
+    alive: AtomicUsize,
+}
+
+impl ForeignFunctions for Numbers {
+    unsafe fn serialize_into(
+        &self,
+        value: *const (),
+        _: Formats,
+        out: &mut [u8],
+    ) -> Result<usize, SerializeError> {
+        // SAFETY: the caller hands in what `deserialize` made.
+        out[..8].copy_from_slice(&unsafe { *value.cast::<u64>() }.to_le_bytes());
+        Ok(8)
+    }
+
+    fn deserialize(&self, _: Formats, bytes: &[u8]) -> Result<*const (), Error> {
+        let invalid = || Error::new(ErrorKind::ArchiveInvalid, "no number");
+        let number = u64::from_le_bytes(bytes.try_into().map_err(|_| invalid())?);
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::into_raw(Box::new(number)).cast_const().cast())
+    }
+
+    unsafe fn drop_value(&self, value: *const ()) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: it comes from the box in `deserialize`.
+        drop(unsafe { Box::from_raw(value.cast_mut().cast::<u64>()) });
+    }
+}
+
+/// [T09 T19] a plugin reads what it writes, by way of other formats too, and its values end
+#[test]
+fn plugins_read_what_they_write() {
+    #[derive(Type)]
+    #[busbar(name = "p.Number")]
+    struct Number(u64);
+
+    let registry = Registry::new();
+    let numbers = Arc::new(Numbers::default());
+    let functions: Arc<dyn ForeignFunctions> = Arc::clone(&numbers) as _;
+    let hash = Number::SCHEMA_HASH;
+    let entry = TypeEntry::of_plugin("p.Number", hash, Formats::RKYV, functions, "libp.so");
+    let entry = entry.with_schema(Number::schema().expect("a schema")).expect("its own");
+    let archive = 7_u64.to_le_bytes();
+    let (value, rung) = registry.deserialize(&entry, Formats::RKYV, &archive).expect("read");
+    assert_eq!((rung, numbers.alive.load(Ordering::Relaxed)), (Rung::Plugin, 1));
+    let (json, rung) = registry.serialize(&entry, Formats::JSON, &*value).expect("written");
+    assert_eq!((&*json, rung), (&b"[7]"[..], Rung::Converted));
+    let (again, rung) = registry.deserialize(&entry, Formats::JSON, &json).expect("read");
+    assert_eq!((rung, numbers.alive.load(Ordering::Relaxed)), (Rung::Converted, 2));
+    let (bytes, _) = registry.serialize(&entry, Formats::RKYV, &*again).expect("written");
+    assert_eq!(bytes, archive);
+    let error = registry.deserialize(&entry, Formats::RKYV, &[1]).expect_err("too short");
+    assert_eq!(error.kind(), ErrorKind::ArchiveInvalid);
+    drop((value, again));
+    assert_eq!(numbers.alive.load(Ordering::Relaxed), 0);
+    let counts: Vec<_> = registry.downgrades().into_iter().map(|it| it.count).collect();
+    assert_eq!(counts, [2]);
+}
+
+/// [T19] values of another plugin, and plugins that lie about lengths or only write, are errors
+#[test]
+fn plugins_are_not_believed() {
+    struct Liar;
+    impl ForeignFunctions for Liar {
+        unsafe fn serialize_into(
+            &self,
+            _: *const (),
+            _: Formats,
+            out: &mut [u8],
+        ) -> Result<usize, SerializeError> {
+            Ok(out.len() + 1)
+        }
+    }
+
+    let registry = Registry::new();
+    let of = |functions: &Arc<dyn ForeignFunctions>| {
+        TypeEntry::of_plugin("p.Lie", 1, Formats::RKYV, Arc::clone(functions), "libp.so")
+    };
+    let functions: Arc<dyn ForeignFunctions> = Arc::new(Liar);
+    let other: Arc<dyn ForeignFunctions> = Arc::new(Numbers::default());
+    // SAFETY: these functions never look at the value.
+    let value = unsafe { ForeignValue::new(Arc::clone(&functions), std::ptr::null()) };
+    let serialize = |entry: &TypeEntry, format| registry.serialize(entry, format, &value);
+    let error = serialize(&of(&functions), Formats::RKYV).expect_err("more than there is room");
+    assert_eq!(error.kind(), ErrorKind::SerializeFailed);
+    assert!(error.message().contains("it wrote 257 bytes, into 256"), "{error}");
+    let error = serialize(&of(&other), Formats::RKYV).expect_err("not its value");
+    assert_eq!(error.kind(), ErrorKind::SerializeFailed);
+    for format in [Formats::NONE, Formats::RKYV | Formats::JSON] {
+        let error = serialize(&of(&functions), format).expect_err("not one format");
+        assert_eq!(error.kind(), ErrorKind::FormatUnsupported);
+    }
+    let error = registry.deserialize(&of(&functions), Formats::RKYV, &[]).expect_err("no reader");
+    assert_eq!(error.kind(), ErrorKind::FormatUnsupported);
+}
+
+/// [T09 T19] what was written in any format is read by the type's own code, wherever it lies
+#[test]
+fn values_are_read_back() {
+    let registry = Registry::new();
+    let entry = registry.register::<Plain>().expect("registered");
+    let formats = [
+        (Formats::RKYV, Rung::Own),
+        (Formats::CAPNP, Rung::Converted),
+        (Formats::JSON, Rung::Converted),
+    ];
+    for (format, expected) in formats {
+        let (bytes, _) = registry.serialize(&entry, format, &plain()).expect("written");
+        for offset in 0..3 {
+            let moved = [&vec![0; offset][..], &bytes].concat();
+            let read = registry.deserialize(&entry, format, &moved[offset..]);
+            let (value, rung) = read.expect("read");
+            assert_eq!(rung, expected);
+            assert_eq!(value.downcast_ref::<Plain>().expect("the type").tags, plain().tags);
+        }
+    }
+    let descriptor = Plain::schema().expect("a schema");
+    let origin = crate::registry::Origin::Descriptor(String::from("the test"));
+    let entry = TypeEntry::of_schema(descriptor, origin);
+    let json = br#"{"price":1.5,"tags":[]}"#;
+    let error = registry.deserialize(&entry, Formats::JSON, json).expect_err("no code");
+    assert_eq!(error.kind(), ErrorKind::FormatUnsupported);
+    let error = registry.serialize(&entry, Formats::JSON, &plain()).expect_err("no code");
+    assert_eq!(error.kind(), ErrorKind::FormatUnsupported);
 }
 
 /// [T11 T19] the third rung: conversion, counted each time and told once
