@@ -3,10 +3,11 @@
 import test from 'ava';
 
 import { checkDescriptor, subDescriptor } from '../lib/schema/check.js';
+import { compile } from '../lib/schema/codec.js';
 import type { Descriptor } from '../lib/schema/descriptor.js';
 import { SchemaError } from '../lib/schema/problems.js';
 import { xxh64 } from '../lib/schema/xxh64.js';
-import { describe, SAMPLES, type TypeSketch } from './helpers/schemas.js';
+import { describe, SAMPLES, type Sketch, type TypeSketch } from './helpers/schemas.js';
 
 const { Position, Order, Shape, Kitchen } = SAMPLES as Record<string, Descriptor>;
 
@@ -111,6 +112,31 @@ for (const [name, sketch, message] of circles) {
     if (message === null) t.is(make().types['a.Node']?.size, 8);
     else t.throws(make, { code: 'ERR_SCHEMA_INVALID', message });
   });
+}
+
+test('[T38] descriptors that fold out into very much are compiled all the same', (t) => {
+  const doubled = describe('a.T20', doubling(20, 'u8'));
+  t.throws(() => describe('a.T200', doubling(200, 'unit')), { message: /take no bytes/ });
+  const units = { u: ['array', 'unit', String(2 ** 32 - 1)] };
+  t.throws(() => describe('a.Units', { 'a.Units': units }), { message: /take no bytes/ });
+  let arrays: Sketch = 'u16';
+  for (let level = 0; level < 6; level++) arrays = ['array', ['tuple', arrays], '16'];
+  const nested = describe('a.Nested', { 'a.Nested': { a: arrays } });
+  for (const descriptor of [doubled, nested]) {
+    for (const mode of ['generated', 'interpreted'] as const) {
+      const codec = compile(descriptor, { mode });
+      t.is(codec.resolve(JSON.stringify(descriptor)).hash, codec.hash);
+    }
+  }
+});
+
+/** Each type holds the one before it twice. */
+function doubling(levels: number, leaf: string): Record<string, TypeSketch> {
+  const types: Record<string, TypeSketch> = { 'a.T0': { s: leaf } };
+  for (let level = 1; level <= levels; level++) {
+    types[`a.T${level}`] = { l: `a.T${level - 1}`, r: `a.T${level - 1}` };
+  }
+  return types;
 }
 
 test('[T38] refuses what no archive can hold, and what is no descriptor at all', (t) => {

@@ -11,6 +11,7 @@ import type {
   PlaceDescriptor,
   TypeDescriptor,
 } from './descriptor.js';
+import { countEmpties } from './empties.js';
 import { layOut, type Layout } from './layout.js';
 import { parseDescriptor, UNSTATED } from './parse.js';
 import { join, schemaInvalid } from './problems.js';
@@ -138,6 +139,7 @@ function checkMentions(descriptor: Descriptor): void {
  */
 function layoutsOf(draft: Descriptor): Map<string, Layout> {
   const layouts = new Map<string, Layout>();
+  const empties = new Map<string, number>();
   const message = 'contains itself without a Box, Vec or map between';
   const order = inOrder(draft, message, (type, visit) => {
     for (const field of allFields(type)) inlineMentions(field, visit);
@@ -146,6 +148,10 @@ function layoutsOf(draft: Descriptor): Map<string, Layout> {
   for (const name of order) {
     const { size, align } = layOut(name, typeOf(draft, name), lookup);
     layouts.set(name, { size, align });
+    empties.set(
+      name,
+      countEmpties(name, typeOf(draft, name), (inner) => empties.get(inner) ?? 0),
+    );
   }
   return layouts;
 }

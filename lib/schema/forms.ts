@@ -216,9 +216,18 @@ export function slotsOf(plan: Plan, form: Form): number {
 
 /** As {@link slotsOf}, of a user type. */
 export function slotsOfType(plan: Plan, type: TypeForm): number {
-  if (type.form === 'struct') return slotsOfParts(plan, type.parts);
-  return Math.max(0, ...type.variants.map(({ parts }) => slotsOfParts(plan, parts)));
+  const known = SLOTS.get(type);
+  if (known !== undefined) return known;
+  const slots =
+    type.form === 'struct'
+      ? slotsOfParts(plan, type.parts)
+      : Math.max(0, ...type.variants.map(({ parts }) => slotsOfParts(plan, parts)));
+  SLOTS.set(type, slots);
+  return slots;
 }
+
+/** Each type is asked for once: types of types of types would be asked for without end. */
+const SLOTS = new WeakMap<TypeForm, number>();
 
 function slotsOfParts(plan: Plan, parts: readonly Part[]): number {
   return parts.reduce((sum, { form }) => sum + slotsOf(plan, form), 0);

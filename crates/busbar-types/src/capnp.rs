@@ -18,10 +18,12 @@
 //! | enum without data | an enum; as the root of a message, with a struct around it |
 //! | enum with data | a struct with a union of `Void`s and groups |
 //!
-//! Type ids are XXH64 of the full name with the highest bit set: they outlast changes of a type,
-//! which may append fields as Cap'n Proto allows. An absent field reads as zero, empty or none, as
-//! in Cap'n Proto; defaults of the schema are for archives. Archives and messages may come from
-//! anybody: every reference is checked, and [`Limits`] bound depth, size and work.
+//! Type ids are XXH64 of the full name with the highest bit set: they outlast changes of a type.
+//! Without breaking readers in Cap'n Proto, a type may append fields to a struct and variants to an
+//! enum; fields appended to any but the last variant move what follows. An absent field reads as
+//! zero, empty or none, as in Cap'n Proto; defaults of the schema are for archives. Archives and
+//! messages may come from anybody: every reference is checked, and [`Limits`] bound depth, size and
+//! work.
 
 mod decode;
 mod layout;

@@ -262,7 +262,7 @@ impl Registry {
     }
 
     /// As [`Self::register_compiled_type`], for the entry of a plugin, which is refused if its hash
-    /// is not that of the canonical text the plugin gives. A plugin may keep its text to itself.
+    /// is not that of the canonical text the plugin gives. Plugins may keep it to themselves.
     ///
     /// # Errors
     /// As [`Self::register_compiled_type`]; `SchemaInvalid` for a hash that is not the text's.

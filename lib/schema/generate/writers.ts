@@ -285,6 +285,11 @@ function fixOption(
   ];
 }
 
+/** Whether a form takes a few statements at most. */
+function isLeaf({ form }: Form): boolean {
+  return form !== 'array' && form !== 'tuple' && form !== 'option';
+}
+
 function fixArray(
   e: Emitter,
   form: FormOf<'array'>,
@@ -300,7 +305,8 @@ function fixArray(
     `${e.rt('checkLength')}(${x}, ${length}, ${quote(path)});`,
   ];
   const inner = `${path}[]`;
-  if (length <= UNROLLED_MAX) {
+  // Arrays of arrays are loops around what is spelled out, or their code would have no end.
+  if (length <= UNROLLED_MAX && isLeaf(elem)) {
     const each = Array.from({ length }, (_, index) =>
       fix(e, elem, e.as(`${x}[${index}]`, type), plus(p, index * elem.size), inner),
     );

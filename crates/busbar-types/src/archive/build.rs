@@ -159,7 +159,7 @@ impl<'a, 'v, V: Values<'a>> Builder<'a, 'v, V> {
             Kind::Unit | Kind::Scalar(_) => Ok(()),
             Kind::String | Kind::BoxStr => {
                 let text = self.values.text(value)?;
-                if *kind == Kind::String && text.len() <= INLINE_MAX {
+                if matches!(kind, Kind::String) && text.len() <= INLINE_MAX {
                     return Ok(());
                 }
                 if text.len() > STRING_BYTES_MAX {
@@ -187,6 +187,7 @@ impl<'a, 'v, V: Values<'a>> Builder<'a, 'v, V> {
                 })
             }
             Kind::Type { name, .. } => self.type_before(self.schema.resolve(name), value),
+            Kind::Array { elem, .. } if matches!(elem.kind, Kind::Scalar(_)) => Ok(()),
             Kind::Array { elem, .. } => {
                 let items = self.items(kind, value)?;
                 self.nested(|builder| builder.items_before(elem, &items))

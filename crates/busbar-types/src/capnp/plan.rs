@@ -468,10 +468,8 @@ impl Planner<'_> {
                 Pointee::Struct(self.nest(draft, spot, "Tuple", fields.collect())?)
             }
             Kind::HashMap { key, value } | Kind::BTreeMap { key, value } => {
-                let fields = vec![
-                    ("key", "[key]", Place::clone(key)),
-                    ("value", "[value]", Place::clone(value)),
-                ];
+                let fields =
+                    vec![("key", "[key]", Place::clone(key)), ("value", "[]", Place::clone(value))];
                 let entry = self.nest(draft, spot, "Entry", fields)?;
                 Pointee::List(Box::new(Elem::Struct(entry)))
             }

@@ -6,6 +6,8 @@ mod values;
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use self::random::Rng;
 use self::tool::Tool;
 use super::plan::{Body, Member, Node, Plan, Slot};
@@ -390,7 +392,7 @@ fn names_that_become_the_same_are_refused() {
 #[test]
 fn small_slices_are_refused() {
     let capnp = one(Kind::Vec(place(Kind::String)));
-    let archive = capnp.json_to_archive(&serde_json::json!({ "value": ["a", "b c d e f g"] }));
+    let archive = capnp.json_to_archive(&json!({ "value": ["a", "b c d e f g"] }));
     let archive = archive.expect("an archive");
     let message = capnp.encode(&archive).expect("a message");
     let mut out = vec![0xa5; message.len() + 16];
@@ -409,6 +411,37 @@ fn small_slices_are_refused() {
 fn message(words: &[u64]) -> Vec<u8> {
     let head = (words.len() as u64) << 32;
     [head].iter().chain(words).flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// [T08] a pointer may lead through two other segments
+#[test]
+fn far_pointers_are_followed() {
+    let capnp = one(Kind::Scalar(Scalar::U64));
+    let read = |segments: [&[u64]; 3]| {
+        let sizes = segments.map(|segment| segment.len() as u64);
+        let head = [2 | sizes[0] << 32, sizes[1] | sizes[2] << 32];
+        let words = head.iter().chain(segments.into_iter().flatten());
+        let message: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+        capnp.to_json(&message).map(|mut value| value["value"].take())
+    };
+    let far = |landing: u64, is_double: bool, segment: u64| {
+        landing << 3 | u64::from(is_double) << 2 | 2 | segment << 32
+    };
+    let size = 1 << 32;
+    assert_eq!(read([&[far(1, false, 1)], &[9, size, 77], &[]]).expect("one step"), 77);
+    let two_steps = read([&[far(1, true, 1)], &[9, far(1, false, 2), size], &[9, 78]]);
+    assert_eq!(two_steps.expect("two steps"), 78);
+    for wrong in [
+        [&[far(0, false, 1)][..], &[far(0, false, 2)], &[size, 77]],
+        [&[far(0, true, 1)], &[far(0, true, 2), size], &[77]],
+        [&[far(0, true, 1)], &[far(0, false, 2), size | 1 << 2], &[77, 77]],
+        [&[far(0, true, 1)], &[far(0, false, 2)], &[77]],
+        [&[far(0, true, 1)], &[far(1, false, 2), size], &[77]],
+        [&[far(0, false, 3)], &[size, 77], &[]],
+    ] {
+        let error = read(wrong).expect_err("nowhere");
+        assert_eq!(error.kind(), ErrorKind::ArchiveInvalid);
+    }
 }
 
 /// [T08] messages that say much with few bytes end soon
@@ -441,4 +474,38 @@ fn messages_cannot_make_much_of_little() {
     }
     let error = one(kind).decode(&message(&words)).expect_err("far too much");
     assert!(error.message().contains("more than its size allows"), "{error}");
+}
+
+/// [T08] the deepest tree that we write is one that the tool and we read
+#[test]
+fn trees_are_as_deep_as_others_read_them() {
+    let recursive = || Kind::Type { name: String::from("a.One"), recursive: true };
+    let map = Kind::BTreeMap { key: place(Kind::Unit), value: place(recursive()) };
+    for (kind, wrap) in [
+        (Kind::Vec(place(recursive())), (|inner| json!([inner])) as fn(Value) -> Value),
+        (Kind::Option(place(Kind::Box(place(recursive())))), |inner| inner),
+        (Kind::Vec(place(Kind::Option(place(recursive())))), |inner| json!([inner])),
+        (map, |inner| json!([[null, inner]])),
+    ] {
+        let empty = if matches!(kind, Kind::Option(_)) { Value::Null } else { json!([]) };
+        let capnp = one(kind);
+        let limits = Limits { depth_max: 200, ..Limits::default() };
+        let mut value = json!({ "value": empty });
+        let mut deepest = None;
+        for _ in 0..70 {
+            value = json!({ "value": wrap(value) });
+            let archive = json::to_archive(&capnp.schema, limits, &value).expect("an archive");
+            match capnp.encode(&archive) {
+                Ok(message) => deepest = Some((message, archive)),
+                Err(error) => {
+                    assert!(error.message().contains("nested"), "{error}");
+                    break;
+                }
+            }
+        }
+        let (message, archive) = deepest.expect("some depth");
+        assert_eq!(capnp.decode(&message).expect("no deeper than we read"), archive);
+        let Some(tool) = Tool::new(&capnp.text()) else { continue };
+        tool.run(&["decode", "--short", "schema.capnp", "One"], &message);
+    }
 }

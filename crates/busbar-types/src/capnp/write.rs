@@ -267,11 +267,13 @@ impl Writer<'_, '_> {
                 if size.words() == 0 {
                     return Ok(());
                 }
-                for index in 0..run.count {
-                    let out = At::new(start + index * size.words() * WORD, size);
-                    self.element(&place.kind, at(index), *node, out)?;
-                }
-                Ok(())
+                // Structs in lists are a step for readers, too.
+                self.nested(|writer| {
+                    (0..run.count).try_for_each(|index| {
+                        let out = At::new(start + index * size.words() * WORD, size);
+                        writer.element(&place.kind, at(index), *node, out)
+                    })
+                })
             }
             Elem::Pointer(to) => {
                 let start = self.list(pointer, 6, run.count, run.count * WORD)?;
@@ -309,14 +311,16 @@ impl Writer<'_, '_> {
         };
         let size = plan.node(*node).size;
         let start = self.composite(pointer, entries.len(), size)?;
-        for (index, &(key, value)) in entries.iter().enumerate() {
-            let out = At::new(start + index * size.words() * WORD, size);
-            for (member, at) in members.iter().zip([key, value]) {
-                self.slot(&member.place.kind, at, &member.slot, out)
-                    .map_err(|error| prefix(&member.origin, error))?;
-            }
-        }
-        Ok(())
+        self.nested(|writer| {
+            entries.iter().enumerate().try_for_each(|(index, &(key, value))| {
+                let out = At::new(start + index * size.words() * WORD, size);
+                members.iter().zip([key, value]).try_for_each(|(member, at)| {
+                    writer
+                        .slot(&member.place.kind, at, &member.slot, out)
+                        .map_err(|error| prefix(&member.origin, error))
+                })
+            })
+        })
     }
 
     fn unboxed(&self, mut kind: &Kind, mut at: usize) -> Result<usize, Error> {

@@ -9,6 +9,7 @@ use busbar_types::rkyv::util::AlignedVec;
 use busbar_types::{ErrorKind, Limits, Type, access, read};
 
 use crate::formats::archive;
+use crate::hostile::{mutate, rounds};
 use crate::random::{Random, Rng, any, one_of};
 use crate::samples::for_each_sample;
 
@@ -392,25 +393,15 @@ fn incompatible_versions_are_refused() {
 fn hostile_archives_are_converted_or_refused() {
     let limits = Limits { bytes_max: 1 << 20, ..Limits::default() };
     let conversion = conversion::<old::Order, new::Order>().with_limits(limits);
-    let rounds = std::env::var("BUSBAR_FUZZ_ROUNDS").ok();
-    let rounds = rounds.map_or(100_000, |rounds| rounds.parse().expect("a number of rounds"));
     let (mut accepted, mut refused) = (0, 0);
     let mut sample = Vec::new();
-    for round in 0..rounds {
+    for round in 0..rounds(100_000) {
         let mut rng = Rng(round);
         if round % 200 == 0 {
             sample = archive(&any::<old::Order>(&mut rng));
         }
         let mut bytes = sample.clone();
-        for _ in 0..1 + rng.below(3) {
-            let at = rng.below(bytes.len());
-            match rng.below(4) {
-                0 => bytes[at] = any(&mut rng),
-                1 => bytes[at] ^= 1 << rng.below(8),
-                2 => bytes[at] = bytes[at].wrapping_add(4),
-                _ => bytes.rotate_left(4),
-            }
-        }
+        mutate(&mut rng, &mut bytes);
         match conversion.convert(&bytes) {
             Ok(converted) => {
                 value_of::<new::Order>(&converted);

@@ -10,6 +10,7 @@ use busbar_types::rkyv::util::AlignedVec;
 use busbar_types::schema::{Kind, Schema};
 use busbar_types::{ArchiveReader, Limits, Type, access, json, read, rkyv};
 
+use crate::hostile::{mutate, rounds};
 use crate::random::{Random, Rng, any};
 use crate::samples::{Order, Side, for_each_sample};
 use crate::tool::Tool;
@@ -76,6 +77,37 @@ fn values_survive_other_formats() {
         ($name:ty) => {
             seed += 1;
             check::<$name>(seed);
+        };
+    }
+    for_each_sample!(check);
+}
+
+/// [T08 T37] whatever a mutated message is read as, rkyv accepts it as an archive
+#[test]
+fn hostile_messages_become_valid_archives() {
+    fn check<T: Type + Random + PartialEq + Debug>() {
+        let limits = Limits { bytes_max: 1 << 20, ..Limits::default() };
+        let capnp = Capnp::new(&T::schema().expect("a schema")).expect("a plan");
+        let capnp = capnp.with_limits(limits);
+        let mut message = Vec::new();
+        let mut aligned = AlignedVec::<16>::new();
+        for round in 0..rounds(3_000) {
+            let mut rng = Rng(round);
+            if round % 20 == 0 {
+                message = capnp.encode(&archive(&any::<T>(&mut rng))).expect("a message");
+            }
+            let mut bytes = message.clone();
+            mutate(&mut rng, &mut bytes);
+            if let Ok(archive) = capnp.decode(&bytes) {
+                aligned.clear();
+                aligned.extend_from_slice(&archive);
+                read::<T>(&aligned).expect("a valid archive");
+            }
+        }
+    }
+    macro_rules! check {
+        ($name:ty) => {
+            check::<$name>();
         };
     }
     for_each_sample!(check);

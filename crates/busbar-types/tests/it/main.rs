@@ -6,6 +6,7 @@ mod conversions;
 mod descriptors;
 mod formats;
 mod golden;
+mod hostile;
 mod library;
 mod mapped;
 mod random;
