@@ -455,7 +455,7 @@ fn messages_cannot_make_much_of_little() {
     assert_eq!(error.to_string(), "a.One.value[]: has more than 4194304 values");
     let array = Kind::Array { elem: place(Kind::Scalar(Scalar::U64)), length: 1 << 24 };
     let error = one(array).decode(&message(&[1 << 48, 0])).expect_err("too large");
-    assert_eq!(error.kind(), ErrorKind::ArchiveInvalid);
+    assert_eq!(error.kind(), ErrorKind::SerializeFailed);
 
     // A struct that contains itself.
     let recursive = Kind::Type { name: String::from("a.One"), recursive: true };
