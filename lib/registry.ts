@@ -76,7 +76,7 @@ export interface RegisterOptions {
  * All threads of the process see the same types; each makes its codecs when it looks them up.
  */
 export class Registry {
-  readonly #codecs = new Map<string, unknown>();
+  readonly #codecs = new Map<string, { descriptor: string | undefined; codec: unknown }>();
   readonly #warned = new Set<string>();
 
   /** @internal There is one: `registry`. */
@@ -100,7 +100,10 @@ export class Registry {
     const descriptor = codec?.descriptor ?? JSON.stringify(checkRoot(type));
     const origin = 'registered by the program';
     const info = infoOf(callNative(() => native.registerType(descriptor, origin, allowVersions)));
-    if (codec !== null) this.#codecs.set(keyOf(info, {}), codec);
+    if (codec !== null) {
+      const found = this.#find(info.name, info.hash);
+      this.#codecs.set(keyOf(info, {}), { descriptor: found.descriptor, codec });
+    }
     return info;
   }
 
@@ -151,13 +154,13 @@ export class Registry {
   lookup(name: string, hash?: bigint, options: CompileOptions = {}): unknown {
     const found = this.#find(name, hash);
     const key = keyOf(infoOf(found), options);
-    let codec = this.#codecs.get(key);
-    if (codec === undefined) {
-      const { descriptor } = found;
-      if (descriptor === undefined) throw undescribed(name);
-      codec = compile(descriptor, options);
-      this.#codecs.set(key, codec);
-    }
+    const { descriptor } = found;
+    if (descriptor === undefined) throw undescribed(name);
+    // The hash says nothing of names for readers, defaults and how integers look.
+    const known = this.#codecs.get(key);
+    if (known?.descriptor === descriptor) return known.codec;
+    const codec = compile(descriptor, options);
+    this.#codecs.set(key, { descriptor, codec });
     return codec;
   }
 
@@ -177,7 +180,9 @@ export class Registry {
     checkFormat('from', from);
     checkFormat('to', to);
     const found = this.#find(name, hash);
-    const converted = callNative(() => native.convertType(name, found.hash, [from, to], bytes));
+    // A copy: in memory that others share, bytes may change while they are read.
+    const own = Uint8Array.prototype.slice.call(bytes);
+    const converted = callNative(() => native.convertType(name, found.hash, [from, to], own));
     const { formats } = infoOf(found);
     for (const format of [from, to].filter((one) => !formats.includes(one))) {
       this.#warn(found, format);
@@ -224,7 +229,7 @@ export class Registry {
 export const registry: Registry = new Registry();
 
 function isCodec<T, V>(type: ArchiveCodec<T, V> | DescriptorSource): type is ArchiveCodec<T, V> {
-  return typeof type === 'object' && type !== null && 'schemaText' in type && 'layout' in type;
+  return typeof type === 'object' && type !== null && 'descriptor' in type && 'layout' in type;
 }
 
 function checkFormat(option: string, format: unknown): void {

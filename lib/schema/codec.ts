@@ -165,6 +165,9 @@ export interface Choices extends FormOptions {
 }
 
 function choicesOf({ u64, intern, mode }: CompileOptions): Choices {
+  if (u64 !== undefined && u64 !== 'number' && u64 !== 'bigint') {
+    throw invalidArgument(`u64 is ${show(u64)}; it must be 'number' or 'bigint'`);
+  }
   return { u64: u64 ?? 'bigint', intern: intern ?? false, generates: generates(mode ?? 'auto') };
 }
 

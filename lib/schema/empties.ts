@@ -5,8 +5,7 @@
 
 import type { KindDescriptor, TypeDescriptor } from './descriptor.js';
 import { schemaInvalid } from './problems.js';
-
-const EMPTIES_MAX = 4096;
+import { EMPTIES_MAX } from './region.js';
 
 /** How many values without bytes lie in a user type itself; `of` answers for those it mentions. */
 export function countEmpties(

@@ -4,7 +4,7 @@
  */
 
 import type { Machine, ReadingMachine } from './codec.js';
-import { hasOut, slotsOf, type Plan } from './forms.js';
+import { hasOut, slotsOf, typeForm, type Plan } from './forms.js';
 import { typeCursor } from './generate/cursors.js';
 import { Emitter, quote } from './generate/emitter.js';
 import { nameMap } from './generate/maps.js';
@@ -89,7 +89,7 @@ function addEncode(it: RootType, align: number, slots: number): void {
   const value = e.names.of(root);
   const one = ['value', value] as const;
   const fix = typeFix(e, root);
-  const write = `write${suffix}`;
+  const write = `write$${suffix}`;
   e.rt('Sink');
   e.fn(write, [['s', 'Sink'], one], 'void', [
     ...(isFixed ? [] : [`s.reserve(${slots});`, `${typeOut(e, root)}(s, value);`]),
@@ -101,7 +101,7 @@ function addEncode(it: RootType, align: number, slots: number): void {
   const head = e.typed
     ? `value: ${value}, target: Uint8Array, offset = 0`
     : 'value, target, offset = 0';
-  const lines = isFixed ? fixedInto(it, fix, slow) : [slow];
+  const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto(it, fix, slow) : [slow];
   e.add(`function encodeInto${suffix}(${head})${e.type('number')} {\n${lines.join('\n')}\n}`);
   const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(${name}, ${write}, value)`;
   e.fn(`encodedSize${suffix}`, [one], 'number', [`return ${sized};`]);
@@ -115,7 +115,15 @@ function addEncode(it: RootType, align: number, slots: number): void {
   e.fn(`encode${suffix}`, [one], 'Buffer', encode);
 }
 
-/** Writing a type of fixed size needs no sink unless something copies bytes. */
+/** Whether a type holds bytes, for which a getter might switch the memory under its writer. */
+function usesBytes(plan: Plan, root: string): boolean {
+  const types = [...plan.types.values()];
+  return (
+    typeForm(plan, root).size > 0 && types.some((type) => JSON.stringify(type).includes('"blob"'))
+  );
+}
+
+/** Writing a type of fixed size needs no sink. */
 function fixedInto({ e, size, name }: RootType, fix: string, slow: string): string[] {
   const written = e.rt('written');
   return [

@@ -5,7 +5,7 @@ import type { Interpreter, Ops } from './interpret.js';
 import { viewBytes } from './lists.js';
 import { isSome } from './numbers.js';
 import { join, unknownVariant } from './problems.js';
-import { region, target } from './region.js';
+import { checkEmpties, region, target } from './region.js';
 import * as strings from './strings.js';
 import { limit, ListCursor, MapCursor, noElement, rootOf } from './views.js';
 
@@ -131,6 +131,7 @@ class Maker implements ViewMaker {
         const { size } = form.elem;
         return (d, b, p, lo) => {
           const length = d.getUint32(p + 4, true);
+          if (size === 0) checkEmpties(length);
           return view.$set(d, b, target(d, p, length * size, lo), lo, length);
         };
       }

@@ -371,7 +371,7 @@ function list(elem: Ops, path: string): Behaviour {
       return values;
     },
     out(s, value: ArrayLike<never>) {
-      const length = lengthOf(value, path);
+      const length = lengthOf(value, path, elem.size);
       const base = s.rp;
       s.reserve(length * slots + 2);
       if (slots > 0) {

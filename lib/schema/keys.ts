@@ -195,7 +195,7 @@ export function parts(
   };
 }
 
-/** Enums: in declaration order, then by what the variant holds. */
+/** Enums: in the order of their tags, then by what the variant holds. */
 export function variants(
   rules: readonly (readonly [name: string, tag: number, rules: KeyRules<unknown>])[],
 ): KeyRules<string | { readonly kind: string; readonly value?: unknown }> {
@@ -205,11 +205,12 @@ export function variants(
   return {
     hash(h, key) {
       const [, tag, rule] = rules[find(key)] ?? [];
-      h.word(tag ?? 0, 0);
+      // As derived by Rust: where there is only one variant, there is nothing to tell apart.
+      if (rules.length > 1) h.word(tag ?? 0, 0);
       if (typeof key !== 'string') rule?.hash(h, held(key));
     },
     compare(a, b) {
-      const order = find(a) - find(b);
+      const order = (rules[find(a)]?.[1] ?? 0) - (rules[find(b)]?.[1] ?? 0);
       if (order !== 0 || typeof a === 'string') return order;
       return rules[find(a)]?.[2].compare(held(a), held(b)) ?? 0;
     },

@@ -4,7 +4,7 @@
  */
 
 import { bad } from './numbers.js';
-import { claim, target } from './region.js';
+import { claim, EMPTIES_MAX, target } from './region.js';
 import type { Sink } from './sink.js';
 
 /** The elements of a list or array to be written. */
@@ -47,16 +47,18 @@ export function writeBlob(
 function checkBytes(value: unknown, path: string): Uint8Array | readonly number[] {
   if (value instanceof Uint8Array) return value;
   const isByte = (one: unknown): boolean => ((one as number) & 255) === one;
-  if (Array.isArray(value) && value.every(isByte)) return value as readonly number[];
+  // From: holes are undefined, and no bytes.
+  if (Array.isArray(value) && Array.from(value).every(isByte)) return value as readonly number[];
   return bad(path, value, 'a Uint8Array, or an array of bytes');
 }
 
 /** The number of elements, if it is something with elements. */
-export function lengthOf(value: Elements<unknown>, path: string): number {
+export function lengthOf(value: Elements<unknown>, path: string, elemSize = 1): number {
   const length: unknown =
     typeof value === 'object' ? (value as Elements<unknown> | null)?.length : undefined;
   if (Number.isInteger(length) && (length as number) >= 0 && (length as number) < 2 ** 32) {
-    return length as number;
+    if (elemSize > 0 || (length as number) <= EMPTIES_MAX) return length as number;
+    return bad(path, value, `an array of at most ${EMPTIES_MAX} values, since they take no bytes`);
   }
   return bad(path, value, 'an array');
 }

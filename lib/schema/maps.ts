@@ -227,13 +227,17 @@ function freeBucket(controls: Uint8Array, start: number, capacity: number): numb
   }
 }
 
+/** A visit to all entries: where the archive begins, and the bytes that may still be touched. */
+interface Walk {
+  readonly lo: number;
+  left: number;
+  readonly visit: Visit;
+}
+
 /** An entry of an inner node that is still open, and the child before it. */
 type Pending<K, V> = readonly [entry: readonly [K, V], child: number];
 
 class TreeOps<K, V> extends Base<K, V> implements MapOps<K, V> {
-  /** Bytes that a walk may still touch. */
-  #left = 0;
-
   out(s: Sink, map: ReadonlyMap<K, V>): void {
     const { compare } = this.map.rules;
     const entries = entriesOf(map, this.map.path).sort(([a], [b]) => compare(a, b));
@@ -329,29 +333,30 @@ class TreeOps<K, V> extends Base<K, V> implements MapOps<K, V> {
 
   override visit(d: DataView, p: number, lo: number, visit: Visit): void {
     // Nodes that several others point to would be walked again and again: each byte counts once.
-    this.#left = p - lo;
-    if (d.getUint32(p + 4, true) !== 0) this.#walk(d, p, lo, visit);
+    const walk = { lo, left: p - lo, visit };
+    if (d.getUint32(p + 4, true) !== 0) this.#walk(d, p, walk);
   }
 
   /** Visits the node that the pointer at `p` leads to; whether the walk ended. */
-  #walk(d: DataView, p: number, lo: number, visit: Visit): boolean {
+  #walk(d: DataView, p: number, walk: Walk): boolean {
+    const { lo, visit } = walk;
     const { node, leaf, inner } = this.layout;
     const at = p + d.getInt32(p, true);
     const isLeaf = at >= lo && at < p && d.getUint8(at) === LEAF;
     const { size } = isLeaf ? leaf : inner;
-    this.#left -= size;
-    if (at < lo || at + size > p || this.#left < 0) throw outside();
+    walk.left -= size;
+    if (at < lo || at + size > p || walk.left < 0) throw outside();
     const count = isLeaf ? d.getUint32(at + node.tail, true) : NODE;
     if (count > NODE) throw outside();
     for (let index = 0; index < count; index++) {
-      if (!isLeaf && this.#child(d, at + node.tail + index * 4, lo, visit)) return true;
+      if (!isLeaf && this.#child(d, at + node.tail + index * 4, walk)) return true;
       const key = at + node.keys + index * this.map.key.size;
       if (visit(key, at + node.values + index * this.map.value.size)) return true;
     }
-    return !isLeaf && this.#child(d, at + node.tail + NODE * 4, lo, visit);
+    return !isLeaf && this.#child(d, at + node.tail + NODE * 4, walk);
   }
 
-  #child(d: DataView, p: number, lo: number, visit: Visit): boolean {
-    return d.getInt32(p, true) !== NOWHERE && this.#walk(d, p, lo, visit);
+  #child(d: DataView, p: number, walk: Walk): boolean {
+    return d.getInt32(p, true) !== NOWHERE && this.#walk(d, p, walk);
   }
 }

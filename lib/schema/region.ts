@@ -48,9 +48,16 @@ function open(into: Region, bytes: Uint8Array): void {
     throw invalidArgument(`bytes is ${show(bytes)}; it must be a Uint8Array`);
   }
   const { buffer } = bytes;
-  if (buffer !== into.buffer) openBuffer(into, buffer);
-  into.bytes = bytes;
+  if (buffer !== into.buffer || buffer.byteLength !== into.b.length) openBuffer(into, buffer);
+  // What may grow has to be looked at each time.
+  into.bytes = mayGrow(buffer) ? NOTHING : bytes;
   into.start = bytes.byteOffset;
+}
+
+const NOTHING = new Uint8Array(0);
+
+function mayGrow(buffer: ArrayBufferLike & { resizable?: boolean; growable?: boolean }): boolean {
+  return buffer.resizable === true || buffer.growable === true;
 }
 
 function openBuffer(into: Region, buffer: ArrayBufferLike): void {
@@ -91,9 +98,9 @@ export function claim(d: DataView, p: number, count: number, size: number): numb
   const at = p + d.getInt32(p, true);
   const bytes = count * size;
   if (at < limits.lo || at + bytes > p) throw outside();
-  // Elements without bytes count, too: billions of them would fit into no memory.
-  limits.left -= bytes === 0 ? count : bytes;
-  if (limits.left < 0) throw bytes === 0 ? tooMany(count) : outside();
+  if (size === 0) checkEmpties(count);
+  limits.left -= bytes;
+  if (limits.left < 0) throw outside();
   return at;
 }
 
@@ -104,9 +111,13 @@ export function target(d: DataView, p: number, bytes: number, lo: number): numbe
   return at;
 }
 
-/** The error for more empty elements than an array should hold. */
-function tooMany(count: number): Error {
-  return archiveInvalid('', `a list has ${count} values of no bytes, too many to be read`);
+/** A list of values that take no bytes may be as long as it likes, but not be read to its end. */
+export const EMPTIES_MAX = 4096;
+
+/** Throws for more elements without bytes than a list should have. */
+export function checkEmpties(count: number): void {
+  if (count <= EMPTIES_MAX) return;
+  throw archiveInvalid('', `a list has ${count} values of no bytes, too many to be read`);
 }
 
 /** The error for a pointer that leads out of its archive, or parts that overlap. */

@@ -30,6 +30,7 @@ export {
 } from './numbers.js';
 export { BufferTooSmallError, SchemaError, unknownVariant } from './problems.js';
 export {
+  checkEmpties,
   claim,
   enter,
   enterArchive,

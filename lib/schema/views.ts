@@ -207,7 +207,11 @@ export function rootOf(
   length: number,
 ): number {
   const isInside =
-    Number.isInteger(offset) && offset >= 0 && length >= 0 && offset + length <= bytes.length;
+    Number.isInteger(offset) &&
+    Number.isInteger(length) &&
+    offset >= 0 &&
+    length >= 0 &&
+    offset + length <= bytes.length;
   if (!isInside) {
     const message = `there are no ${length} bytes at ${offset}; there are ${bytes.length}`;
     throw new BusbarError('ERR_INVALID_ARGUMENT', message);

@@ -45,7 +45,7 @@ impl NativeType {
 ///
 /// # Errors
 /// `ERR_SCHEMA_INVALID`, and `ERR_SCHEMA_MISMATCH` if another version is registered.
-#[napi]
+#[napi(catch_unwind)]
 pub fn register_type(
     env: Env,
     descriptor: String,
@@ -72,7 +72,7 @@ pub fn lookup_type(env: Env, name: String, hash: Option<BigInt>) -> napi::Result
 ///
 /// # Errors
 /// `ERR_NOT_FOUND`, `ERR_IO`, `ERR_TYPE_NOT_FOUND`, `ERR_SCHEMA_INVALID`, `ERR_SCHEMA_MISMATCH`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn load_types(env: Env, path: String, allow_versions: bool) -> napi::Result<Vec<NativeType>> {
     // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
     let entries = unsafe { Registry::global().load(Path::new(&path), allow_versions) };
@@ -84,7 +84,7 @@ pub fn load_types(env: Env, path: String, allow_versions: bool) -> napi::Result<
 ///
 /// # Errors
 /// As [`load_types`].
-#[napi]
+#[napi(catch_unwind)]
 pub fn describe_library(env: Env, path: String) -> napi::Result<Vec<String>> {
     // SAFETY: as above.
     let schemas = unsafe { busbar_types::library::describe_library(&path) };
@@ -110,7 +110,7 @@ pub fn unregister_type(name: String, hash: BigInt) -> bool {
 ///
 /// # Errors
 /// As [`lookup_type`], `ERR_FORMAT_UNSUPPORTED`, and what the formats say of the bytes.
-#[napi]
+#[napi(catch_unwind)]
 pub fn convert_type(
     env: Env,
     name: String,
@@ -157,7 +157,7 @@ pub fn list_downgrades() -> Vec<NativeDowngrade> {
 ///
 /// # Errors
 /// `ERR_SCHEMA_INVALID`.
-#[napi]
+#[napi(catch_unwind)]
 pub fn capnp_text(env: Env, descriptor: String) -> napi::Result<String> {
     let capnp = Schema::from_json(&descriptor).and_then(|schema| Capnp::new(&schema));
     capnp.map(|capnp| capnp.text()).map_err(|error| thrown(env, &error))

@@ -328,6 +328,7 @@ function listCursor(e: Emitter, form: FormOf<'list'> | FormOf<'array'>): string 
     c.member(`${override}$set(${e.parameters(five, 'd b p lo n')})${self} {\n${set}\n}`);
     const point =
       'const n = d.getUint32(p + 4, true);\n' +
+      (elem.size === 0 ? `${e.rt('checkEmpties')}(n);\n` : '') +
       `return this.$set(d, b, ${e.rt('target')}(d, p, n * ${elem.size}, lo), lo, n);`;
     if (form.form === 'list') {
       c.member(`$point(${e.parameters(four, 'd b p lo')})${self} {\n${point}\n}`);

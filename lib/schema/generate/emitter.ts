@@ -66,7 +66,8 @@ export class Emitter {
 
   /** A name that nothing else has. */
   fresh(prefix: string): string {
-    return `${prefix}${this.#count++}`;
+    // No name of a type or a field has a $, so no prefix ends where another one goes on.
+    return `${prefix}$${this.#count++}`;
   }
 
   add(chunk: string): void {

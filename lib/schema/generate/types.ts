@@ -6,7 +6,8 @@ import { typeForm, type Form, type Part, type Plan, type VariantForm } from '../
 const TAKEN: ReadonlySet<string> = new Set(
   (
     'Array Buffer DataView Map Uint8Array BigInt Object String Number Boolean Symbol Error Codec ' +
-    'Date Promise Record Readonly Sink ListView MapView Cursor RootCursor Set'
+    'Date Promise Record Readonly Sink ListView MapView Cursor RootCursor Set ' +
+    'ArchiveCodec MapRules ListCursor MapCursor BufferTooSmallError SchemaError'
   ).split(' '),
 );
 

@@ -187,7 +187,7 @@ function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>, path: string
     }
     const fixes = fix(e, elem, 'one', 'at', `${path}[]`);
     e.fn(name, parameters, 'void', [
-      `const length = ${e.rt('lengthOf')}(v, ${quote(path)});`,
+      `const length = ${e.rt('lengthOf')}(v, ${quote(path)}, ${elem.size});`,
       'const base = s.rp;',
       `s.reserve(length * ${slots} + 2);`,
       ...outLoop,

@@ -11,7 +11,8 @@ use crate::{Error, Limits};
 pub(super) fn read(schema: &Schema, limits: Limits, archive: &[u8]) -> Result<Value, Error> {
     let source = Archived(archive);
     let root = schema.root();
-    let mut reader = Reader { schema, source, limits, values: 0, depth: Depth::new(limits) };
+    let mut reader =
+        Reader { schema, source, limits, values: 0, text_bytes: 0, depth: Depth::new(limits) };
     let value = source.root(root.size_bytes).and_then(|at| reader.user_type(root, at));
     value.map_err(|error| prefix(&root.name, error))
 }
@@ -21,6 +22,7 @@ struct Reader<'a> {
     source: Archived<'a>,
     limits: Limits,
     values: usize,
+    text_bytes: usize,
     depth: Depth,
 }
 
@@ -34,8 +36,8 @@ impl Reader<'_> {
         Ok(match kind {
             Kind::Unit => Value::Null,
             Kind::Scalar(scalar) => scalar_value(*scalar, self.source.scalar(at, *scalar)?),
-            Kind::String => self.source.string(at)?.into(),
-            Kind::BoxStr => self.source.boxed_str(at)?.into(),
+            Kind::String => self.text(self.source.string(at)?)?,
+            Kind::BoxStr => self.text(self.source.boxed_str(at)?)?,
             Kind::Box(elem) => {
                 let target = self.source.boxed(at, elem.size_bytes)?;
                 self.value(&elem.kind, target)?
@@ -78,6 +80,16 @@ impl Reader<'_> {
                 self.list(elem, self.source.slice(at, elem)?)?
             }
         })
+    }
+
+    /// A text. Many may be the same bytes of the archive: what they take together is limited.
+    fn text(&mut self, text: &str) -> Result<Value, Error> {
+        self.text_bytes += text.len();
+        if self.text_bytes > self.limits.bytes_max {
+            let message = format!("has more than {} bytes of text", self.limits.bytes_max);
+            return Err(broken(message));
+        }
+        Ok(text.into())
     }
 
     fn list(&mut self, elem: &Place, run: Run) -> Result<Value, Error> {

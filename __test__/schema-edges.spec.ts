@@ -1,0 +1,159 @@
+/** What codecs do where callers, peers and types are odd. */
+
+import test from 'ava';
+
+import { compile, registry } from '../index.js';
+import { describe, type TypeSketch } from './helpers/schemas.js';
+
+const one = (fields: TypeSketch): ReturnType<typeof describe> => describe('a.T', { 'a.T': fields });
+const MODES = ['generated', 'interpreted'] as const;
+
+for (const mode of MODES) {
+  test(`[T34] ${mode}: a getter that encodes something else disturbs nothing`, (t) => {
+    const a = compile<{ id: number; key: Uint8Array }>(
+      one({ id: 'u32', key: ['array', 'u8', '4'] }),
+      {
+        mode,
+      },
+    );
+    const b = compile<{ x: number }>(one({ x: 'u32' }), { mode });
+    const [out, log] = [new Uint8Array(8), new Uint8Array(64)];
+    const value = {
+      get id(): number {
+        b.encodeInto({ x: 1 }, log, 0);
+        return 7;
+      },
+      key: Uint8Array.of(1, 2, 3, 4),
+    };
+    t.is(a.encodeInto(value, out, 0), 8);
+    t.deepEqual([...out], [7, 0, 0, 0, 1, 2, 3, 4]);
+    t.deepEqual(
+      [...log.subarray(4)],
+      Array.from({ length: 60 }, () => 0),
+    );
+  });
+
+  test(`[T35] ${mode}: billions of nothing are refused, some are values`, (t) => {
+    const codec = compile<{ u: null[] }>(one({ u: ['vec', 'unit'] }), { mode });
+    const some = Array.from({ length: 4096 }, () => null);
+    t.deepEqual(codec.decode(codec.encode({ u: some })).u, some);
+    t.throws(() => codec.encode({ u: [...some, null] }), { code: 'ERR_SERIALIZE_FAILED' });
+    const endless = Buffer.from([0, 0, 0, 0, 255, 255, 255, 255]);
+    const looks = [
+      () => codec.decode(endless),
+      () => codec.view(endless).u.toArray(),
+      () => codec.view(endless).u.length,
+    ];
+    for (const look of looks) t.throws(look, { code: 'ERR_ARCHIVE_INVALID' });
+  });
+
+  test(`[T09] ${mode}: names of variants and counters of code do not meet`, (t) => {
+    const list = Object.fromEntries(
+      ['V1', 'Qa', 'Qb', 'Qc', 'Qd', 'V'].map((name) => [name, ['u32']]),
+    );
+    const codec = compile(describe('a.E', { 'a.E': { enum: list } as TypeSketch }), { mode });
+    t.deepEqual(codec.decode(codec.encode({ kind: 'V', value: [7] })), { kind: 'V', value: [7] });
+  });
+
+  test(`[T09] ${mode}: looking up while iterating a map in place`, (t) => {
+    const codec = compile<{ m: Map<number, number> }>(one({ m: ['btreemap', 'u32', 'u32'] }), {
+      mode,
+    });
+    const entries = Array.from({ length: 100 }, (_, i) => [i, i * i] as const);
+    const archive = codec.encode({ m: new Map(entries) });
+    const [a, b] = [codec.view(archive), codec.view(archive)];
+    const seen: number[] = [];
+    a.m.forEach((value, key) => {
+      t.is(b.m.get(99 - key), (99 - key) ** 2);
+      t.is(a.m.get(key), value);
+      seen.push(key);
+    });
+    t.is(seen.length, 100);
+  });
+
+  test(`[T02] ${mode}: buffers that grow are read and written to their end`, (t) => {
+    const codec = compile<{ s: string }>(one({ s: 'string' }), { mode });
+    const memory = new ArrayBuffer(64, { maxByteLength: 4096 } as never) as ArrayBuffer & {
+      resize(bytes: number): void;
+    };
+    const bytes = new Uint8Array(memory);
+    const value = { s: 'a text that is not inline' };
+    t.true(codec.encodeInto(value, bytes, 0) > 0);
+    memory.resize(4096);
+    const size = codec.encodeInto(value, bytes, 2048);
+    t.deepEqual(codec.decode(bytes.subarray(2048, 2048 + size)), value);
+    t.is(codec.view(bytes, 2048, size).s, value.s);
+  });
+
+  test(`[T34] ${mode}: bytes with holes, and sizes that are no numbers, are refused`, (t) => {
+    const codec = compile<{ b: Uint8Array }>(one({ b: ['vec', 'u8'] }), { mode });
+    // oxlint-disable-next-line no-sparse-arrays
+    t.throws(() => codec.encode({ b: [1, , 3] as never }), { code: 'ERR_SERIALIZE_FAILED' });
+    const archive = codec.encode({ b: Uint8Array.of(1) });
+    t.throws(() => codec.view(archive, 0, '8' as never), { code: 'ERR_INVALID_ARGUMENT' });
+  });
+}
+
+test('[T09] keys of maps that are enums are hashed and ordered as in Rust', (t) => {
+  const types: Record<string, TypeSketch> = {
+    'a.K': { enum: { A: ['u8'] } },
+    'a.M': { h: ['hashmap', 'a.K', 'u8'] },
+  };
+  const single = compile<{ h: Map<unknown, number> }>(describe('a.M', types));
+  registry.register(single);
+  const keys = Array.from({ length: 40 }, (_, i) => ({ kind: 'A', value: [i] }));
+  const value = { h: new Map(keys.map((key, i) => [key, i])) };
+  const pairs = keys.map((key, i) => [key, i]);
+  const rust = registry.convert('a.M', Buffer.from(JSON.stringify({ h: pairs })), {
+    from: 'json',
+    to: 'rkyv',
+  });
+  t.deepEqual(single.encode(value), rust);
+
+  const tagged = JSON.parse(
+    JSON.stringify(describe('a.S', { 'a.S': { enum: { A: null, B: null, C: null } } })),
+  );
+  const type = tagged.types['a.S'];
+  type.variants.forEach((variant: { tag: number }, i: number) => (variant.tag = [5, 1, 3][i] ?? 0));
+  const set = {
+    abi: 1,
+    format: tagged.format,
+    root: 'a.Tree',
+    types: {
+      'a.S': { kind: 'enum', variants: type.variants },
+      'a.Tree': {
+        kind: 'struct',
+        fields: [
+          {
+            name: 't',
+            kind: 'btreemap',
+            key: { kind: 'type', type: 'a.S' },
+            value: { kind: 'u8' },
+          },
+        ],
+      },
+    },
+  };
+  const tree = compile<{ t: Map<string, number> }>(JSON.stringify(set));
+  const archive = tree.encode({
+    t: new Map([
+      ['A', 1],
+      ['B', 2],
+      ['C', 3],
+    ]),
+  });
+  t.deepEqual([...tree.decode(archive).t.keys()], ['B', 'C', 'A']);
+});
+
+test('[T29] a type that was registered anew is looked up anew', (t) => {
+  const type = (ts?: 'number'): ReturnType<typeof describe> =>
+    describe('a.Anew', { 'a.Anew': { id: ts === undefined ? 'u64' : { of: 'u64', ts } } });
+  const { hash } = registry.register(type('number'));
+  const first = registry.lookup<{ id: number | bigint }>('a.Anew');
+  t.is(first.decode(first.encode({ id: 5 })).id, 5);
+  registry.unregister('a.Anew', hash);
+  registry.register(type());
+  const second = registry.lookup<{ id: number | bigint }>('a.Anew');
+  t.is(second.decode(second.encode({ id: 5n })).id, 5n);
+  t.throws(() => compile(type(), { u64: 'Number' as never }), { code: 'ERR_INVALID_ARGUMENT' });
+});
