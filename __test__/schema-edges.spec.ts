@@ -73,7 +73,7 @@ for (const mode of MODES) {
 
   test(`[T02] ${mode}: buffers that grow are read and written to their end`, (t) => {
     const codec = compile<{ s: string }>(one({ s: 'string' }), { mode });
-    const memory = new ArrayBuffer(64, { maxByteLength: 4096 } as never) as ArrayBuffer & {
+    const memory = Reflect.construct(ArrayBuffer, [64, { maxByteLength: 4096 }]) as ArrayBuffer & {
       resize(bytes: number): void;
     };
     const bytes = new Uint8Array(memory);
