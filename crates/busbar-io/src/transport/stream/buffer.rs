@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes of a buffer: as much as one read is asked for, and twice the largest frame.
-pub(super) const BUFFER_BYTES: usize = 128 * 1024;
+/// Bytes of a buffer: as much as one read is asked for, and some of the largest frames.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Buffers that a thread keeps for the next connection that needs one.
 const SPARE_MAX: usize = 4;

@@ -253,6 +253,10 @@ impl Incoming {
             };
             self.start += len;
             self.ready -= 1;
+            if self.ready == 0 {
+                // What follows are fragments, which have been taken out.
+                self.start = self.scanned;
+            }
             self.messages += 1;
             self.bytes += bytes as u64;
             return true;
