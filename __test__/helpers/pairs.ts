@@ -13,7 +13,7 @@ import {
 import './runtime.js';
 
 /** Every scheme that this version can connect. */
-export const SCHEMES = ['inproc', 'shm'] as const;
+export const SCHEMES = ['inproc', 'shm', 'uds', 'tcp'] as const;
 export type Scheme = (typeof SCHEMES)[number];
 
 /** What a pair of pipes is made of. */
@@ -32,9 +32,11 @@ export interface PairOptions {
   readonly server?: ListenOptions;
 }
 
-/** An address that nothing else uses. */
+/** An address to listen at that nothing else uses; of tcp, only the listener knows the port. */
 export function freshAddress(scheme: Scheme): string {
-  return `${scheme}://spec-${process.pid}-${++addresses}`;
+  if (scheme === 'tcp') return 'tcp://127.0.0.1:0';
+  const name = `spec-${process.pid}-${++addresses}`;
+  return scheme === 'uds' ? `uds://@${name}` : `${scheme}://${name}`;
 }
 
 /** A connected pair, closed when the test ends. */

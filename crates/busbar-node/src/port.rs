@@ -37,6 +37,10 @@ pub(crate) struct Port {
     memory: Rc<Memory>,
     driver: RefCell<Option<Driver>>,
     closed: Cell<bool>,
+    /// Whether JavaScript wants the loop to go on.
+    is_wanted: Cell<bool>,
+    /// Whether the driver has been told to keep the loop alive.
+    is_alive: Cell<bool>,
 }
 
 pub(crate) struct State {
@@ -91,6 +95,8 @@ pub(crate) fn open(
         memory: Rc::default(),
         driver: RefCell::new(None),
         closed: Cell::new(false),
+        is_wanted: Cell::new(false),
+        is_alive: Cell::new(false),
     });
     let driver = Driver::start(&port).map_err(|error| failed(error.message()))?;
     *port.driver.borrow_mut() = Some(driver);
@@ -114,6 +120,7 @@ impl Port {
             engine.turn(events);
         }
         self.deliver();
+        self.keep_alive();
     }
 
     /// What to do before the loop waits. Has told JavaScript what there was.
@@ -130,7 +137,20 @@ impl Port {
         if readiness == Readiness::Events {
             self.deliver();
         }
+        self.keep_alive();
         readiness
+    }
+
+    /// Keeps the loop alive while JavaScript wants that, or what it has sent is being delivered.
+    fn keep_alive(&self) {
+        let wanted = self.is_wanted.get() || self.state.borrow().engine.is_lingering();
+        if wanted == self.is_alive.get() || self.closed.get() {
+            return;
+        }
+        if let Some(driver) = &*self.driver.borrow() {
+            self.is_alive.set(wanted);
+            driver.keep_alive(self, wanted);
+        }
     }
 
     /// The environment ends, and pipes and listeners with it.
