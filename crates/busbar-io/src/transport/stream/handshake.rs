@@ -95,7 +95,7 @@ impl Dialing {
     }
 
     fn introduce(&mut self, socket: Socket) -> Result<(), Error> {
-        let introduction = Introduction::new(socket)?;
+        let introduction = Introduction::new(socket, &self.options)?;
         match introduction.send(&introduction::hello_frame(&self.hello)?) {
             // The listener has hung up already, perhaps saying why: `advance` reads that.
             Err(error) if error.code() == Code::ConnectionLost => {}
@@ -198,7 +198,7 @@ impl Answering {
         options: PipeOptions,
         admit: impl FnOnce(Option<Peer>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let introduction = Introduction::new(socket)?;
+        let introduction = Introduction::new(socket, &options)?;
         if let Err(error) = admit(introduction.peer) {
             introduction.reject(&error);
             return Err(error);
@@ -269,11 +269,8 @@ struct Introduction {
 }
 
 impl Introduction {
-    fn new(socket: Socket) -> Result<Self, Error> {
-        if let Socket::Tcp(stream) = &socket {
-            // Messages are gathered here; the kernel holding them back as well helps nobody.
-            stream.set_nodelay(true).map_err(|error| os_error("setting TCP_NODELAY", error))?;
-        }
+    fn new(socket: Socket, options: &PipeOptions) -> Result<Self, Error> {
+        socket.set_up(options.ring_bytes)?;
         let peer = socket.peer()?;
         Ok(Self { socket, peer, decoder: Decoder::new(Limits::CONTROL), early: Vec::new() })
     }

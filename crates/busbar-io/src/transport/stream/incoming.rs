@@ -36,6 +36,9 @@ const COPY_MAX: usize = 16 * 1024;
 pub(super) struct Incoming {
     limits: Limits,
     buffer: Buffer,
+    /// Bytes that may lie in the buffer before the peer has to wait, unless no message is among
+    /// them.
+    ahead_max: usize,
     start: usize,
     scanned: usize,
     end: usize,
@@ -63,13 +66,14 @@ enum Outcome {
 
 impl Incoming {
     /// The half whose first bytes, which came with the handshake, are `early`.
-    pub(super) fn new(limits: Limits, early: &[u8]) -> Self {
+    pub(super) fn new(limits: Limits, ahead_max: usize, early: &[u8]) -> Self {
         let mut buffer = Buffer::default();
         buffer.acquire();
         buffer[..early.len()].copy_from_slice(early);
         let mut incoming = Self {
             limits,
             buffer,
+            ahead_max: ahead_max.min(BUFFER_BYTES),
             start: 0,
             scanned: 0,
             end: early.len(),
@@ -153,7 +157,7 @@ impl Incoming {
     pub(super) fn wants_more(&self) -> bool {
         self.has_more
             && self.outcome.is_none()
-            && self.end - self.start < BUFFER_BYTES
+            && (self.ready == 0 || self.end - self.start < self.ahead_max)
             && !self.is_crowded()
     }
 

@@ -33,9 +33,10 @@ impl StreamConnection {
         peer: Option<Peer>,
         early: &[u8],
     ) -> Self {
+        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         Self {
             socket,
-            incoming: Incoming::new(limits, early),
+            incoming: Incoming::new(limits, ahead_max, early),
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,

@@ -6,13 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
 use busbar_proto::Error;
 
 use crate::connection::Peer;
 use crate::os::os_error;
 use crate::transport::unix_socket;
+
+/// Queues smaller than this, which is the default, narrow the kernel's buffers as well.
+const NARROW_BYTES: u64 = 1 << 20;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -53,6 +56,27 @@ impl Socket {
     /// that is closed answers what still arrives with a reset, which discards what is under way.
     pub(super) fn keeps_what_was_written(&self) -> bool {
         matches!(self, Self::Unix(_))
+    }
+
+    /// Prepares a connected socket for a pipe whose queues are to hold `queue_bytes`.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn set_up(&self, queue_bytes: u64) -> Result<(), Error> {
+        if let Self::Tcp(_) = self {
+            // Messages are gathered here; the kernel holding them back as well helps nobody.
+            sockopt::set_tcp_nodelay(self, true)
+                .map_err(|errno| os_error("setting TCP_NODELAY", errno))?;
+        }
+        // The kernel sizes its buffers by what the network needs. Who wants less in flight than
+        // by default gets less of it there too.
+        if queue_bytes < NARROW_BYTES {
+            let bytes = usize::try_from(queue_bytes).unwrap_or(usize::MAX);
+            sockopt::set_socket_send_buffer_size(self, bytes)
+                .and_then(|()| sockopt::set_socket_recv_buffer_size(self, bytes))
+                .map_err(|errno| os_error("setting the size of socket buffers", errno))?;
+        }
+        Ok(())
     }
 
     /// The failure of a connection attempt, if it has failed.
