@@ -184,13 +184,6 @@ impl Engine {
         }
     }
 
-    /// Says for how long what was sent is to be delivered after the close.
-    pub fn set_linger(&mut self, id: PipeId, linger: Duration) {
-        if let Some(entry) = self.pipes.get_mut(id.0) {
-            entry.linger = linger;
-        }
-    }
-
     /// The address of a listener, as a dialer uses it.
     #[must_use]
     pub fn address(&self, id: ListenerId) -> Option<String> {

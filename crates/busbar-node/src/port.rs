@@ -14,6 +14,7 @@ mod registers;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use busbar_io::{Engine, Error, Event, Lease, Readiness, Slot};
 use napi::bindgen_prelude::{Int32Array, Uint32Array};
@@ -39,6 +40,8 @@ pub(crate) struct Port {
     closed: Cell<bool>,
     /// Whether JavaScript wants the loop to go on.
     is_wanted: Cell<bool>,
+    /// Until when closed pipes may keep the loop alive to deliver what was sent.
+    lingers_until: Cell<Option<Instant>>,
     /// Whether the driver has been told to keep the loop alive.
     is_alive: Cell<bool>,
 }
@@ -96,6 +99,7 @@ pub(crate) fn open(
         driver: RefCell::new(None),
         closed: Cell::new(false),
         is_wanted: Cell::new(false),
+        lingers_until: Cell::new(None),
         is_alive: Cell::new(false),
     });
     let driver = Driver::start(&port).map_err(|error| failed(error.message()))?;
@@ -141,9 +145,27 @@ impl Port {
         readiness
     }
 
+    /// When the engine must have its turn even if nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.state.borrow().engine.next_deadline();
+        [deadline, self.lingers_until.get()].into_iter().flatten().min()
+    }
+
+    /// As [`Port::keep_alive`], after a close that allows `linger` for what was sent.
+    fn keep_alive_for(&self, linger: Duration) {
+        let until = Instant::now() + linger;
+        self.lingers_until.set(self.lingers_until.get().max(Some(until)));
+        self.keep_alive();
+    }
+
     /// Keeps the loop alive while JavaScript wants that, or what it has sent is being delivered.
     fn keep_alive(&self) {
-        let wanted = self.is_wanted.get() || self.state.borrow().engine.is_lingering();
+        if let Some(until) = self.lingers_until.get()
+            && (Instant::now() >= until || !self.state.borrow().engine.is_lingering())
+        {
+            self.lingers_until.set(None);
+        }
+        let wanted = self.is_wanted.get() || self.lingers_until.get().is_some();
         if wanted == self.is_alive.get() || self.closed.get() {
             return;
         }

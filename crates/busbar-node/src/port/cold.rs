@@ -63,12 +63,9 @@ callbacks! {
         let status = raw::uint(env, args[1]);
         let reason = CloseReason { code: None, status, text: raw::string(env, args[2]) };
         let linger = Duration::from_millis(u64::from(raw::uint(env, args[3])));
-        let mut state = port.state.borrow_mut();
-        state.engine.set_linger(pipe, linger);
-        state.engine.close(pipe, &reason);
-        drop(state);
+        port.state.borrow_mut().engine.close(pipe, &reason);
         port.after_call();
-        port.keep_alive();
+        port.keep_alive_for(linger);
         raw::undefined(env)
     }
 
