@@ -120,7 +120,7 @@ for (const scheme of SCHEMES) {
     do {
       fill(full.client, 1000);
       waiting = full.client.send('waits');
-    } while (await settlesWithin(50, waiting));
+    } while (await settlesWithin(300, waiting));
     for (let i = 0; i < 500; i++) {
       await free.client.send(`${i}`);
       t.is(String(await free.server.receive()), `${i}`);

@@ -114,6 +114,13 @@ impl Driven {
         self.engine.dial(&endpoint(address), options).unwrap()
     }
 
+    /// An engine that has begun to dial, and the pipe.
+    pub(crate) fn dialing(address: &str) -> (Self, PipeId) {
+        let mut driven = Self::new();
+        let pipe = driven.dial(address, &PipeOptions::default());
+        (driven, pipe)
+    }
+
     /// Takes the first event that `wanted` recognises, waiting for it; others stay.
     pub(crate) fn until<T>(&mut self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
