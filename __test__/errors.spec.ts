@@ -21,6 +21,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   'ERR_NOT_FOUND',
   'ERR_OUT_OF_MEMORY',
   'ERR_TIMED_OUT',
+  'ERR_UNREACHABLE',
 ]);
 
 test('[D10] docs/errors.md lists exactly the codes of the package', (t) => {

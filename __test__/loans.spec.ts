@@ -3,7 +3,7 @@
 import test from 'ava';
 
 import { pattern, sameBytes } from './helpers/data.js';
-import { pairOf, SCHEMES } from './helpers/pairs.js';
+import { isStream, pairOf, SCHEMES } from './helpers/pairs.js';
 import { run } from './helpers/child.js';
 
 for (const scheme of SCHEMES) {
@@ -17,6 +17,8 @@ for (const scheme of SCHEMES) {
       sameBytes(t, loan.bytes, pattern(size, size));
       loan.release();
     }
+    // A stream copies: that it carries what was reserved is all there is to see.
+    if (isStream(scheme)) return;
     t.is(client.stats().loansSent, 3);
     t.is(server.stats().loansReceived, 3);
     t.is(client.stats().fragmented, 0);
@@ -58,6 +60,8 @@ for (const scheme of SCHEMES) {
       // What is there already is received without a turn of the event loop.
       if (i % 100 === 0) await new Promise(setImmediate);
     }
+    t.is(server.stats().messagesReceived, 10_000);
+    if (isStream(scheme)) return;
     t.is(client.stats().fragmented, 0, 'there was slab memory for each');
     t.is(server.stats().loansReceived, 10_000);
     const before = client.stats().loansSent;

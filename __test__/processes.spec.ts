@@ -17,7 +17,8 @@ test('[D06 D37] a listener in another process echoes', async (t) => {
   const child = start('listener.js', [address]);
   t.is(await child.line(), 'listening');
   const pipe = await dial(address);
-  t.deepEqual(pipe.peer, { pid: child.pid, uid: process.getuid?.() as number });
+  const [uid, gid] = [process.getuid?.() as number, process.getgid?.() as number];
+  t.deepEqual(pipe.peer, { pid: child.pid as number, uid, gid });
   for (const size of [0, 5, 1024, 70_000, 4 << 20]) {
     await pipe.send(pattern(size, size));
     sameBytes(t, await pipe.receive(), pattern(size, size));

@@ -20,11 +20,13 @@ test('[D09] defaults are as documented', (t) => {
       maxMessageBytes: 16_777_216,
       trust: 0,
       queueMessages: 16_384,
+      access: 0,
     },
     sendHighWaterMark: 1024,
   });
   t.is(dialSettings({}).wait.timeoutMs, 10_000);
   t.like(listenSettings({}).native, { backlog: 128, handshakeTimeoutMs: 5000 });
+  t.like(listenSettings({}).native, { mode: 0o600, reusePort: 0 });
 });
 
 test('[D24 D49] what is given is taken; undefined is as if not given', (t) => {

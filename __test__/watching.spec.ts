@@ -67,7 +67,7 @@ for (const scheme of SCHEMES) {
       const entries: LogEntry[] = [];
       setLogger((entry) => entries.push(entry), level);
       const pair = await openPair(scheme, { both: { ringBytes: 65_536, queueMessages: 4 } });
-      const sends = Array.from({ length: 100 }, () => pair.client.send(pattern(1000, 1)));
+      const sends = Array.from({ length: 1000 }, () => pair.client.send(pattern(1000, 1)));
       const outcomes = Promise.allSettled(sends);
       await pair.client.close({ lingerMs: 0 });
       setLogger(null);

@@ -35,6 +35,11 @@ export const CODES = {
    */
   ERR_ADDR_IN_USE: { number: 2, retryable: false },
   /**
+   * The address to listen at does not belong to this machine. Fix the caller: listen at an address
+   * of one of its interfaces, or at `*` for all of them.
+   */
+  ERR_ADDR_NOT_AVAILABLE: { number: 31, retryable: false },
+  /**
    * The operation would have to wait: the peer is slower than the sender, or a queue is full.
    * Nobody is at fault: await `send()` instead of `trySend()`, or try again later.
    */
@@ -169,6 +174,11 @@ export const CODES = {
    * register the type first.
    */
   ERR_TYPE_NOT_FOUND: { number: 28, retryable: false },
+  /**
+   * No way leads to the host, as far as this machine knows. The network is at fault: check the
+   * address, the interfaces and the routes, or dial again later.
+   */
+  ERR_UNREACHABLE: { number: 32, retryable: true },
   /**
    * The two ends have no protocol version in common. Neither is broken, one is too old: the message
    * names both ranges and which end to upgrade.

@@ -125,6 +125,7 @@ export function show(value: unknown): string {
 const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ABORT_ERR: 'aborted by its signal',
   ERR_ADDR_IN_USE: 'another listener has this address; close it or choose another name',
+  ERR_ADDR_NOT_AVAILABLE: 'the address is not one of this machine; listen at * or at one that is',
   ERR_AGAIN: 'it would have to wait; await send() or try again later',
   ERR_ARCHIVE_INVALID: 'the bytes are not a value of the type; check who wrote them',
   ERR_BATCH_EXPIRED: 'the batch was used after its callback returned; copy what must outlive it',
@@ -136,7 +137,7 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_FORMAT_UNSUPPORTED: 'nothing writes this format for this type; choose another format',
   ERR_IN_USE: 'it is in use; try again when its calls are done',
   ERR_INTERNAL: 'Busbar is at fault; please report this message',
-  ERR_INVALID_ADDRESS: 'the address is not valid; use inproc://name or shm://name',
+  ERR_INVALID_ADDRESS: 'the address is not valid; use shm://name, uds:///path or tcp://host:port',
   ERR_INVALID_ARGUMENT: 'an argument is not valid',
   ERR_IO: 'the operating system refused a call; check limits such as open files',
   ERR_LOAN_EXPIRED: 'the loan was already given back; copy bytes before release()',
@@ -152,5 +153,6 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_SERIALIZE_FAILED: 'the value is not of the type that it is to be written as',
   ERR_TIMED_OUT: 'it took too long; try again, or raise timeoutMs',
   ERR_TYPE_NOT_FOUND: 'no such type is registered; check the name, or register it first',
+  ERR_UNREACHABLE: 'no way leads to the host; check the address and the network',
   ERR_VERSION_MISMATCH: 'the two ends have no protocol version in common; upgrade the older',
 };

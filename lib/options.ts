@@ -13,6 +13,9 @@ export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
 /** How far this end relies on its peer. */
 export type Trust = 'same-user' | 'hostile';
 
+/** Which users' processes an end talks to. */
+export type Access = 'same-user' | 'anyone';
+
 /** Options of one end of a pipe. */
 export interface PipeOptions {
   /**
@@ -22,7 +25,10 @@ export interface PipeOptions {
   readonly wait?: WaitMode;
   /** For `'low-latency'`: how long a silence is bridged, in microseconds, 0–100,000. 50. */
   readonly spinMicros?: number;
-  /** Bytes of the ring that this end writes: a power of two, 64 KiB–1 GiB. 1 MiB. */
+  /**
+   * Bytes of the ring that this end writes, on uds and tcp of its send queue: a power of two, 64
+   * KiB–1 GiB. 1 MiB.
+   */
   readonly ringBytes?: number;
   /** Bytes for payloads above 1 KiB: 0, or a power of two, 64 KiB–4 GiB. 16 MiB. */
   readonly slabBytes?: number;
@@ -32,8 +38,13 @@ export interface PipeOptions {
   readonly trust?: Trust;
   /** Messages that may wait while the transport is full, 0–1,000,000. 1,024. */
   readonly sendHighWaterMark?: number;
-  /** inproc: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
+  /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
+  /**
+   * uds: which users' processes may be at the other end. `'same-user'`, or `'anyone'` whom the
+   * socket's permissions let in.
+   */
+  readonly access?: Access;
 }
 
 /** Options of `dial()`. */
@@ -52,6 +63,10 @@ export interface ListenOptions extends PipeOptions {
   readonly backlog?: number;
   /** How long a connecting peer may take to introduce itself, in milliseconds. 5,000. */
   readonly handshakeTimeoutMs?: number;
+  /** uds: permissions of the socket's file, such as `0o660`. `0o600`. */
+  readonly mode?: number;
+  /** tcp: whether several listeners may share the port, each getting its part. `false`. */
+  readonly reusePort?: boolean;
   /** Closes the listener. */
   readonly signal?: AbortSignal;
 }
@@ -97,6 +112,8 @@ export function listenSettings(options: ListenOptions | undefined): ListenSettin
       ...native,
       backlog: values['backlog'] as number,
       handshakeTimeoutMs: values['handshakeTimeoutMs'] as number,
+      mode: values['mode'] as number,
+      reusePort: Number(values['reusePort']),
     },
     sendHighWaterMark,
     signal: values['signal'] as AbortSignal | undefined,
@@ -115,6 +132,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const WAITS: readonly WaitMode[] = ['park', 'balanced', 'low-latency', 'busy'];
+const ACCESSES: readonly Access[] = ['same-user', 'anyone'];
 const TRUSTS: readonly Trust[] = ['same-user', 'hostile'];
 
 const PIPE: Readonly<Record<string, Rule>> = {
@@ -126,6 +144,7 @@ const PIPE: Readonly<Record<string, Rule>> = {
   trust: choice('same-user', TRUSTS),
   sendHighWaterMark: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
+  access: choice('same-user', ACCESSES),
 };
 
 const SIGNAL: Rule = { standard: undefined, check: (_, value) => checkSignal(value) };
@@ -134,19 +153,15 @@ const DIAL: Readonly<Record<string, Rule>> = {
   ...PIPE,
   timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
   signal: SIGNAL,
-  retry: {
-    standard: false,
-    check(name, value) {
-      if (typeof value === 'boolean') return;
-      throw invalidArgument(`${name} is ${show(value)}; it must be true or false`);
-    },
-  },
+  retry: flag(),
 };
 
 const LISTEN: Readonly<Record<string, Rule>> = {
   ...PIPE,
   backlog: integer(128, 1, 65_535),
   handshakeTimeoutMs: integer(5000, 1, 2 ** 31 - 1),
+  mode: integer(0o600, 0, 0o777),
+  reusePort: flag(),
   signal: SIGNAL,
 };
 
@@ -180,6 +195,7 @@ function settingsOf(values: Values): PipeSettings {
       maxMessageBytes: values['maxMessageBytes'] as number,
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
+      access: ACCESSES.indexOf(values['access'] as Access),
     },
     sendHighWaterMark: values['sendHighWaterMark'] as number,
   };
@@ -192,6 +208,16 @@ function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
       if ((choices as readonly unknown[]).includes(value)) return;
       const list = choices.map((each) => `'${each}'`).join(', ');
       throw invalidArgument(`${name} is ${show(value)}; it must be one of ${list}`);
+    },
+  };
+}
+
+function flag(): Rule {
+  return {
+    standard: false,
+    check(name, value) {
+      if (typeof value === 'boolean') return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be true or false`);
     },
   };
 }

@@ -16,7 +16,7 @@ export interface PipeStats {
   readonly loansSent: number;
   /** Messages that came in through the sender's slab, whether they were copied out or borrowed. */
   readonly loansReceived: number;
-  /** Messages that had to be cut up because no slab memory was free. */
+  /** Messages that had to be cut up: no slab memory was free, or they exceed a frame. */
   readonly fragmented: number;
   /** Times the peer had to be woken: one system call each. */
   readonly bells: number;
@@ -24,6 +24,10 @@ export interface PipeStats {
   readonly parks: number;
   /** Times the peer woke this end. */
   readonly wakes: number;
+  /** Reads from the pipe's socket: one system call each. 0 where there is none. */
+  readonly reads: number;
+  /** Writes to the pipe's socket: one system call each. 0 where there is none. */
+  readonly writes: number;
   /** Messages accepted or waiting in JavaScript that the transport has not taken yet. */
   readonly messagesQueued: number;
 }
@@ -40,6 +44,8 @@ export const STATS = [
   'bells',
   'parks',
   'wakes',
+  'reads',
+  'writes',
 ] as const;
 
 /** Those counters that count what happened, as opposed to what is. */

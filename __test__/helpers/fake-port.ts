@@ -194,8 +194,8 @@ export class FakePort implements NativePort {
     return [...this.names].find(([, handle]) => handle === listener)?.[0] ?? '';
   }
 
-  peer(): { pid: number; uid: number } {
-    return { pid: 4711, uid: 1000 };
+  peer(): { pid: number; uid: number; gid: number } {
+    return { pid: 4711, uid: 1000, gid: 1000 };
   }
 
   stats(handle: number, out: Float64Array): void {

@@ -5,6 +5,7 @@ import type { ExecutionContext } from 'ava';
 import {
   dial,
   listen,
+  type ErrorCode,
   type Listener,
   type ListenOptions,
   type Pipe,
@@ -13,7 +14,7 @@ import {
 import './runtime.js';
 
 /** Every scheme that this version can connect. */
-export const SCHEMES = ['inproc', 'shm'] as const;
+export const SCHEMES = ['inproc', 'shm', 'uds', 'tcp'] as const;
 export type Scheme = (typeof SCHEMES)[number];
 
 /** What a pair of pipes is made of. */
@@ -32,9 +33,30 @@ export interface PairOptions {
   readonly server?: ListenOptions;
 }
 
-/** An address that nothing else uses. */
+/** An address to listen at that nothing else uses; of tcp, only the listener knows the port. */
 export function freshAddress(scheme: Scheme): string {
-  return `${scheme}://spec-${process.pid}-${++addresses}`;
+  if (scheme === 'tcp') return 'tcp://127.0.0.1:0';
+  const name = `spec-${process.pid}-${++addresses}`;
+  return scheme === 'uds' ? `uds://@${name}` : `${scheme}://${name}`;
+}
+
+/** An address that can be dialed and listened at, where nobody listens. */
+export async function unusedAddress(scheme: Scheme): Promise<string> {
+  const address = freshAddress(scheme);
+  if (scheme !== 'tcp') return address;
+  const listener = await listen(address);
+  await listener.close();
+  return listener.address;
+}
+
+/** What dialing an address says where nobody listens: of a host, no more is known. */
+export function nobodyThere(scheme: Scheme): { readonly code: ErrorCode } {
+  return { code: scheme === 'tcp' ? 'ERR_CONNECTION_REFUSED' : 'ERR_NOT_FOUND' };
+}
+
+/** Whether the transport has buffers of the system's in between. */
+export function isStream(scheme: Scheme): boolean {
+  return scheme === 'tcp' || scheme === 'uds';
 }
 
 /** A connected pair, closed when the test ends. */

@@ -70,13 +70,19 @@ export interface NativePipeOptions {
   /** 0 park, 1 balanced, 2 low-latency, 3 busy */
   wait: number;
   spinMicros: number;
-  /** inproc only: messages queued per direction, 0 = unbounded */
+  /** inproc, uds, tcp: messages queued per direction, 0 = unbounded */
   queueMessages: number;
+  /** 0 same-user, 1 anyone */
+  access: number;
 }
 
 export interface NativeListenOptions extends NativePipeOptions {
   backlog: number;
   handshakeTimeoutMs: number;
+  /** uds: permissions of the socket's file */
+  mode: number;
+  /** tcp: 1 if others may listen at the port too */
+  reusePort: number;
 }
 
 export interface NativePort {
@@ -86,7 +92,7 @@ export interface NativePort {
   /** Starts connecting; State or Closed follows. The caller sets the deadline: by close(). */
   dial(address: string, options: NativePipeOptions): number;
   /** Sends the reason to the peer and frees the pipe; its handle is dead afterwards. */
-  close(pipe: number, status: number, reason: string): void;
+  close(pipe: number, status: number, reason: string, lingerMs: number): void;
   /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
   refuse(pipe: number, reason: string): void;
   takeReason(pipe: number): NativeReason;
@@ -95,8 +101,8 @@ export interface NativePort {
   takeAnnouncement(pipe: number): Buffer | null;
   /** Address of a listener as dial() would take it. */
   listenerAddress(listener: number): string;
-  /** { pid, uid } of the peer process, or null where it is this process. */
-  peer(pipe: number): { pid: number; uid: number } | null;
+  /** The peer process, or null where it is this process or the system does not know it. */
+  peer(pipe: number): { pid: number; uid: number; gid: number } | null;
   /** Fills `out` with the counters in STATS order (stats.ts). */
   stats(pipe: number, out: Float64Array): void;
   /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */

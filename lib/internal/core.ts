@@ -35,6 +35,8 @@ export interface Peer {
   readonly pid: number;
   /** The user it runs as. */
   readonly uid: number;
+  /** The primary group of that user's process. */
+  readonly gid: number;
 }
 
 export class PipeCore implements PipeSink {
@@ -54,6 +56,8 @@ export class PipeCore implements PipeSink {
   private held = true;
   private referenced = true;
   private closing: Closing | null = null;
+  /** Until when what was sent is worth delivering after the close. */
+  private lingersUntil = 0;
   private peerSeen: Peer | null | undefined;
   private last: Counters | null = null;
 
@@ -172,6 +176,8 @@ export class PipeCore implements PipeSink {
 
   /** Ends the pipe from this side. */
   close(lingerMs: number, status: number, text: string): Promise<void> {
+    const until = Date.now() + lingerMs;
+    this.lingersUntil = this.closing === null ? until : Math.min(until, this.lingersUntil);
     if (this.closing !== null) {
       this.closing.shorten(lingerMs);
       return this.closing.done;
@@ -231,7 +237,8 @@ export class PipeCore implements PipeSink {
       void this.peer;
       this.types.collect();
       this.last = this.counters();
-      this.port.native.close(this.handle, status, text);
+      const lingerMs = Math.max(0, this.lingersUntil - Date.now());
+      this.port.native.close(this.handle, status, text, lingerMs);
     } catch (error) {
       this.report(fromNative(error));
     }

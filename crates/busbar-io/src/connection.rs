@@ -20,14 +20,53 @@ pub(crate) trait Connection: Link {
     /// Takes them out again.
     fn deregister(&mut self, registry: &Registry);
 
+    /// The descriptor that [`Connection::register`] has added is ready; `is_ending`: it has also
+    /// said that the peer writes no more. Returns how the peer ended the connection, if it has.
+    ///
+    /// # Errors
+    /// How the peer broke the rules.
+    fn handle_bell(&mut self, is_ending: bool) -> Result<Option<CloseReason>, Error> {
+        let _ = is_ending;
+        Ok(None)
+    }
+
     /// The waker given at set-up was woken. Returns how the peer ended the connection, if it has.
     fn handle_notice(&mut self) -> Option<CloseReason>;
 
-    /// The control descriptor is ready. Returns how the peer ended the connection, if it has.
-    fn handle_control(&mut self) -> Option<CloseReason>;
+    /// The control descriptor is ready, or the link has said that it is `Closed`. Returns how the
+    /// peer ended the connection, if it has.
+    ///
+    /// # Errors
+    /// How the peer broke the rules.
+    fn handle_control(&mut self) -> Result<Option<CloseReason>, Error>;
 
-    /// Tells the peer, as far as that can be done without waiting.
+    /// Goes on with what was put off: writing until the end of the turn, reading until others have
+    /// had theirs. Returns how the peer ended the connection, if it has.
+    ///
+    /// # Errors
+    /// How the peer broke the rules.
+    fn work(&mut self) -> Result<Option<CloseReason>, Error> {
+        Ok(None)
+    }
+
+    /// Whether [`Connection::work`] has something to do.
+    fn has_work(&self) -> bool {
+        false
+    }
+
+    /// Whether something that was sent can only go on while this end is driven.
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    /// Tells the peer, as far as that can be done without waiting, after all that was sent.
     fn close(&mut self, reason: &CloseReason);
+
+    /// Whether a closed connection can be dropped without harm to what was sent. Until then its
+    /// bells must be heard.
+    fn is_over(&self) -> bool {
+        true
+    }
 
     /// Who is at the other end; `None` if it is this process.
     fn peer(&self) -> Option<Peer>;
@@ -41,8 +80,9 @@ pub(crate) trait Handshake: Send {
     /// Takes it out again.
     fn deregister(&mut self, registry: &Registry);
 
-    /// Goes on as far as it can without waiting; `None`: not finished.
-    fn advance(&mut self) -> Result<Option<Box<dyn Connection>>, Error>;
+    /// Goes on as far as it can without waiting; `None`: not finished. Descriptors that it comes to
+    /// need on the way are added to `registry`.
+    fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error>;
 }
 
 /// A bound listener.
@@ -79,4 +119,6 @@ pub struct Peer {
     pub pid: u32,
     /// User id.
     pub uid: u32,
+    /// Its primary group's id.
+    pub gid: u32,
 }

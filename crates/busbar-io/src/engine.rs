@@ -12,6 +12,7 @@
 //! | parked | never | the peer rings its bell: hot |
 
 pub(crate) mod descriptors;
+mod linger;
 mod pipe;
 mod readiness;
 mod traffic;
@@ -32,6 +33,7 @@ use crate::slots::Slots;
 use crate::transport;
 
 use descriptors::{Descriptors, Role};
+use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
 pub use readiness::Readiness;
 
@@ -45,6 +47,9 @@ pub struct Engine {
     pipes: Slots<PipeEntry>,
     listeners: Slots<ListenerEntry>,
     hot: Vec<PipeId>,
+    /// Pipes that have put something off.
+    at_work: Vec<PipeId>,
+    lingering: Slots<Lingering>,
     /// Events that came about between two turns.
     pending: Vec<Event>,
     /// Listeners whose connections could not be accepted for want of resources.
@@ -83,6 +88,8 @@ impl Engine {
             pipes: Slots::new(),
             listeners: Slots::new(),
             hot: Vec::new(),
+            at_work: Vec::new(),
+            lingering: Slots::new(),
             pending: Vec::new(),
             stalled: Vec::new(),
             next_deadline: None,
@@ -121,7 +128,7 @@ impl Engine {
         let inserted = self.pipes.insert_with(|handle| {
             let waker = board.waker(Subject::Pipe(handle));
             let incoming = transport::dial(endpoint, options, &waker)?;
-            Ok::<_, Error>(PipeEntry::new(incoming, Origin::Dialed, options.wait))
+            Ok::<_, Error>(PipeEntry::new(incoming, Origin::Dialed, options))
         });
         let id = PipeId(inserted.ok_or_else(too_many)??);
         self.started(id)
@@ -139,7 +146,7 @@ impl Engine {
         let board = &self.board;
         let inserted = self.pipes.insert_with(|handle| {
             match acceptor.accept(&board.waker(Subject::Pipe(handle))) {
-                Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, Origin::Dialed, options.wait)),
+                Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, Origin::Dialed, options)),
                 Ok(None) => Err(None),
                 Err(error) => Err(Some(error)),
             }
@@ -164,12 +171,17 @@ impl Engine {
     }
 
     /// Closes a pipe and forgets it: the peer is told the reason and can still receive everything
-    /// that was sent. No event follows.
+    /// that was sent, for which this engine may have to be driven on ([`Engine::is_lingering`]). No
+    /// event follows.
     pub fn close(&mut self, id: PipeId, reason: &CloseReason) {
         if let Some(connection) = self.connection(id) {
             connection.close(reason);
         }
-        self.drop_pipe(id);
+        let Some(entry) = self.drop_pipe(id) else { return };
+        let Phase::Connected(connection) = entry.phase else { return };
+        if !connection.is_over() && !entry.linger.is_zero() {
+            self.linger(connection, Instant::now().checked_add(entry.linger));
+        }
     }
 
     /// The address of a listener, as a dialer uses it.
@@ -236,6 +248,7 @@ impl Engine {
         for handle in self.pipes.handles() {
             self.close(PipeId(handle), &CloseReason::lost());
         }
+        self.clear_lingering();
         self.pending.clear();
     }
 
@@ -282,7 +295,7 @@ impl Engine {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
         let origin = *origin;
-        let connection = match handshake.advance() {
+        let connection = match handshake.advance(self.descriptors.registry()) {
             Ok(None) => return,
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
@@ -313,20 +326,33 @@ impl Engine {
         if let Some(entry) = self.listeners.get_mut(listener.0) {
             entry.handshakes -= 1;
         }
-        // Whoever sleeps need not wake for a handshake that is over.
-        if self.stalled.is_empty() && self.listeners.values().all(|entry| entry.handshakes == 0) {
+        self.relax();
+    }
+
+    /// Forgets the next deadline if nothing has one: whoever sleeps need not wake for what is over.
+    fn relax(&mut self) {
+        let is_idle = self.stalled.is_empty() && !self.is_lingering();
+        if is_idle && self.listeners.values().all(|entry| entry.handshakes == 0) {
             self.next_deadline = None;
         }
     }
 
     fn handle_control(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
-        let ended = match &mut entry.phase {
+        let outcome = match &mut entry.phase {
             Phase::Handshaking { .. } => return self.advance(id),
             Phase::Connected(connection) => connection.handle_control(),
-            Phase::Over => None,
+            Phase::Over => return,
         };
-        self.ended_by_peer(id, ended);
+        self.handle_outcome(id, outcome);
+    }
+
+    /// Ends the pipe if its peer has, or has broken the rules.
+    fn handle_outcome(&mut self, id: PipeId, outcome: Result<Option<CloseReason>, Error>) {
+        match outcome {
+            Ok(ended) => self.ended_by_peer(id, ended),
+            Err(error) => self.fail(id, &error),
+        }
     }
 
     fn ended_by_peer(&mut self, id: PipeId, ended: Option<CloseReason>) {
@@ -375,8 +401,8 @@ impl Engine {
         }
     }
 
-    fn drop_pipe(&mut self, id: PipeId) {
-        let Some(mut entry) = self.pipes.remove(id.0) else { return };
+    fn drop_pipe(&mut self, id: PipeId) -> Option<PipeEntry> {
+        let mut entry = self.pipes.remove(id.0)?;
         let registry = self.descriptors.registry();
         match &mut entry.phase {
             Phase::Handshaking { handshake, origin } => {
@@ -390,6 +416,7 @@ impl Engine {
         }
         self.hot.retain(|&hot| hot != id);
         self.pending.retain(|event| event.pipe() != Some(id));
+        Some(entry)
     }
 
     /// Takes every connection that waits at a listener.
@@ -397,14 +424,14 @@ impl Engine {
         loop {
             let Some(entry) = self.listeners.get_mut(id.0) else { return };
             let deadline = Instant::now() + entry.options.handshake_timeout;
-            let wait = entry.options.pipe.wait;
+            let options = entry.options.pipe;
             let full = entry.handshakes >= entry.options.backlog;
             let origin = Origin::Accepted { listener: id, deadline };
             let board = &self.board;
             let accepted = self.pipes.insert_with(|handle| {
                 let waker = board.waker(Subject::Pipe(handle));
                 match entry.acceptor.accept(&waker) {
-                    Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, origin, wait)),
+                    Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, origin, &options)),
                     Ok(None) => Err(None),
                     Err(error) => Err(Some(error)),
                 }
@@ -457,7 +484,8 @@ impl Engine {
         }
         if full && !connected {
             // Dropping the socket is an answer the dialer understands: refused, try again.
-            return self.drop_pipe(pipe);
+            self.drop_pipe(pipe);
+            return;
         }
         if let Err(error) = self.start(pipe) {
             self.drop_pipe(pipe);

@@ -1,7 +1,7 @@
 //! Transports, links and the engine that drives them.
 //!
 //! ```text
-//! Engine ── pipes ── Connection: Link ──→ transport/inproc, transport/shm
+//! Engine ── pipes ── Connection: Link ──→ transport/{inproc, shm, uds, tcp}
 //!   │  └── listeners ── Acceptor
 //!   └── poll set, notice board ──→ Events
 //! ```
@@ -33,5 +33,5 @@ pub use event::{Event, ListenerId, PipeId};
 pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
-pub use options::{ListenOptions, PipeOptions, Trust, Wait};
+pub use options::{Access, ListenOptions, PipeOptions, Trust, Wait};
 pub use pipe::{Listener, Message, Pipe, dial, listen};

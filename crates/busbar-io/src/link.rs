@@ -113,10 +113,15 @@ pub struct LinkStats {
     pub loans_sent: u64,
     /// Messages that came in as a view of the sender's memory.
     pub loans_received: u64,
-    /// Messages that had to be cut into fragments because no slab chunk was free.
+    /// Messages that had to be cut into fragments: for want of a slab chunk, or because they are
+    /// larger than a frame.
     pub fragmented: u64,
     /// Bells rung for the peer: one system call each.
     pub bells: u64,
     /// Times this end went to sleep.
     pub parks: u64,
+    /// Reads from a socket: one system call each.
+    pub reads: u64,
+    /// Writes to a socket: one system call each.
+    pub writes: u64,
 }

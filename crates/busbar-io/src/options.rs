@@ -9,7 +9,8 @@ use busbar_proto::{Code, Error};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PipeOptions {
-    /// Bytes of the ring that this end writes: a power of two, 64 KiB to 1 GiB. 1 MiB by default.
+    /// Bytes of the ring that this end writes, or, on uds and tcp, of its send queue: a power of
+    /// two, 64 KiB to 1 GiB. 1 MiB by default.
     pub ring_bytes: u64,
     /// Bytes of the slab for payloads above 1 KiB: 0, or a power of two, 64 KiB to 4 GiB. 16 MiB by
     /// default; memory is taken when first used.
@@ -18,10 +19,25 @@ pub struct PipeOptions {
     pub message_bytes_max: usize,
     /// Whether payloads may be read in the peer's memory.
     pub trust: Trust,
-    /// inproc: messages queued per direction; `None` is unbounded. 16,384 by default.
+    /// inproc, uds, tcp: messages queued per direction; `None` is unbounded. 16,384 by default.
     pub queue_messages: Option<NonZeroUsize>,
     /// How to wait for the peer.
     pub wait: Wait,
+    /// uds: which processes may be at the other end.
+    pub access: Access,
+    /// For how long after the close what was sent is still being delivered. 30 s by default.
+    pub linger: Duration,
+}
+
+/// Which users' processes an end talks to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// Those of the user that this process runs as.
+    #[default]
+    SameUser,
+    /// All that the socket's permissions let in.
+    Anyone,
 }
 
 /// How far this end relies on its peer.
@@ -61,6 +77,8 @@ impl Default for PipeOptions {
             trust: Trust::default(),
             queue_messages: NonZeroUsize::new(16_384),
             wait: Wait::Balanced,
+            access: Access::default(),
+            linger: Duration::from_secs(30),
         }
     }
 }
@@ -97,6 +115,10 @@ pub struct ListenOptions {
     pub backlog: usize,
     /// How long a connecting peer may take to introduce itself. 5 s by default.
     pub handshake_timeout: Duration,
+    /// uds: permissions of the socket's file. 0600 by default.
+    pub mode: u32,
+    /// tcp: whether several listeners of this user may share the port. Not by default.
+    pub reuse_port: bool,
 }
 
 impl Default for ListenOptions {
@@ -105,6 +127,8 @@ impl Default for ListenOptions {
             pipe: PipeOptions::default(),
             backlog: 128,
             handshake_timeout: Duration::from_secs(5),
+            mode: 0o600,
+            reuse_port: false,
         }
     }
 }

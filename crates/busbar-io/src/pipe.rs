@@ -4,6 +4,7 @@
 //! Programs with an event loop use an engine directly.
 
 use std::ops::Deref;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_proto::{CloseReason, Code, ConnectionState, Error};
@@ -163,6 +164,7 @@ impl Pipe {
     /// [`Pipe::send`] can send; and what the connection ended with.
     pub fn try_send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
         let sent = self.engine.send(self.id, channel, payload)?;
+        self.engine.flush();
         if !sent && self.engine.abandon(self.id) {
             let message = "the message is larger than ring and slab, so it cannot go out at once";
             return Err(Error::new(Code::MessageTooLarge, message));
@@ -170,7 +172,8 @@ impl Pipe {
         Ok(sent)
     }
 
-    /// Sends a message, waiting for room.
+    /// Sends a message, waiting for room. Once it is accepted, waits on until the transport needs
+    /// no more help of this thread to deliver it, or the time is over.
     ///
     /// # Errors
     /// As [`Pipe::try_send`], and `TimedOut`, in which case the message is not sent.
@@ -188,6 +191,8 @@ impl Pipe {
             }
             self.wait(Interest { readable: false, writable: true }, deadline);
         }
+        self.engine.flush();
+        self.engine.wait_unsent(self.id, deadline);
         Ok(())
     }
 
@@ -204,7 +209,9 @@ impl Pipe {
     /// # Errors
     /// `InvalidArgument`, and what the connection ended with.
     pub fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
-        self.engine.commit(self.id, channel, loan, len)
+        let back = self.engine.commit(self.id, channel, loan, len);
+        self.engine.flush();
+        back
     }
 
     /// The next message, if it is there.
@@ -251,7 +258,9 @@ impl Pipe {
         }
     }
 
-    /// Tells the peer the reason and ends the pipe. What was sent can still be received.
+    /// Tells the peer the reason and ends the pipe. What was sent can still be received: what the
+    /// transport has not taken yet, which it does as fast as the peer reads, is delivered by a
+    /// thread in the background, for [`PipeOptions::linger`] at most.
     pub fn close(mut self, reason: &CloseReason) {
         self.engine.close(self.id, reason);
     }
@@ -290,6 +299,10 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         self.engine.close(self.id, &CloseReason::default());
+        if let Some(lingerer) = self.engine.take_lingering() {
+            // Without a thread, closing the socket is all that can be done.
+            let _ = thread::Builder::new().name("busbar-linger".into()).spawn(|| lingerer.run());
+        }
     }
 }
 

@@ -1,10 +1,21 @@
 //! The transports, by scheme. Adding one is a module here and a line in each function.
 
 pub mod inproc;
+#[cfg(target_os = "linux")]
+mod introduction;
 mod local;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
+#[cfg(target_os = "linux")]
+mod stream;
+#[cfg(target_os = "linux")]
+mod tcp;
+#[cfg(target_os = "linux")]
+mod uds;
+#[cfg(target_os = "linux")]
+mod unix_socket;
 
+use std::io;
 use std::task::Waker;
 
 use busbar_proto::{Code, Error};
@@ -23,6 +34,10 @@ pub(crate) fn listen(
         Endpoint::Inproc(name) => local::listen(name, options, waker),
         #[cfg(target_os = "linux")]
         Endpoint::Shm(name) => shm::listen(name, options),
+        #[cfg(target_os = "linux")]
+        Endpoint::Uds(name) => uds::listen(name, options),
+        #[cfg(target_os = "linux")]
+        Endpoint::Tcp { host, port } => tcp::listen(host, *port, options),
         other => Err(unsupported(other)),
     }
 }
@@ -37,16 +52,37 @@ pub(crate) fn dial(
         Endpoint::Inproc(name) => local::dial(name, options, waker),
         #[cfg(target_os = "linux")]
         Endpoint::Shm(name) => shm::dial(name, options, waker),
+        #[cfg(target_os = "linux")]
+        Endpoint::Uds(name) => uds::dial(name, options),
+        #[cfg(target_os = "linux")]
+        Endpoint::Tcp { host, port } => tcp::dial(host, *port, options, waker),
         other => Err(unsupported(other)),
     }
 }
 
 fn unsupported(endpoint: &Endpoint) -> Error {
-    let here = if cfg!(target_os = "linux") { "inproc:// and shm://" } else { "inproc://" };
+    let linux = "inproc://, shm://, uds:// and tcp://";
+    let here = if cfg!(target_os = "linux") { linux } else { "inproc://" };
     let message = format!(
         "{}:// is not supported by this version on {}; use {here}",
         endpoint.scheme(),
         std::env::consts::OS
     );
     Error::new(Code::NotSupported, message)
+}
+
+/// The next connection of a listening socket that does not wait; `None`: not now.
+#[cfg(target_os = "linux")]
+fn accepted<T>(mut accept: impl FnMut() -> io::Result<T>) -> Result<Option<T>, Error> {
+    loop {
+        return match accept() {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(None),
+                // The dialer hung up in the queue.
+                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
+                _ => Err(crate::os::os_error("accepting a connection", error)),
+            },
+        };
+    }
 }

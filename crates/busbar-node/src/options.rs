@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use busbar_io::{ListenOptions, PipeOptions, Trust, Wait};
+use busbar_io::{Access, ListenOptions, PipeOptions, Trust, Wait};
 use napi::sys;
 
 use crate::raw;
@@ -17,6 +17,7 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
     options.message_bytes_max = size(number(c"maxMessageBytes"));
     options.trust = if number(c"trust") == 0.0 { Trust::SameUser } else { Trust::Hostile };
     options.queue_messages = NonZeroUsize::new(size(number(c"queueMessages")));
+    options.access = if number(c"access") == 0.0 { Access::SameUser } else { Access::Anyone };
     options.wait = match whole(number(c"wait")) {
         0 => Wait::Park,
         2 => Wait::LowLatency { spin: Duration::from_micros(whole(number(c"spinMicros"))) },
@@ -31,6 +32,8 @@ pub(crate) fn listen(env: sys::napi_env, object: sys::napi_value) -> ListenOptio
     let mut options = ListenOptions::default();
     options.pipe = pipe(env, object);
     options.backlog = size(number(c"backlog"));
+    options.mode = u32::try_from(whole(number(c"mode"))).unwrap_or(u32::MAX);
+    options.reuse_port = number(c"reusePort") != 0.0;
     options.handshake_timeout = Duration::from_millis(whole(number(c"handshakeTimeoutMs")));
     options
 }

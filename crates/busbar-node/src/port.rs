@@ -14,6 +14,7 @@ mod registers;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use busbar_io::{Engine, Error, Event, Lease, Readiness, Slot};
 use napi::bindgen_prelude::{Int32Array, Uint32Array};
@@ -37,6 +38,12 @@ pub(crate) struct Port {
     memory: Rc<Memory>,
     driver: RefCell<Option<Driver>>,
     closed: Cell<bool>,
+    /// Whether JavaScript wants the loop to go on.
+    is_wanted: Cell<bool>,
+    /// Until when closed pipes may keep the loop alive to deliver what was sent.
+    lingers_until: Cell<Option<Instant>>,
+    /// Whether the driver has been told to keep the loop alive.
+    is_alive: Cell<bool>,
 }
 
 pub(crate) struct State {
@@ -91,6 +98,9 @@ pub(crate) fn open(
         memory: Rc::default(),
         driver: RefCell::new(None),
         closed: Cell::new(false),
+        is_wanted: Cell::new(false),
+        lingers_until: Cell::new(None),
+        is_alive: Cell::new(false),
     });
     let driver = Driver::start(&port).map_err(|error| failed(error.message()))?;
     *port.driver.borrow_mut() = Some(driver);
@@ -114,6 +124,7 @@ impl Port {
             engine.turn(events);
         }
         self.deliver();
+        self.keep_alive();
     }
 
     /// What to do before the loop waits. Has told JavaScript what there was.
@@ -130,7 +141,38 @@ impl Port {
         if readiness == Readiness::Events {
             self.deliver();
         }
+        self.keep_alive();
         readiness
+    }
+
+    /// When the engine must have its turn even if nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.state.borrow().engine.next_deadline();
+        [deadline, self.lingers_until.get()].into_iter().flatten().min()
+    }
+
+    /// As [`Port::keep_alive`], after a close that allows `linger` for what was sent.
+    fn keep_alive_for(&self, linger: Duration) {
+        let until = Instant::now() + linger;
+        self.lingers_until.set(self.lingers_until.get().max(Some(until)));
+        self.keep_alive();
+    }
+
+    /// Keeps the loop alive while JavaScript wants that, or what it has sent is being delivered.
+    fn keep_alive(&self) {
+        if let Some(until) = self.lingers_until.get()
+            && (Instant::now() >= until || !self.state.borrow().engine.is_lingering())
+        {
+            self.lingers_until.set(None);
+        }
+        let wanted = self.is_wanted.get() || self.lingers_until.get().is_some();
+        if wanted == self.is_alive.get() || self.closed.get() {
+            return;
+        }
+        if let Some(driver) = &*self.driver.borrow() {
+            self.is_alive.set(wanted);
+            driver.keep_alive(self, wanted);
+        }
     }
 
     /// The environment ends, and pipes and listeners with it.

@@ -57,6 +57,9 @@ codes! {
     AddrInUse = 2, "ERR_ADDR_IN_USE", fatal,
         "Another listener already has this address. Fix the caller: close the other listener or \
          choose another name.";
+    AddrNotAvailable = 31, "ERR_ADDR_NOT_AVAILABLE", fatal,
+        "The address to listen at does not belong to this machine. Fix the caller: listen at an \
+         address of one of its interfaces, or at `*` for all of them.";
     Again = 3, "ERR_AGAIN", retry,
         "The operation would have to wait: the peer is slower than the sender, or a queue is full. \
          Nobody is at fault: await `send()` instead of `trySend()`, or try again later.";
@@ -141,6 +144,9 @@ codes! {
     TypeNotFound = 28, "ERR_TYPE_NOT_FOUND", fatal,
         "No type with this name and schema hash is registered. Fix the caller: check the spelling, \
          or register the type first.";
+    Unreachable = 32, "ERR_UNREACHABLE", retry,
+        "No way leads to the host, as far as this machine knows. The network is at fault: check \
+         the address, the interfaces and the routes, or dial again later.";
     VersionMismatch = 21, "ERR_VERSION_MISMATCH", fatal,
         "The two ends have no protocol version in common. Neither is broken, one is too old: the \
          message names both ranges and which end to upgrade.";
@@ -200,6 +206,7 @@ mod tests {
                 Code::NotFound,
                 Code::OutOfMemory,
                 Code::TimedOut,
+                Code::Unreachable,
             ]
         );
     }

@@ -94,9 +94,25 @@ pub fn encode(
     limits: Limits,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let payload_bytes = check_payload(payload.len(), limits)?;
-    check(header, payload_bytes, limits, Code::InvalidArgument)?;
     out.reserve(HEAD_BYTES_MAX + payload.len());
+    encode_head(header, payload.len(), limits, out)?;
+    out.extend_from_slice(payload);
+    Ok(())
+}
+
+/// Appends what comes before a payload of `payload_bytes`, for senders that leave the payload
+/// where it is.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_head(
+    header: &Header,
+    payload_bytes: usize,
+    limits: Limits,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let payload_bytes = check_payload(payload_bytes, limits)?;
+    check(header, payload_bytes, limits, Code::InvalidArgument)?;
     out.extend_from_slice(&payload_bytes.to_be_bytes());
     out.extend_from_slice(&[header.kind as u8, header.flags()]);
     out.extend_from_slice(&header.channel.to_be_bytes());
@@ -113,8 +129,29 @@ pub fn encode(
     for word in [header.deadline_micros, header.type_hash].into_iter().flatten() {
         out.extend_from_slice(&word.to_be_bytes());
     }
-    out.extend_from_slice(payload);
     Ok(())
+}
+
+/// The frame at the front of `input` and its bytes, head included; `None` if it is not there as a
+/// whole. For receivers that hold what has arrived in one piece; others use a [`Decoder`].
+///
+/// # Errors
+/// As [`Decoder::decode`], except `OutOfMemory`.
+#[inline]
+pub fn first(input: &[u8], limits: Limits) -> Result<Option<(Frame<'_>, usize)>, Error> {
+    let Head::Complete { header, head_bytes, payload_bytes } = parse_head(input, limits)? else {
+        return Ok(None);
+    };
+    let end = head_bytes + payload_bytes;
+    let frame = input.get(head_bytes..end).map(|payload| Frame { header, payload });
+    Ok(frame.map(|frame| (frame, end)))
+}
+
+/// Bytes of the frame that begins with `fixed`, which this end has encoded itself.
+#[must_use]
+pub fn encoded_bytes(fixed: &[u8; HEADER_BYTES]) -> usize {
+    let [l0, l1, l2, l3, _, flags, ..] = *fixed;
+    HEADER_BYTES + extension_bytes(flags) + u32::from_be_bytes([l0, l1, l2, l3]) as usize
 }
 
 impl Header {

@@ -18,21 +18,33 @@ pub(crate) enum Role {
     Acceptor,
     /// The notice board's bell.
     Board,
+    /// A closed connection's.
+    Linger,
+}
+
+/// A descriptor that is ready.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    pub(crate) role: Role,
+    pub(crate) handle: Handle,
+    /// It has also said that nothing will follow.
+    pub(crate) is_ending: bool,
 }
 
 impl Role {
     pub(crate) fn token(self, handle: Handle) -> Token {
-        Token((handle.0 as usize) << 2 | self as usize)
+        Token((handle.0 as usize) << 3 | self as usize)
     }
 
     fn of(token: Token) -> (Self, Handle) {
-        let role = match token.0 & 3 {
+        let role = match token.0 & 7 {
             0 => Self::Bell,
             1 => Self::Control,
             2 => Self::Acceptor,
-            _ => Self::Board,
+            3 => Self::Board,
+            _ => Self::Linger,
         };
-        let handle = u32::try_from(token.0 >> 2).expect("invariant: made by `token`");
+        let handle = u32::try_from(token.0 >> 3).expect("invariant: made by `token`");
         (role, Handle(handle))
     }
 }
@@ -40,7 +52,7 @@ impl Role {
 pub(crate) struct Descriptors {
     poll: Poll,
     events: Events,
-    ready: Vec<(Role, Handle)>,
+    ready: Vec<Ready>,
 }
 
 impl Descriptors {
@@ -58,17 +70,21 @@ impl Descriptors {
 
     /// Waits up to `timeout` (`None`: for ever) for descriptors, and returns those that are ready.
     /// Give the list back with [`Descriptors::recycle`].
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Vec<(Role, Handle)> {
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Vec<Ready> {
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
         // An interrupted wait is an empty one; other errors would mean that the set itself is gone.
         if self.poll.poll(&mut self.events, timeout).is_ok() {
-            ready.extend(self.events.iter().map(|event| Role::of(event.token())));
+            ready.extend(self.events.iter().map(|event| {
+                let (role, handle) = Role::of(event.token());
+                let is_ending = event.is_read_closed() || event.is_error();
+                Ready { role, handle, is_ending }
+            }));
         }
         ready
     }
 
-    pub(crate) fn recycle(&mut self, ready: Vec<(Role, Handle)>) {
+    pub(crate) fn recycle(&mut self, ready: Vec<Ready>) {
         self.ready = ready;
     }
 }

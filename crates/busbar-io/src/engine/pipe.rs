@@ -1,7 +1,7 @@
 //! One pipe as the engine keeps it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use busbar_proto::{CloseReason, Code, ConnectionState, Error};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::connection::{Connection, Handshake, Incoming};
 use crate::event::ListenerId;
 use crate::link::Interest;
-use crate::options::Wait;
+use crate::options::{PipeOptions, Wait};
 
 /// Turns of the loop for which [`Wait::Balanced`] goes on looking.
 const BALANCED_TURNS: u32 = 8;
@@ -33,6 +33,9 @@ pub(super) struct PipeEntry {
     pub(super) wakes: u64,
     /// What the peer has announced and nobody has asked for yet.
     pub(super) announced: VecDeque<Bytes>,
+    pub(super) linger: Duration,
+    /// In the engine's list of pipes that have put something off.
+    pub(super) is_at_work: bool,
     wait: Wait,
     idle_turns: u32,
     /// When a `LowLatency` pipe became idle; `None` while it is not.
@@ -72,7 +75,7 @@ pub(super) enum Activity {
 }
 
 impl PipeEntry {
-    pub(super) fn new(incoming: Incoming, origin: Origin, wait: Wait) -> Self {
+    pub(super) fn new(incoming: Incoming, origin: Origin, options: &PipeOptions) -> Self {
         let phase = match incoming {
             Incoming::Handshake(handshake) => Phase::Handshaking { handshake, origin },
             Incoming::Connected(connection) => Phase::Connected(connection),
@@ -85,7 +88,9 @@ impl PipeEntry {
             reason: None,
             wakes: 0,
             announced: VecDeque::new(),
-            wait,
+            linger: options.linger,
+            is_at_work: false,
+            wait: options.wait,
             idle_turns: 0,
             idle_since: None,
             misses: 0,

@@ -4,7 +4,7 @@ use std::hint;
 use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
-use crate::engine::descriptors::Role;
+use crate::engine::descriptors::{Ready, Role};
 use crate::engine::pipe::{Activity, Origin, Phase};
 use crate::event::{Event, ListenerId, PipeId};
 use crate::notice::Subject;
@@ -75,6 +75,17 @@ impl Engine {
         }
     }
 
+    /// Waits until what was sent over a pipe goes on without this engine, or `deadline` passes. What
+    /// happens meanwhile is reported later.
+    pub(crate) fn wait_unsent(&mut self, id: PipeId, deadline: Option<Instant>) {
+        while self.has_unsent(id) && deadline.is_none_or(|at| Instant::now() < at) {
+            let until = [deadline, self.next_deadline].into_iter().flatten().min();
+            let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+            self.poll_descriptors(timeout);
+            self.flush();
+        }
+    }
+
     /// When [`Engine::turn`] must be called even if nothing happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -84,7 +95,8 @@ impl Engine {
     /// Whether there is something to do that the descriptor does not announce.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.hot.is_empty() || !self.pending.is_empty() || !self.board.is_empty()
+        let is_quiet = self.hot.is_empty() && self.pending.is_empty() && self.at_work.is_empty();
+        !is_quiet || !self.board.is_empty()
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
@@ -95,12 +107,13 @@ impl Engine {
         if events.is_empty() { Readiness::Again } else { Readiness::Events }
     }
 
-    fn poll_descriptors(&mut self, timeout: Option<Duration>) {
+    pub(super) fn poll_descriptors(&mut self, timeout: Option<Duration>) {
         let ready = self.descriptors.wait(timeout);
         self.board.awake();
-        for &(role, handle) in &ready {
+        for &Ready { role, handle, is_ending } in &ready {
             match role {
-                Role::Bell => self.handle_bell(PipeId(handle)),
+                Role::Bell => self.handle_bell(PipeId(handle), is_ending),
+                Role::Linger => self.handle_linger(handle, is_ending),
                 Role::Control => self.handle_control(PipeId(handle)),
                 Role::Acceptor => self.accept(ListenerId(handle)),
                 Role::Board => {}
@@ -112,13 +125,18 @@ impl Engine {
         }
     }
 
-    fn handle_bell(&mut self, id: PipeId) {
-        if let Some(entry) = self.pipes.get_mut(id.0) {
-            entry.wakes += 1;
-            if entry.heat() {
-                self.hot.push(id);
-            }
+    fn handle_bell(&mut self, id: PipeId, is_ending: bool) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Phase::Connected(connection) = &mut entry.phase else { return };
+        let outcome = connection.handle_bell(is_ending);
+        entry.wakes += 1;
+        if entry.heat() {
+            self.hot.push(id);
         }
+        if entry.reason.is_none() {
+            self.handle_outcome(id, outcome);
+        }
+        self.note_work(id);
     }
 
     fn handle_notices(&mut self) {
@@ -128,7 +146,14 @@ impl Engine {
                 Subject::Pipe(handle) => {
                     let id = PipeId(handle);
                     let Some(entry) = self.pipes.get_mut(handle) else { continue };
-                    let Phase::Connected(connection) = &mut entry.phase else { continue };
+                    let connection = match &mut entry.phase {
+                        Phase::Connected(connection) => connection,
+                        Phase::Handshaking { .. } => {
+                            self.advance(id);
+                            continue;
+                        }
+                        Phase::Over => continue,
+                    };
                     connection.collect();
                     let ended = connection.handle_notice();
                     if entry.activity == Activity::Parked {
@@ -146,6 +171,7 @@ impl Engine {
     }
 
     fn poll_hot(&mut self, events: &mut Vec<Event>) {
+        self.flush();
         self.handle_notices();
         events.append(&mut self.pending);
         let mut index = 0;
@@ -216,6 +242,7 @@ impl Engine {
                 self.expire_by(deadline);
             }
         }
+        self.expire_lingering(now);
         for listener in std::mem::take(&mut self.stalled) {
             self.accept(listener);
         }

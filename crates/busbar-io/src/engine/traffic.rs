@@ -19,7 +19,7 @@ impl Engine {
     #[inline]
     pub fn send_run(&mut self, id: PipeId, run: &[u8]) -> Result<usize, Error> {
         let result = self.open_link(id)?.send_run(run);
-        self.checked(id, result)
+        self.sent(id, result)
     }
 
     /// See [`Link::send`].
@@ -29,7 +29,7 @@ impl Engine {
     #[inline]
     pub fn send(&mut self, id: PipeId, channel: u16, payload: &[u8]) -> Result<bool, Error> {
         let result = self.open_link(id)?.send(channel, payload);
-        self.checked(id, result)
+        self.sent(id, result)
     }
 
     /// See [`Link::abandon`].
@@ -58,7 +58,7 @@ impl Engine {
         len: usize,
     ) -> Result<Option<Loan>, Error> {
         let result = self.open_link(id)?.commit(channel, loan, len);
-        self.checked(id, result)
+        self.sent(id, result)
     }
 
     /// See [`Link::receive`]. A breach by the peer ends the pipe: what came before it is received
@@ -80,12 +80,52 @@ impl Engine {
         match received {
             Ok(()) => {}
             Err(error) if error.code() == Code::Closed => {
-                let ended = connection.handle_control();
-                self.ended_by_peer(id, ended);
+                let outcome = connection.handle_control();
+                self.handle_outcome(id, outcome);
             }
             Err(error) => self.fail(id, &error),
         }
         Ok(())
+    }
+
+    /// Writes what the pipes have put off until the end of the turn. Turns begin and sleep begins
+    /// with it, so that only those need it who do neither.
+    pub fn flush(&mut self) {
+        if self.at_work.is_empty() {
+            return;
+        }
+        let mut at_work = std::mem::take(&mut self.at_work);
+        for id in at_work.drain(..) {
+            let Some(entry) = self.pipes.get_mut(id.0) else { continue };
+            entry.is_at_work = false;
+            let Phase::Connected(connection) = &mut entry.phase else { continue };
+            let outcome = connection.work();
+            if entry.reason.is_none() {
+                self.handle_outcome(id, outcome);
+            }
+            self.note_work(id);
+        }
+        if self.at_work.is_empty() {
+            self.at_work = at_work;
+        }
+    }
+
+    /// Whether something that was sent over a pipe can only go on while this engine is driven.
+    #[must_use]
+    pub fn has_unsent(&mut self, id: PipeId) -> bool {
+        self.connection(id).is_some_and(|connection| connection.has_unsent())
+    }
+
+    /// Sees to it that a pipe goes on with what it has put off.
+    #[inline]
+    pub(super) fn note_work(&mut self, id: PipeId) {
+        if let Some(entry) = self.pipes.get_mut(id.0)
+            && let Phase::Connected(connection) = &entry.phase
+            && connection.has_work()
+            && !std::mem::replace(&mut entry.is_at_work, true)
+        {
+            self.at_work.push(id);
+        }
     }
 
     /// The next announcement of the peer that was not asked for yet. Announcements that lie before
@@ -114,6 +154,13 @@ impl Engine {
                 Err(Error::new(Code::Again, "the pipe is not connected yet"))
             }
         }
+    }
+
+    /// After something was sent: sees to it that it is written.
+    #[inline]
+    fn sent<T>(&mut self, id: PipeId, result: Result<T, Error>) -> Result<T, Error> {
+        self.note_work(id);
+        self.checked(id, result)
     }
 
     #[inline]

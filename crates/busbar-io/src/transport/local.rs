@@ -148,16 +148,16 @@ impl Connection for LocalConnection {
     }
 
     fn handle_notice(&mut self) -> Option<CloseReason> {
-        self.handle_control()
-    }
-
-    fn handle_control(&mut self) -> Option<CloseReason> {
         if self.ended {
             return None;
         }
         let reason = self.link.close_reason()?.clone();
         self.ended = true;
         Some(reason)
+    }
+
+    fn handle_control(&mut self) -> Result<Option<CloseReason>, Error> {
+        Ok(self.handle_notice())
     }
 
     fn close(&mut self, reason: &CloseReason) {

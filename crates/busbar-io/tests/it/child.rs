@@ -49,7 +49,7 @@ pub(crate) fn flood_message(n: u32) -> Vec<u8> {
 fn flood(address: &str) {
     let mut pipe = dialed(address, PipeOptions::default());
     for n in 0..FLOOD {
-        assert!(pipe.try_send(0, &flood_message(n)).unwrap());
+        pipe.send(0, &flood_message(n), Some(PATIENCE)).unwrap();
     }
     say("sent", "");
     hold(&pipe);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use busbar_io::{
     ANNOUNCEMENTS, CloseReason, Code, ConnectionState, Event, ListenOptions, Pipe, PipeId,
-    PipeOptions, Trust,
+    PipeOptions, Trust, dial,
 };
 
 use crate::support::{Driven, PATIENCE, Scratch, connected};
@@ -98,13 +98,13 @@ fn timeouts_hold(scheme: &str) {
         }
         sent += 1;
     };
-    for n in 0..begin {
-        assert_eq!(*there.recv(Some(PATIENCE)).unwrap(), payload(n));
-    }
     let last = thread::spawn(move || {
         here.send(0, &payload(200), Some(PATIENCE)).unwrap();
         here
     });
+    for n in 0..begin {
+        assert_eq!(*there.recv(Some(PATIENCE)).unwrap(), payload(n));
+    }
     assert_eq!(*there.recv(Some(PATIENCE)).unwrap(), payload(200));
     last.join().unwrap();
 }
@@ -122,7 +122,8 @@ fn states_in_order(scheme: &str) {
     let scratch = Scratch::new("states");
     let (mut here, mut there) = (Driven::new(), Driven::new());
     let listener = there.listen(&scratch.address(scheme), &ListenOptions::default());
-    let dialed = here.dial(&scratch.address(scheme), &PipeOptions::default());
+    let address = there.engine.address(listener).unwrap();
+    let dialed = here.dial(&address, &PipeOptions::default());
     let is_accepted = |event: &Event| matches!(event, Event::Accepted { .. }).then_some(());
     there.until(|event| match event {
         Event::State(..) => Some(()),
@@ -171,8 +172,8 @@ fn a_pipe_closed_at_once_is_silent(scheme: &str) {
     let scratch = Scratch::new("silent");
     let mut driven = Driven::new();
     let mut there = Driven::new();
-    there.listen(&scratch.address(scheme), &ListenOptions::default());
-    let pipe = driven.dial(&scratch.address(scheme), &PipeOptions::default());
+    let address = there.listen_on(&scratch, scheme);
+    let pipe = driven.dial(&address, &PipeOptions::default());
     driven.engine.close(pipe, &CloseReason::default());
     driven.settle();
     assert!(driven.events.is_empty(), "{:?}", driven.events);
@@ -180,17 +181,86 @@ fn a_pipe_closed_at_once_is_silent(scheme: &str) {
 
 fn a_closed_listener_is_gone(scheme: &str) {
     let scratch = Scratch::new("gone");
-    let address = scratch.address(scheme);
+    let mut address = scratch.address(scheme);
     let mut driven = Driven::new();
     for _ in 0..3 {
         let listener = driven.listen(&address, &ListenOptions::default());
-        assert_eq!(driven.engine.address(listener).as_ref(), Some(&address));
+        let bound = driven.engine.address(listener).unwrap();
+        assert!(bound == address || address.ends_with(":0"), "{bound}");
+        address = bound;
         driven.engine.close_listener(listener);
         assert_eq!(driven.engine.address(listener), None);
-        let endpoint = address.parse().unwrap();
-        let error = driven.engine.dial(&endpoint, &PipeOptions::default()).unwrap_err();
-        assert_eq!(error.code(), Code::NotFound);
+        let error = dial(&address, PipeOptions::default(), PATIENCE).err().unwrap();
+        let expected = if scheme.starts_with("tcp") {
+            // Nobody but the host itself could say more.
+            Code::ConnectionRefused
+        } else {
+            Code::NotFound
+        };
+        assert_eq!((error.code(), error.is_retryable()), (expected, true), "{error}");
     }
+}
+
+fn an_address_has_one_listener(scheme: &str) {
+    let scratch = Scratch::new("one");
+    let (mut first, mut second) = (Driven::new(), Driven::new());
+    let address = first.listen_on(&scratch, scheme);
+    let endpoint = address.parse().unwrap();
+    let error = second.engine.listen(&endpoint, &ListenOptions::default()).unwrap_err();
+    assert_eq!((error.code(), error.is_retryable()), (Code::AddrInUse, false), "{error}");
+    first.dial(&address, &PipeOptions::default());
+    first.accepted();
+}
+
+/// Sixteen mebibytes, of which the transport holds a part at most.
+fn the_largest_message_passes(scheme: &str) {
+    for options in variants() {
+        let scratch = Scratch::new("large");
+        let (_listener, mut here, mut there) = connected(&scratch.address(scheme), options);
+        let sender = thread::spawn(move || {
+            for size in [16 << 20, 1, (16 << 20) - 1] {
+                here.send(1, &pattern(size), Some(PATIENCE)).unwrap();
+            }
+            let error = here.send(1, &pattern((16 << 20) + 1), Some(PATIENCE)).unwrap_err();
+            assert_eq!(error.code(), Code::MessageTooLarge, "{error}");
+            here.send(1, b"last", Some(PATIENCE)).unwrap();
+            here.close(&CloseReason::default());
+        });
+        for size in [16 << 20, 1, (16 << 20) - 1] {
+            assert!(*there.recv(Some(PATIENCE)).unwrap() == pattern(size)[..], "{size} bytes");
+        }
+        assert_eq!(*there.recv(Some(PATIENCE)).unwrap(), *b"last");
+        assert_eq!(there.recv(Some(PATIENCE)).unwrap_err().code(), Code::Closed);
+        sender.join().unwrap();
+    }
+}
+
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|n| (n.wrapping_mul(0x9E37) >> 7) as u8).collect()
+}
+
+/// A large message that was begun and given up leaves no trace.
+fn leaves_no_trace(scheme: &str) {
+    let scratch = Scratch::new("abandon");
+    let (_listener, mut here, mut there) = connected(&scratch.address(scheme), narrow());
+    let sender = thread::spawn(move || {
+        let limit = Duration::from_millis(30);
+        for round in 0..3_u8 {
+            let error = here.send(7, &vec![1; 15 << 20], Some(limit)).unwrap_err();
+            assert_eq!(error.code(), Code::TimedOut, "{error}");
+            here.send(u16::from(round), &[round; 3000], Some(PATIENCE)).unwrap();
+        }
+    });
+    thread::sleep(Duration::from_millis(60));
+    for round in 0..3_u8 {
+        let message = there.recv(Some(PATIENCE)).unwrap();
+        assert_eq!((message.channel, &message[..]), (u16::from(round), &[round; 3000][..]));
+        if round < 2 {
+            // The next one must stall again.
+            thread::sleep(Duration::from_millis(60));
+        }
+    }
+    sender.join().unwrap();
 }
 
 fn announcements_are_kept_apart(scheme: &str) {
@@ -220,10 +290,14 @@ fn announcements_are_bounded(scheme: &str) {
     let scratch = Scratch::new("flood");
     let (_listener, mut here, mut there) =
         connected(&scratch.address(scheme), PipeOptions::default());
-    for _ in 0..1025 {
-        here.send(ANNOUNCEMENTS, b"a type", Some(PATIENCE)).unwrap();
-    }
+    let sender = thread::spawn(move || {
+        for _ in 0..1025 {
+            here.send(ANNOUNCEMENTS, b"a type", Some(PATIENCE)).unwrap();
+        }
+        here
+    });
     let error = there.recv(Some(PATIENCE)).unwrap_err();
+    sender.join().unwrap();
     assert_eq!(error.code(), Code::Protocol, "{error}");
 }
 
@@ -303,6 +377,18 @@ macro_rules! on_every_scheme {
                 super::announcements_are_bounded(stringify!($scheme));
             }
 
+            /// [I30] a second listener is refused, and the first is left alone
+            #[test]
+            fn an_address_has_one_listener() {
+                super::an_address_has_one_listener(stringify!($scheme));
+            }
+
+            /// [D01] [D59] messages far larger than what the transport holds
+            #[test]
+            fn the_largest_message_passes() {
+                super::the_largest_message_passes(stringify!($scheme));
+            }
+
             /// [I30] a closed listener's name can be bound again, and is not found before
             #[test]
             fn a_closed_listener_is_gone() {
@@ -312,4 +398,13 @@ macro_rules! on_every_scheme {
     )*};
 }
 
-on_every_scheme!(inproc, shm);
+on_every_scheme!(inproc, shm, uds, abstract_name, tcp, tcp6);
+
+/// [D59] what was begun and given up leaves no trace, where messages travel in parts
+#[test]
+fn an_abandoned_message_leaves_no_trace() {
+    for scheme in ["shm", "uds", "tcp"] {
+        leaves_no_trace(scheme);
+    }
+}
+

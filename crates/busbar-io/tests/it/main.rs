@@ -13,5 +13,6 @@ mod dialing;
 mod endings;
 mod raw;
 mod rendezvous;
+mod stream;
 mod support;
 mod waiting;

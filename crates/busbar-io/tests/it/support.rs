@@ -50,10 +50,15 @@ impl Scratch {
         format!("shm://{}", self.socket().display())
     }
 
-    /// An address of this scheme that no other test uses.
+    /// An address of this scheme to listen at that no other test uses. Where the port is the
+    /// system's choice, only the listener knows what to dial.
     pub(crate) fn address(&self, scheme: &str) -> String {
         match scheme {
             "shm" => self.shm(),
+            "uds" => format!("uds://{}", self.socket().display()),
+            "tcp" => "tcp://127.0.0.1:0".to_owned(),
+            "tcp6" => "tcp://[::1]:0".to_owned(),
+            "abstract_name" => format!("uds://@{}", self.0.file_name().unwrap().to_str().unwrap()),
             _ => format!("{scheme}://{}", self.0.file_name().unwrap().to_str().unwrap()),
         }
     }
@@ -70,12 +75,13 @@ pub(crate) fn connected(address: &str, options: PipeOptions) -> (Listener, Pipe,
     let mut listen_options = ListenOptions::default();
     listen_options.pipe = options;
     let mut listener = listen(address, listen_options).unwrap();
-    assert_eq!(listener.local_address(), address);
+    let bound = listener.local_address();
+    assert!(bound == address || address.ends_with(":0"), "{bound}");
     let accepting = thread::spawn(move || {
         let accepted = listener.accept(Some(PATIENCE)).unwrap();
         (listener, accepted)
     });
-    let dialed = dial(address, options, PATIENCE).unwrap();
+    let dialed = dial(&bound, options, PATIENCE).unwrap();
     let (listener, accepted) = accepting.join().unwrap();
     (listener, dialed, accepted)
 }
@@ -98,8 +104,21 @@ impl Driven {
         self.engine.listen(&endpoint(address), options).unwrap()
     }
 
+    /// Listens at an address of `scheme`, and returns what to dial.
+    pub(crate) fn listen_on(&mut self, scratch: &Scratch, scheme: &str) -> String {
+        let listener = self.listen(&scratch.address(scheme), &ListenOptions::default());
+        self.engine.address(listener).unwrap()
+    }
+
     pub(crate) fn dial(&mut self, address: &str, options: &PipeOptions) -> PipeId {
         self.engine.dial(&endpoint(address), options).unwrap()
+    }
+
+    /// An engine that has begun to dial, and the pipe.
+    pub(crate) fn dialing(address: &str) -> (Self, PipeId) {
+        let mut driven = Self::new();
+        let pipe = driven.dial(address, &PipeOptions::default());
+        (driven, pipe)
     }
 
     /// Takes the first event that `wanted` recognises, waiting for it; others stay.

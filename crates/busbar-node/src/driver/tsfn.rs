@@ -128,7 +128,7 @@ impl TsfnDriver {
         port.turn();
         for _ in 0..TURNS_MAX {
             if port.prepare_sleep() == Readiness::Sleep {
-                let deadline = port.state.borrow().engine.next_deadline();
+                let deadline = port.next_deadline();
                 if let Some(helper) = &*self.helper.borrow() {
                     helper.wait_until(deadline);
                 }

@@ -147,7 +147,7 @@ impl UvDriver {
         }
         self.set_idle(readiness != Readiness::Sleep);
         if readiness == Readiness::Sleep {
-            self.set_timer(port.state.borrow().engine.next_deadline());
+            self.set_timer(port.next_deadline());
         }
     }
 

@@ -1,6 +1,7 @@
 //! The functions called a few times in the life of a pipe. They throw.
 
 use std::ffi::{CStr, c_void};
+use std::time::Duration;
 
 use busbar_io::{CloseReason, Code, Endpoint, Error, ListenerId, PipeId};
 use napi::sys;
@@ -57,12 +58,14 @@ callbacks! {
         returned(env, result.map(|pipe| raw::number(env, f64::from(pipe.number()))))
     }
 
-    fn close(port, env, args: 3) {
+    fn close(port, env, args: 4) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let status = raw::uint(env, args[1]);
         let reason = CloseReason { code: None, status, text: raw::string(env, args[2]) };
+        let linger = Duration::from_millis(u64::from(raw::uint(env, args[3])));
         port.state.borrow_mut().engine.close(pipe, &reason);
         port.after_call();
+        port.keep_alive_for(linger);
         raw::undefined(env)
     }
 
@@ -117,6 +120,7 @@ callbacks! {
             raw::object(env, &[
                 (c"pid", raw::number(env, f64::from(peer.pid))),
                 (c"uid", raw::number(env, f64::from(peer.uid))),
+                (c"gid", raw::number(env, f64::from(peer.gid))),
             ])
         })
     }
@@ -137,6 +141,8 @@ callbacks! {
                 link.bells,
                 link.parks,
                 stats.wakes,
+                link.reads,
+                link.writes,
             ];
             write_counters(env, args[1], &counters);
             raw::undefined(env)
@@ -144,10 +150,8 @@ callbacks! {
     }
 
     fn keep_alive(port, env, args: 1) {
-        let wanted = raw::uint(env, args[0]) > 0;
-        if let Some(driver) = &*port.driver.borrow() {
-            driver.keep_alive(port, wanted);
-        }
+        port.is_wanted.set(raw::uint(env, args[0]) > 0);
+        port.keep_alive();
         raw::undefined(env)
     }
 

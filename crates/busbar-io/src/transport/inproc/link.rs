@@ -332,6 +332,7 @@ impl Link for InprocLink {
             fragmented: 0,
             bells: pair.wakes,
             parks: pair.parks,
+            ..LinkStats::default()
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use busbar_proto::frame::{self, Decoder, Header, Kind};
-use busbar_proto::{CloseReason, Code, Error, Limits};
+use busbar_proto::frame::{Decoder, Kind};
+use busbar_proto::{CloseReason, Code, Error};
 
 use crate::connection::Peer;
+use crate::transport::introduction;
 use crate::transport::shm::descriptors::{self, Received};
 
 pub(super) struct Control {
@@ -78,11 +79,8 @@ impl Control {
 
     /// Sends CLOSE. If the peer is gone or does not read, the end of the socket must do.
     pub(super) fn close(&mut self, reason: &CloseReason) {
-        let mut wire = Vec::new();
-        let header = Header::new(Kind::Close);
-        if frame::encode(&header, &reason.encode(), Limits::CONTROL, &mut wire).is_ok() {
-            let _ = descriptors::send(&self.stream, &wire, &[]);
-        }
+        let wire = introduction::closing_frame(Kind::Close, reason);
+        let _ = descriptors::send(&self.stream, &wire, &[]);
         self.ended = true;
     }
 }

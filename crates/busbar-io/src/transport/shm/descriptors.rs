@@ -14,6 +14,7 @@ use rustix::net::{
 
 use crate::connection::Peer;
 use crate::os::os_error;
+use crate::transport::unix_socket;
 
 /// Descriptors that go with a HELLO: the segment and the bell.
 const DESCRIPTORS: usize = 2;
@@ -106,13 +107,11 @@ pub(super) fn check_bell(fd: impl AsFd) -> Result<(), Error> {
 /// # Errors
 /// `PermissionDenied` otherwise.
 pub(super) fn peer_of_same_user(socket: impl AsFd) -> Result<Peer, Error> {
-    let credentials = rustix::net::sockopt::socket_peercred(socket)
-        .map_err(|errno| os_error("asking for the peer's credentials", errno))?;
-    let (own, uid) = (rustix::process::geteuid().as_raw(), credentials.uid.as_raw());
+    let peer = unix_socket::peer_of(socket)?;
+    let (own, uid) = (rustix::process::geteuid().as_raw(), peer.uid);
     if uid != own {
         let message = format!("the peer runs as user {uid}; shm:// joins processes of user {own}");
         return Err(Error::new(Code::PermissionDenied, message));
     }
-    let pid = u32::try_from(credentials.pid.as_raw_pid()).unwrap_or(0);
-    Ok(Peer { pid, uid })
+    Ok(peer)
 }

@@ -13,10 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::task::Waker;
 
-use busbar_proto::frame::{self, Decoder, Header, Kind};
+use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::{
-    CloseReason, Code, Epoch, Error, Hello, Limits, SessionId, ShmParameters, Trust as WireTrust,
-    negotiate,
+    Code, Epoch, Error, Hello, Limits, SessionId, ShmParameters, Trust as WireTrust, negotiate,
 };
 use busbar_shm::{Channel, Geometry, PeerSegment, Segment, Settings};
 use mio::unix::SourceFd;
@@ -26,6 +25,7 @@ use rustix::event::EventfdFlags;
 use crate::connection::{Connection, Handshake, Peer};
 use crate::options::{PipeOptions, Trust};
 use crate::os::os_error;
+use crate::transport::introduction;
 use crate::transport::shm::control::Control;
 use crate::transport::shm::descriptors::{self, Received};
 use crate::transport::shm::from_shm;
@@ -55,10 +55,7 @@ impl Dialing {
     ) -> Result<Self, Error> {
         let introduction = Introduction::new(stream)?;
         let own = Own::create(&options)?;
-        let mut session = [0; 16];
-        rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())
-            .map_err(|errno| os_error("asking for random bytes", errno))?;
-        let hello = own.hello(SessionId(session), Epoch(1), &options)?;
+        let hello = own.hello(introduction::new_session()?, Epoch(1), &options)?;
         match introduction.send_hello(&hello, &own) {
             // The listener has hung up already, perhaps saying why: `advance` reads that.
             Err(error) if error.code() == Code::ConnectionLost => {}
@@ -78,20 +75,13 @@ impl Handshake for Dialing {
         self.introduction.deregister(registry);
     }
 
-    fn advance(&mut self) -> Result<Option<Box<dyn Connection>>, Error> {
-        let frame = self.introduction.read_frame().map_err(|error| match error.code() {
-            Code::ConnectionLost => {
-                let message = "the listener hung up before it answered: it is closing, busy, or \
-                               not Busbar; dial again later";
-                Error::new(Code::ConnectionRefused, message).with_source(error)
-            }
-            _ => error,
-        })?;
+    fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
+        let frame = self.introduction.read_frame().map_err(introduction::unanswered)?;
         let theirs = match frame {
             None => return Ok(None),
             Some((Kind::Hello, payload)) => Hello::decode(&payload)?,
-            Some((Kind::Reject, payload)) => return Err(rejected(&payload)?),
-            Some((kind, _)) => return Err(unexpected(kind)),
+            Some((Kind::Reject, payload)) => return Err(introduction::rejected(&payload)?),
+            Some((kind, _)) => return Err(introduction::unexpected(kind)),
         };
         let own = self.own.take().expect("invariant: a handshake ends once");
         let connection =
@@ -127,7 +117,7 @@ impl Answering {
 
     fn answer(&mut self, kind: Kind, payload: &[u8]) -> Result<Box<dyn Connection>, Error> {
         if kind != Kind::Hello {
-            return Err(unexpected(kind));
+            return Err(introduction::unexpected(kind));
         }
         let theirs = Hello::decode(payload)?;
         let own = Own::create(&self.options)?;
@@ -150,7 +140,7 @@ impl Handshake for Answering {
         self.introduction.deregister(registry);
     }
 
-    fn advance(&mut self) -> Result<Option<Box<dyn Connection>>, Error> {
+    fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
         let answer = match self.introduction.read_frame() {
             Ok(None) => return Ok(None),
             Ok(Some((kind, payload))) => self.answer(kind, &payload),
@@ -247,8 +237,7 @@ impl Introduction {
 
     fn send_hello(&self, hello: &Hello, own: &Own) -> Result<(), Error> {
         let Some(stream) = &self.stream else { return Ok(()) };
-        let mut wire = Vec::new();
-        frame::encode(&Header::new(Kind::Hello), &hello.encode(), Limits::CONTROL, &mut wire)?;
+        let wire = introduction::hello_frame(hello)?;
         descriptors::send(stream, &wire, &[own.file.as_fd(), own.bell.as_fd()])
     }
 
@@ -259,10 +248,7 @@ impl Introduction {
         loop {
             match descriptors::receive(stream, &mut bytes, &mut self.fds)? {
                 Received::Nothing => return Ok(None),
-                Received::End => {
-                    let message = "the peer went away before it introduced itself";
-                    return Err(Error::new(Code::ConnectionLost, message));
-                }
+                Received::End => return Err(introduction::left_early()),
                 Received::Bytes(len) => {
                     let mut input = &bytes[..len];
                     if let Some(frame) = self.decoder.decode(&mut input)? {
@@ -336,21 +322,5 @@ fn settings(options: &PipeOptions) -> Settings {
 
 /// Turns the dialer away; it may be gone already.
 fn reject(stream: &UnixStream, error: &Error) {
-    let reason =
-        CloseReason { code: Some(error.code()), status: 0, text: error.message().to_owned() };
-    let mut wire = Vec::new();
-    let header = Header::new(Kind::Reject);
-    if frame::encode(&header, &reason.encode(), Limits::CONTROL, &mut wire).is_ok() {
-        let _ = descriptors::send(stream, &wire, &[]);
-    }
-}
-
-fn rejected(payload: &[u8]) -> Result<Error, Error> {
-    let reason = CloseReason::decode_reject(payload)?;
-    let code = reason.code.unwrap_or(Code::ConnectionRefused);
-    Ok(Error::new(code, format!("the listener turned the connection away: {}", reason.text)))
-}
-
-fn unexpected(kind: Kind) -> Error {
-    Error::new(Code::Protocol, format!("the peer sent {kind:?} where HELLO was expected"))
+    let _ = descriptors::send(stream, &introduction::reject_frame(error), &[]);
 }

@@ -154,6 +154,7 @@ impl Link for ShmConnection {
             fragmented: counters.fragmented,
             bells: counters.bells,
             parks: counters.parks,
+            ..LinkStats::default()
         }
     }
 }
@@ -176,12 +177,12 @@ impl Connection for ShmConnection {
         None
     }
 
-    fn handle_control(&mut self) -> Option<CloseReason> {
+    fn handle_control(&mut self) -> Result<Option<CloseReason>, Error> {
         let ended = self.control.poll_ended();
         if ended.is_some() {
             self.channel.end();
         }
-        ended
+        Ok(ended)
     }
 
     fn close(&mut self, reason: &CloseReason) {

@@ -1,6 +1,5 @@
 //! The listening end: accepts on the rendezvous socket and begins handshakes.
 
-use std::io;
 use std::task::Waker;
 
 use busbar_proto::Error;
@@ -12,8 +11,10 @@ use crate::connection::{Acceptor, Incoming};
 use crate::endpoint::{Endpoint, ShmName};
 use crate::options::PipeOptions;
 use crate::os::os_error;
+use crate::transport;
 use crate::transport::shm::handshake::Answering;
-use crate::transport::shm::rendezvous::{self, Bound};
+use crate::transport::shm::rendezvous;
+use crate::transport::unix_socket::Bound;
 
 pub(super) struct ShmListener {
     bound: Bound,
@@ -45,20 +46,11 @@ impl Acceptor for ShmListener {
     }
 
     fn accept(&mut self, waker: &Waker) -> Result<Option<Incoming>, Error> {
-        loop {
-            return match self.bound.listener.accept() {
-                Ok((stream, _)) => {
-                    let answering = Answering::new(stream, self.options, waker.clone())?;
-                    Ok(Some(Incoming::Handshake(Box::new(answering))))
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => Ok(None),
-                    // The dialer hung up in the queue.
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
-                    _ => Err(os_error("accepting a connection", error)),
-                },
-            };
-        }
+        let Some((stream, _)) = transport::accepted(|| self.bound.listener.accept())? else {
+            return Ok(None);
+        };
+        let answering = Answering::new(stream, self.options, waker.clone())?;
+        Ok(Some(Incoming::Handshake(Box::new(answering))))
     }
 
     fn address(&self) -> String {

@@ -1,8 +1,13 @@
 //! Where the ends meet: whose directory it is, and whose socket.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::thread;
+
+use rustix::net::{SocketAddrUnix, SocketType};
 
 use super::*;
+use crate::transport::unix_socket::{has_owner, socket};
 
 /// A directory of its own, removed with everything in it.
 struct Scratch(PathBuf);

@@ -1,0 +1,63 @@
+//! HELLO and REJECT as every transport that needs them sends and reads them.
+
+use busbar_proto::frame::{self, Header, Kind};
+use busbar_proto::{CloseReason, Code, Error, Hello, Limits, SessionId};
+
+use crate::os::os_error;
+
+/// The random name of a new session.
+pub(super) fn new_session() -> Result<SessionId, Error> {
+    let mut session = [0; 16];
+    rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| os_error("asking for random bytes", errno))?;
+    Ok(SessionId(session))
+}
+
+/// The frame that introduces an end.
+pub(super) fn hello_frame(hello: &Hello) -> Result<Vec<u8>, Error> {
+    let mut wire = Vec::new();
+    frame::encode(&Header::new(Kind::Hello), &hello.encode(), Limits::CONTROL, &mut wire)?;
+    Ok(wire)
+}
+
+/// The frame that turns a dialer away because of `error`.
+pub(super) fn reject_frame(error: &Error) -> Vec<u8> {
+    let reason =
+        CloseReason { code: Some(error.code()), status: 0, text: error.message().to_owned() };
+    closing_frame(Kind::Reject, &reason)
+}
+
+/// A frame that ends a connection, or refuses it.
+pub(super) fn closing_frame(kind: Kind, reason: &CloseReason) -> Vec<u8> {
+    let mut wire = Vec::new();
+    frame::encode(&Header::new(kind), &reason.encode(), Limits::CONTROL, &mut wire)
+        .expect("invariant: reasons are cut to a size that every frame can carry");
+    wire
+}
+
+/// What a dialer reports whom the listener has sent REJECT with this payload.
+pub(super) fn rejected(payload: &[u8]) -> Result<Error, Error> {
+    let reason = CloseReason::decode_reject(payload)?;
+    let code = reason.code.unwrap_or(Code::ConnectionRefused);
+    Ok(Error::new(code, format!("the listener turned the connection away: {}", reason.text)))
+}
+
+/// The peer spoke before or instead of introducing itself.
+pub(super) fn unexpected(kind: Kind) -> Error {
+    Error::new(Code::Protocol, format!("the peer sent {kind:?} where HELLO was expected"))
+}
+
+/// The peer went away before it had introduced itself.
+pub(super) fn left_early() -> Error {
+    Error::new(Code::ConnectionLost, "the peer went away before it introduced itself")
+}
+
+/// What a dialer makes of a failure to read the answer: who hangs up has refused.
+pub(super) fn unanswered(error: Error) -> Error {
+    if error.code() != Code::ConnectionLost {
+        return error;
+    }
+    let message = "the listener hung up before it answered: it is closing, busy, or not Busbar; \
+                   dial again later";
+    Error::new(Code::ConnectionRefused, message).with_source(error)
+}

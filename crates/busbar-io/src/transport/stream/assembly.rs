@@ -1,0 +1,179 @@
+//! Messages that arrive in fragments, put together.
+//!
+//! A stream keeps its order, so the fragments of a message come one after the other, though
+//! messages of several channels may be interleaved. A message that begins on a channel gives up
+//! the one that is unfinished there: its sender has done so.
+
+use busbar_proto::frame::{Fragment, Header};
+use busbar_proto::{Code, Error, Limits};
+use bytes::Bytes;
+
+/// Messages that may be under way at once.
+const UNDER_WAY_MAX: usize = 64;
+
+/// Memory that they may need together, as a multiple of the largest message.
+const MESSAGES_MAX: u64 = 4;
+
+#[derive(Default)]
+pub(super) struct Assemblies {
+    under_way: Vec<Assembly>,
+}
+
+struct Assembly {
+    channel: u16,
+    seq: u64,
+    /// Index of the fragment that comes next.
+    next: u32,
+    count: u32,
+    total: usize,
+    bytes: Vec<u8>,
+}
+
+impl Assemblies {
+    /// Adds a fragment whose header the decoder has checked; returns the message that it
+    /// completes.
+    ///
+    /// # Errors
+    /// `Protocol` if it does not belong here, `OutOfMemory`.
+    pub(super) fn add(
+        &mut self,
+        header: &Header,
+        fragment: Fragment,
+        payload: &[u8],
+        limits: Limits,
+    ) -> Result<Option<Bytes>, Error> {
+        if fragment.index == 0 {
+            self.begin(header, fragment, limits)?;
+        }
+        let found = self.under_way.iter().position(|it| it.channel == header.channel);
+        let Some(at) = found else { return Err(stray()) };
+        let assembly = &mut self.under_way[at];
+        let expected = (assembly.seq, assembly.next, assembly.count, assembly.total as u64);
+        if (header.seq, fragment.index, fragment.count, fragment.total_bytes) != expected {
+            return Err(stray());
+        }
+        // Each of those that follow has a byte at least, and the last has no more than is left.
+        let others = (assembly.count - 1 - fragment.index) as usize;
+        let held = assembly.bytes.len() + payload.len();
+        if held + others > assembly.total || (others == 0 && held != assembly.total) {
+            return Err(Error::new(Code::Protocol, "the peer's fragments do not add up"));
+        }
+        assembly.bytes.extend_from_slice(payload);
+        assembly.next += 1;
+        if others > 0 {
+            return Ok(None);
+        }
+        Ok(Some(Bytes::from(self.under_way.swap_remove(at).bytes)))
+    }
+
+    /// Forgets the unfinished message of a channel, if there is one.
+    #[inline]
+    pub(super) fn give_up(&mut self, channel: u16) {
+        if !self.under_way.is_empty() {
+            self.under_way.retain(|assembly| assembly.channel != channel);
+        }
+    }
+
+    fn begin(&mut self, header: &Header, fragment: Fragment, limits: Limits) -> Result<(), Error> {
+        self.give_up(header.channel);
+        let announced: u64 = self.under_way.iter().map(|it| it.total as u64).sum();
+        let too_much = limits.message_bytes_max().saturating_mul(MESSAGES_MAX);
+        if self.under_way.len() == UNDER_WAY_MAX || announced + fragment.total_bytes > too_much {
+            let message = "the peer has more unfinished messages under way than a pipe may have";
+            return Err(Error::new(Code::Protocol, message));
+        }
+        let no_memory = || {
+            let message = format!("no memory for a message of {} bytes", fragment.total_bytes);
+            Error::new(Code::OutOfMemory, message)
+        };
+        let total = usize::try_from(fragment.total_bytes).map_err(|_| no_memory())?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(total).map_err(|error| no_memory().with_source(error))?;
+        let (channel, seq, count) = (header.channel, header.seq, fragment.count);
+        self.under_way.push(Assembly { channel, seq, next: 0, count, total, bytes });
+        Ok(())
+    }
+}
+
+fn stray() -> Error {
+    Error::new(Code::Protocol, "the peer sent a fragment that continues no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use busbar_proto::frame::Kind;
+
+    use super::*;
+
+    fn add(
+        assemblies: &mut Assemblies,
+        (channel, seq): (u16, u64),
+        (index, count, total_bytes): (u32, u32, u64),
+        payload: &[u8],
+    ) -> Result<Option<Bytes>, Error> {
+        let header = Header { channel, seq, ..Header::new(Kind::Data) };
+        let fragment = Fragment { index, count, total_bytes };
+        assemblies.add(&header, fragment, payload, Limits::default())
+    }
+
+    /// [D59] fragments of several channels may be interleaved
+    #[test]
+    fn messages_of_channels_are_put_together_side_by_side() {
+        let mut assemblies = Assemblies::default();
+        for index in 0..2 {
+            assert_eq!(add(&mut assemblies, (1, 5), (index, 3, 6), b"ab").unwrap(), None);
+            assert_eq!(add(&mut assemblies, (2, 9), (index, 3, 3), b"c").unwrap(), None);
+        }
+        assert_eq!(add(&mut assemblies, (1, 5), (2, 3, 6), b"ab").unwrap().unwrap(), "ababab");
+        assert_eq!(add(&mut assemblies, (2, 9), (2, 3, 3), b"c").unwrap().unwrap(), "ccc");
+        assert!(assemblies.under_way.is_empty());
+    }
+
+    /// [D59] a message that begins anew gives up the unfinished one of its channel
+    #[test]
+    fn a_new_message_replaces_an_unfinished_one() {
+        let mut assemblies = Assemblies::default();
+        assert_eq!(add(&mut assemblies, (1, 0), (0, 2, 8), b"lost").unwrap(), None);
+        assert_eq!(add(&mut assemblies, (1, 1), (0, 2, 4), b"ke").unwrap(), None);
+        assert_eq!(add(&mut assemblies, (1, 1), (1, 2, 4), b"pt").unwrap().unwrap(), "kept");
+        assert_eq!(add(&mut assemblies, (1, 2), (0, 2, 8), b"lost").unwrap(), None);
+        assemblies.give_up(1);
+        assert!(assemblies.under_way.is_empty());
+    }
+
+    /// [D45] [D59] fragments that fit nowhere, or not together, are a breach
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let check = |second: (u16, u64), fragment: (u32, u32, u64), payload: &[u8]| {
+            let mut assemblies = Assemblies::default();
+            add(&mut assemblies, (1, 0), (0, 3, 8), b"ab").unwrap();
+            let error = add(&mut assemblies, second, fragment, payload).unwrap_err();
+            assert_eq!(error.code(), Code::Protocol, "{error}");
+        };
+        check((2, 0), (1, 3, 8), b"c");
+        check((1, 1), (1, 3, 8), b"c");
+        check((1, 0), (2, 3, 8), b"cdefgh");
+        check((1, 0), (1, 2, 8), b"cdefgh");
+        check((1, 0), (1, 3, 9), b"c");
+        check((1, 0), (1, 3, 8), b"cdefgh");
+        let mut assemblies = Assemblies::default();
+        add(&mut assemblies, (1, 0), (0, 2, 8), b"ab").unwrap();
+        let error = add(&mut assemblies, (1, 0), (1, 2, 8), b"c").unwrap_err();
+        assert_eq!(error.code(), Code::Protocol, "too short at its end: {error}");
+    }
+
+    /// [D59] what a peer can make this end set aside is bounded, in number and in bytes
+    #[test]
+    fn unfinished_messages_are_bounded() {
+        let check = |total: u64, most: u16| {
+            let mut assemblies = Assemblies::default();
+            for channel in 0..most {
+                add(&mut assemblies, (channel, 0), (0, 2, total), b"a").unwrap();
+            }
+            let error = add(&mut assemblies, (most, 0), (0, 2, total), b"a").unwrap_err();
+            assert_eq!(error.code(), Code::Protocol, "{error}");
+        };
+        check(100, 64);
+        check(16 << 20, 4);
+    }
+}

@@ -1,0 +1,344 @@
+//! The receiving half of a stream: reads ahead, looks at every frame once as it arrives, and hands
+//! messages out of the buffer they were read into.
+//!
+//! ```text
+//! buffer   ····│ received frames ... │ part of a frame │ free
+//!            start                scanned             end
+//! ```
+//!
+//! Whole messages stay in the buffer until they are received. Fragments are taken out when they
+//! are scanned; the message they make has its place where its last fragment lies.
+
+use std::collections::VecDeque;
+use std::io;
+
+use busbar_proto::frame::{self, Frame, Kind};
+use busbar_proto::{CloseReason, Code, Error, Limits};
+use busbar_shm::record::INLINE_MAX;
+use bytes::Bytes;
+
+use crate::inbox::Inbox;
+use crate::loan::Lease;
+
+use super::assembly::Assemblies;
+use super::buffer::{BUFFER_BYTES, Buffer};
+use super::socket::Socket;
+
+/// Bytes of messages put together from fragments that may wait to be received, unless it is one.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
+
+/// Reads in a row before other pipes get their turn.
+const READS_MAX: u32 = 16;
+
+/// Payloads up to this are copied into the receiver's arena if there is room.
+const COPY_MAX: usize = 16 * 1024;
+
+pub(super) struct Incoming {
+    limits: Limits,
+    buffer: Buffer,
+    /// Bytes that may lie in the buffer before the peer has to wait, unless no message is among
+    /// them.
+    ahead_max: usize,
+    start: usize,
+    scanned: usize,
+    end: usize,
+    /// Messages that can be received.
+    ready: usize,
+    assemblies: Assemblies,
+    wholes: VecDeque<Bytes>,
+    whole_bytes: usize,
+    /// The socket may have more to read.
+    has_more: bool,
+    /// The socket has said that its end is near: reading goes on until it is there.
+    is_ending: bool,
+    outcome: Option<Outcome>,
+    is_told: bool,
+    pub(super) reads: u64,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+/// How the stream has come to its end.
+enum Outcome {
+    Ended(CloseReason),
+    Breach(Error),
+}
+
+impl Incoming {
+    /// The half whose first bytes, which came with the handshake, are `early`.
+    pub(super) fn new(limits: Limits, ahead_max: usize, early: &[u8]) -> Self {
+        let mut buffer = Buffer::default();
+        buffer.acquire();
+        buffer[..early.len()].copy_from_slice(early);
+        let mut incoming = Self {
+            limits,
+            buffer,
+            ahead_max: ahead_max.min(BUFFER_BYTES),
+            start: 0,
+            scanned: 0,
+            end: early.len(),
+            ready: 0,
+            assemblies: Assemblies::default(),
+            wholes: VecDeque::new(),
+            whole_bytes: 0,
+            has_more: true,
+            is_ending: false,
+            outcome: None,
+            is_told: false,
+            reads: 0,
+            messages: 0,
+            bytes: 0,
+        };
+        incoming.scan();
+        incoming
+    }
+
+    /// The socket has something to say.
+    pub(super) fn handle_edge(&mut self, is_ending: bool) {
+        self.has_more = true;
+        self.is_ending |= is_ending;
+    }
+
+    /// Reads what is there and for which there is room.
+    pub(super) fn fill(&mut self, socket: &Socket) {
+        for _ in 0..READS_MAX {
+            if !self.wants_more() {
+                break;
+            }
+            self.make_room();
+            self.reads += 1;
+            let free = &mut self.buffer[self.end..];
+            let room = free.len();
+            match socket.read(free) {
+                Ok(0) => self.outcome = Some(Outcome::Ended(CloseReason::lost())),
+                Ok(len) => {
+                    self.end += len;
+                    // A stream that gives less than it was asked for has no more at present.
+                    self.has_more = len == room || self.is_ending;
+                    self.scan();
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.has_more = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => self.outcome = Some(Outcome::Ended(lost_by(&error))),
+                },
+            }
+        }
+        if self.start == self.end {
+            (self.start, self.scanned, self.end) = (0, 0, 0);
+            self.buffer.release();
+        }
+    }
+
+    /// Reads and forgets, for the sake of the end.
+    pub(super) fn discard(&mut self, socket: &Socket) {
+        (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
+        self.wholes.clear();
+        self.buffer.acquire();
+        for _ in 0..READS_MAX {
+            if !self.has_more || self.has_ended() {
+                break;
+            }
+            self.reads += 1;
+            match socket.read(&mut self.buffer) {
+                Ok(0) => self.outcome = Some(Outcome::Ended(CloseReason::lost())),
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.has_more = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => self.outcome = Some(Outcome::Ended(lost_by(&error))),
+                },
+            }
+        }
+        self.buffer.release();
+    }
+
+    /// Whether [`Incoming::fill`] would go on.
+    pub(super) fn wants_more(&self) -> bool {
+        self.has_more
+            && self.outcome.is_none()
+            && (self.ready == 0 || self.end - self.start < self.ahead_max)
+            && !self.is_crowded()
+    }
+
+    /// Whether the peer has ended the stream, or broken it.
+    pub(super) fn has_ended(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// How the stream came to its end, once.
+    pub(super) fn take_outcome(&mut self) -> Result<Option<CloseReason>, Error> {
+        if std::mem::replace(&mut self.is_told, self.outcome.is_some()) {
+            return Ok(None);
+        }
+        match &self.outcome {
+            None => Ok(None),
+            Some(Outcome::Ended(reason)) => Ok(Some(reason.clone())),
+            Some(Outcome::Breach(error)) => Err(error.clone()),
+        }
+    }
+
+    /// The stream is over because writing to it has failed, unless reading tells more.
+    pub(super) fn give_up(&mut self) {
+        self.outcome.get_or_insert_with(|| Outcome::Ended(CloseReason::lost()));
+    }
+
+    /// Whether [`Incoming::receive`] has something to give or to tell.
+    pub(super) fn is_readable(&mut self, socket: &Socket) -> bool {
+        if self.ready == 0 {
+            // Room that was made may have let in what lies in the buffer already.
+            self.scan();
+            if self.wants_more() {
+                self.fill(socket);
+            }
+        }
+        self.ready > 0 || (self.outcome.is_some() && !self.is_told)
+    }
+
+    /// Moves up to `max` messages into `inbox`.
+    ///
+    /// # Errors
+    /// `Closed` when there is nothing but the end to tell of; ask [`Incoming::take_outcome`].
+    pub(super) fn receive(
+        &mut self,
+        socket: &Socket,
+        inbox: &mut Inbox<'_>,
+        max: usize,
+    ) -> Result<(), Error> {
+        let mut count = 0;
+        while count < max && inbox.slots_left() > 0 {
+            if self.ready == 0 {
+                self.scan();
+                self.fill(socket);
+            }
+            if self.ready == 0 || !self.deliver(inbox) {
+                break;
+            }
+            count += 1;
+        }
+        if count == 0 && self.ready == 0 && self.outcome.is_some() && !self.is_told {
+            return Err(Error::new(Code::Closed, "the stream has come to its end"));
+        }
+        Ok(())
+    }
+
+    /// Moves the first message into `inbox`; `false` if it does not fit. There must be one.
+    fn deliver(&mut self, inbox: &mut Inbox<'_>) -> bool {
+        loop {
+            let rest = &self.buffer[self.start..self.scanned];
+            let Ok(Some((frame, len))) = frame::first(rest, self.limits) else {
+                debug_assert!(false, "what was scanned is whole and valid");
+                return false;
+            };
+            let Frame { header, payload } = frame;
+            let bytes = match header.fragment {
+                None if header.kind == Kind::Data => {
+                    let fits = payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
+                    if !fits && payload.len() <= INLINE_MAX {
+                        return false;
+                    }
+                    if !fits {
+                        let copy = Bytes::copy_from_slice(payload);
+                        inbox.push_lease(header.channel, Lease::Bytes(copy));
+                    }
+                    payload.len()
+                }
+                Some(fragment) if fragment.index + 1 == fragment.count => {
+                    let whole = self.wholes.pop_front().expect("invariant: one for each last");
+                    let bytes = whole.len();
+                    self.whole_bytes -= bytes;
+                    inbox.push_lease(header.channel, Lease::Bytes(whole));
+                    bytes
+                }
+                _ => {
+                    self.start += len;
+                    continue;
+                }
+            };
+            self.start += len;
+            self.ready -= 1;
+            if self.ready == 0 {
+                // What follows are fragments, which have been taken out.
+                self.start = self.scanned;
+            }
+            self.messages += 1;
+            self.bytes += bytes as u64;
+            return true;
+        }
+    }
+
+    /// Looks at the frames that have arrived since the last look.
+    fn scan(&mut self) {
+        while self.outcome.is_none() && !self.is_crowded() {
+            let Self { buffer, scanned, end, limits, .. } = self;
+            let (frame, len) = match frame::first(&buffer[*scanned..*end], *limits) {
+                Ok(Some(found)) => found,
+                Ok(None) => return,
+                Err(error) => return self.breach(error),
+            };
+            let Frame { header, payload } = frame;
+            match (header.kind, header.fragment) {
+                (Kind::Data, None) => {
+                    self.assemblies.give_up(header.channel);
+                    self.ready += 1;
+                }
+                (Kind::Data, Some(fragment)) => {
+                    match self.assemblies.add(&header, fragment, payload, *limits) {
+                        Err(error) => return self.breach(error),
+                        Ok(None) => {}
+                        Ok(Some(whole)) => {
+                            self.whole_bytes += whole.len();
+                            self.wholes.push_back(whole);
+                            self.ready += 1;
+                        }
+                    }
+                }
+                (Kind::Close, _) => match CloseReason::decode(payload) {
+                    Ok(reason) => self.outcome = Some(Outcome::Ended(reason)),
+                    Err(error) => return self.breach(error),
+                },
+                (kind, _) => {
+                    let message = format!("the peer sent {kind:?} on an established connection");
+                    return self.breach(Error::new(Code::Protocol, message));
+                }
+            }
+            self.scanned += len;
+            if self.ready == 0 {
+                // Nothing waits in front of it, and it is no message itself.
+                self.start = self.scanned;
+            }
+        }
+    }
+
+    fn breach(&mut self, error: Error) {
+        self.outcome = Some(Outcome::Breach(error));
+    }
+
+    /// Whether so much is put together that the peer has to wait.
+    fn is_crowded(&self) -> bool {
+        self.whole_bytes > WHOLE_BYTES_MAX
+    }
+
+    /// Makes free space at the end of the buffer. There is some at one of its ends.
+    fn make_room(&mut self) {
+        self.buffer.acquire();
+        if self.start == self.end {
+            (self.start, self.scanned, self.end) = (0, 0, 0);
+        } else if self.end > BUFFER_BYTES / 4 * 3 && self.start >= BUFFER_BYTES / 2
+            || self.end == BUFFER_BYTES
+        {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.scanned -= self.start;
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+}
+
+fn lost_by(error: &io::Error) -> CloseReason {
+    let text = match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => return CloseReason::lost(),
+        _ => format!("the connection failed: {error}"),
+    };
+    CloseReason { code: Some(Code::ConnectionLost), status: 0, text }
+}

@@ -1,0 +1,202 @@
+//! An established stream: the two halves, behind the engine's traits.
+
+use busbar_proto::{CloseReason, Code, Error, Limits};
+use bytes::BytesMut;
+use mio::{Registry, Token};
+
+use crate::connection::{Connection, Peer};
+use crate::inbox::Inbox;
+use crate::link::{Interest, Link, LinkStats};
+use crate::loan::Loan;
+use crate::options::PipeOptions;
+
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::socket::Socket;
+
+pub(super) struct StreamConnection {
+    socket: Socket,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    limits: Limits,
+    peer: Option<Peer>,
+    is_closing: bool,
+    parks: u64,
+}
+
+impl StreamConnection {
+    /// A connection under terms that both ends have agreed on; `early` came with the handshake.
+    pub(super) fn new(
+        socket: Socket,
+        limits: Limits,
+        options: &PipeOptions,
+        peer: Option<Peer>,
+        early: &[u8],
+    ) -> Self {
+        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
+        Self {
+            socket,
+            incoming: Incoming::new(limits, ahead_max, early),
+            outgoing: Outgoing::new(limits, options),
+            limits,
+            peer,
+            is_closing: false,
+            parks: 0,
+        }
+    }
+
+    /// Reads ahead, and says how the peer ended the connection, once.
+    fn look(&mut self) -> Result<Option<CloseReason>, Error> {
+        if self.is_closing {
+            self.incoming.discard(&self.socket);
+            return Ok(None);
+        }
+        self.incoming.fill(&self.socket);
+        if self.outgoing.has_failed() && !self.incoming.wants_more() {
+            // The reason may still lie in the socket: reading comes first.
+            self.incoming.give_up();
+        }
+        let outcome = self.incoming.take_outcome();
+        if !matches!(outcome, Ok(None) | Err(_)) {
+            self.outgoing.give_up(&self.socket);
+        }
+        outcome
+    }
+}
+
+impl Link for StreamConnection {
+    #[inline]
+    fn send_run(&mut self, run: &[u8]) -> Result<usize, Error> {
+        self.outgoing.send_run(&self.socket, run)
+    }
+
+    #[inline]
+    fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
+        self.outgoing.send(&self.socket, channel, payload)
+    }
+
+    fn abandon(&mut self) -> bool {
+        self.outgoing.abandon()
+    }
+
+    fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
+        if len as u64 > self.limits.message_bytes_max() {
+            let max = self.limits.message_bytes_max();
+            let message = format!(
+                "a message of {len} bytes exceeds the {max} that both ends accept; raise \
+                 maxMessageBytes"
+            );
+            return Err(Error::new(Code::MessageTooLarge, message));
+        }
+        Ok(Some(Loan::Heap(BytesMut::zeroed(len))))
+    }
+
+    fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
+        let Loan::Heap(memory) = loan else {
+            return Err(Error::new(Code::InvalidArgument, "the loan is from another transport"));
+        };
+        let Some(payload) = memory.get(..len) else {
+            let message = format!("{len} bytes to commit in a loan of {}", memory.len());
+            return Err(Error::new(Code::InvalidArgument, message));
+        };
+        let sent = self.outgoing.send(&self.socket, channel, payload)?;
+        Ok((!sent).then_some(Loan::Heap(memory)))
+    }
+
+    #[inline]
+    fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
+        self.incoming.receive(&self.socket, inbox, max)
+    }
+
+    #[inline]
+    fn is_readable(&mut self) -> bool {
+        self.incoming.is_readable(&self.socket)
+    }
+
+    fn is_writable(&mut self) -> bool {
+        self.outgoing.is_writable()
+    }
+
+    /// The socket reports its edges whether or not somebody sleeps.
+    fn park(&mut self, wants: Interest) -> bool {
+        let is_ready = (wants.readable && self.is_readable())
+            || (wants.writable && self.is_writable())
+            || self.has_work();
+        self.parks += u64::from(!is_ready);
+        !is_ready
+    }
+
+    fn unpark(&mut self) {}
+
+    fn collect(&mut self) {}
+
+    fn stats(&self) -> LinkStats {
+        LinkStats {
+            messages_sent: self.outgoing.messages,
+            bytes_sent: self.outgoing.bytes,
+            messages_received: self.incoming.messages,
+            bytes_received: self.incoming.bytes,
+            fragmented: self.outgoing.fragmented,
+            parks: self.parks,
+            reads: self.incoming.reads,
+            writes: self.outgoing.writes,
+            ..LinkStats::default()
+        }
+    }
+}
+
+impl Connection for StreamConnection {
+    /// The handshake has registered the socket already; one that lingers comes from elsewhere.
+    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
+        self.socket.reregister(registry, bell).or_else(|_| self.socket.register(registry, bell))
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        self.socket.deregister(registry);
+    }
+
+    fn handle_bell(&mut self, is_ending: bool) -> Result<Option<CloseReason>, Error> {
+        self.incoming.handle_edge(is_ending);
+        self.outgoing.handle_edge();
+        self.outgoing.flush(&self.socket);
+        self.look()
+    }
+
+    fn handle_notice(&mut self) -> Option<CloseReason> {
+        None
+    }
+
+    fn handle_control(&mut self) -> Result<Option<CloseReason>, Error> {
+        self.look()
+    }
+
+    fn work(&mut self) -> Result<Option<CloseReason>, Error> {
+        self.outgoing.flush(&self.socket);
+        if self.incoming.wants_more() { self.look() } else { Ok(None) }
+    }
+
+    fn has_work(&self) -> bool {
+        self.outgoing.wants_flush() || self.incoming.wants_more()
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.outgoing.has_unsent()
+    }
+
+    fn close(&mut self, reason: &CloseReason) {
+        if self.incoming.has_ended() && self.outgoing.has_failed() {
+            return;
+        }
+        self.is_closing = true;
+        self.outgoing.close(&self.socket, reason);
+    }
+
+    fn is_over(&self) -> bool {
+        let is_heard = self.socket.keeps_what_was_written() || self.incoming.has_ended();
+        self.outgoing.has_failed() || (self.outgoing.is_over() && is_heard)
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        self.peer
+    }
+}

@@ -1,0 +1,489 @@
+//! The sending half of a stream: a queue of encoded frames, bounded in bytes and in messages, that
+//! leaves in as few writes as the socket allows.
+//!
+//! | payload | way |
+//! |---|---|
+//! | up to [`COPY_MAX`] | copied behind what is queued; written when the turn is over or enough has come together |
+//! | larger | gathered from where it lies, cut into frames, together with what is queued |
+//! | larger, socket full | copied into the queue as far as that has room |
+//!
+//! What is queued is always whole frames, but for the front, of which a part may be written. A
+//! large message of which some frames are on their way stays *under way* until the caller offers
+//! it again or abandons it; the peer recognises an abandoned message by the next one.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+
+use busbar_proto::frame::{self, Fragment, HEADER_BYTES, HEAD_BYTES_MAX, Header, Kind};
+use busbar_proto::{CloseReason, Code, Error, Limits};
+use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
+
+use crate::options::PipeOptions;
+use crate::transport::introduction;
+
+use super::socket::Socket;
+
+/// Queued bytes that are written without waiting for the end of the turn.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// The largest payload that is copied; gathering a larger one is cheaper.
+const COPY_MAX: usize = 8 * 1024;
+
+/// Frames of a large message in one write.
+const GATHER_MAX: usize = 32;
+
+/// Written bytes at the front of the queue that are left there before the rest is moved up.
+const SLACK_BYTES: usize = 64 * 1024;
+
+pub(super) struct Outgoing {
+    limits: Limits,
+    queue: Vec<u8>,
+    /// Bytes at the front of `queue` that are written.
+    written: usize,
+    /// Where the first frame begins of which nothing or not everything is written, unless only its
+    /// rest was ever queued.
+    front: usize,
+    /// Frames in `queue` from `front` on.
+    frames: usize,
+    bytes_max: usize,
+    frames_max: usize,
+    seqs: Seqs,
+    under_way: Option<UnderWay>,
+    /// Bytes of the frame that was refused last.
+    lack: usize,
+    /// The socket has no room.
+    is_blocked: bool,
+    has_failed: bool,
+    is_closing: bool,
+    is_shut: bool,
+    heads: Vec<u8>,
+    pub(super) writes: u64,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) fragmented: u64,
+}
+
+/// A large message of which the first `done` bytes are written or queued.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    channel: u16,
+    seq: u64,
+    total: usize,
+    done: usize,
+}
+
+/// A frame of a large message: its head ends there in the memory of heads, its payload is
+/// `start..end` of the message.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    head_end: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Outgoing {
+    pub(super) fn new(limits: Limits, options: &PipeOptions) -> Self {
+        Self {
+            limits,
+            queue: Vec::new(),
+            written: 0,
+            front: 0,
+            frames: 0,
+            bytes_max: usize::try_from(options.ring_bytes).unwrap_or(usize::MAX),
+            frames_max: options.queue_messages.map_or(usize::MAX, usize::from),
+            seqs: Seqs::default(),
+            under_way: None,
+            lack: 0,
+            is_blocked: false,
+            has_failed: false,
+            is_closing: false,
+            is_shut: false,
+            heads: Vec::new(),
+            writes: 0,
+            messages: 0,
+            bytes: 0,
+            fragmented: 0,
+        }
+    }
+
+    /// Takes as many leading records of `run` as there is room for; returns their bytes.
+    pub(super) fn send_run(&mut self, socket: &Socket, run: &[u8]) -> Result<usize, Error> {
+        self.check_open()?;
+        if self.under_way.is_some() {
+            return Ok(0);
+        }
+        let mut walk = records(run);
+        let mut taken = 0;
+        while let Some((header, at)) = walk.next() {
+            let len = header.length as usize;
+            if header.kind != RecordKind::Inline || len > INLINE_MAX {
+                return if taken > 0 { Ok(taken) } else { Err(not_a_run()) };
+            }
+            if len as u64 > self.limits.message_bytes_max() {
+                return if taken > 0 { Ok(taken) } else { Err(self.too_large(len)) };
+            }
+            if !self.makes_room(socket, HEADER_BYTES + len) {
+                return Ok(taken);
+            }
+            self.push(header.channel, &run[at..at + len])?;
+            taken = walk.position();
+        }
+        if taken < run.len() && taken == 0 { Err(not_a_run()) } else { Ok(taken) }
+    }
+
+    /// Takes one message of any size; `false`: offer it again, or abandon it.
+    pub(super) fn send(
+        &mut self,
+        socket: &Socket,
+        channel: u16,
+        payload: &[u8],
+    ) -> Result<bool, Error> {
+        self.check_open()?;
+        if payload.len() as u64 > self.limits.message_bytes_max() {
+            return Err(self.too_large(payload.len()));
+        }
+        let begun = match self.under_way {
+            Some(it) if (it.channel, it.total) == (channel, payload.len()) => it,
+            Some(_) => {
+                let message = "another message is half-way through: offer it again or abandon it";
+                return Err(Error::new(Code::InvalidArgument, message));
+            }
+            None if payload.len() <= COPY_MAX => {
+                let fits = self.makes_room(socket, HEADER_BYTES + payload.len());
+                return if fits { self.push(channel, payload).map(|()| true) } else { Ok(false) };
+            }
+            None => {
+                let seq = self.seqs.peek(channel);
+                UnderWay { channel, seq, total: payload.len(), done: 0 }
+            }
+        };
+        let now = self.send_large(socket, begun, payload)?;
+        self.under_way = (now.done > 0 && now.done < now.total).then_some(now);
+        if begun.done == 0 && now.done > 0 {
+            self.seqs.take(channel);
+        }
+        if now.done < now.total {
+            return Ok(false);
+        }
+        self.count(payload.len());
+        self.fragmented += u64::from(payload.len() > self.frame_max());
+        Ok(true)
+    }
+
+    /// Gives up the message under way; `true` if it is larger than the queue, so that it goes out
+    /// only while the peer reads.
+    pub(super) fn abandon(&mut self) -> bool {
+        self.under_way.take().is_some_and(|it| it.total > self.bytes_max)
+    }
+
+    /// The socket may have room.
+    pub(super) fn handle_edge(&mut self) {
+        self.is_blocked = false;
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(super) fn flush(&mut self, socket: &Socket) {
+        while self.queued() > 0 && !self.is_blocked && !self.has_failed {
+            self.writes += 1;
+            let written = socket.write(&self.queue[self.written..]);
+            if let Some(len) = self.note(written) {
+                self.advance(len);
+            }
+        }
+        if self.is_closing && self.queued() == 0 && !self.is_shut {
+            self.is_shut = true;
+            socket.shut_down_writing();
+        }
+    }
+
+    /// Whether [`Outgoing::flush`] has something to do.
+    pub(super) fn wants_flush(&self) -> bool {
+        self.queued() > 0 && !self.is_blocked && !self.has_failed
+    }
+
+    /// Whether something is queued.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.queued() > 0 && !self.has_failed
+    }
+
+    /// Whether what was refused last has a chance, and a sender that waits is worth waking.
+    pub(super) fn is_writable(&self) -> bool {
+        let queued = self.queued();
+        self.has_failed
+            || queued == 0
+            || (queued + self.lack.max(self.bytes_max / 2) <= self.bytes_max
+                && self.frames <= self.frames_max / 2)
+    }
+
+    /// Says why, as the last thing, and ends the stream when everything is written.
+    pub(super) fn close(&mut self, socket: &Socket, reason: &CloseReason) {
+        if !std::mem::replace(&mut self.is_closing, true) {
+            self.under_way = None;
+            self.queue.extend(introduction::closing_frame(Kind::Close, reason));
+            self.frames += 1;
+        }
+        self.flush(socket);
+    }
+
+    /// Gives up what is queued: nobody reads any more.
+    pub(super) fn give_up(&mut self, socket: &Socket) {
+        self.fail();
+        if !std::mem::replace(&mut self.is_shut, true) {
+            socket.shut_down_writing();
+        }
+    }
+
+    /// Whether writing has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Whether everything is written, the close included, or never will be.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_shut || self.has_failed
+    }
+
+    fn queued(&self) -> usize {
+        self.queue.len() - self.written
+    }
+
+    fn frame_max(&self) -> usize {
+        self.limits.frame_payload_bytes_max() as usize
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        let queued = self.queued();
+        queued == 0 || (queued + bytes <= self.bytes_max && self.frames < self.frames_max)
+    }
+
+    /// Whether a frame of so many bytes may be queued, if necessary after a write.
+    fn makes_room(&mut self, socket: &Socket, bytes: usize) -> bool {
+        if self.queued() >= WRITE_BYTES || !self.has_room(bytes) {
+            self.flush(socket);
+        }
+        let fits = self.has_room(bytes);
+        if !fits {
+            self.lack = bytes;
+        }
+        fits
+    }
+
+    /// Queues a message that is one frame.
+    fn push(&mut self, channel: u16, payload: &[u8]) -> Result<(), Error> {
+        let seq = self.seqs.take(channel);
+        let header = Header { channel, seq, ..Header::new(Kind::Data) };
+        frame::encode(&header, payload, self.limits, &mut self.queue)?;
+        self.frames += 1;
+        self.count(payload.len());
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Goes on with a large message; returns how far it came.
+    fn send_large(
+        &mut self,
+        socket: &Socket,
+        mut it: UnderWay,
+        payload: &[u8],
+    ) -> Result<UnderWay, Error> {
+        while it.done < it.total && !self.has_failed {
+            if !self.is_blocked {
+                it.done += self.gather(socket, it, payload)?;
+                continue;
+            }
+            let piece = self.piece(it.total - it.done);
+            if !self.has_room(HEAD_BYTES_MAX + piece) {
+                self.lack = HEAD_BYTES_MAX + piece;
+                break;
+            }
+            let header = self.fragment(it, it.done);
+            let payload = &payload[it.done..it.done + piece];
+            frame::encode(&header, payload, self.limits, &mut self.queue)?;
+            self.frames += 1;
+            it.done += piece;
+        }
+        Ok(it)
+    }
+
+    /// Writes what is queued and the next frames of a message in one call; returns how many bytes
+    /// of the message are on their way. The rest of a frame that was cut is queued.
+    fn gather(
+        &mut self,
+        socket: &Socket,
+        it: UnderWay,
+        payload: &[u8],
+    ) -> Result<usize, Error> {
+        let mut heads = std::mem::take(&mut self.heads);
+        heads.clear();
+        let mut frames = [Piece::default(); GATHER_MAX];
+        let mut count = 0;
+        let mut at = it.done;
+        for slot in &mut frames {
+            if at == it.total {
+                break;
+            }
+            let piece = self.piece(it.total - at);
+            frame::encode_head(&self.fragment(it, at), piece, self.limits, &mut heads)?;
+            *slot = Piece { head_end: heads.len(), start: at, end: at + piece };
+            at += piece;
+            count += 1;
+        }
+        let frames = &frames[..count];
+        let mut parts = [IoSlice::new(&[]); 1 + 2 * GATHER_MAX];
+        parts[0] = IoSlice::new(&self.queue[self.written..]);
+        let mut head = 0;
+        for (frame, pair) in frames.iter().zip(parts[1..].chunks_exact_mut(2)) {
+            pair[0] = IoSlice::new(&heads[head..frame.head_end]);
+            pair[1] = IoSlice::new(&payload[frame.start..frame.end]);
+            head = frame.head_end;
+        }
+        let parts = &parts[usize::from(self.queued() == 0)..1 + 2 * count];
+        self.writes += 1;
+        let written = socket.write_vectored(parts);
+        let mut sent = 0;
+        if let Some(len) = self.note(written) {
+            sent = self.settle(len, frames, &heads, payload) - it.done;
+        }
+        self.heads = heads;
+        Ok(sent)
+    }
+
+    /// Accounts for `len` written bytes of the queue and `frames`; returns how far the message has
+    /// come.
+    fn settle(&mut self, len: usize, frames: &[Piece], heads: &[u8], payload: &[u8]) -> usize {
+        let of_queue = len.min(self.queued());
+        self.advance(of_queue);
+        let (mut left, mut head, mut done) = (len - of_queue, 0, frames[0].start);
+        for &Piece { head_end, start, end } in frames {
+            if left == 0 {
+                break;
+            }
+            let head_bytes = head_end - head;
+            let frame_bytes = head_bytes + (end - start);
+            if left < frame_bytes {
+                self.queue.extend_from_slice(&heads[head + left.min(head_bytes)..head_end]);
+                let from = start + left.saturating_sub(head_bytes);
+                self.queue.extend_from_slice(&payload[from..end]);
+                self.front = self.queue.len();
+            }
+            left -= left.min(frame_bytes);
+            head = head_end;
+            done = end;
+        }
+        done
+    }
+
+    fn piece(&self, left: usize) -> usize {
+        left.min(self.frame_max())
+    }
+
+    /// The header of the frame of a large message that begins at byte `at` of it.
+    fn fragment(&self, it: UnderWay, at: usize) -> Header {
+        let max = self.frame_max();
+        let narrow = |n: usize| u32::try_from(n).expect("invariant: messages are below 4 GiB");
+        let fragment = (it.total > max).then(|| Fragment {
+            index: narrow(at / max),
+            count: narrow(it.total.div_ceil(max)),
+            total_bytes: it.total as u64,
+        });
+        Header { channel: it.channel, seq: it.seq, fragment, ..Header::new(Kind::Data) }
+    }
+
+    /// The outcome of a write: the bytes it took, if any.
+    fn note(&mut self, written: io::Result<usize>) -> Option<usize> {
+        match written {
+            Ok(len) => return Some(len),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => self.is_blocked = true,
+                io::ErrorKind::Interrupted => {}
+                _ => self.fail(),
+            },
+        }
+        None
+    }
+
+    fn fail(&mut self) {
+        self.has_failed = true;
+        self.under_way = None;
+        self.queue = Vec::new();
+        (self.written, self.front, self.frames) = (0, 0, 0);
+    }
+
+    /// `len` more bytes of the queue are written.
+    fn advance(&mut self, len: usize) {
+        self.written += len;
+        if self.queued() == 0 {
+            self.queue.clear();
+            (self.written, self.front, self.frames) = (0, 0, 0);
+            self.queue.shrink_to(2 * WRITE_BYTES);
+            return;
+        }
+        while let Some(head) = self.queue.get(self.front..).and_then(|rest| rest.first_chunk()) {
+            let end = self.front + frame::encoded_bytes(head);
+            if end > self.written {
+                break;
+            }
+            self.front = end;
+            self.frames -= 1;
+        }
+        // The head of the frame at the front is needed until all of it is written.
+        let done = self.written.min(self.front);
+        if done >= SLACK_BYTES && done >= self.queued() {
+            self.queue.drain(..done);
+            self.front -= done;
+            self.written -= done;
+        }
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.is_closing || self.has_failed {
+            return Err(Error::new(Code::Closed, "the connection is over"));
+        }
+        Ok(())
+    }
+
+    fn too_large(&self, len: usize) -> Error {
+        let max = self.limits.message_bytes_max();
+        let message = format!(
+            "a message of {len} bytes exceeds the {max} that both ends accept; raise \
+             maxMessageBytes"
+        );
+        Error::new(Code::MessageTooLarge, message)
+    }
+}
+
+/// The next sequence number of every channel; the channel used last is at hand.
+#[derive(Default)]
+struct Seqs {
+    channel: u16,
+    next: u64,
+    others: HashMap<u16, u64>,
+}
+
+impl Seqs {
+    #[inline]
+    fn take(&mut self, channel: u16) -> u64 {
+        let seq = self.peek(channel);
+        self.next = seq + 1;
+        seq
+    }
+
+    #[inline]
+    fn peek(&mut self, channel: u16) -> u64 {
+        if channel != self.channel {
+            self.others.insert(self.channel, self.next);
+            self.next = self.others.get(&channel).copied().unwrap_or(0);
+            self.channel = channel;
+        }
+        self.next
+    }
+}
+
+fn not_a_run() -> Error {
+    let message = format!("a run must consist of whole inline records of at most {INLINE_MAX} bytes");
+    Error::new(Code::InvalidArgument, message)
+}

@@ -1,0 +1,140 @@
+//! A connected stream socket, of either family, that never waits.
+
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
+
+use busbar_proto::Error;
+
+use crate::connection::Peer;
+use crate::os::os_error;
+use crate::transport::unix_socket;
+
+/// Queues smaller than this, which is the default, narrow the kernel's buffers as well.
+const NARROW_BYTES: u64 = 1 << 20;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(in crate::transport) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Reads what is there; 0 at the end of the stream.
+    pub(super) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&*stream).read(bytes),
+            Self::Unix(stream) => (&*stream).read(bytes),
+        }
+    }
+
+    /// Writes the first part of `bytes`, as much as there is room for.
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        Ok(rustix::net::send(self, bytes, flags)?)
+    }
+
+    /// As [`Socket::write`], from several places at once.
+    pub(super) fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let mut ancillary = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(self, parts, &mut ancillary, flags)?)
+    }
+
+    /// Tells the peer that nothing more will be written.
+    pub(super) fn shut_down_writing(&self) {
+        // Fails only where the connection is gone, of which reading will tell.
+        let _ = rustix::net::shutdown(self, Shutdown::Write);
+    }
+
+    /// Whether what was written reaches the peer even if the socket is closed now. A TCP socket
+    /// that is closed answers what still arrives with a reset, which discards what is under way.
+    pub(super) fn keeps_what_was_written(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Prepares a connected socket for a pipe whose queues are to hold `queue_bytes`.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn set_up(&self, queue_bytes: u64) -> Result<(), Error> {
+        if let Self::Tcp(_) = self {
+            // Messages are gathered here; the kernel holding them back as well helps nobody.
+            sockopt::set_tcp_nodelay(self, true)
+                .map_err(|errno| os_error("setting TCP_NODELAY", errno))?;
+        }
+        // The kernel sizes its buffers by what the network needs. Who wants less in flight than
+        // by default gets less of it there too.
+        if queue_bytes < NARROW_BYTES {
+            let bytes = usize::try_from(queue_bytes).unwrap_or(usize::MAX);
+            sockopt::set_socket_send_buffer_size(self, bytes)
+                .and_then(|()| sockopt::set_socket_recv_buffer_size(self, bytes))
+                .map_err(|errno| os_error("setting the size of socket buffers", errno))?;
+        }
+        Ok(())
+    }
+
+    /// The failure of a connection attempt, if it has failed.
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        }
+    }
+
+    /// Whether the connection stands.
+    pub(super) fn is_connected(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().is_ok(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// The process at the other end, where the system knows it.
+    pub(super) fn peer(&self) -> Result<Option<Peer>, Error> {
+        let Self::Unix(stream) = self else { return Ok(None) };
+        unix_socket::peer_of(stream).map(Some)
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.source().register(registry, token, both).map_err(unwatched)
+    }
+
+    /// Gives the edges of the socket to another token. Those that were there already are reported
+    /// once more.
+    pub(super) fn reregister(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.source().reregister(registry, token, both).map_err(unwatched)
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        // Closing the descriptor, which follows, would do as well.
+        let _ = self.source().deregister(registry);
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+fn unwatched(error: io::Error) -> Error {
+    os_error("watching a socket", error)
+}

@@ -1,0 +1,194 @@
+//! `tcp://`: processes on any two machines.
+//!
+//! A host that is an address is dialed at once. A name is looked up by a thread of its own, since
+//! the system's resolver waits; its addresses are then tried one after the other.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::thread;
+
+use busbar_proto::{Code, Error};
+use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::connection::{Acceptor, Incoming};
+use crate::endpoint::Endpoint;
+use crate::options::{ListenOptions, PipeOptions};
+use crate::os::os_error;
+
+use super::stream::{Answering, Dialing, Resolution, Socket};
+
+/// Names that may be looked up at once in the process.
+const LOOKUPS_MAX: usize = 64;
+
+/// Binds `host` and `port`.
+///
+/// # Errors
+/// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`, `NotFound` (no such host), `Io`.
+pub(super) fn listen(
+    host: &str,
+    port: u16,
+    options: &ListenOptions,
+) -> Result<Box<dyn Acceptor>, Error> {
+    let listener = if host == "*" {
+        // Every address of either family, or of IPv4 where there is no IPv6.
+        bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), options).or_else(|errno| {
+            match errno {
+                Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL => {
+                    bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), options)
+                }
+                _ => Err(errno),
+            }
+        })
+    } else {
+        let address = match host.parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, port),
+            // Listening is set-up: it may wait for the resolver, which knows its own names.
+            Err(_) => *look_up(host, port)?.front().ok_or_else(|| unknown(host, None))?,
+        };
+        bind(address, options)
+    };
+    let listener = listener.map_err(|errno| bind_error(host, port, errno))?;
+    let listener = mio::net::TcpListener::from_std(listener);
+    Ok(Box::new(TcpListener { listener, options: options.pipe }))
+}
+
+/// Begins to connect to `host` and `port`.
+///
+/// # Errors
+/// What can be known at once: `InvalidAddress`, `Again`, `OutOfMemory`, `Io`.
+pub(super) fn dial(
+    host: &str,
+    port: u16,
+    options: &PipeOptions,
+    waker: &Waker,
+) -> Result<Incoming, Error> {
+    if host == "*" || port == 0 {
+        let message = format!("tcp://{host}:{port} can be listened at, but not dialed");
+        return Err(Error::new(Code::InvalidAddress, message));
+    }
+    let dialing = match host.parse::<IpAddr>() {
+        Ok(ip) => Dialing::to(VecDeque::from([SocketAddr::new(ip, port)]), *options)?,
+        Err(_) => Dialing::after(Lookup::start(host, port, waker)?, *options)?,
+    };
+    Ok(Incoming::Handshake(Box::new(dialing)))
+}
+
+struct TcpListener {
+    listener: mio::net::TcpListener,
+    options: PipeOptions,
+}
+
+impl Acceptor for TcpListener {
+    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
+        registry
+            .register(&mut self.listener, control, Interest::READABLE)
+            .map_err(|error| os_error("watching a listener", error))
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        // Closing the descriptor, which follows, would do as well.
+        let _ = registry.deregister(&mut self.listener);
+    }
+
+    fn accept(&mut self, _: &Waker) -> Result<Option<Incoming>, Error> {
+        let Some((stream, _)) = super::accepted(|| self.listener.accept())? else {
+            return Ok(None);
+        };
+        let answering = Answering::new(Socket::Tcp(stream), self.options, |_| Ok(()))?;
+        Ok(Some(Incoming::Handshake(Box::new(answering))))
+    }
+
+    fn address(&self) -> String {
+        let bound = self.listener.local_addr();
+        bound.map_or_else(|_| String::new(), |address| format!("tcp://{address}"))
+    }
+}
+
+fn bind(address: SocketAddr, options: &ListenOptions) -> Result<StdListener, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // A port whose connections are still being wound up is free.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if options.reuse_port {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(StdListener::from(socket))
+}
+
+fn bind_error(host: &str, port: u16, errno: Errno) -> Error {
+    let shown = Endpoint::Tcp { host: host.to_owned(), port };
+    let (code, message) = match errno {
+        Errno::ADDRINUSE => (Code::AddrInUse, format!("{shown} already has a listener")),
+        Errno::ADDRNOTAVAIL => {
+            (Code::AddrNotAvailable, format!("{shown} is not an address of this machine"))
+        }
+        _ => return os_error(&format!("binding {shown}"), errno),
+    };
+    Error::new(code, message).with_source(errno)
+}
+
+/// A name that a thread looks up.
+struct Lookup {
+    found: Arc<OnceLock<Result<VecDeque<SocketAddr>, Error>>>,
+}
+
+impl Lookup {
+    fn start(host: &str, port: u16, waker: &Waker) -> Result<Box<Self>, Error> {
+        static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+        if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= LOOKUPS_MAX {
+            UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+            let message = format!("{LOOKUPS_MAX} host names are being looked up already");
+            return Err(Error::new(Code::Again, message));
+        }
+        let found = Arc::new(OnceLock::new());
+        let (host, waker, finding) = (host.to_owned(), waker.clone(), Arc::clone(&found));
+        let started = thread::Builder::new().name("busbar-lookup".into()).spawn(move || {
+            // Nobody else sets it.
+            let _ = finding.set(look_up(&host, port));
+            UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+            waker.wake();
+        });
+        if let Err(error) = started {
+            UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+            return Err(os_error("starting a thread to look up a host name", error));
+        }
+        Ok(Box::new(Self { found }))
+    }
+}
+
+impl Resolution for Lookup {
+    fn poll(&mut self) -> Option<Result<VecDeque<SocketAddr>, Error>> {
+        self.found.get().cloned()
+    }
+}
+
+/// Asks the system, which may take long.
+fn look_up(host: &str, port: u16) -> Result<VecDeque<SocketAddr>, Error> {
+    let found: VecDeque<_> =
+        (host, port).to_socket_addrs().map_err(|error| unknown(host, Some(error)))?.collect();
+    if found.is_empty() { Err(unknown(host, None)) } else { Ok(found) }
+}
+
+fn unknown(host: &str, error: Option<std::io::Error>) -> Error {
+    let why = error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    let message = format!("the host {host} cannot be found{why}; check its name");
+    let unknown = Error::new(Code::NotFound, message);
+    match error {
+        Some(error) => unknown.with_source(error),
+        None => unknown,
+    }
+}

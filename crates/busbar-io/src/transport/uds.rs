@@ -1,0 +1,128 @@
+//! `uds://`: processes of one machine over a unix socket, named by a path or in Linux' abstract
+//! namespace.
+//!
+//! Both ends ask the system who is at the other one. Unless they were told otherwise
+//! ([`Access`](crate::Access)), only processes of their own user are welcome: an abstract name has
+//! no permissions of its own, so anybody could bind or dial it.
+
+use std::os::unix::net::UnixListener;
+use std::task::Waker;
+
+use busbar_proto::{Code, Error};
+use mio::{Interest, Registry, Token};
+use rustix::net::{SocketAddrUnix, SocketType};
+
+use crate::connection::{Acceptor, Incoming, Peer};
+use crate::endpoint::{Endpoint, UdsName};
+use crate::options::{Access, ListenOptions, PipeOptions};
+use crate::os::os_error;
+
+use super::stream::{Answering, Dialing, Socket};
+use super::unix_socket::{self, Binding, Bound};
+
+/// Binds `name`.
+///
+/// # Errors
+/// `AddrInUse`, `PermissionDenied`, `NotFound` (no such directory), `Io`.
+pub(super) fn listen(name: &UdsName, options: &ListenOptions) -> Result<Box<dyn Acceptor>, Error> {
+    let binding = Binding { backlog: options.backlog, mode: Some(options.mode) };
+    let (std, bound) = match name {
+        UdsName::Path(path) => {
+            let lock = unix_socket::lock_directory_of(path)?;
+            let bound = unix_socket::bind(path.clone(), &lock, binding)?;
+            let copy = bound.listener.try_clone();
+            (copy.map_err(|error| os_error("copying a descriptor", error))?, Some(bound))
+        }
+        UdsName::Abstract(name) => (bind_abstract(name, binding)?, None),
+    };
+    let listener = mio::net::UnixListener::from_std(std);
+    Ok(Box::new(UdsListener { listener, _bound: bound, name: name.clone(), options: options.pipe }))
+}
+
+/// Connects to `name`.
+///
+/// # Errors
+/// `NotFound` if nobody listens, `ConnectionRefused` if the listener's queue is full,
+/// `PermissionDenied`.
+pub(super) fn dial(name: &UdsName, options: &PipeOptions) -> Result<Incoming, Error> {
+    let shown = Endpoint::Uds(name.clone());
+    let stream = match name {
+        UdsName::Path(path) => unix_socket::connect(path, &shown)?,
+        UdsName::Abstract(name) => unix_socket::connect_to(&abstract_address(name)?, &shown)?,
+    };
+    admit(options.access, Some(unix_socket::peer_of(&stream)?))?;
+    let socket = Socket::Unix(mio::net::UnixStream::from_std(stream));
+    Ok(Incoming::Handshake(Box::new(Dialing::over(socket, *options)?)))
+}
+
+struct UdsListener {
+    listener: mio::net::UnixListener,
+    /// Removes the file in the end.
+    _bound: Option<Bound>,
+    name: UdsName,
+    options: PipeOptions,
+}
+
+impl Acceptor for UdsListener {
+    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
+        registry
+            .register(&mut self.listener, control, Interest::READABLE)
+            .map_err(|error| os_error("watching a listener", error))
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        // The file's owner holds a copy of the descriptor, but goes with us.
+        let _ = registry.deregister(&mut self.listener);
+    }
+
+    fn accept(&mut self, _: &Waker) -> Result<Option<Incoming>, Error> {
+        let Some((stream, _)) = super::accepted(|| self.listener.accept())? else {
+            return Ok(None);
+        };
+        let access = self.options.access;
+        let socket = Socket::Unix(stream);
+        let answering = Answering::new(socket, self.options, |peer| admit(access, peer))?;
+        Ok(Some(Incoming::Handshake(Box::new(answering))))
+    }
+
+    fn address(&self) -> String {
+        Endpoint::Uds(self.name.clone()).to_string()
+    }
+}
+
+fn bind_abstract(name: &str, binding: Binding) -> Result<UnixListener, Error> {
+    let failed = |errno| {
+        let message = format!("uds://@{name} already has a listener");
+        match errno {
+            rustix::io::Errno::ADDRINUSE => Error::new(Code::AddrInUse, message),
+            _ => os_error(&format!("binding uds://@{name}"), errno),
+        }
+    };
+    let socket = unix_socket::socket(SocketType::STREAM).map_err(failed)?;
+    rustix::net::bind(&socket, &abstract_address(name)?).map_err(failed)?;
+    rustix::net::listen(&socket, unix_socket::backlog(binding)).map_err(failed)?;
+    Ok(UnixListener::from(socket))
+}
+
+fn abstract_address(name: &str) -> Result<SocketAddrUnix, Error> {
+    SocketAddrUnix::new_abstract_name(name.as_bytes()).map_err(|errno| {
+        Error::new(Code::InvalidAddress, format!("the socket name @{name} is too long: {errno}"))
+    })
+}
+
+/// Whether `access` lets `peer` in.
+fn admit(access: Access, peer: Option<Peer>) -> Result<(), Error> {
+    let own = rustix::process::geteuid().as_raw();
+    match (access, peer) {
+        (Access::Anyone, _) => Ok(()),
+        (Access::SameUser, Some(peer)) if peer.uid == own => Ok(()),
+        (Access::SameUser, peer) => {
+            let who = peer.map_or("an unknown user".into(), |peer| format!("user {}", peer.uid));
+            let message = format!(
+                "the peer runs as {who}; only processes of user {own} are allowed unless `access` \
+                 says otherwise"
+            );
+            Err(Error::new(Code::PermissionDenied, message))
+        }
+    }
+}

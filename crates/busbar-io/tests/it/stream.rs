@@ -1,0 +1,379 @@
+//! What only streams have: a peer that says what it likes, byte by byte, over a socket of its own;
+//! and what they cost in system calls.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use busbar_io::{
+    Access, CloseReason, Code, ConnectionState, Event, Interest, ListenOptions, PipeId,
+    PipeOptions, dial,
+};
+use busbar_proto::frame::{self, Decoder, Fragment, Header, Kind};
+use busbar_proto::{Epoch, Hello, Limits, SessionId};
+
+use crate::support::{Driven, PATIENCE, Role, Scratch};
+
+const READABLE: Interest = Interest { readable: true, writable: false };
+
+/// A dialer made by hand.
+struct Raw(TcpStream);
+
+impl Raw {
+    fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address.strip_prefix("tcp://").unwrap()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    /// What the other end says until it ends the stream.
+    fn frames(&mut self) -> Vec<(Kind, Vec<u8>)> {
+        let mut wire = Vec::new();
+        self.0.read_to_end(&mut wire).unwrap();
+        let mut decoder = Decoder::new(Limits::default());
+        let (mut input, mut frames) = (&wire[..], Vec::new());
+        while let Some(frame) = decoder.decode(&mut input).unwrap() {
+            frames.push((frame.header.kind, frame.payload.to_vec()));
+        }
+        frames
+    }
+}
+
+fn wire(header: &Header, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let limits = Limits::new(1 << 20, 1 << 30).unwrap();
+    frame::encode(header, payload, limits, &mut out).unwrap();
+    out
+}
+
+fn hello() -> Vec<u8> {
+    let hello = Hello::new(SessionId([7; 16]), Epoch(1), Limits::default());
+    wire(&Header::new(Kind::Hello), &hello.encode())
+}
+
+fn data(channel: u16, payload: &[u8]) -> Vec<u8> {
+    wire(&Header { channel, ..Header::new(Kind::Data) }, payload)
+}
+
+fn fragment(index: u32, count: u32, total_bytes: u64, payload: &[u8]) -> Vec<u8> {
+    let fragment = Some(Fragment { index, count, total_bytes });
+    wire(&Header { fragment, ..Header::new(Kind::Data) }, payload)
+}
+
+fn close(text: &str) -> Vec<u8> {
+    let reason = CloseReason { code: None, status: 9, text: text.into() };
+    wire(&Header::new(Kind::Close), &reason.encode())
+}
+
+/// Takes everything that comes until the pipe is over.
+fn drain(driven: &mut Driven, pipe: PipeId) -> (Vec<Vec<u8>>, CloseReason) {
+    driven.engine.set_interest(pipe, READABLE).unwrap();
+    let mut received = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while driven.engine.reason(pipe).is_none() {
+        assert!(Instant::now() < deadline, "the pipe does not end");
+        driven.engine.wait(&mut Vec::new(), Some(Instant::now() + Duration::from_millis(20)));
+        received.append(&mut driven.receive(pipe));
+    }
+    received.append(&mut driven.receive(pipe));
+    (received, driven.engine.reason(pipe).unwrap().clone())
+}
+
+/// [D45] [D56] however a stream is cut on its way, the messages are the same
+#[test]
+fn every_way_of_cutting_a_stream_gives_the_same_messages() {
+    let whole = [
+        hello(),
+        data(3, b"first"),
+        data(3, b""),
+        fragment(0, 3, 7, b"abc"),
+        data(4, &[5; 100]),
+        fragment(0, 2, 6, b"abc"),
+        fragment(1, 2, 6, b"def"),
+        close("enough"),
+    ]
+    .concat();
+    let expected: [&[u8]; 4] = [b"first", b"", &[5; 100], b"abcdef"];
+    let mut driven = Driven::new();
+    let address = driven.listen_on(&Scratch::new("cut"), "tcp");
+    let mut check = |pieces: &[&[u8]]| {
+        let mut raw = Raw::connect(&address);
+        for piece in pieces {
+            raw.send(piece);
+            driven.settle();
+        }
+        let pipe = driven.accepted();
+        let (received, reason) = drain(&mut driven, pipe);
+        assert_eq!(received, expected, "{pieces:?}");
+        assert_eq!((reason.code, reason.status, &*reason.text), (None, 9, "enough"));
+        driven.engine.close(pipe, &CloseReason::default());
+        driven.events.clear();
+        drop(raw);
+    };
+    for cut in 0..=whole.len() {
+        let (head, tail) = whole.split_at(cut);
+        check(&[head, tail]);
+    }
+    check(&whole.chunks(1).collect::<Vec<_>>());
+}
+
+/// [D39] [D45] a stream that ends anywhere gives the whole messages before, and is lost
+#[test]
+fn a_stream_that_ends_within_a_frame_is_lost() {
+    let whole = [hello(), data(0, b"one"), fragment(0, 2, 6, b"abc"), data(1, b"two")].concat();
+    let ends = [hello().len(), hello().len() + data(0, b"one").len(), whole.len()];
+    let mut driven = Driven::new();
+    let address = driven.listen_on(&Scratch::new("ends"), "tcp");
+    for cut in hello().len()..=whole.len() {
+        let mut raw = Raw::connect(&address);
+        raw.send(&whole[..cut]);
+        drop(raw);
+        let pipe = driven.accepted();
+        let (received, reason) = drain(&mut driven, pipe);
+        assert_eq!(received.len(), ends[1..].iter().filter(|&&end| end <= cut).count(), "{cut}");
+        assert_eq!(reason.code, Some(Code::ConnectionLost), "{cut}");
+        driven.engine.close(pipe, &CloseReason::default());
+        driven.events.clear();
+    }
+}
+
+/// [D45] [D56] [D58] whatever breaks the rules ends the connection, says why to its peer, and takes
+/// nothing from what came before
+#[test]
+fn breaches_end_the_connection_and_nothing_else() {
+    let oversize = [&(1_u32 << 31).to_be_bytes()[..], &[3, 0, 0, 0], &[0; 8]].concat();
+    let mut unknown = data(0, b"?");
+    unknown[4] = 99;
+    let mut flags = data(0, b"?");
+    flags[5] = 0x80;
+    let cases: [(&str, Vec<u8>, Code); 9] = [
+        ("garbage", b"GET / HTTP/1.1\r\n\r\n".to_vec(), Code::Protocol),
+        ("a length of 2 GiB", oversize, Code::MessageTooLarge),
+        ("one byte above a frame", data(0, &[0; 65_537]), Code::MessageTooLarge),
+        ("an unknown kind", unknown, Code::Protocol),
+        ("an unknown flag", flags, Code::Protocol),
+        ("a second HELLO", hello(), Code::Protocol),
+        ("a fragment of nothing", fragment(1, 3, 9, b"abc"), Code::Protocol),
+        ("more than a message", fragment(0, 2, (16 << 20) + 1, b"a"), Code::MessageTooLarge),
+        ("a CLOSE of one byte", wire(&Header::new(Kind::Close), &[1]), Code::Protocol),
+    ];
+    let mut driven = Driven::new();
+    let address = driven.listen_on(&Scratch::new("breach"), "tcp");
+    for (what, bytes, code) in cases {
+        let mut raw = Raw::connect(&address);
+        raw.send(&[hello(), data(0, b"good"), bytes].concat());
+        let pipe = driven.accepted();
+        let (received, reason) = drain(&mut driven, pipe);
+        assert_eq!(received, [b"good"], "{what}");
+        assert_eq!(reason.code, Some(code), "{what}: {reason}");
+        let told = thread::spawn(move || raw.frames());
+        driven.engine.close(pipe, &CloseReason::default());
+        while !told.is_finished() {
+            driven.settle();
+        }
+        let told = told.join().unwrap();
+        assert_eq!(told.len(), 2, "{what}: {told:?}");
+        assert_eq!((told[0].0, told[1].0), (Kind::Hello, Kind::Close), "{what}");
+        assert_eq!(CloseReason::decode(&told[1].1).unwrap().code, Some(code), "{what}");
+        driven.events.clear();
+    }
+}
+
+/// [D37] [D54] who does not introduce itself properly is told, and nobody else is disturbed
+#[test]
+fn strangers_are_turned_away() {
+    let mut driven = Driven::new();
+    let address = driven.listen_on(&Scratch::new("stranger"), "tcp");
+    let mut later = Hello::new(SessionId([7; 16]), Epoch(1), Limits::default()).encode();
+    later[4..8].copy_from_slice(&[0, 2, 0, 3]);
+    let cases = [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), Code::Protocol),
+        (data(0, b"too early"), Code::Protocol),
+        (wire(&Header::new(Kind::Hello), &later), Code::VersionMismatch),
+    ];
+    for (bytes, code) in cases {
+        let mut raw = Raw::connect(&address);
+        raw.send(&bytes);
+        assert_eq!(driven.warning().code(), code);
+        let told = raw.frames();
+        assert_eq!(told[0].0, Kind::Reject);
+        assert_eq!(CloseReason::decode_reject(&told[0].1).unwrap().code, Some(code));
+    }
+    driven.dial(&address, &PipeOptions::default());
+    driven.accepted();
+}
+
+/// [D09] a dialer that connects and says nothing is dropped in time
+#[test]
+fn a_mute_dialer_is_dropped() {
+    let mut driven = Driven::new();
+    let mut options = ListenOptions::default();
+    options.handshake_timeout = Duration::from_millis(60);
+    let listener = driven.listen("tcp://127.0.0.1:0", &options);
+    let mut raw = Raw::connect(&driven.engine.address(listener).unwrap());
+    raw.send(&hello()[..20]);
+    assert_eq!(driven.warning().code(), Code::TimedOut);
+    assert_eq!(raw.0.read(&mut [0; 1]).unwrap_or(0), 0);
+}
+
+/// [D08] [D09] [D15] dialing what never answers ends when the dialer has enough, at once
+#[test]
+fn a_black_hole_holds_nobody() {
+    // A queue that is full: what comes is not answered.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let _waiting: Vec<_> = (0..2).map(|_| Driven::dialing(&address)).collect();
+    let begin = Instant::now();
+    let mut dialer = Driven::dialing(&address);
+    dialer.0.settle();
+    assert_eq!(dialer.0.engine.state(dialer.1), Some(ConnectionState::Connecting));
+    dialer.0.engine.close(dialer.1, &CloseReason::default());
+    assert!(!dialer.0.engine.is_lingering());
+    let timeout = Duration::from_millis(100);
+    let error = dial(&address, PipeOptions::default(), timeout).err().unwrap();
+    assert_eq!(error.code(), Code::TimedOut, "{error}");
+    assert!(begin.elapsed() >= timeout && begin.elapsed() < Duration::from_secs(2));
+}
+
+/// [D07] hosts have names; what cannot be found says so
+#[test]
+fn names_are_looked_up() {
+    let mut driven = Driven::new();
+    let listener = driven.listen("tcp://localhost:0", &ListenOptions::default());
+    let address = driven.engine.address(listener).unwrap();
+    let (_, port) = address.rsplit_once(':').unwrap();
+    driven.dial(&format!("tcp://localhost:{port}"), &PipeOptions::default());
+    driven.accepted();
+    let nowhere = format!("tcp://no-such-host.invalid:{port}");
+    let error = dial(&nowhere, PipeOptions::default(), PATIENCE).err().unwrap();
+    assert_eq!(error.code(), Code::NotFound, "{error}");
+    for address in ["tcp://*:1", "tcp://127.0.0.1:0"] {
+        let error = dial(address, PipeOptions::default(), PATIENCE).err().unwrap();
+        assert_eq!(error.code(), Code::InvalidAddress, "{error}");
+    }
+    let elsewhere = "tcp://192.0.2.1:0".parse().unwrap();
+    let error = driven.engine.listen(&elsewhere, &ListenOptions::default()).unwrap_err();
+    assert_eq!(error.code(), Code::AddrNotAvailable, "{error}");
+}
+
+/// [D39] a killed peer is noticed at once, and what it has sent is not lost
+#[test]
+fn kill_9_ends_the_connection_and_keeps_what_was_sent() {
+    for scheme in ["uds", "tcp"] {
+        let scratch = Scratch::new("kill");
+        let mut driven = Driven::new();
+        let address = driven.listen_on(&scratch, scheme);
+        let mut peer = Role::start("flood", &address);
+        let pipe = driven.accepted();
+        let hearing = thread::spawn(move || {
+            peer.hears("sent");
+            peer
+        });
+        while !hearing.is_finished() {
+            // Reads ahead; nothing is received yet.
+            driven.settle();
+        }
+        hearing.join().unwrap().kill();
+        let begin = Instant::now();
+        let (received, reason) = drain(&mut driven, pipe);
+        assert!(begin.elapsed() < Duration::from_secs(2));
+        assert_eq!(reason.code, Some(Code::ConnectionLost));
+        assert_eq!(received.len(), crate::child::FLOOD as usize);
+        assert!((0..).zip(&received).all(|(n, it)| *it == crate::child::flood_message(n)));
+    }
+}
+
+/// [D36] [D51] permissions of the socket's file, and who is let in
+#[test]
+fn a_socket_file_has_the_mode_that_was_asked_for() {
+    use std::os::unix::fs::MetadataExt;
+    for mode in [0o600, 0o660, 0o666] {
+        let scratch = Scratch::new("mode");
+        let mut options = ListenOptions::default();
+        options.mode = mode;
+        options.pipe.access = Access::Anyone;
+        let mut driven = Driven::new();
+        let listener = driven.listen(&scratch.address("uds"), &options);
+        let found = std::fs::metadata(scratch.socket()).unwrap().mode();
+        assert_eq!(found & 0o777, mode);
+        driven.engine.close_listener(listener);
+        assert!(!scratch.socket().exists(), "the file goes with its listener");
+    }
+}
+
+/// [D21] [D22] what was sent before the close arrives, though the sender's engine has to go on for
+/// that, and the reason with it
+#[test]
+fn a_closed_pipe_lingers_until_everything_is_there() {
+    for scheme in ["uds", "tcp"] {
+        let scratch = Scratch::new("linger");
+        let (mut here, mut there) = (Driven::new(), Driven::new());
+        let address = there.listen_on(&scratch, scheme);
+        let mut options = PipeOptions::default();
+        options.ring_bytes = 1 << 25;
+        let out = here.dial(&address, &options);
+        let into = there.accepted();
+        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        let large = vec![7; 15 << 20];
+        for _ in 0..2 {
+            assert!(here.engine.send(out, 1, &large).unwrap());
+        }
+        here.engine.close(out, &CloseReason { code: None, status: 1, text: "done".into() });
+        assert!(here.engine.is_lingering(), "more than the system's buffers hold");
+        let lingering = thread::spawn(move || {
+            while here.engine.is_lingering() {
+                let soon = Instant::now() + Duration::from_millis(20);
+                here.engine.wait(&mut Vec::new(), Some(soon));
+            }
+        });
+        let (received, reason) = drain(&mut there, into);
+        assert!(received.len() == 2 && received.iter().all(|it| *it == large));
+        assert_eq!((reason.code, reason.status), (None, 1));
+        there.engine.close(into, &CloseReason::default());
+        lingering.join().unwrap();
+    }
+}
+
+/// [D46] [D47] a batch of 64 costs one write and one read
+#[test]
+fn system_calls_are_shared_by_a_batch() {
+    const BATCH: usize = 64;
+    const ROUNDS: u64 = 200;
+    for scheme in ["uds", "tcp"] {
+        let scratch = Scratch::new("calls");
+        let (mut here, mut there) = (Driven::new(), Driven::new());
+        let address = there.listen_on(&scratch, scheme);
+        let out = here.dial(&address, &PipeOptions::default());
+        let into = there.accepted();
+        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        there.engine.set_interest(into, READABLE).unwrap();
+        let calls = |driven: &mut Driven, pipe| {
+            let stats = driven.engine.stats(pipe).unwrap();
+            // Each wake-up is a look at the poll set.
+            stats.link.reads + stats.link.writes + stats.wakes
+        };
+        let before = calls(&mut here, out) + calls(&mut there, into);
+        for _ in 0..ROUNDS {
+            for _ in 0..BATCH {
+                assert!(here.engine.send(out, 0, &[1; 64]).unwrap());
+            }
+            here.engine.flush();
+            let mut received = 0;
+            while received < BATCH {
+                there.until(|event| matches!(event, Event::Readable(_)).then_some(()));
+                received += there.receive(into).len();
+            }
+            there.events.clear();
+        }
+        let calls = calls(&mut here, out) + calls(&mut there, into) - before;
+        let messages = ROUNDS * BATCH as u64;
+        assert!(calls * 10 < messages, "{scheme}: {calls} calls for {messages} messages");
+    }
+}
