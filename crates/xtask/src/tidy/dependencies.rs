@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("busbar-gateway", &["busbar-abi", "busbar-zone"]),
     ("busbar-io", &["busbar-proto", "busbar-shm"]),
     ("busbar-node", &["busbar-gateway", "busbar-io", "busbar-types", "busbar-zone"]),
-    ("busbar-plugin", &["busbar-abi", "busbar-types"]),
+    ("busbar-plugin", &["busbar-abi", "busbar-derive", "busbar-types"]),
     ("busbar-proto", &[]),
     ("busbar-shm", &[]),
     ("busbar-testkit", &["busbar-io", "busbar-proto"]),
