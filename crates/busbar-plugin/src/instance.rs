@@ -120,6 +120,8 @@ unsafe extern "C" fn destroy<P: Exports>(plugin: *const abi::Plugin) {
     // SAFETY: the contract.
     let it = unsafe { instance::<P>(plugin) };
     let (host, data) = (it.host, it.raw.plugin_data.cast::<Instance<P>>());
+    // After a panic there was no `deactivate`.
+    it.tasks.stop(host);
     let _ = guard(host, || {
         // SAFETY: it is from `create`'s box, and by the contract this is the last call.
         drop(unsafe { Box::from_raw(data) });
