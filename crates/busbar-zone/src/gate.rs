@@ -44,6 +44,11 @@ impl Gate {
         Err(if before & FAULTED != 0 { Refusal::Faulted } else { Refusal::Closed })
     }
 
+    /// Who is inside counts once more, whether or not others may enter.
+    pub(crate) fn enter_again(&self) {
+        self.word.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// One is out.
     #[inline]
     pub(crate) fn leave(&self) {

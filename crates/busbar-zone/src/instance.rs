@@ -249,6 +249,9 @@ impl Instance {
             Err(error) => return call.finish(Err(error)),
         };
         forget_error();
+        // The token may be completed, and so be out, while this thread is still in `start`.
+        self.core.gate.enter_again();
+        let _leave = Leave(self);
         let token = self.core.pending.insert(call);
         // SAFETY: by the contract: the instance is active, as `call` is inside; `input` is there
         // during the call.
