@@ -178,6 +178,19 @@ fn completions_count_once() {
     }
 }
 
+/// [Z06] an instance was destroyed while a thread was still in its `start`, as the call that it was
+/// for had been completed already
+#[test]
+fn a_start_that_returns_after_its_completion() {
+    let fixture = Fixture::plugin(&["WITH_START", "SLOW_START"]);
+    for mode in [Mode::Shared, dedicated(1)] {
+        let zone = load(&fixture.path, &Options::new(mode)).expect("it loads");
+        assert_eq!(wait(&zone, "echo", b"early").expect("it echoes"), b"early");
+        zone.close(LONG).expect("it waits for the thread");
+        assert_eq!(zone.state(), State::Destroyed);
+    }
+}
+
 /// [Z17] [T33] a call that never ends is a timeout for its caller, and closing does not wait for it
 #[test]
 fn a_call_that_never_ends() {
