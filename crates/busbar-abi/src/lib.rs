@@ -3,16 +3,17 @@
 //! the layouts. Allocates nothing and links to nothing.
 #![no_std]
 
+mod constants;
 mod growth;
 mod plugin;
 mod status;
 mod types;
 
+pub use constants::{extension, log_level, method, plugin as plugin_flag, runtime};
 pub use growth::{Growing, read_growing};
 pub use plugin::{
     BatchExtension, Create, Host, LEGACY_GET_DESCRIPTORS, LEGACY_REGISTER, LegacyGetDescriptors,
     LegacyRegister, Manifest, ManifestEntry, Method, Plugin, RequestExtension, StateExtension,
-    extension, log_level, method, plugin as plugin_flag, runtime,
 };
 pub use status::Status;
 pub use types::{

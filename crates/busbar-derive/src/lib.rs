@@ -38,8 +38,8 @@ pub fn derive_type(tokens: TokenStream) -> TokenStream {
 /// Makes a library a plugin: stands on the `impl` block with its methods, of a type that is a
 /// `busbar_plugin::Plugin`. See the guide of `busbar_plugin`.
 ///
-/// `#[plugin(id = "game.physics", types(A, B), state, unloadable, singleton, crate = path)]`; `types`
-/// are those that no method mentions.
+/// `#[plugin(id = "game.physics", types(A, B), state, unloadable, singleton, crate = path)]`;
+/// `types` are those that no method mentions.
 #[proc_macro_attribute]
 pub fn plugin(options: TokenStream, item: TokenStream) -> TokenStream {
     let output = plugin::expand(options.into(), item.into());

@@ -1,8 +1,8 @@
 //! Asynchronous methods: futures on one thread of the instance, from the first of them until
 //! `deactivate`.
 //!
-//! A token is in `open` from `spawn` until somebody takes it out, and whoever takes it out completes
-//! it: so each is completed once, whatever comes first of the end, a cancellation and a shutdown.
+//! A token is in `open` from `spawn` until somebody takes it out, and whoever takes it out
+//! completes it: so each is completed once, whatever comes first of the end, a cancellation and a shutdown.
 
 use std::collections::HashMap;
 use std::future::Future;

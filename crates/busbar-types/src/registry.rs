@@ -335,8 +335,8 @@ impl Registry {
         self.register_all(&offered, allow_versions)
     }
 
-    /// Registers entries, all or none; for each the one there is. Those of them that are the offered
-    /// ones were not there before, and are what [`Self::unregister_all`] takes out again.
+    /// Registers entries, all or none; for each the one there is. Those of them that are the
+    /// offered ones were not there before, and are what [`Self::unregister_all`] takes out again.
     ///
     /// # Errors
     /// As [`Self::register_entry`].

@@ -44,8 +44,8 @@ impl Contract {
     /// `Null`, `Magic`, `Size`, `Version`, `Target`, `Name`, `SchemaInvalid`.
     ///
     /// # Safety
-    /// `manifest` is null, or what the entry of a mapped library gave, by its contract. What it says
-    /// may be wrong, but what it points to must be there.
+    /// `manifest` is null, or what the entry of a mapped library gave, by its contract. What it
+    /// says may be wrong, but what it points to must be there.
     pub(crate) unsafe fn read(manifest: *const Manifest) -> Result<Self> {
         if manifest.is_null() {
             return Err(null(abi::ENTRY, "returns"));

@@ -1,6 +1,6 @@
 //! The host that one instance sees: functions for the plugin, and what they need. It outlives
-//! everything of the plugin, as threads that a plugin forgot may call it at any time: so it is never
-//! freed. That costs some hundred bytes for each instance there ever was.
+//! everything of the plugin, as threads that a plugin forgot may call it at any time: so it is
+//! never freed. That costs some hundred bytes for each instance there ever was.
 
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};

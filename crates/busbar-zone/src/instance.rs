@@ -1,5 +1,5 @@
-//! One instance of a plugin: made, called, ended. All raw calls into plugins but those for types are
-//! in this file.
+//! One instance of a plugin: made, called, ended. All raw calls into plugins but those for types
+//! are in this file.
 
 use std::cell::Cell;
 use std::ffi::CString;
@@ -36,8 +36,8 @@ pub(crate) struct Instance {
 
 type Call = unsafe extern "C" fn(*const Plugin, u32, Slice, *mut Buf) -> Status;
 
-// SAFETY: by the contract, what is called from several threads at once may be: `call` and `start` of
-// thread-safe methods, `cancel`, `get_extension`; `serial` and `state` see to the others.
+// SAFETY: by the contract, what is called from several threads at once may be: `call` and `start`
+// of thread-safe methods, `cancel`, `get_extension`; `serial` and `state` see to the others.
 unsafe impl Send for Instance {}
 // SAFETY: as above.
 unsafe impl Sync for Instance {}

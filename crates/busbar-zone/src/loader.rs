@@ -85,8 +85,8 @@ impl Loader {
         })
     }
 
-    /// The libraries in all folders, verified. None of their code runs. A folder that cannot be read,
-    /// and a file that is not to be loaded, is an error among the others.
+    /// The libraries in all folders, verified. None of their code runs. A folder that cannot be
+    /// read, and a file that is not to be loaded, is an error among the others.
     #[must_use]
     pub fn scan(&self) -> Vec<Result<Found>> {
         let mut found = Vec::new();

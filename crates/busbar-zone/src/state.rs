@@ -76,8 +76,8 @@ mod tests {
         Step::Panic,
     ];
 
-    /// [Z06] whatever happens in whatever order, an instance is made and destroyed once at most, and
-    /// nothing is called of one that is gone
+    /// [Z06] whatever happens in whatever order, an instance is made and destroyed once at most,
+    /// and nothing is called of one that is gone
     #[test]
     fn no_way_leads_back() {
         fn walk(state: State, made: u32, destroyed: u32, depth: u32) {

@@ -45,7 +45,10 @@ pub(super) struct Checked {
 
 pub(super) fn check(signature: &Signature) -> Result<Checked> {
     let mut inputs = signature.inputs.iter();
-    let by_ref = |arg: &FnArg| matches!(arg, FnArg::Receiver(it) if it.reference.is_some() && it.mutability.is_none());
+    let by_ref = |arg: &FnArg| match arg {
+        FnArg::Receiver(it) => it.reference.is_some() && it.mutability.is_none(),
+        FnArg::Typed(_) => false,
+    };
     if !inputs.next().is_some_and(by_ref) {
         let message = "a method takes &self: it may run on several threads at once";
         return Err(Error::new_spanned(signature, message));

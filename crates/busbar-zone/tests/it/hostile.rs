@@ -50,11 +50,7 @@ fn wrong_manifests() {
     bad(&["TARGET=\"sparc-solaris\""], ErrorKind::Target, &["sparc-solaris", "this is"]);
     bad(&["NO_MANIFEST"], ErrorKind::Null, &["busbar_plugin_v1 returns null"]);
     bad(&["CREATE=NULL"], ErrorKind::Null, &["create is"]);
-    bad(
-        &["TYPES=NULL"],
-        ErrorKind::Null,
-        &["types is null"],
-    );
+    bad(&["TYPES=NULL"], ErrorKind::Null, &["types is null"]);
     bad(&["ID=NULL"], ErrorKind::Null, &["id is null"]);
     bad(&["ID=\"\\xff\\xfe\""], ErrorKind::Name, &["id is no UTF-8"]);
     bad(&["METHOD_NAME=\"\\xc3\""], ErrorKind::Name, &["methods[0].name is no UTF-8"]);

@@ -59,7 +59,7 @@ fn serial_methods_run_alone(zone: &Zone) {
     });
 }
 
-/// [Z01] [Z07] [Z21] [Z19] the same plugin behaves the same inline, on shared and on its own threads
+/// [Z01] [Z07] [Z21] [Z19] the same plugin behaves the same inline, on shared and on own threads
 #[test]
 fn every_mode_conforms() {
     let fixture = Fixture::plugin(&[]);
