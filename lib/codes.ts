@@ -120,6 +120,10 @@ export const CODES = {
    */
   ERR_MESSAGE_TOO_LARGE: { number: 14, retryable: false },
   /**
+   * The plugin has no method with this name. Fix the caller: the message lists the names there are.
+   */
+  ERR_METHOD_NOT_FOUND: { number: 50, retryable: false },
+  /**
    * Nobody listens at this address, at least not yet. Check the name, start the listener first, or
    * dial again later.
    */
@@ -139,6 +143,71 @@ export const CODES = {
    * fault: run both ends as the same user, or open the path's permissions.
    */
   ERR_PERMISSION_DENIED: { number: 18, retryable: false },
+  /**
+   * The file is no library, or not all of one. Whoever built or copied it is at fault: build it
+   * again or copy it anew.
+   */
+  ERR_PLUGIN_DAMAGED: { number: 51, retryable: false },
+  /**
+   * The plugin refused a call or its own start. What it means is up to the plugin: the message is
+   * its own, with its status.
+   */
+  ERR_PLUGIN_FAILED: { number: 52, retryable: false },
+  /**
+   * Other users can change the library or its folder. The owner of the file is at fault: `chmod
+   * go-w`, or allow insecure files.
+   */
+  ERR_PLUGIN_INSECURE: { number: 53, retryable: false },
+  /**
+   * What the entry of the library gives is no manifest. The library is at fault: build it with the
+   * header or SDK of Busbar.
+   */
+  ERR_PLUGIN_MAGIC: { number: 54, retryable: false },
+  /**
+   * A name in the library is no UTF-8, empty, or there twice. The library is at fault: the message
+   * says which name.
+   */
+  ERR_PLUGIN_NAME: { number: 55, retryable: false },
+  /**
+   * Something in the library is null that must not be. The library is at fault: the message says
+   * which field.
+   */
+  ERR_PLUGIN_NULL: { number: 56, retryable: false },
+  /**
+   * The plugin panicked; the message is its own. The plugin is at fault: its instance is not called
+   * again, load it anew.
+   */
+  ERR_PLUGIN_PANIC: { number: 57, retryable: false },
+  /**
+   * The `.plugin.json` beside the library is no valid one, or is of another build. Write it anew
+   * together with the library.
+   */
+  ERR_PLUGIN_SIDECAR: { number: 58, retryable: false },
+  /**
+   * A struct of the library has a size that no version of the contract ever had. The library is at
+   * fault: build it with the header or SDK of Busbar.
+   */
+  ERR_PLUGIN_SIZE: { number: 59, retryable: false },
+  /**
+   * The library has no entry. The library is at fault: the message lists the functions that were
+   * looked for.
+   */
+  ERR_PLUGIN_SYMBOL: { number: 60, retryable: false },
+  /**
+   * The library was built for another system or processor. Fix the caller: choose the build for
+   * this machine.
+   */
+  ERR_PLUGIN_TARGET: { number: 61, retryable: false },
+  /**
+   * The library is on no list, and signed by nobody who is trusted. Check where it comes from, then
+   * add its hash or have it signed.
+   */
+  ERR_PLUGIN_UNTRUSTED: { number: 62, retryable: false },
+  /**
+   * The library was built for a version of the contract that this Busbar does not speak. Neither is
+   * broken: upgrade the older one.
+   */
+  ERR_PLUGIN_VERSION: { number: 63, retryable: false },
   /**
    * The peer broke the rules: what it sent or wrote into shared memory is not valid. The peer is at
    * fault and the connection is closed: check that it really runs Busbar and which version.
@@ -184,6 +253,15 @@ export const CODES = {
    * names both ranges and which end to upgrade.
    */
   ERR_VERSION_MISMATCH: { number: 21, retryable: false },
+  /**
+   * The zone was closed, or its parent was. Fix the caller: load the plugin again to go on.
+   */
+  ERR_ZONE_CLOSED: { number: 64, retryable: false },
+  /**
+   * The plugin panicked in an earlier call and is not called again. The plugin is at fault: close
+   * the zone and load it anew.
+   */
+  ERR_ZONE_FAULTED: { number: 65, retryable: false },
 } as const;
 
 /** The `code` of a {@link BusbarError}: `ERR_…`, or `ABORT_ERR` as Node itself has it. */

@@ -117,7 +117,7 @@ fn each(
         .try_for_each(|attribute| attribute.parse_nested_meta(&mut parse))
 }
 
-fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> Error {
+pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> Error {
     let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
     meta.error(format!("unknown busbar option `{name}`: here it can be one of {known}"))
 }
@@ -127,12 +127,16 @@ fn once(meta: &ParseNestedMeta<'_>, is_there: bool) -> Result<()> {
 }
 
 fn type_name(meta: &ParseNestedMeta<'_>) -> Result<String> {
-    let text: LitStr = meta.value()?.parse()?;
+    dotted(&meta.value()?.parse()?)
+}
+
+/// The name in `text`, of a type or plugin.
+pub(crate) fn dotted(text: &LitStr) -> Result<String> {
     let name = text.value();
     if name.split('.').all(is_ident) {
         return Ok(name);
     }
-    Err(Error::new(text.span(), "a type name is identifiers joined by dots, as in market.Order"))
+    Err(Error::new(text.span(), "a name is identifiers joined by dots, as in market.Order"))
 }
 
 fn ident_text(meta: &ParseNestedMeta<'_>) -> Result<String> {

@@ -58,6 +58,13 @@ fn check_path(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether `ty` can only be a declaration of the user's.
+pub(crate) fn is_user_type(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    let last = path.path.segments.last();
+    last.is_some_and(|last| !KNOWN.iter().chain(CONTAINERS).any(|known| last.ident == known))
+}
+
 /// `ty` with `Self` spelled out.
 pub(crate) fn without_self(ty: &mut Type, name: &Ident) {
     each_path(ty, &mut |path| {

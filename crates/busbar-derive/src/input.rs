@@ -187,15 +187,32 @@ fn default_name(ident: &Ident) -> String {
 }
 
 fn find_crate() -> Result<Path> {
-    let name = match crate_name("busbar-types") {
-        Ok(FoundCrate::Itself) => String::from("busbar_types"),
-        Ok(FoundCrate::Name(name)) => name,
-        Err(_) => {
-            let message = "cannot find the crate busbar-types: add it to the dependencies, or say \
-                           where it is by #[busbar(crate = path)]";
-            return Err(Error::new(Span::call_site(), message));
-        }
+    if let Some(types) = crate_path("busbar-types") {
+        return Ok(types);
+    }
+    // Plugins have the SDK, which has the types.
+    let plugin = crate_path("busbar-plugin").ok_or_else(|| missing("busbar-types"))?;
+    Ok(syn::parse_quote!(#plugin::types))
+}
+
+/// Path to `busbar_plugin`.
+pub(crate) fn find_plugin_crate() -> Result<Path> {
+    crate_path("busbar-plugin").ok_or_else(|| missing("busbar-plugin"))
+}
+
+fn crate_path(package: &str) -> Option<Path> {
+    let name = match crate_name(package).ok()? {
+        FoundCrate::Itself => package.replace('-', "_"),
+        FoundCrate::Name(name) => name,
     };
     let ident = Ident::new(&name, Span::call_site());
-    Ok(syn::parse_quote!(::#ident))
+    Some(syn::parse_quote!(::#ident))
+}
+
+fn missing(package: &str) -> Error {
+    let message = format!(
+        "cannot find the crate {package}: add it to the dependencies, or say where it is by \
+         `crate = path`"
+    );
+    Error::new(Span::call_site(), message)
 }

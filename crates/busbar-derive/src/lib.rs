@@ -1,4 +1,5 @@
-//! `#[derive(Type)]`: one derive that makes a Rust type a Busbar type.
+//! `#[derive(Type)]`: one derive that makes a Rust type a Busbar type. `#[plugin]`: one attribute
+//! that makes an `impl` block a plugin, which `plugin` is about.
 //!
 //! From the declaration it emits a hidden copy on which rkyv's own derive runs, so rkyv stays the
 //! only source of the layout; impls that lend the copy's abilities to the type itself; and a
@@ -11,6 +12,7 @@ mod bridge;
 mod describe;
 mod fields;
 mod input;
+mod plugin;
 
 use proc_macro::TokenStream;
 use quote::quote;
@@ -31,4 +33,27 @@ pub fn derive_type(tokens: TokenStream) -> TokenStream {
         quote!(#bridge #description)
     });
     output.unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Makes a library a plugin: stands on the `impl` block with its methods, of a type that is a
+/// `busbar_plugin::Plugin`. See the guide of `busbar_plugin`.
+///
+/// `#[plugin(id = "game.physics", types(A, B), state, unloadable, singleton, crate = path)]`;
+/// `types` are those that no method mentions.
+#[proc_macro_attribute]
+pub fn plugin(options: TokenStream, item: TokenStream) -> TokenStream {
+    let output = plugin::expand(options.into(), item.into());
+    output.unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Marks a method of a plugin: `#[method(sync, oneway, idempotent)]`.
+///
+/// `sync`: bounded and never waiting, so that it may run on the thread of JavaScript. `oneway`:
+/// nobody waits for its end. `idempotent`: twice is as good as once.
+#[proc_macro_attribute]
+pub fn method(_options: TokenStream, item: TokenStream) -> TokenStream {
+    let item = proc_macro2::TokenStream::from(item);
+    let message = "#[method] stands in an impl block that has #[plugin]";
+    let error = syn::Error::new_spanned(&item, message).to_compile_error();
+    quote!(#item #error).into()
 }

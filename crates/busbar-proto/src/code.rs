@@ -109,6 +109,9 @@ codes! {
     MessageTooLarge = 14, "ERR_MESSAGE_TOO_LARGE", fatal,
         "A message or frame exceeds the limit agreed for the connection. The sender is at fault: \
          send less at once, or raise `maxMessageBytes` on both ends.";
+    MethodNotFound = 50, "ERR_METHOD_NOT_FOUND", fatal,
+        "The plugin has no method with this name. Fix the caller: the message lists the names \
+         there are.";
     NotFound = 15, "ERR_NOT_FOUND", retry,
         "Nobody listens at this address, at least not yet. Check the name, start the listener \
          first, or dial again later.";
@@ -122,6 +125,45 @@ codes! {
     PermissionDenied = 18, "ERR_PERMISSION_DENIED", fatal,
         "The operating system or the listener does not allow this user to connect. The environment \
          is at fault: run both ends as the same user, or open the path's permissions.";
+    PluginDamaged = 51, "ERR_PLUGIN_DAMAGED", fatal,
+        "The file is no library, or not all of one. Whoever built or copied it is at fault: build \
+         it again or copy it anew.";
+    PluginFailed = 52, "ERR_PLUGIN_FAILED", fatal,
+        "The plugin refused a call or its own start. What it means is up to the plugin: the \
+         message is its own, with its status.";
+    PluginInsecure = 53, "ERR_PLUGIN_INSECURE", fatal,
+        "Other users can change the library or its folder. The owner of the file is at fault: \
+         `chmod go-w`, or allow insecure files.";
+    PluginMagic = 54, "ERR_PLUGIN_MAGIC", fatal,
+        "What the entry of the library gives is no manifest. The library is at fault: build it \
+         with the header or SDK of Busbar.";
+    PluginName = 55, "ERR_PLUGIN_NAME", fatal,
+        "A name in the library is no UTF-8, empty, or there twice. The library is at fault: the \
+         message says which name.";
+    PluginNull = 56, "ERR_PLUGIN_NULL", fatal,
+        "Something in the library is null that must not be. The library is at fault: the message \
+         says which field.";
+    PluginPanic = 57, "ERR_PLUGIN_PANIC", fatal,
+        "The plugin panicked; the message is its own. The plugin is at fault: its instance is not \
+         called again, load it anew.";
+    PluginSidecar = 58, "ERR_PLUGIN_SIDECAR", fatal,
+        "The `.plugin.json` beside the library is no valid one, or is of another build. Write it \
+         anew together with the library.";
+    PluginSize = 59, "ERR_PLUGIN_SIZE", fatal,
+        "A struct of the library has a size that no version of the contract ever had. The library \
+         is at fault: build it with the header or SDK of Busbar.";
+    PluginSymbol = 60, "ERR_PLUGIN_SYMBOL", fatal,
+        "The library has no entry. The library is at fault: the message lists the functions that \
+         were looked for.";
+    PluginTarget = 61, "ERR_PLUGIN_TARGET", fatal,
+        "The library was built for another system or processor. Fix the caller: choose the build \
+         for this machine.";
+    PluginUntrusted = 62, "ERR_PLUGIN_UNTRUSTED", fatal,
+        "The library is on no list, and signed by nobody who is trusted. Check where it comes \
+         from, then add its hash or have it signed.";
+    PluginVersion = 63, "ERR_PLUGIN_VERSION", fatal,
+        "The library was built for a version of the contract that this Busbar does not speak. \
+         Neither is broken: upgrade the older one.";
     Protocol = 19, "ERR_PROTOCOL", fatal,
         "The peer broke the rules: what it sent or wrote into shared memory is not valid. The peer \
          is at fault and the connection is closed: check that it really runs Busbar and which \
@@ -150,6 +192,11 @@ codes! {
     VersionMismatch = 21, "ERR_VERSION_MISMATCH", fatal,
         "The two ends have no protocol version in common. Neither is broken, one is too old: the \
          message names both ranges and which end to upgrade.";
+    ZoneClosed = 64, "ERR_ZONE_CLOSED", fatal,
+        "The zone was closed, or its parent was. Fix the caller: load the plugin again to go on.";
+    ZoneFaulted = 65, "ERR_ZONE_FAULTED", fatal,
+        "The plugin panicked in an earlier call and is not called again. The plugin is at fault: \
+         close the zone and load it anew.";
 }
 
 impl Code {

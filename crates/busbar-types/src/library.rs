@@ -106,14 +106,28 @@ pub unsafe fn describe_library(path: impl AsRef<Path>) -> Result<Vec<Schema>, Er
         let advice = "write busbar_types::export_types!(…) in it";
         fail(ErrorKind::TypeNotFound, format!("no types: it does not export {SYMBOL}; {advice}"))
     })?;
-    // SAFETY: as above.
+    // SAFETY: the library stays mapped.
+    let schemas = unsafe { describe_entry(*entry) };
+    schemas.map_err(|error| fail(error.kind(), error.to_string()).with_source(error))
+}
+
+/// The types of a library that is open already, by what it exports as [`SYMBOL`].
+///
+/// # Errors
+/// `SchemaInvalid` if what it says of them is wrong.
+///
+/// # Safety
+/// 1. `entry` must be what the library exports under that name.
+/// 2. The library must stay mapped for ever.
+pub unsafe fn describe_entry(entry: Entry) -> Result<Vec<Schema>, Error> {
+    // SAFETY: 1.
     let text = unsafe { entry() };
-    // SAFETY: null, or a text of a library that stays mapped.
+    // SAFETY: 2.; null, or a text of the library.
     let bytes = unsafe { text.as_ref() }.and_then(bytes_of).ok_or_else(|| {
         let message = format!("{SYMBOL} gives no text: a type of it cannot be described");
-        fail(ErrorKind::SchemaInvalid, message)
+        Error::new(ErrorKind::SchemaInvalid, message)
     })?;
-    parse(bytes).map_err(|error| fail(error.kind(), error.to_string()).with_source(error))
+    parse(bytes)
 }
 
 /// `None` for what cannot be the text of a library.

@@ -330,20 +330,31 @@ impl Registry {
         // SAFETY: by this function's own contract.
         let schemas = unsafe { describe_library(path) }?;
         let origin = Origin::Plugin(path.display().to_string());
-        let (mut entries, mut fresh) = (Vec::new(), Vec::new());
-        for schema in schemas {
-            let offered = Arc::new(TypeEntry::of_schema(schema, origin.clone()));
-            let registered = self.insert(Arc::clone(&offered), allow_versions);
-            let entry = registered.inspect_err(|_| self.take_out(&fresh))?;
-            if Arc::ptr_eq(&entry, &offered) {
-                fresh.push(offered);
-            }
-            entries.push(entry);
+        let offered = schemas.into_iter().map(|it| TypeEntry::of_schema(it, origin.clone()));
+        let offered: Vec<_> = offered.map(Arc::new).collect();
+        self.register_all(&offered, allow_versions)
+    }
+
+    /// Registers entries, all or none; for each the one there is. Those of them that are the
+    /// offered ones were not there before, and are what [`Self::unregister_all`] takes out again.
+    ///
+    /// # Errors
+    /// As [`Self::register_entry`].
+    pub fn register_all(
+        &self,
+        offered: &[Arc<TypeEntry>],
+        allow_versions: bool,
+    ) -> Result<Vec<Arc<TypeEntry>>, Error> {
+        let mut entries = Vec::with_capacity(offered.len());
+        for (index, entry) in offered.iter().enumerate() {
+            let registered = self.insert(Arc::clone(entry), allow_versions);
+            entries.push(registered.inspect_err(|_| self.unregister_all(&offered[..index]))?);
         }
         Ok(entries)
     }
 
-    fn take_out(&self, entries: &[Arc<TypeEntry>]) {
+    /// Takes these very entries out, and not others of their names and hashes.
+    pub fn unregister_all(&self, entries: &[Arc<TypeEntry>]) {
         for entry in entries {
             let is_this = |found: &Arc<TypeEntry>| Arc::ptr_eq(found, entry);
             self.unregister_if(&entry.type_name, entry.schema_hash, is_this);

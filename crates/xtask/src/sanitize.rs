@@ -12,7 +12,7 @@ use std::{env, io};
 use crate::tree;
 
 /// The crates that hold, or directly drive, unsafe code.
-const PACKAGES: &[&str] = &["busbar-shm", "busbar-io"];
+const PACKAGES: &[&str] = &["busbar-shm", "busbar-io", "busbar-zone"];
 
 /// Which sanitizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

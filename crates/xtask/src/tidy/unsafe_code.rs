@@ -5,8 +5,10 @@ use cargo_metadata::{Package, TargetKind};
 use super::Violation;
 use crate::tree::Tree;
 
-/// Where unsafe code is the point: shared memory, raw Node-API with libuv, archives in place.
-const MAY_BE_UNSAFE: &[&str] = &["busbar-shm", "busbar-node", "busbar-types"];
+/// Where unsafe code is the point: shared memory, raw Node-API with libuv, archives in place, and
+/// both sides of the boundary to plugins.
+const MAY_BE_UNSAFE: &[&str] =
+    &["busbar-abi", "busbar-node", "busbar-plugin", "busbar-shm", "busbar-types", "busbar-zone"];
 
 const FORBID: &str = "#![forbid(unsafe_code)]";
 

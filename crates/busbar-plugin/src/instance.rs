@@ -1,0 +1,283 @@
+//! The functions behind `busbar_plugin`, for any plugin: raw on the outside, safe on the inside.
+//!
+//! The `unsafe extern "C"` functions share one obligation, called *the contract* below: the host
+//! calls them as `include/busbar_plugin.h` says, with the instance that `create` gave it, between
+//! `create` and `destroy`.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+
+use busbar_abi::{self as abi, Buf, Slice, Status, extension};
+
+use crate::export::Exports;
+use crate::guard::{catch, guard};
+use crate::tasks::Tasks;
+use crate::{Error, Host, Output, Result};
+
+pub(crate) struct Instance<P> {
+    raw: abi::Plugin,
+    host: Host,
+    /// Empty before `init`.
+    plugin: OnceLock<Arc<P>>,
+    tasks: Tasks,
+}
+
+impl<P: Exports> Instance<P> {
+    fn plugin(&self) -> Result<&Arc<P>> {
+        self.plugin.get().ok_or_else(|| Error::of(Status::INVALID, "called before init"))
+    }
+}
+
+/// `busbar_manifest.create`.
+pub(crate) unsafe extern "C" fn create<P: Exports>(
+    host: *const abi::Host,
+    _plugin_id: *const c_char,
+    out: *mut *const abi::Plugin,
+) -> Status {
+    // SAFETY: the contract.
+    let Some(host) = (unsafe { Host::from_raw(host) }) else { return Status::INVALID };
+    if out.is_null() {
+        return Status::INVALID;
+    }
+    let made = catch(|| {
+        let raw = abi::Plugin {
+            struct_size: size_of::<abi::Plugin>() as u32,
+            abi_minor: u32::from(abi::ABI_MINOR),
+            plugin_data: ptr::null_mut(),
+            init: Some(init::<P>),
+            activate: Some(activate::<P>),
+            deactivate: Some(deactivate::<P>),
+            destroy: Some(destroy::<P>),
+            get_extension: Some(get_extension::<P>),
+            call: Some(call::<P>),
+            start: Some(start::<P>),
+            cancel: Some(cancel::<P>),
+        };
+        let plugin = OnceLock::new();
+        let instance = Instance::<P> { raw, host, plugin, tasks: Tasks::new() };
+        let instance = Box::into_raw(Box::new(instance));
+        // SAFETY: it was made above, and nobody else has it yet.
+        unsafe { (*instance).raw.plugin_data = instance.cast() };
+        Ok(instance)
+    });
+    match made {
+        Ok(instance) => {
+            // SAFETY: `instance` is alive.
+            let raw = unsafe { &raw const (*instance).raw };
+            // SAFETY: the contract: `out` can be written.
+            unsafe { out.write(raw) };
+            Status::OK
+        }
+        Err(error) => error.status(),
+    }
+}
+
+/// # Safety
+/// The contract. The result must not outlive the call.
+#[inline]
+unsafe fn instance<'a, P>(plugin: *const abi::Plugin) -> &'a Instance<P> {
+    // SAFETY: the contract.
+    let data = unsafe { (*plugin).plugin_data };
+    // SAFETY: `create` put it there; `destroy`, which ends it, is the last call.
+    unsafe { &*data.cast::<Instance<P>>() }
+}
+
+unsafe extern "C" fn init<P: Exports>(plugin: *const abi::Plugin) -> Status {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    guard(it.host, || {
+        let made = Arc::new(P::create(it.host)?);
+        it.plugin.set(made).map_err(|_| Error::of(Status::INVALID, "init was called twice"))?;
+        Ok(Status::OK)
+    })
+}
+
+unsafe extern "C" fn activate<P: Exports>(plugin: *const abi::Plugin, config: Slice) -> Status {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    // SAFETY: the contract: borrowed during the call.
+    let config = unsafe { config.bytes() };
+    guard(it.host, || {
+        let config = str::from_utf8(config.unwrap_or_default());
+        let config = config.map_err(|error| Error::of(Status::INVALID, error.to_string()))?;
+        it.plugin()?.activate(config)?;
+        Ok(Status::OK)
+    })
+}
+
+unsafe extern "C" fn deactivate<P: Exports>(plugin: *const abi::Plugin) {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    let _ = guard(it.host, || {
+        it.tasks.stop(it.host);
+        it.plugin()?.deactivate();
+        Ok(Status::OK)
+    });
+}
+
+unsafe extern "C" fn destroy<P: Exports>(plugin: *const abi::Plugin) {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    let (host, data) = (it.host, it.raw.plugin_data.cast::<Instance<P>>());
+    // After a panic there was no `deactivate`.
+    it.tasks.stop(host);
+    let _ = guard(host, || {
+        // SAFETY: it is from `create`'s box, and by the contract this is the last call.
+        drop(unsafe { Box::from_raw(data) });
+        Ok(Status::OK)
+    });
+}
+
+unsafe extern "C" fn get_extension<P: Exports>(
+    _plugin: *const abi::Plugin,
+    id: *const c_char,
+) -> *const c_void {
+    if id.is_null() {
+        return ptr::null();
+    }
+    // SAFETY: the contract: a text that ends with NUL.
+    let id = unsafe { CStr::from_ptr(id) };
+    match P::STATE {
+        Some(state) if id == extension::STATE => ptr::from_ref(state).cast(),
+        _ => ptr::null(),
+    }
+}
+
+unsafe extern "C" fn call<P: Exports>(
+    plugin: *const abi::Plugin,
+    method: u32,
+    input: Slice,
+    out: *mut Buf,
+) -> Status {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    // SAFETY: the contract: borrowed during the call.
+    let input = unsafe { input.bytes() };
+    // SAFETY: the contract: the caller's, ours alone during the call.
+    let mut out = unsafe { Out::new(out) };
+    guard(it.host, || {
+        let input = input.ok_or_else(|| Error::of(Status::INVALID, "no input"))?;
+        out.fill(|output| P::call(it.plugin()?, method, input, output))
+    })
+}
+
+unsafe extern "C" fn start<P: Exports>(
+    plugin: *const abi::Plugin,
+    method: u32,
+    input: Slice,
+    token: u64,
+) -> Status {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    // SAFETY: the contract: borrowed during the call.
+    let input = unsafe { input.bytes() };
+    guard(it.host, || {
+        let input = input.ok_or_else(|| Error::of(Status::INVALID, "no input"))?;
+        let plugin = it.plugin()?;
+        if let Some(job) = P::start(plugin, method, input)? {
+            it.tasks.spawn(it.host, token, job)?;
+            return Ok(Status::PENDING);
+        }
+        let mut output = Output::growing();
+        P::call(plugin, method, input, &mut output)?;
+        if output.is_empty() {
+            return Ok(Status::OK);
+        }
+        it.host.complete(token, Status::OK, output.bytes());
+        Ok(Status::PENDING)
+    })
+}
+
+unsafe extern "C" fn cancel<P: Exports>(plugin: *const abi::Plugin, token: u64) {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    let _ = guard(it.host, || {
+        it.tasks.cancel(it.host, token);
+        Ok(Status::OK)
+    });
+}
+
+/// `busbar_ext_state.save`.
+pub(crate) unsafe extern "C" fn save<P: Exports + crate::State>(
+    plugin: *const abi::Plugin,
+    out: *mut Buf,
+    schema_hash: *mut u64,
+) -> Status {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    // SAFETY: the contract: the caller's, ours alone during the call.
+    let mut out = unsafe { Out::new(out) };
+    let status = guard(it.host, || {
+        let saved = it.plugin()?.save()?;
+        out.fill(|output| output.put(&saved))
+    });
+    if !schema_hash.is_null() {
+        // SAFETY: the contract: it can be written.
+        unsafe { schema_hash.write(<P::Saved as crate::Type>::SCHEMA_HASH) };
+    }
+    status
+}
+
+/// `busbar_ext_state.load`.
+pub(crate) unsafe extern "C" fn load<P: Exports + crate::State>(
+    plugin: *const abi::Plugin,
+    input: Slice,
+    schema_hash: u64,
+) -> Status {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    // SAFETY: the contract: borrowed during the call.
+    let input = unsafe { input.bytes() };
+    guard(it.host, || {
+        let ours = <P::Saved as crate::Type>::SCHEMA_HASH;
+        if schema_hash != ours {
+            let message = format!("state of {schema_hash:016x}, but this version has {ours:016x}");
+            return Err(Error::of(Status::SCHEMA_MISMATCH, message));
+        }
+        it.plugin()?.load(crate::argument::owned(input.unwrap_or_default())?)?;
+        Ok(Status::OK)
+    })
+}
+
+/// A caller's buffer.
+pub(crate) struct Out<'a> {
+    room: &'a mut [u8],
+    len: Option<&'a mut usize>,
+}
+
+impl Out<'_> {
+    /// # Safety
+    /// `out` is null, or a buffer that this alone uses.
+    #[inline]
+    pub(crate) unsafe fn new(out: *mut Buf) -> Self {
+        // SAFETY: as the caller promises.
+        let Some(out) = (unsafe { out.as_mut() }) else { return Self { room: &mut [], len: None } };
+        let room = if out.ptr.is_null() || out.cap == 0 {
+            &mut []
+        } else {
+            // SAFETY: as the caller promises. Uninitialized bytes are only written to: what reads
+            // them, reads what `Output` has written.
+            unsafe { std::slice::from_raw_parts_mut(out.ptr, out.cap) }
+        };
+        Self { room, len: Some(&mut out.len) }
+    }
+
+    /// Lets `write` fill it.
+    #[inline]
+    pub(crate) fn fill(
+        &mut self,
+        write: impl FnOnce(&mut Output<'_>) -> Result<()>,
+    ) -> Result<Status> {
+        let mut output = Output::fixed(self.room);
+        let outcome = write(&mut output);
+        let length = match &outcome {
+            Ok(()) => output.len(),
+            Err(error) => error.needed(),
+        };
+        if let Some(len) = self.len.as_deref_mut() {
+            *len = length;
+        }
+        outcome.map(|()| Status::OK)
+    }
+}

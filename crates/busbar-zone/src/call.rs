@@ -1,0 +1,88 @@
+//! A call that ends later, for Rust: a future, and something to wait for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::{Completions, Error, ErrorKind, Result, Stage};
+
+/// A call that was submitted. Dropping it does not end the call.
+///
+/// # Cancel safety
+/// As a future it can be dropped and polled again at any time; the result is taken once.
+pub struct Call(Arc<Shared>);
+
+#[derive(Default)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    result: Option<Result<Vec<u8>>>,
+    waker: Option<Waker>,
+}
+
+impl Call {
+    /// A call, and who is to be told of its end.
+    pub(crate) fn new() -> (Self, Arc<Shared>) {
+        let shared = Arc::new(Shared::default());
+        (Self(Arc::clone(&shared)), shared)
+    }
+
+    /// Waits for the result on this thread.
+    ///
+    /// # Errors
+    /// The call's; `TimedOut` if it does not end in time, when it goes on without anybody waiting.
+    pub fn wait(self, timeout: Duration) -> Result<Vec<u8>> {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.0.lock();
+        loop {
+            if let Some(result) = state.result.take() {
+                return result;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                let message = format!("the call did not end within {} ms", timeout.as_millis());
+                return Err(Error::new(ErrorKind::TimedOut, Stage::Call, message));
+            }
+            let waited = self.0.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Vec<u8>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock();
+        if let Some(result) = state.result.take() {
+            return Poll::Ready(result);
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Completions for Shared {
+    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+        let mut state = self.lock();
+        state.result = Some(result.map(<[u8]>::to_vec));
+        let waker = state.waker.take();
+        drop(state);
+        self.ended.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

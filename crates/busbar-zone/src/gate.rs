@@ -1,0 +1,153 @@
+//! Who is inside an instance, and whether anybody may still enter: one word, so that entering costs
+//! one atomic addition and cannot race with closing.
+//!
+//! ```text
+//! bit 63     closed     nobody enters any more
+//! bit 62     faulted    closed because of a panic
+//! bits 0–61  inside     calls, and tokens that are not completed
+//! ```
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const CLOSED: u64 = 1 << 63;
+const FAULTED: u64 = 1 << 62;
+const INSIDE: u64 = FAULTED - 1;
+
+/// Why somebody may not enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Closed,
+    Faulted,
+}
+
+/// The word, and where the one waits who closes it.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    word: AtomicU64,
+    /// Whoever leaves a closed gate last, says so while holding it.
+    lock: Mutex<()>,
+    empty: Condvar,
+}
+
+impl Gate {
+    /// One more is inside, until [`Self::leave`].
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<(), Refusal> {
+        // SYNC POINT gate-open: what was made ready before calls is seen by who enters.
+        let before = self.word.fetch_add(1, Ordering::Acquire);
+        if before & (CLOSED | FAULTED) == 0 {
+            return Ok(());
+        }
+        self.leave();
+        Err(if before & FAULTED != 0 { Refusal::Faulted } else { Refusal::Closed })
+    }
+
+    /// Who is inside counts once more, whether or not others may enter.
+    pub(crate) fn enter_again(&self) {
+        self.word.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One is out.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        // SYNC POINT gate-empty: what was done inside is seen by who waits for the last.
+        let before = self.word.fetch_sub(1, Ordering::Release);
+        if before & CLOSED != 0 && before & INSIDE == 1 {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.empty.notify_all();
+    }
+
+    /// Nobody enters any more.
+    pub(crate) fn close(&self) {
+        self.word.fetch_or(CLOSED, Ordering::AcqRel);
+    }
+
+    /// As [`Self::close`], because of a panic; whether it is the first.
+    pub(crate) fn fault(&self) -> bool {
+        self.word.fetch_or(CLOSED | FAULTED, Ordering::AcqRel) & FAULTED == 0
+    }
+
+    /// Waits until nobody is inside a closed gate; whether that came to be.
+    pub(crate) fn wait_empty(&self, deadline: Instant) -> bool {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // SYNC POINT gate-empty.
+        while self.word.load(Ordering::Acquire) & INSIDE != 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return false;
+            }
+            let waited = self.empty.wait_timeout(guard, left);
+            guard = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    /// [Z06] a closed gate lets nobody in, and says when the last is out
+    #[test]
+    fn a_closed_gate_empties() {
+        let gate = Arc::new(Gate::default());
+        assert_eq!(gate.enter(), Ok(()));
+        gate.close();
+        assert_eq!(gate.enter(), Err(Refusal::Closed));
+        assert!(!gate.wait_empty(Instant::now() + Duration::from_millis(5)));
+        let other = thread::spawn({
+            let gate = Arc::clone(&gate);
+            move || gate.leave()
+        });
+        assert!(gate.wait_empty(Instant::now() + Duration::from_secs(20)));
+        other.join().expect("no panic");
+    }
+
+    /// [Z17] of several panics one is the first, and all others are told
+    #[test]
+    fn a_fault_closes() {
+        let gate = Gate::default();
+        assert!(gate.fault());
+        assert!(!gate.fault());
+        assert_eq!(gate.enter(), Err(Refusal::Faulted));
+        assert!(gate.wait_empty(Instant::now()));
+    }
+
+    /// [Z06] nobody is inside after it was found empty, whatever threads come and go
+    #[test]
+    fn nobody_is_inside_an_empty_gate() {
+        for _ in 0..200 {
+            let (gate, inside) = (Arc::new(Gate::default()), Arc::new(AtomicU64::new(0)));
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
+                    thread::spawn(move || {
+                        while gate.enter().is_ok() {
+                            inside.fetch_add(1, Ordering::Relaxed);
+                            inside.fetch_sub(1, Ordering::Relaxed);
+                            gate.leave();
+                        }
+                    })
+                })
+                .collect();
+            thread::yield_now();
+            gate.close();
+            assert!(gate.wait_empty(Instant::now() + Duration::from_secs(20)));
+            assert_eq!(inside.load(Ordering::Relaxed), 0);
+            for thread in threads {
+                thread.join().expect("no panic");
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The host that one instance sees: functions for the plugin, and what they need. It outlives
+//! everything of the plugin, as threads that a plugin forgot may call it at any time: so it is
+//! never freed. That costs some hundred bytes for each instance there ever was.
+
+use std::alloc::Layout;
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use busbar_abi::{self as abi, Host, Slice, Status, log_level};
+
+use crate::gate::Gate;
+use crate::pending::Pending;
+use crate::{Error, Stage};
+
+/// Texts of errors are cut here.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// What an instance and its host have in common.
+pub(crate) struct Core {
+    raw: Host,
+    /// For log records.
+    plugin_id: String,
+    pub(crate) zone: u64,
+    pub(crate) gate: Gate,
+    pub(crate) pending: Pending,
+}
+
+// SAFETY: `raw` points to nothing but this itself, and does not change once it is made.
+unsafe impl Sync for Core {}
+
+thread_local! {
+    /// Whether `ERROR` holds the text of the call that runs.
+    static HAS_ERROR: Cell<bool> = const { Cell::new(false) };
+    /// The last text that a plugin gave on this thread.
+    static ERROR: RefCell<(Status, String)> = const { RefCell::new((Status::OK, String::new())) };
+    /// The zone whose thread this is; 0 for none.
+    static ZONE: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Core {
+    pub(crate) fn leak(plugin_id: &str, zone: u64) -> &'static Self {
+        let raw = Host {
+            struct_size: size_of::<Host>() as u32,
+            abi_minor: u32::from(abi::ABI_MINOR),
+            host_data: ptr::null_mut(),
+            get_extension: Some(get_extension),
+            alloc: Some(alloc),
+            dealloc: Some(dealloc),
+            log: Some(log),
+            error: Some(error),
+            complete: Some(complete),
+            request_get: Some(request_get),
+            response_put: Some(response_put),
+            on_zone_thread: Some(on_zone_thread),
+        };
+        let (gate, pending) = (Gate::default(), Pending::default());
+        let core = Self { raw, plugin_id: plugin_id.to_owned(), zone, gate, pending };
+        let core = Box::leak(Box::new(core));
+        core.raw.host_data = ptr::from_mut(core).cast();
+        core
+    }
+
+    pub(crate) fn raw(&'static self) -> &'static Host {
+        &self.raw
+    }
+}
+
+/// Runs `work` as on a thread of `zone`.
+pub(crate) fn on_thread_of<T>(zone: u64, work: impl FnOnce() -> T) -> T {
+    struct Restore(u64);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ZONE.set(self.0);
+        }
+    }
+    let _restore = Restore(ZONE.replace(zone));
+    work()
+}
+
+/// Whether this thread runs a call of `zone` for it.
+pub(crate) fn is_thread_of(zone: u64) -> bool {
+    ZONE.get() == zone
+}
+
+/// Before a call: no text of an earlier one is its own.
+#[inline]
+pub(crate) fn forget_error() {
+    HAS_ERROR.set(false);
+}
+
+/// The error for a status that a call returned on this thread, with the text that it gave.
+#[cold]
+pub(crate) fn error_of(status: Status, stage: Stage) -> Error {
+    if HAS_ERROR.replace(false) {
+        return ERROR.with_borrow(|(of, text)| {
+            let text = if *of == status { &**text } else { "" };
+            Error::of_status(status, stage, text)
+        });
+    }
+    Error::of_status(status, stage, "")
+}
+
+/// # Safety
+/// `host` is null or a [`Core::raw`].
+unsafe fn core(host: *const Host) -> Option<&'static Core> {
+    // SAFETY: as the caller promises.
+    let host = unsafe { host.as_ref() }?;
+    // SAFETY: `leak` put it there, for ever.
+    unsafe { host.host_data.cast::<Core>().as_ref() }
+}
+
+/// What a plugin says, as text.
+///
+/// # Safety
+/// `len` bytes can be read, if `text` is not null.
+unsafe fn said<'a>(text: *const c_char, len: usize) -> std::borrow::Cow<'a, str> {
+    let slice = Slice { ptr: text.cast(), len: len.min(TEXT_BYTES_MAX) };
+    // SAFETY: as the caller promises.
+    String::from_utf8_lossy(unsafe { slice.bytes() }.unwrap_or_default())
+}
+
+unsafe extern "C" fn get_extension(_host: *const Host, _id: *const c_char) -> *const c_void {
+    ptr::null()
+}
+
+unsafe extern "C" fn alloc(_host: *const Host, size: usize, align: usize) -> *mut c_void {
+    match Layout::from_size_align(size.max(1), align.max(1)) {
+        // SAFETY: its size is not zero.
+        Ok(layout) => unsafe { std::alloc::alloc(layout) }.cast(),
+        Err(_) => ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn dealloc(_host: *const Host, at: *mut c_void, size: usize, align: usize) {
+    let layout = Layout::from_size_align(size.max(1), align.max(1)).ok();
+    if let Some(layout) = layout.filter(|_| !at.is_null()) {
+        // SAFETY: by the contract, `alloc` gave it for the same size and alignment.
+        unsafe { std::alloc::dealloc(at.cast(), layout) };
+    }
+}
+
+unsafe extern "C" fn log(host: *const Host, level: u32, text: *const c_char, len: usize) {
+    let level = match level {
+        log_level::ERROR => log::Level::Error,
+        log_level::WARN => log::Level::Warn,
+        log_level::INFO => log::Level::Info,
+        log_level::DEBUG => log::Level::Debug,
+        _ => log::Level::Trace,
+    };
+    // SAFETY: by the contract.
+    let Some(core) = (unsafe { core(host) }) else { return };
+    // SAFETY: by the contract.
+    let text = unsafe { said(text, len) };
+    // A logger of somebody else's may panic.
+    let _ = std::panic::catch_unwind(|| {
+        log::log!(target: "busbar::plugin", level, "{}: {text}", core.plugin_id);
+    });
+}
+
+unsafe extern "C" fn error(_host: *const Host, status: Status, text: *const c_char, len: usize) {
+    // SAFETY: by the contract.
+    let text = unsafe { said(text, len) };
+    let _ = ERROR.try_with(|last| {
+        if let Ok(mut last) = last.try_borrow_mut() {
+            last.0 = status;
+            last.1.clear();
+            last.1.push_str(&text);
+            HAS_ERROR.set(true);
+        }
+    });
+}
+
+unsafe extern "C" fn complete(
+    host: *const Host,
+    token: u64,
+    status: Status,
+    result: Slice,
+) -> Status {
+    // SAFETY: by the contract.
+    let Some(core) = (unsafe { core(host) }) else { return Status::INVALID };
+    // SAFETY: by the contract: borrowed during the call.
+    let Some(bytes) = (unsafe { result.bytes() }) else { return Status::INVALID };
+    let Some(call) = core.pending.take(token) else { return Status::INVALID };
+    // What is told may be anybody's code.
+    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        call.end(status, bytes);
+    }));
+    if told.is_ok() { Status::OK } else { Status::INTERNAL }
+}
+
+unsafe extern "C" fn request_get(_host: *const Host, _id: i64, _out: *mut Slice) -> Status {
+    Status::UNSUPPORTED
+}
+
+unsafe extern "C" fn response_put(_host: *const Host, _id: i64, _body: Slice) -> Status {
+    Status::UNSUPPORTED
+}
+
+unsafe extern "C" fn on_zone_thread(host: *const Host) -> u32 {
+    // SAFETY: by the contract.
+    let core = unsafe { core(host) };
+    core.is_some_and(|core| is_thread_of(core.zone)).into()
+}

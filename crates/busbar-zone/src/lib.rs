@@ -1,0 +1,50 @@
+//! Plugin libraries: found, verified, loaded, called, closed.
+//!
+//! ```text
+//! loader    a name or path
+//! source    the file, read once: hash, signature, the text beside it    no code has run yet
+//! image     what kind of file it is; a private copy, mapped for ever
+//! contract  what it says of itself, believed in nothing
+//! library   contract and types, shared by all zones of a file
+//! instance  the plugin's functions: made, called, ended                 state, gate, host, pending
+//! zone      an instance, the way to it, its place in the tree           transport, pool, call
+//! ```
+//!
+//! In-process plugins can do anything that the program can: what is refused here is refused because
+//! it would go wrong by accident. A library that is trusted and keeps to `include/busbar_plugin.h`
+//! cannot make this crate do what its safe functions do not say.
+
+mod call;
+mod contract;
+mod error;
+mod gate;
+mod host;
+mod image;
+mod instance;
+mod library;
+mod loader;
+mod pending;
+mod pool;
+mod source;
+mod state;
+mod transport;
+mod trust;
+mod types;
+mod zone;
+
+pub use call::Call;
+pub use contract::Method;
+pub use error::{Error, ErrorKind, Result, Stage};
+pub use library::LegacyEntries;
+pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
+pub use pending::Completions;
+pub use source::Sidecar;
+pub use state::State;
+pub use trust::{FileHash, Trust};
+pub use zone::{MethodId, Mode, Options, Record, Zone};
+
+/// How many instances were left as they are because a call of them never ended.
+#[must_use]
+pub fn abandoned_instances() -> usize {
+    instance::abandoned()
+}

@@ -1,0 +1,287 @@
+//! A library that is loaded and understood: its contract, its types, and who uses it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use busbar_abi::{self as abi, LegacyTypeDescriptor, TypeDescriptor};
+use busbar_types::ErrorKind as TypeErrorKind;
+use busbar_types::library::{Entry, SYMBOL, describe_entry};
+use busbar_types::registry::{Registry, TypeEntry};
+use busbar_types::schema::Schema;
+
+use crate::contract::{Contract, bad, check_count, named, null};
+use crate::image::{Image, claim_entry, no_entry};
+use crate::source::Source;
+use crate::types;
+use crate::{Error, ErrorKind, Result, Stage};
+
+/// Slots that a legacy library is given at first.
+const SLOTS: usize = 64;
+/// No legacy library has more types.
+const SLOTS_MAX: usize = 4096;
+
+/// A loaded plugin library.
+#[derive(Debug)]
+pub(crate) struct Library {
+    pub(crate) contract: Contract,
+    types: Types,
+    /// An instance panicked: what its statics hold is anybody's guess.
+    distrusted: AtomicBool,
+    /// How many instances there are.
+    instances: Mutex<usize>,
+}
+
+/// The types of a library, in a registry while somebody uses them.
+#[derive(Debug)]
+pub(crate) struct Types {
+    entries: Vec<Arc<TypeEntry>>,
+    users: Mutex<usize>,
+}
+
+impl Types {
+    fn new(entries: Vec<Arc<TypeEntry>>) -> Self {
+        Self { entries, users: Mutex::new(0) }
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.entries.iter().map(|entry| (&*entry.type_name, entry.schema_hash))
+    }
+
+    /// Registers them, if nobody uses them yet.
+    pub(crate) fn publish(&self, registry: &Registry, allow_versions: bool) -> Result<()> {
+        let mut users = lock(&self.users);
+        if *users == 0 {
+            registry.register_all(&self.entries, allow_versions).map_err(|error| {
+                let kind = match error.kind() {
+                    TypeErrorKind::SchemaMismatch => ErrorKind::SchemaMismatch,
+                    _ => ErrorKind::SchemaInvalid,
+                };
+                Error::new(kind, Stage::Activate, error.to_string()).with_source(error)
+            })?;
+        }
+        *users += 1;
+        Ok(())
+    }
+
+    /// Takes them out, if nobody else uses them.
+    pub(crate) fn withdraw(&self, registry: &Registry) {
+        let mut users = lock(&self.users);
+        *users -= 1;
+        if *users == 0 {
+            registry.unregister_all(&self.entries);
+        }
+    }
+}
+
+impl Library {
+    /// Loads a verified library, and has it say what it is.
+    ///
+    /// # Errors
+    /// As [`Image::load`] and [`Contract::read`]; `Sidecar` if it is not what that says.
+    ///
+    /// # Safety
+    /// As [`Image::load`].
+    pub(crate) unsafe fn load(source: &Source) -> Result<Self> {
+        // SAFETY: by this function's own contract.
+        let image = Arc::new(unsafe { Image::load(source, &[abi::ENTRY]) }?);
+        // SAFETY: what exports this name has this type; that is what the name is for.
+        let entry = unsafe { image.symbol::<abi::ManifestEntry>(abi::ENTRY) };
+        let entry = entry.ok_or_else(|| no_entry(&[abi::ENTRY]))?;
+        claim_entry(entry as usize)?;
+        // SAFETY: as above.
+        let schemas = unsafe { schemas(&image) }?;
+        // SAFETY: as above.
+        let library = unsafe { Self::bind(entry, &schemas, Some(&image), &source.path) }?;
+        if let Some(sidecar) = &source.sidecar {
+            library.check_sidecar(sidecar)?;
+        }
+        Ok(library)
+    }
+
+    /// A plugin that is compiled in.
+    ///
+    /// # Errors
+    /// As [`Contract::read`].
+    ///
+    /// # Safety
+    /// `entry` and all that it gives are as the contract says.
+    pub(crate) unsafe fn compiled_in(entry: abi::ManifestEntry) -> Result<Self> {
+        // SAFETY: by this function's own contract.
+        unsafe { Self::bind(entry, &[], None, Path::new("compiled in")) }
+    }
+
+    /// # Safety
+    /// `entry` is that of `image`, by the contract.
+    unsafe fn bind(
+        entry: abi::ManifestEntry,
+        schemas: &[Schema],
+        image: Option<&Arc<Image>>,
+        path: &Path,
+    ) -> Result<Self> {
+        // SAFETY: as the caller promises.
+        let manifest = unsafe { entry() };
+        // SAFETY: as the caller promises.
+        let mut contract = unsafe { Contract::read(manifest) }?;
+        let origin = format!("{} ({})", contract.id, path.display());
+        let types = std::mem::take(&mut contract.types);
+        // SAFETY: as the caller promises.
+        let entries = unsafe { types::entries(types, schemas, image, &origin, false) }?;
+        Ok(Self {
+            contract,
+            types: Types::new(entries),
+            distrusted: AtomicBool::new(false),
+            instances: Mutex::new(0),
+        })
+    }
+
+    fn check_sidecar(&self, sidecar: &crate::Sidecar) -> Result<()> {
+        let Contract { id, version, .. } = &self.contract;
+        if (id, version) != (&sidecar.id, &sidecar.version) {
+            let message = format!(
+                "it says to be {id} {version}, but the .plugin.json says {} {}",
+                sidecar.id, sidecar.version
+            );
+            return Err(bad(ErrorKind::Sidecar, message));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn types(&self) -> &Types {
+        &self.types
+    }
+
+    /// One more instance, unless the plugin allows one only.
+    pub(crate) fn add_instance(&self) -> Result<()> {
+        let mut instances = lock(&self.instances);
+        if *instances > 0 && self.contract.flags & abi::plugin_flag::SINGLETON != 0 {
+            let message = "it allows one instance, and there is one";
+            return Err(Error::new(ErrorKind::InUse, Stage::Ready, message));
+        }
+        *instances += 1;
+        Ok(())
+    }
+
+    pub(crate) fn remove_instance(&self) {
+        *lock(&self.instances) -= 1;
+    }
+
+    /// It is not loaded from memory again.
+    pub(crate) fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another zone may have an instance of this image.
+    pub(crate) fn is_reusable(&self) -> bool {
+        !self.distrusted.load(Ordering::Relaxed)
+    }
+}
+
+/// The types of a library without instances: by a legacy entry, or by what a plugin says.
+///
+/// # Errors
+/// As [`Library::load`].
+///
+/// # Safety
+/// As [`Image::load`].
+pub(crate) unsafe fn load_types(source: &Source, entries: &LegacyEntries) -> Result<Types> {
+    let symbols = [abi::ENTRY, &entries.get_descriptors, &entries.register];
+    // SAFETY: by this function's own contract.
+    let image = Arc::new(unsafe { Image::load(source, &symbols) }?);
+    // SAFETY: what exports this name has this type; that is what the name is for.
+    if let Some(entry) = unsafe { image.symbol::<abi::ManifestEntry>(abi::ENTRY) } {
+        // SAFETY: as above.
+        let schemas = unsafe { schemas(&image) }?;
+        // SAFETY: as above.
+        return Ok(unsafe { Library::bind(entry, &schemas, Some(&image), &source.path) }?.types);
+    }
+    // SAFETY: as above.
+    let descriptors = unsafe { legacy_descriptors(&image, entries) }?;
+    let named = descriptors.into_iter().enumerate().map(|(index, descriptor)| {
+        // SAFETY: the library's, by the contract.
+        unsafe { named(descriptor, index) }
+    });
+    let types = named.collect::<Result<Vec<_>>>()?;
+    let origin = source.path.display().to_string();
+    // SAFETY: as above.
+    let entries = unsafe { types::entries(types, &[], Some(&image), &origin, true) }?;
+    Ok(Types::new(entries))
+}
+
+/// The names of the legacy entries, which libraries of one system may have changed for theirs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LegacyEntries {
+    /// Gives an array.
+    pub get_descriptors: String,
+    /// Fills slots.
+    pub register: String,
+}
+
+impl Default for LegacyEntries {
+    fn default() -> Self {
+        Self {
+            get_descriptors: abi::LEGACY_GET_DESCRIPTORS.to_owned(),
+            register: abi::LEGACY_REGISTER.to_owned(),
+        }
+    }
+}
+
+/// # Safety
+/// What `image` exports under these names is of the types in the header.
+unsafe fn legacy_descriptors(
+    image: &Image,
+    entries: &LegacyEntries,
+) -> Result<Vec<TypeDescriptor>> {
+    // SAFETY: as the caller promises.
+    let get = unsafe { image.symbol::<abi::LegacyGetDescriptors>(&entries.get_descriptors) };
+    if let Some(get) = get {
+        let mut count = 0;
+        // SAFETY: as the caller promises.
+        let array = unsafe { get(&raw mut count) };
+        check_count(count, array.is_null(), "types")?;
+        // SAFETY: as the caller promises: there are that many.
+        let at = |index| unsafe { array.add(index).read() };
+        return Ok((0..count).map(at).map(TypeDescriptor::from).collect());
+    }
+    // SAFETY: as the caller promises.
+    let register = unsafe { image.symbol::<abi::LegacyRegister>(&entries.register) };
+    let register =
+        register.ok_or_else(|| no_entry(&[&entries.get_descriptors, &entries.register]))?;
+    let mut slots: Vec<*const LegacyTypeDescriptor> = Vec::new();
+    let mut room = SLOTS;
+    while room <= SLOTS_MAX {
+        slots = vec![std::ptr::null(); room];
+        // SAFETY: as the caller promises; there are that many slots.
+        unsafe { register(slots.as_mut_ptr(), room) };
+        if slots.iter().any(|slot| slot.is_null()) {
+            break;
+        }
+        room *= 8;
+    }
+    // SAFETY: as the caller promises: what a slot points to, stays.
+    let read = |slot: &*const LegacyTypeDescriptor| unsafe { slot.read() };
+    let filled = slots.iter().take_while(|slot| !slot.is_null());
+    let descriptors: Vec<_> = filled.map(read).map(TypeDescriptor::from).collect();
+    if descriptors.is_empty() {
+        Err(null(&entries.register, "left its first slot"))
+    } else {
+        Ok(descriptors)
+    }
+}
+
+/// What a library says of its types, besides the functions for them.
+///
+/// # Safety
+/// What `image` exports as [`SYMBOL`] is an [`Entry`].
+unsafe fn schemas(image: &Image) -> Result<Vec<Schema>> {
+    // SAFETY: as the caller promises.
+    let Some(entry) = (unsafe { image.symbol::<Entry>(SYMBOL) }) else { return Ok(Vec::new()) };
+    // SAFETY: as the caller promises; images stay mapped for ever.
+    unsafe { describe_entry(entry) }
+        .map_err(|error| bad(ErrorKind::SchemaInvalid, error.to_string()).with_source(error))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,205 @@
+//! From a name or path to a zone: finding, verifying, loading, once for each file.
+
+use std::collections::{BTreeSet, HashMap};
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use busbar_abi as abi;
+use busbar_types::registry::Registry;
+
+use crate::library::{Library, load_types};
+use crate::source::Source;
+use crate::trust::FileHash;
+use crate::zone::{Options, Zone};
+use crate::{Error, ErrorKind, LegacyEntries, Result, Sidecar, Stage, Trust};
+
+/// Folders of libraries, beside those that are configured.
+pub const PATH_VARIABLE: &str = "BUSBAR_PLUGIN_PATH";
+
+/// Finds and loads libraries.
+#[derive(Debug)]
+pub struct Loader {
+    registry: &'static Registry,
+    trust: Trust,
+    folders: Vec<PathBuf>,
+    legacy: LegacyEntries,
+    /// What is loaded. Images are never unmapped, so each file is loaded once.
+    libraries: Mutex<HashMap<FileHash, Arc<Library>>>,
+}
+
+/// What lies in a folder of plugins.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Found {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What the text beside it says; nothing if there is none.
+    pub sidecar: Option<Sidecar>,
+}
+
+impl Loader {
+    /// A loader that registers types in `registry`.
+    #[must_use]
+    pub fn new(registry: &'static Registry, trust: Trust) -> Self {
+        let (folders, legacy, libraries) = Default::default();
+        Self { registry, trust, folders, legacy, libraries }
+    }
+
+    /// Looks for libraries in this folder, too, before the ones of [`PATH_VARIABLE`].
+    pub fn add_folder(&mut self, folder: impl Into<PathBuf>) -> &mut Self {
+        self.folders.push(folder.into());
+        self
+    }
+
+    /// Other names for the legacy entries.
+    pub fn set_legacy_entries(&mut self, entries: LegacyEntries) -> &mut Self {
+        self.legacy = entries;
+        self
+    }
+
+    /// The configured folders, then those of [`PATH_VARIABLE`]. Never the working directory.
+    #[must_use]
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
+        let more = std::env::split_paths(&variable).filter(|folder| folder.is_absolute());
+        self.folders.iter().cloned().chain(more).collect()
+    }
+
+    /// The library called `name` in the first of the folders that has one.
+    ///
+    /// # Errors
+    /// `NotFound`, with the folders; `InvalidArgument` for what is no name.
+    pub fn find(&self, name: &str) -> Result<PathBuf> {
+        if name.is_empty() || name.contains(['/', '\\', '\0']) || name.starts_with('.') {
+            let message = format!("{name:?} is no name of a library: give a path instead");
+            return Err(Error::new(ErrorKind::InvalidArgument, Stage::Verify, message));
+        }
+        let folders = self.folders();
+        let candidates = [format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"), format!("{name}{DLL_SUFFIX}")];
+        let paths = folders.iter().flat_map(|it| candidates.iter().map(|file| it.join(file)));
+        paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+            let folders: Vec<_> = folders.iter().map(|it| it.display().to_string()).collect();
+            let message = format!("no library {name:?} in [{}]", folders.join(", "));
+            Error::new(ErrorKind::NotFound, Stage::Verify, message)
+        })
+    }
+
+    /// The libraries in all folders, verified. None of their code runs. A folder that cannot be
+    /// read, and a file that is not to be loaded, is an error among the others.
+    #[must_use]
+    pub fn scan(&self) -> Vec<Result<Found>> {
+        let mut found = Vec::new();
+        for folder in self.folders() {
+            match libraries_in(&folder) {
+                Ok(paths) => found.extend(paths.iter().map(|path| {
+                    let Source { path, sidecar, .. } = Source::read(path, &self.trust)?;
+                    Ok(Found { path, sidecar })
+                })),
+                Err(error) => {
+                    let message = error.to_string();
+                    let error = Error::new(ErrorKind::Io, Stage::Verify, message);
+                    found.push(Err(error.of(folder.display().to_string())));
+                }
+            }
+        }
+        found
+    }
+
+    /// Opens a zone of the library at `path`. This reads files and runs the plugin's `init`: it is
+    /// nothing for the thread of an event loop.
+    ///
+    /// # Errors
+    /// One kind for each thing that can be wrong with a library: see [`ErrorKind`].
+    ///
+    /// # Safety
+    /// The library's code runs, and must be trusted to do no harm and to keep to the contract.
+    pub unsafe fn load(&self, path: &Path, options: &Options<'_>) -> Result<Zone> {
+        let source = Source::read(path, &self.trust)?;
+        let subject = || source.path.display().to_string();
+        // SAFETY: by this function's own contract.
+        let library = unsafe { self.library(&source) };
+        let library = library.map_err(|error| error.of(subject()))?;
+        Zone::open(&library, self.registry, options).map_err(|error| error.of(subject()))
+    }
+
+    /// Opens a zone of a plugin that is compiled into this program.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    ///
+    /// # Safety
+    /// `entry` keeps to the contract.
+    pub unsafe fn open(&self, entry: abi::ManifestEntry, options: &Options<'_>) -> Result<Zone> {
+        // SAFETY: by this function's own contract.
+        let library = unsafe { Library::compiled_in(entry) }?;
+        Zone::open(&Arc::new(library), self.registry, options)
+    }
+
+    /// Registers the types of the library at `path`, a plugin or a legacy library, until
+    /// [`LoadedTypes`] is dropped.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    ///
+    /// # Safety
+    /// As [`Self::load`].
+    pub unsafe fn load_types(&self, path: &Path, allow_versions: bool) -> Result<LoadedTypes> {
+        let source = Source::read(path, &self.trust)?;
+        let subject = || source.path.display().to_string();
+        // SAFETY: by this function's own contract.
+        let types = unsafe { load_types(&source, &self.legacy) };
+        let types = types.map_err(|error| error.of(subject()))?;
+        let published = types.publish(self.registry, allow_versions);
+        published.map_err(|error| error.of(subject()))?;
+        Ok(LoadedTypes { types, registry: self.registry })
+    }
+
+    /// # Safety
+    /// As [`Self::load`].
+    unsafe fn library(&self, source: &Source) -> Result<Arc<Library>> {
+        // Held while loading: of two threads that load a file, one finds it loaded.
+        let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(library) = libraries.get(&source.hash).filter(|it| it.is_reusable()) {
+            return Ok(Arc::clone(library));
+        }
+        // SAFETY: by this function's own contract.
+        let library = Arc::new(unsafe { Library::load(source) }?);
+        self.trust.check_id(&library.contract.id, source.hash)?;
+        libraries.insert(source.hash, Arc::clone(&library));
+        Ok(library)
+    }
+}
+
+/// Types of a library that are registered as long as this is there. Whoever has an entry keeps it.
+#[derive(Debug)]
+pub struct LoadedTypes {
+    types: crate::library::Types,
+    registry: &'static Registry,
+}
+
+impl LoadedTypes {
+    /// Names and hashes.
+    pub fn names(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.types.names()
+    }
+}
+
+impl Drop for LoadedTypes {
+    fn drop(&mut self) {
+        self.types.withdraw(self.registry);
+    }
+}
+
+/// Each once, though several names may lead to one file.
+fn libraries_in(folder: &Path) -> std::io::Result<BTreeSet<PathBuf>> {
+    let mut paths = BTreeSet::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(DLL_SUFFIX) {
+            // One that leads nowhere is told of by whoever reads it.
+            paths.insert(path.canonicalize().unwrap_or(path));
+        }
+    }
+    Ok(paths)
+}

@@ -1,0 +1,100 @@
+//! Libraries to load: `physics`, which cargo builds with the tests, and libraries in C that are
+//! compiled here, each a little wrong in its own way.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use busbar_types::registry::Registry;
+use busbar_types::schema::hash_of;
+use busbar_zone::{Error, Loader, Mode, Options, Trust, Zone};
+use tempfile::TempDir;
+
+/// A plugin in C: `fixtures/plugin.c`.
+pub(crate) const PLUGIN: &str = include_str!("fixtures/plugin.c");
+
+/// What `plugin.c` gives as the text of its type.
+pub(crate) const TEXT: &str = "a text, as far as C cares";
+
+/// A folder that only its owner can write to.
+pub(crate) fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("allowed");
+    folder
+}
+
+/// The example of the SDK.
+pub(crate) fn physics() -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let examples = test.ancestors().nth(2).expect("target/debug").join("examples");
+    let file = format!("{}physics{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    examples.join(file)
+}
+
+/// Compiles a library from C.
+pub(crate) fn compile(source: &str, into: &Path, defines: &[&str]) {
+    let file = into.with_extension("c");
+    fs::write(&file, source).expect("written");
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include");
+    let output = Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-unused", "-O1"])
+        .args(["-fPIC", "-shared", "-I"])
+        .arg(include)
+        .args(defines.iter().map(|define| format!("-D{define}")))
+        .arg("-o")
+        .args([into, &file])
+        .arg("-lpthread")
+        .output()
+        .expect("a C compiler is needed for this test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::set_permissions(into, fs::Permissions::from_mode(0o755)).expect("allowed");
+}
+
+/// A library in a folder of its own.
+pub(crate) struct Fixture {
+    pub(crate) folder: TempDir,
+    pub(crate) path: PathBuf,
+}
+
+impl Fixture {
+    pub(crate) fn new(source: &str, defines: &[&str]) -> Self {
+        let folder = folder();
+        let path = folder.path().join(format!("fixture{}", std::env::consts::DLL_SUFFIX));
+        compile(source, &path, defines);
+        Self { folder, path }
+    }
+
+    /// The plugin in C.
+    pub(crate) fn plugin(defines: &[&str]) -> Self {
+        let hash = format!("HASH={}ULL", hash_of(TEXT.as_bytes()));
+        let is_lying = defines.iter().any(|define| define.starts_with("HASH="));
+        let hash = (!is_lying).then_some(&*hash);
+        Self::new(PLUGIN, &[defines, hash.as_slice()].concat())
+    }
+}
+
+/// A registry of a test's own.
+pub(crate) fn registry() -> &'static Registry {
+    Box::leak(Box::new(Registry::new()))
+}
+
+pub(crate) fn loader() -> Loader {
+    Loader::new(registry(), trusting())
+}
+
+/// What cargo builds may be writable by a group: that is not what these tests are about.
+pub(crate) fn trusting() -> Trust {
+    let mut trust = Trust::default();
+    trust.allow_insecure();
+    trust
+}
+
+pub(crate) fn load(path: &Path, options: &Options<'_>) -> Result<Zone, Error> {
+    // SAFETY: our own fixtures, whose faults are those that the loader finds.
+    unsafe { loader().load(path, options) }
+}
+
+pub(crate) fn inline(path: &Path) -> Zone {
+    load(path, &Options::new(Mode::Inline)).expect("it loads")
+}

@@ -1,0 +1,10 @@
+//! Plugins from the outside: real libraries, loaded and called.
+#![cfg(unix)]
+
+mod fixtures;
+mod hostile;
+mod legacy;
+mod modes;
+mod sdk;
+mod tree;
+mod trust;
