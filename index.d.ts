@@ -36,6 +36,16 @@ export type {
 } from './dist/index.js';
 export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist/index.js';
 
+// Native plugins
+export { loadZone, Zone } from './dist/index.js';
+export type {
+  CloseZoneOptions,
+  LoadZoneOptions,
+  PluginTrust,
+  ZoneMethod,
+  ZoneMode,
+} from './dist/index.js';
+
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';
 export type { BusbarErrorOptions, CodeInfo, ErrorCode } from './dist/index.js';

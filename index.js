@@ -12,6 +12,9 @@ export { parseAddress } from './dist/index.js';
 export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';
 export { openMapped, writeMapped, MappedFile } from './dist/index.js';
 
+// Native plugins
+export { loadZone, Zone } from './dist/index.js';
+
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';
 

@@ -30,6 +30,57 @@ export declare class NativeMappedFile {
 }
 export type Mapped = NativeMappedFile
 
+/** An open zone. */
+export declare class NativeZone {
+  /** The plugin's id. */
+  get id(): string
+  /** The plugin's version. */
+  get version(): string
+  /** Where its instance is in its life. */
+  get state(): string
+  /** Its methods; calls name them by their index. */
+  methods(): Array<NativeMethod>
+  /** Its types. */
+  types(): Array<NativeZoneType>
+  /**
+   * An object with the functions that call on this thread; see [`inline`].
+   *
+   * # Errors
+   * When memory is short.
+   */
+  inline(registers: Uint32Array, arena: Uint8Array): object
+  /**
+   * Starts a call; its end comes with the others.
+   *
+   * # Errors
+   * `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
+   * `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
+   */
+  submit(method: number, input: Uint8Array, operation: number): void
+  /**
+   * Closes the zone and its children; running calls have `grace_ms` to end.
+   *
+   * # Errors
+   * `ERR_IO` if there can be no thread for it.
+   */
+  close(graceMs: number, operation: number): void
+}
+
+/** The zones of this environment. */
+export declare class NativeZones {
+  /**
+   * Loads a library and opens a zone of it.
+   *
+   * # Errors
+   * `ERR_INVALID_ARGUMENT`, `ERR_IO` if there can be no thread for it.
+   */
+  load(options: NativeZoneOptions, parent: NativeZone | undefined | null, operation: number): void
+  /** What has ended since it was last asked. */
+  take(): Array<NativeEnd>
+  /** Whether the process shall live on for what has not ended. */
+  keepAlive(wanted: boolean): void
+}
+
 /**
  * The Cap'n Proto schema of a descriptor's root type and all that it mentions.
  *
@@ -91,6 +142,30 @@ export interface NativeDowngrade {
   count: number
 }
 
+/** How an operation ended: with one of the last three, or with nothing to say. */
+export interface NativeEnd {
+  /** The number it was started under. */
+  operation: number
+  /** Of a call. */
+  result?: Buffer
+  /** Of a load. */
+  zone?: NativeZone
+  /** Code and message. */
+  error?: Array<string>
+}
+
+/** A method of a plugin. */
+export interface NativeMethod {
+  /** Its name. */
+  name: string
+  /** As in `include/busbar_plugin.h`. */
+  flags: number
+  /** Schema hash of its argument; 0 for bytes or none. */
+  inHash: bigint
+  /** Schema hash of its result. */
+  outHash: bigint
+}
+
 /** An entry of the registry. */
 export interface NativeType {
   /** Full name. */
@@ -103,6 +178,38 @@ export interface NativeType {
   origin: string
   /** The descriptor as JSON; a plugin may keep it to itself. */
   descriptor?: string
+}
+
+/** How a zone is opened. */
+export interface NativeZoneOptions {
+  /** A path, or a name to look for. */
+  library: string
+  /** Whether `library` is a name. */
+  isName: boolean
+  /** Where names are looked for. */
+  folders: Array<string>
+  /** 0 inline, 1 shared, 2 dedicated. */
+  mode: number
+  /** Of a dedicated zone. */
+  threads: number
+  /** JSON for the plugin. */
+  config: string
+  /** Whether its types may be other versions of registered ones. */
+  allowVersions: boolean
+  /** Ids of plugins and SHA-256 of their files in turn. */
+  allow: Array<string>
+  /** Ed25519 keys. */
+  keys: Array<string>
+  /** Whether files that others can change are loaded. */
+  insecure: boolean
+}
+
+/** A type of a plugin. */
+export interface NativeZoneType {
+  /** Its name. */
+  name: string
+  /** Its schema hash. */
+  hash: bigint
 }
 
 /**
@@ -122,6 +229,14 @@ export declare function openMapped(path: string): NativeMappedFile
  * When descriptors or memory are short.
  */
 export declare function openPort(onWake: () => void, events: Uint32Array, slots: Uint32Array, registers: Int32Array): import('../lib/internal/binding.js').NativePort
+
+/**
+ * Opens this environment's side of all zones. `onWake()` is called when operations have ended.
+ *
+ * # Errors
+ * When memory is short.
+ */
+export declare function openZones(onWake: () => void): NativeZones
 
 /**
  * The parts of an address: its scheme, then names and values in turn.

@@ -86,6 +86,15 @@ export {
   type TypedOptions,
 } from './typed.js';
 export type { Counters, PipeStats } from './stats.js';
+export {
+  loadZone,
+  Zone,
+  type CloseZoneOptions,
+  type LoadZoneOptions,
+  type PluginTrust,
+  type ZoneMethod,
+  type ZoneMode,
+} from './zone.js';
 
 /** The version of this package. */
 export const version: string = native.version();

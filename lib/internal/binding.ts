@@ -193,6 +193,73 @@ export interface Native {
   capnpText(descriptor: string): string;
   openMapped(path: string): NativeMappedFile;
   writeMapped(path: string, hash: bigint, archive: Uint8Array): void;
+  /** `onWake()` is called when operations have ended. */
+  openZones(onWake: () => void): NativeZones;
+}
+
+/** This environment's side of all plugin zones, see zone-port.ts. Its functions throw. */
+export interface NativeZones {
+  load(options: NativeZoneOptions, parent: NativeZone | null, operation: number): void;
+  /** What has ended since it was last asked. */
+  take(): NativeEnd[];
+  /** Whether the process shall live on for what has not ended. */
+  keepAlive(wanted: boolean): void;
+}
+
+export interface NativeZoneOptions {
+  /** A path, or a name to look for. */
+  library: string;
+  isName: boolean;
+  folders: string[];
+  /** 0 inline, 1 shared, 2 dedicated */
+  mode: number;
+  threads: number;
+  /** JSON */
+  config: string;
+  allowVersions: boolean;
+  /** Ids of plugins and SHA-256 of their files in turn. */
+  allow: string[];
+  keys: string[];
+  insecure: boolean;
+}
+
+/** How an operation ended: with one of the last three, or with nothing to say. */
+export interface NativeEnd {
+  operation: number;
+  result?: Buffer | null;
+  zone?: NativeZone | null;
+  /** Code and message. */
+  error?: string[] | null;
+}
+
+/** An open zone, see zone.ts. Its functions throw. */
+export interface NativeZone {
+  readonly id: string;
+  readonly version: string;
+  readonly state: string;
+  methods(): NativeMethod[];
+  types(): { name: string; hash: bigint }[];
+  inline(registers: Uint32Array, arena: Uint8Array): NativeInline;
+  submit(method: number, input: Uint8Array, operation: number): void;
+  close(graceMs: number, operation: number): void;
+}
+
+export interface NativeMethod {
+  name: string;
+  flags: number;
+  inHash: bigint;
+  outHash: bigint;
+}
+
+/** Calls on this thread; both functions throw. */
+export interface NativeInline {
+  /**
+   * Registers: method, where the argument begins in the arena, its bytes, where the result goes, the
+   * room for it; then, set, the bytes of the result.
+   */
+  call(): void;
+  /** Bytes of the result. */
+  callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
 }
 
 /** A file that is open, see mapped.ts. */

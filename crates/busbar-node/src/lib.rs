@@ -10,6 +10,7 @@ mod options;
 mod port;
 mod raw;
 pub mod types;
+pub mod zones;
 
 use std::path::Path;
 

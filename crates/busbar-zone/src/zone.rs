@@ -237,6 +237,21 @@ impl Zone {
         inner.instance.call(method.0, input, out)
     }
 
+    /// Runs one method on this thread, with argument and result in an arena; how many bytes its
+    /// result has. `out_length` and `status` are not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::call`]; `InvalidArgument` if the record is not within the arena or its result
+    /// would lie in its input.
+    #[inline]
+    pub fn call_record(&self, record: &Record, arena: &mut [u8]) -> Result<usize> {
+        check_record(record, arena.len()).map_err(|message| {
+            Error::new(ErrorKind::InvalidArgument, Stage::Call, message).of(self.plugin_id())
+        })?;
+        let (input, out) = split(record, arena);
+        self.call(MethodId(record.method), input, out)
+    }
+
     /// Runs several methods on this thread, in order; each record says how it went.
     ///
     /// # Errors

@@ -1,0 +1,327 @@
+//! Plugin zones for JavaScript: loaded and closed on threads of their own, called on the spot or
+//! through an [`outbox`] that brings results back to the environment's thread.
+
+mod inline;
+mod outbox;
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use busbar_types::registry::Registry;
+use busbar_zone::{Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
+use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint8Array, Uint32Array};
+use napi::{JsValue, Status};
+use napi_derive::napi;
+
+use crate::raw;
+use outbox::{Outbox, Outcome};
+
+/// A code of the table of errors, and what went wrong.
+struct Failure(&'static str, String);
+
+impl Failure {
+    fn io(message: impl Into<String>) -> Self {
+        Self("ERR_IO", message.into())
+    }
+
+    fn throw(&self, env: Env) -> napi::Error {
+        raw::throw_coded(env.raw(), self.0, &self.1);
+        napi::Error::new(Status::PendingException, "")
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error.kind().code(), error.to_string())
+    }
+}
+
+/// How a zone is opened.
+#[napi(object)]
+pub struct NativeZoneOptions {
+    /// A path, or a name to look for.
+    pub library: String,
+    /// Whether `library` is a name.
+    pub is_name: bool,
+    /// Where names are looked for.
+    pub folders: Vec<String>,
+    /// 0 inline, 1 shared, 2 dedicated.
+    pub mode: u32,
+    /// Of a dedicated zone.
+    pub threads: u32,
+    /// JSON for the plugin.
+    pub config: String,
+    /// Whether its types may be other versions of registered ones.
+    pub allow_versions: bool,
+    /// Ids of plugins and SHA-256 of their files in turn.
+    pub allow: Vec<String>,
+    /// Ed25519 keys.
+    pub keys: Vec<String>,
+    /// Whether files that others can change are loaded.
+    pub insecure: bool,
+}
+
+/// A method of a plugin.
+#[napi(object)]
+pub struct NativeMethod {
+    /// Its name.
+    pub name: String,
+    /// As in `include/busbar_plugin.h`.
+    pub flags: u32,
+    /// Schema hash of its argument; 0 for bytes or none.
+    pub in_hash: BigInt,
+    /// Schema hash of its result.
+    pub out_hash: BigInt,
+}
+
+/// A type of a plugin.
+#[napi(object)]
+pub struct NativeZoneType {
+    /// Its name.
+    pub name: String,
+    /// Its schema hash.
+    pub hash: BigInt,
+}
+
+/// How an operation ended: with one of the last three, or with nothing to say.
+#[napi(object, object_from_js = false)]
+pub struct NativeEnd {
+    /// The number it was started under.
+    pub operation: u32,
+    /// Of a call.
+    pub result: Option<Buffer>,
+    /// Of a load.
+    pub zone: Option<NativeZone>,
+    /// Code and message.
+    pub error: Option<Vec<String>>,
+}
+
+/// The zones of this environment.
+#[napi(js_name = "NativeZones")]
+pub struct NativeZones {
+    outbox: Arc<Outbox>,
+}
+
+/// Opens this environment's side of all zones. `onWake()` is called when operations have ended.
+///
+/// # Errors
+/// When memory is short.
+#[napi]
+pub fn open_zones(env: Env, on_wake: Function<'_, (), ()>) -> napi::Result<NativeZones> {
+    let outbox = Outbox::open(env.raw(), on_wake.raw());
+    outbox.map(|outbox| NativeZones { outbox }).map_err(|failure| failure.throw(env))
+}
+
+#[napi]
+impl NativeZones {
+    /// Loads a library and opens a zone of it.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT`, `ERR_IO` if there can be no thread for it.
+    #[napi]
+    pub fn load(
+        &self,
+        env: Env,
+        options: NativeZoneOptions,
+        parent: Option<&NativeZone>,
+        operation: u32,
+    ) -> napi::Result<()> {
+        let parent = parent.map(|parent| parent.zone.clone());
+        let outbox = Arc::clone(&self.outbox);
+        let work = move || {
+            let opened = load(&options, parent.as_ref());
+            outbox.push(operation, Outcome::Opened(opened));
+        };
+        in_background(work).map_err(|failure| failure.throw(env))
+    }
+
+    /// What has ended since it was last asked.
+    #[napi]
+    #[must_use]
+    pub fn take(&self) -> Vec<NativeEnd> {
+        let ends = self.outbox.take().into_iter();
+        ends.map(|(operation, outcome)| self.end(operation, outcome)).collect()
+    }
+
+    fn end(&self, operation: u32, outcome: Outcome) -> NativeEnd {
+        let mut end = NativeEnd { operation, result: None, zone: None, error: None };
+        match outcome {
+            Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
+            Outcome::Opened(Ok(zone)) => {
+                end.zone = Some(NativeZone { zone, outbox: Arc::clone(&self.outbox) });
+            }
+            Outcome::Closed(Ok(())) => {}
+            Outcome::Called(Err(Failure(code, message)))
+            | Outcome::Opened(Err(Failure(code, message)))
+            | Outcome::Closed(Err(Failure(code, message))) => {
+                end.error = Some(vec![code.to_owned(), message]);
+            }
+        }
+        end
+    }
+
+    /// Whether the process shall live on for what has not ended.
+    #[napi]
+    pub fn keep_alive(&self, env: Env, wanted: bool) {
+        self.outbox.keep_alive(env.raw(), wanted);
+    }
+}
+
+/// An open zone.
+#[napi]
+pub struct NativeZone {
+    zone: Zone,
+    outbox: Arc<Outbox>,
+}
+
+#[napi]
+impl NativeZone {
+    /// The plugin's id.
+    #[napi(getter)]
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.zone.plugin_id().to_owned()
+    }
+
+    /// The plugin's version.
+    #[napi(getter)]
+    #[must_use]
+    pub fn version(&self) -> String {
+        self.zone.plugin_version().to_owned()
+    }
+
+    /// Where its instance is in its life.
+    #[napi(getter)]
+    #[must_use]
+    pub fn state(&self) -> String {
+        format!("{:?}", self.zone.state()).to_uppercase()
+    }
+
+    /// Its methods; calls name them by their index.
+    #[napi]
+    #[must_use]
+    pub fn methods(&self) -> Vec<NativeMethod> {
+        let methods = self.zone.methods().iter().map(|method| NativeMethod {
+            name: method.name.clone(),
+            flags: method.flags,
+            in_hash: method.in_hash.into(),
+            out_hash: method.out_hash.into(),
+        });
+        methods.collect()
+    }
+
+    /// Its types.
+    #[napi]
+    #[must_use]
+    pub fn types(&self) -> Vec<NativeZoneType> {
+        let types = self.zone.types();
+        types
+            .map(|(name, hash)| NativeZoneType { name: name.to_owned(), hash: hash.into() })
+            .collect()
+    }
+
+    /// An object with the functions that call on this thread; see [`inline`].
+    ///
+    /// # Errors
+    /// When memory is short.
+    #[napi]
+    pub fn inline<'env>(
+        &self,
+        env: &'env Env,
+        registers: Uint32Array,
+        arena: Uint8Array,
+    ) -> napi::Result<Object<'env>> {
+        let object = Object::new(env)?;
+        inline::define(env.raw(), object.raw(), &self.zone, registers, arena)?;
+        Ok(object)
+    }
+
+    /// Starts a call; its end comes with the others.
+    ///
+    /// # Errors
+    /// `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
+    /// `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
+    #[napi]
+    pub fn submit(&self, env: Env, method: u32, input: &[u8], operation: u32) -> napi::Result<()> {
+        let sink = Arc::clone(&self.outbox) as Arc<dyn busbar_zone::Completions>;
+        let method = MethodId::from_index(method);
+        let submitted = self.zone.submit(method, input.to_vec(), sink, operation.into());
+        submitted.map_err(|error| Failure::from(error).throw(env))
+    }
+
+    /// Closes the zone and its children; running calls have `grace_ms` to end.
+    ///
+    /// # Errors
+    /// `ERR_IO` if there can be no thread for it.
+    #[napi]
+    pub fn close(&self, env: Env, grace_ms: u32, operation: u32) -> napi::Result<()> {
+        let (zone, outbox) = (self.zone.clone(), Arc::clone(&self.outbox));
+        let work = move || {
+            let closed = zone.close(Duration::from_millis(grace_ms.into())).map_err(Failure::from);
+            outbox.push(operation, Outcome::Closed(closed));
+        };
+        in_background(work).map_err(|failure| failure.throw(env))
+    }
+}
+
+/// Reading files, a plugin's `init` and the end of its calls are not waited for on a loop's thread.
+fn in_background(work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let thread = std::thread::Builder::new().name("busbar-load".to_owned()).spawn(work);
+    thread.map(drop).map_err(|error| Failure::io(format!("starting a thread: {error}")))
+}
+
+fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Zone, Failure> {
+    let loader = loader(options)?;
+    let path = match options.is_name {
+        true => loader.find(&options.library)?,
+        false => PathBuf::from(&options.library),
+    };
+    let threads = NonZeroUsize::new(options.threads as usize).unwrap_or(NonZeroUsize::MIN);
+    let mode = match options.mode {
+        0 => Mode::Inline,
+        1 => Mode::Shared,
+        _ => Mode::Dedicated { threads },
+    };
+    let mut how = Options::new(mode);
+    (how.config, how.parent) = (&options.config, parent);
+    how.allow_versions = options.allow_versions;
+    // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
+    Ok(unsafe { loader.load(&path, &how) }?)
+}
+
+/// The loader that trusts and looks as `options` says. Each file is mapped once by each of them.
+fn loader(options: &NativeZoneOptions) -> Result<Arc<Loader>, Failure> {
+    type Key = (Vec<String>, Vec<String>, Vec<String>, bool);
+    static LOADERS: OnceLock<Mutex<HashMap<Key, Arc<Loader>>>> = OnceLock::new();
+    let key =
+        (options.folders.clone(), options.allow.clone(), options.keys.clone(), options.insecure);
+    let loaders = LOADERS.get_or_init(Mutex::default);
+    let mut loaders = loaders.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(loader) = loaders.get(&key) {
+        return Ok(Arc::clone(loader));
+    }
+    let mut trust = Trust::default();
+    for pair in options.allow.chunks_exact(2) {
+        let hash = FileHash::parse(&pair[1]).ok_or_else(|| {
+            let message = format!("{:?} is no SHA-256 of 64 hexadecimal digits", pair[1]);
+            Failure("ERR_INVALID_ARGUMENT", message)
+        })?;
+        trust.allow(&pair[0], hash);
+    }
+    for key in &options.keys {
+        trust.allow_key(key)?;
+    }
+    if options.insecure {
+        trust.allow_insecure();
+    }
+    let mut loader = Loader::new(Registry::global(), trust);
+    for folder in &options.folders {
+        loader.add_folder(folder);
+    }
+    let loader = Arc::new(loader);
+    loaders.insert(key, Arc::clone(&loader));
+    Ok(loader)
+}

@@ -1,0 +1,130 @@
+//! What ends on other threads, on its way to the environment's: a list, and one thread-safe
+//! function that is rung when the list stops being empty.
+
+use std::mem;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use busbar_zone::{Completions, Zone};
+use napi::sys;
+
+use super::Failure;
+use crate::raw;
+
+/// How an operation ended.
+pub(super) enum Outcome {
+    Opened(Result<Zone, Failure>),
+    Called(Result<Vec<u8>, Failure>),
+    Closed(Result<(), Failure>),
+}
+
+pub(super) struct Outbox {
+    ends: Mutex<Vec<(u32, Outcome)>>,
+    /// `None` once the environment has ended: then nobody asks any more.
+    bell: Mutex<Option<Bell>>,
+}
+
+struct Bell(sys::napi_threadsafe_function);
+
+// SAFETY: a thread-safe function may be called from any thread; it is called and released only
+// with the lock around it held, and never again after it was released or said that it is closing.
+unsafe impl Send for Bell {}
+
+impl Outbox {
+    /// On the thread of `env`, where `on_wake` will be called.
+    pub(super) fn open(env: sys::napi_env, on_wake: sys::napi_value) -> Result<Arc<Self>, Failure> {
+        let mut function = ptr::null_mut();
+        let name = raw::text(env, "busbar-zones");
+        // SAFETY: on thread; both values belong to `env`, the out-pointer is a live local. Without
+        // a callback of its own it calls `on_wake` without arguments.
+        let status = unsafe {
+            sys::napi_create_threadsafe_function(
+                env,
+                on_wake,
+                ptr::null_mut(),
+                name,
+                0,
+                1,
+                ptr::null_mut(),
+                None,
+                ptr::null_mut(),
+                None,
+                &raw mut function,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            return Err(Failure::io("creating a thread-safe function failed"));
+        }
+        // SAFETY: on thread. Operations keep the loop alive, the outbox does not.
+        unsafe { sys::napi_unref_threadsafe_function(env, function) };
+        let outbox =
+            Arc::new(Self { ends: Mutex::default(), bell: Mutex::new(Some(Bell(function))) });
+        let data = Arc::into_raw(Arc::clone(&outbox)).cast_mut().cast();
+        // SAFETY: on thread; `on_environment_end` takes the count in `data` back.
+        unsafe { sys::napi_add_env_cleanup_hook(env, Some(on_environment_end), data) };
+        Ok(outbox)
+    }
+
+    /// From any thread.
+    pub(super) fn push(&self, operation: u32, outcome: Outcome) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.push((operation, outcome));
+        let is_first = ends.len() == 1;
+        drop(ends);
+        if is_first {
+            self.ring();
+        }
+    }
+
+    pub(super) fn take(&self) -> Vec<(u32, Outcome)> {
+        mem::take(&mut *self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn keep_alive(&self, env: sys::napi_env, wanted: bool) {
+        let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Bell(function)) = &*bell else { return };
+        if wanted {
+            // SAFETY: on thread; it has not been released.
+            unsafe { sys::napi_ref_threadsafe_function(env, *function) };
+        } else {
+            // SAFETY: as above.
+            unsafe { sys::napi_unref_threadsafe_function(env, *function) };
+        }
+    }
+
+    fn ring(&self) {
+        let mut bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Bell(function)) = &*bell else { return };
+        let mode = sys::ThreadsafeFunctionCallMode::nonblocking;
+        // SAFETY: it has not been released: the lock is held.
+        let status =
+            unsafe { sys::napi_call_threadsafe_function(*function, ptr::null_mut(), mode) };
+        if status == sys::Status::napi_closing {
+            // That was our share in it.
+            *bell = None;
+        }
+    }
+}
+
+impl Completions for Outbox {
+    fn complete(&self, operation: u64, result: busbar_zone::Result<&[u8]>) {
+        // Operations are numbered with 32 bits by whoever starts them.
+        self.push(
+            operation as u32,
+            Outcome::Called(result.map(<[u8]>::to_vec).map_err(Failure::from)),
+        );
+    }
+}
+
+unsafe extern "C" fn on_environment_end(data: *mut std::ffi::c_void) {
+    // SAFETY: `open` made the pointer for this one call.
+    let outbox = unsafe { Arc::from_raw(data.cast_const().cast::<Outbox>()) };
+    let bell = outbox.bell.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(Bell(function)) = bell {
+        let mode = sys::ThreadsafeFunctionReleaseMode::abort;
+        // SAFETY: nobody else has it: it was taken out with the lock held.
+        unsafe { sys::napi_release_threadsafe_function(function, mode) };
+    }
+    // Zones that were opened for nobody end here, not on a thread that outlives the environment.
+    drop(outbox.take());
+}

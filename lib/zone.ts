@@ -1,0 +1,341 @@
+/** Zones: native plugins, loaded from libraries and called with values. */
+
+import { markAsUntransferable } from 'node:worker_threads';
+
+import { BusbarError, callNative, invalidArgument, show } from './errors.js';
+import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
+import type { WaitOptions } from './internal/wait.js';
+import { InlineCalls, signatureOf, type Signature } from './internal/zone-methods.js';
+import { zonePort } from './internal/zone-port.js';
+import type { CompileOptions } from './schema/codec.js';
+
+/**
+ * Which threads run a plugin's methods: the caller's own (`'inline'`; only methods that never wait),
+ * those that all zones share, or the zone's own.
+ */
+export type ZoneMode = 'inline' | 'shared' | 'dedicated';
+
+const MODES: readonly ZoneMode[] = ['inline', 'shared', 'dedicated'];
+
+/** Who vouches for libraries. */
+export interface PluginTrust {
+  /** SHA-256 of the files that a plugin may be, in hexadecimal digits, by its id. */
+  readonly allow?: Readonly<Record<string, string | readonly string[]>>;
+  /** Ed25519 public keys, in hexadecimal digits, whose owners sign plugins. */
+  readonly keys?: readonly string[];
+  /** Whether files are loaded although others than their owner can change them. `false`. */
+  readonly insecure?: boolean;
+}
+
+/** How a plugin is loaded. */
+export interface LoadZoneOptions extends WaitOptions {
+  /** The library, by its path. */
+  readonly path?: string;
+  /** The library, by its name in one of `folders` or of the variable `BUSBAR_PLUGIN_PATH`. */
+  readonly name?: string;
+  /** Where names are looked for. None. */
+  readonly folders?: readonly string[];
+  /** Which threads run its methods. `'shared'`. */
+  readonly mode?: ZoneMode;
+  /** How many threads a dedicated zone has, 1–64. 1. */
+  readonly threads?: number;
+  /** What the plugin is told when it becomes active; becomes JSON. `null`. */
+  readonly config?: unknown;
+  /** The zone that it belongs to and closes before. None. */
+  readonly parent?: Zone;
+  /** Whether its types may be other versions of registered ones. `false`. */
+  readonly allowVersions?: boolean;
+  /** Who vouches for it. Nobody has to, unless `allow` or `keys` is given. */
+  readonly trust?: PluginTrust;
+  /** Room for the argument and the result of an inline call, 1 KiB–256 MiB. 64 KiB. */
+  readonly arenaBytes?: number;
+}
+
+/** A method of a plugin. */
+export interface ZoneMethod {
+  /** Its name. */
+  readonly name: string;
+  /** Whether it never waits, so that it can be called inline. */
+  readonly sync: boolean;
+  /** Whether it may be called by several threads at a time. */
+  readonly threadSafe: boolean;
+  /** Whether nobody reads a result of it. */
+  readonly oneway: boolean;
+  /** Whether calling it twice is the same as calling it once. */
+  readonly idempotent: boolean;
+}
+
+/** How a zone is closed. */
+export interface CloseZoneOptions {
+  /** How long running calls may take to end, in milliseconds. 2000. */
+  readonly graceMs?: number;
+}
+
+/**
+ * Loads a native plugin: a shared library that keeps to `include/busbar_plugin.h`, for example one
+ * written in Rust with the crate `busbar-plugin`. Its code runs with the rights of this process and
+ * can end it: load only what you trust.
+ *
+ * @throws BusbarError (as a rejection) `ERR_NOT_FOUND`; `ERR_PLUGIN_…`, one for each thing that can
+ * be wrong with a library; `ERR_SCHEMA_MISMATCH` for types that contradict registered ones
+ *
+ * @example
+ * ```ts
+ * import { loadZone } from 'busbar';
+ *
+ * interface Physics {
+ *   length(point: { x: number; y: number }): number;
+ * }
+ *
+ * async function main(path: string): Promise<void> {
+ *   await using zone = await loadZone({ path, mode: 'inline' });
+ *   const physics = zone.interface<Physics>();
+ *   console.log(physics.length({ x: 3, y: 4 })); // 5
+ * }
+ *
+ * if (process.argv[2] !== undefined) await main(process.argv[2]);
+ * ```
+ */
+export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
+  const native = checkLoad(options);
+  const { parent, mode = 'shared', arenaBytes = ARENA_BYTES } = options;
+  const port = zonePort();
+  const { zone } = await port.run('loadZone()', options, (operation) => {
+    port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
+  });
+  return new Zone(zone as NativeZone, { mode, parent, arenaBytes });
+}
+
+interface Place {
+  readonly mode: ZoneMode;
+  readonly parent: Zone | undefined;
+  readonly arenaBytes: number;
+}
+
+/** What a zone keeps to itself. */
+let nativeOf: (zone: Zone) => NativeZone;
+
+/** A loaded plugin; {@link loadZone} makes them. */
+export class Zone {
+  /** Which threads run its methods. */
+  readonly mode: ZoneMode;
+  /** The zone that it belongs to. */
+  readonly parent: Zone | undefined;
+  /** Its plugin's id, such as `example.physics`. */
+  readonly pluginId: string;
+  /** Its plugin's version. */
+  readonly pluginVersion: string;
+  /** Its plugin's methods. */
+  readonly methods: readonly ZoneMethod[];
+  readonly #native: NativeZone;
+  readonly #indexes = new Map<string, number>();
+  readonly #inline: InlineCalls | null;
+  #closing: Promise<void> | null = null;
+
+  static {
+    nativeOf = (zone) => zone.#native;
+  }
+
+  /** @internal */
+  constructor(native: NativeZone, { mode, parent, arenaBytes }: Place) {
+    this.#native = native;
+    this.mode = mode;
+    this.parent = parent;
+    this.pluginId = native.id;
+    this.pluginVersion = native.version;
+    this.methods = native.methods().map(({ name, flags }) => ({
+      name,
+      sync: (flags & 1) !== 0,
+      threadSafe: (flags & 2) !== 0,
+      oneway: (flags & 4) !== 0,
+      idempotent: (flags & 8) !== 0,
+    }));
+    for (const [index, { name }] of this.methods.entries()) this.#indexes.set(name, index);
+    this.#inline = mode === 'inline' ? openInline(native, arenaBytes) : null;
+  }
+
+  /**
+   * Where it is in its life: `ACTIVE`, `DRAINING` while its last calls run, `DESTROYED`; `FAULTED`
+   * after a panic; `ZOMBIE` if a call never ended.
+   */
+  get state(): string {
+    return this.#native.state;
+  }
+
+  /**
+   * The plugin's methods as functions of values: they return results if the zone is inline, and
+   * promises of them if it is not. The arguments of a Rust method are the arguments of the function.
+   *
+   * The type says what you expect; that values are of the types that the plugin declares is checked
+   * when they are written.
+   *
+   * @throws BusbarError `ERR_TYPE_NOT_FOUND` if the plugin does not say what a method takes
+   */
+  interface<T extends object>(options: CompileOptions = {}): T {
+    const types = this.#native.types();
+    const functions = this.#native.methods().map((method, index) => {
+      const signature = signatureOf(method, types, options);
+      return [method.name, this.#function(method.name, index, signature)] as const;
+    });
+    return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
+  }
+
+  #function(name: string, index: number, signature: Signature): (...values: unknown[]) => unknown {
+    const inline = this.#inline;
+    if (inline !== null) return (...values) => inline.call(index, signature, values);
+    return async (...values) => {
+      const input = signature.encode(values);
+      return signature.decode(await this.#submit(name, index, input, undefined));
+    };
+  }
+
+  /**
+   * Calls a method with bytes and resolves to the bytes of its result. A call that is given up goes
+   * on; its result is dropped.
+   *
+   * @throws BusbarError (as a rejection) what the plugin says; `ERR_METHOD_NOT_FOUND`,
+   * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`; `ERR_AGAIN` if too many calls wait
+   */
+  async call(
+    method: string,
+    input: Uint8Array = new Uint8Array(0),
+    options?: WaitOptions,
+  ): Promise<Buffer> {
+    checkBytes('input', input);
+    return this.#submit(method, this.#index(method), input, options);
+  }
+
+  /**
+   * Calls a method with bytes, on this thread; the zone must be inline. The result lies in `out`,
+   * if that is given.
+   *
+   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is not inline or the method
+   * may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the method may have had its effect
+   */
+  callSync(method: string, input: Uint8Array = new Uint8Array(0), out?: Uint8Array): Uint8Array {
+    checkBytes('input', input);
+    if (out !== undefined) checkBytes('out', out);
+    if (this.#inline === null) {
+      const message = `callSync() needs a zone of the mode inline; this one is ${this.mode}`;
+      throw new BusbarError('ERR_NOT_SUPPORTED', message);
+    }
+    return this.#inline.callBytes(this.#index(method), input, out);
+  }
+
+  /**
+   * Closes the zone, the zones that belong to it first. Running calls have `graceMs` to end; from
+   * half of that on they are asked to.
+   *
+   * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays as it is
+   */
+  close(options: CloseZoneOptions = {}): Promise<void> {
+    const { graceMs = GRACE_MS } = options;
+    if (!Number.isInteger(graceMs) || graceMs < 0 || graceMs > 0xffff_ffff) {
+      const message = `graceMs is ${show(graceMs)}; it must be a number of milliseconds`;
+      return Promise.reject(invalidArgument(message));
+    }
+    this.#closing ??= zonePort()
+      .run('close()', undefined, (operation) => this.#native.close(graceMs, operation))
+      .then(() => undefined);
+    return this.#closing;
+  }
+
+  /** As {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #submit(
+    name: string,
+    method: number,
+    input: Uint8Array,
+    options: WaitOptions | undefined,
+  ): Promise<Buffer> {
+    const end = await zonePort().run(`${name}()`, options, (operation) => {
+      this.#native.submit(method, input, operation);
+    });
+    return end.result as Buffer;
+  }
+
+  #index(method: string): number {
+    const index = this.#indexes.get(method);
+    if (index !== undefined) return index;
+    const names = [...this.#indexes.keys()].join(', ');
+    const message = `${this.pluginId} has no method ${show(method)}, but ${names}`;
+    throw new BusbarError('ERR_METHOD_NOT_FOUND', message);
+  }
+}
+
+/** Registers that the native side knows; see `NativeInline`. */
+const REGISTERS = 6;
+const ARENA_BYTES = 64 * 1024;
+const GRACE_MS = 2000;
+
+function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
+  const [registers, arena] = [new Uint32Array(REGISTERS), new Uint8Array(arenaBytes)];
+  // Neither reaches users; but a plugin must not find memory gone in any case.
+  for (const { buffer } of [registers, arena]) markAsUntransferable(buffer);
+  const calls = callNative(() => native.inline(registers, arena));
+  return new InlineCalls(calls, registers, arena);
+}
+
+function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
+  if (options === null || typeof options !== 'object') {
+    throw invalidArgument(`options of loadZone() is ${show(options)}; it must be an object`);
+  }
+  const { path, name, mode = 'shared', threads = 1, parent, trust = {} } = options;
+  if ((path === undefined) === (name === undefined)) {
+    throw invalidArgument('loadZone() takes a path or a name of a library, one of them');
+  }
+  const library = path ?? name;
+  if (typeof library !== 'string' || library === '') {
+    throw invalidArgument(`the library is ${show(library)}; it must be a path or a name`);
+  }
+  if (!MODES.includes(mode)) {
+    throw invalidArgument(`mode is ${show(mode)}; it must be one of ${MODES.join(', ')}`);
+  }
+  checkInteger('threads', threads, 1, 64);
+  checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024);
+  if (parent !== undefined && !(parent instanceof Zone)) {
+    throw invalidArgument(`parent is ${show(parent)}; it must be a zone`);
+  }
+  return {
+    library,
+    isName: path === undefined,
+    folders: texts('folders', options.folders),
+    mode: MODES.indexOf(mode),
+    threads,
+    config: configOf(options.config),
+    allowVersions: options.allowVersions === true,
+    allow: Object.entries(trust.allow ?? {}).flatMap(([id, hashes]) => {
+      const all = typeof hashes === 'string' ? [hashes] : texts('trust.allow', hashes);
+      return all.flatMap((hash) => [id, hash]);
+    }),
+    keys: texts('trust.keys', trust.keys),
+    insecure: trust.insecure === true,
+  };
+}
+
+function configOf(config: unknown): string {
+  try {
+    return JSON.stringify(config ?? null);
+  } catch (cause) {
+    throw new BusbarError('ERR_INVALID_ARGUMENT', 'config cannot be JSON', { cause });
+  }
+}
+
+function texts(what: string, value: readonly string[] | undefined): string[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return [...value];
+  throw invalidArgument(`${what} is ${show(value)}; it must be an array of strings`);
+}
+
+function checkInteger(what: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw invalidArgument(`${what} is ${show(value)}; it must be an integer from ${min} to ${max}`);
+}
+
+function checkBytes(what: string, value: unknown): void {
+  if (value instanceof Uint8Array) return;
+  throw invalidArgument(`${what} is ${show(value)}; it must be a Uint8Array`);
+}
