@@ -42,7 +42,7 @@ const TEST_STEPS = [
   { name: 'build', command: 'npm run build:fast', count: 'check' },
   {
     name: 'peer',
-    command: 'cargo build --profile fast -p busbar-types --examples',
+    command: 'cargo build --profile fast -p busbar-types -p busbar-zone --examples',
     count: 'check',
     needs: 'build',
   },

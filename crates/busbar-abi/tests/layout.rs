@@ -132,7 +132,7 @@ fn program(rows: &str) -> String {
     )
 }
 
-/// [T16] [T20] [T21] [Z17] sizes, offsets and constants are the same in C, C++ and Rust
+/// [T16 T20 T21 Z17] sizes, offsets and constants are the same in C, C++ and Rust
 #[test]
 fn layouts_are_the_same_in_c_and_rust() {
     let Table { c, rust } = table();
@@ -149,7 +149,7 @@ fn layouts_are_the_same_in_c_and_rust() {
     }
 }
 
-/// [T16] [T21] the legacy descriptor, as others declare it, is a prefix of ours: 56 bytes
+/// [T16 T21] the legacy descriptor, as others declare it, is a prefix of ours: 56 bytes
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn legacy_descriptor_is_an_exact_prefix() {

@@ -1,7 +1,7 @@
 //! `#[plugin]`: from an `impl` block to the entry of a library.
 //!
 //! Beside the block, which stays as it is but for its `#[method]`s, goes one anonymous constant
-//! with everything else in it: types for argument lists, the dispatch, manifest, entry, descriptors.
+//! with everything else in it: types for argument lists, dispatch, manifest, entry, descriptors.
 
 mod method;
 mod signature;

@@ -17,7 +17,7 @@ use busbar_shm::record::{ALIGN, Header, Kind};
 
 const MESSAGES: u64 = 50_000;
 
-/// [I01] [I17] bursts between two awake ends: no allocation, no wake-up
+/// [I01 I17] bursts between two awake ends: no allocation, no wake-up
 #[test]
 fn pair_bursts_allocate_nothing() {
     let (mut a, mut b) = InprocPair::connected(InprocOptions::DEFAULT).unwrap();

@@ -33,6 +33,7 @@ impl<T: Type> Deref for View<'_, T> {
 /// The bytes of a call where archives of `T` can be read: copied, if they lie at an odd address.
 #[doc(hidden)]
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Placed<'a> {
     /// Where they are.
     Here(&'a [u8]),
@@ -45,7 +46,7 @@ impl<'a> Placed<'a> {
     #[inline]
     #[must_use]
     pub fn new<T: Type>(bytes: &'a [u8]) -> Self {
-        if bytes.as_ptr().addr() % align_of::<<T as Archive>::Archived>() == 0 {
+        if bytes.as_ptr().addr().is_multiple_of(align_of::<<T as Archive>::Archived>()) {
             return Self::Here(bytes);
         }
         let mut copy = AlignedVec::with_capacity(bytes.len());

@@ -9,9 +9,12 @@ use busbar_types::SerializeError;
 /// What methods return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something in a plugin failed.
+/// Why something in a plugin failed. One pointer, so that what succeeds carries little.
 #[derive(Clone, Debug)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     status: Status,
     message: Cow<'static, str>,
     needed: usize,
@@ -26,35 +29,37 @@ impl Error {
     /// An error that everybody knows, such as [`Status::AGAIN`].
     pub fn of(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
         let status = if status.is_error() { status } else { Status::INTERNAL };
-        Self { status, message: message.into(), needed: 0 }
+        Self(Box::new(Inner { status, message: message.into(), needed: 0 }))
     }
 
     pub(crate) fn too_small(needed: usize, room: usize) -> Self {
         let message = format!("the result takes {needed} bytes, there is room for {room}");
-        Self { needed, ..Self::of(Status::BUFFER_TOO_SMALL, message) }
+        let mut error = Self::of(Status::BUFFER_TOO_SMALL, message);
+        error.0.needed = needed;
+        error
     }
 
     /// How it crosses the boundary.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status
+        self.0.status
     }
 
     /// What it tells a person.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// For `BUFFER_TOO_SMALL`: the bytes that the result takes.
     pub(crate) fn needed(&self) -> usize {
-        self.needed
+        self.0.needed
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.message)
+        f.pad(&self.0.message)
     }
 }
 

@@ -2,7 +2,8 @@
 //! `deactivate`.
 //!
 //! A token is in `open` from `spawn` until somebody takes it out, and whoever takes it out
-//! completes it: so each is completed once, whatever comes first of the end, a cancellation and a shutdown.
+//! completes it: so each is completed once, whatever comes first of the end, a cancellation and a
+//! shutdown.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -86,7 +86,7 @@ fn inline_messages_allocate_nothing() {
     assert_eq!((count, received), (0, 2 * 1000 * 51));
 }
 
-/// [D02] [D43] Large messages, copied into the slab or written in place, and leases given back.
+/// [D02 D43] Large messages, copied into the slab or written in place, and leases given back.
 #[test]
 fn large_messages_allocate_nothing() {
     let (mut left, mut right) = pair();

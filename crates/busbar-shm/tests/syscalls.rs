@@ -121,7 +121,7 @@ fn the_child_of_the_others() {
     }
 }
 
-/// [D02] [D46] While both ends are busy, messages of both kinds pass without one system call.
+/// [D02 D46] While both ends are busy, messages of both kinds pass without one system call.
 #[test]
 fn messages_need_no_system_calls() {
     // The runtimes of the sanitizers make calls of their own.

@@ -51,7 +51,7 @@ impl Contract {
             return Err(null(abi::ENTRY, "returns"));
         }
         // SAFETY: as the caller promises; every manifest begins with these four bytes.
-        let magic = unsafe { (&raw const (*manifest).magic).read_unaligned() };
+        let magic = unsafe { manifest.cast::<u32>().read_unaligned() };
         if magic != abi::MAGIC {
             let message = format!(
                 "its manifest begins with {magic:#010x}, and not with {:#010x}",

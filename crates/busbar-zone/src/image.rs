@@ -45,7 +45,9 @@ impl Image {
         // Windows does not remove what is mapped; its temporary files are cleaned up elsewhere.
         drop(folder);
         let library = library.map_err(|error| {
-            let message = format!("the system does not load it: {error}");
+            let reason = std::error::Error::source(&error).map(ToString::to_string);
+            let reason = reason.unwrap_or_else(|| error.to_string());
+            let message = format!("the system does not load it: {reason}");
             Error::new(ErrorKind::Damaged, Stage::Load, message).with_source(error)
         })?;
         Ok(Self(ManuallyDrop::new(library)))

@@ -29,9 +29,18 @@ pub(crate) struct Instance {
     plugin: *const Plugin,
     table: Plugin,
     call: Call,
+    /// What calls need of the methods, beside what else they need.
+    methods: Box<[Target]>,
     /// Of methods that are not thread-safe, one runs at a time.
     serial: Serial,
     state: Mutex<State>,
+}
+
+/// What a call needs to know of a method.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    id: u32,
+    flags: u32,
 }
 
 type Call = unsafe extern "C" fn(*const Plugin, u32, Slice, *mut Buf) -> Status;
@@ -65,6 +74,7 @@ impl Instance {
             plugin,
             table,
             call,
+            methods: library.contract.methods.iter().map(Target::from).collect(),
             serial: Serial::default(),
             state: Mutex::new(State::Bound),
         };
@@ -144,11 +154,29 @@ impl Instance {
     }
 
     #[inline]
-    pub(crate) fn method(&self, index: u32) -> Result<&Method> {
-        match self.library.contract.methods.get(index as usize) {
-            Some(method) => Ok(method),
+    pub(crate) fn target(&self, index: u32) -> Result<Target> {
+        match self.methods.get(index as usize) {
+            Some(target) => Ok(*target),
             None => Err(self.no_method(index)),
         }
+    }
+
+    /// As [`Self::target`], of a method that never waits.
+    #[inline]
+    pub(crate) fn inline_target(&self, index: u32) -> Result<Target> {
+        let target = self.target(index)?;
+        if target.flags & flag::SYNC != 0 { Ok(target) } else { Err(self.may_wait(target)) }
+    }
+
+    #[cold]
+    fn may_wait(&self, target: Target) -> Error {
+        let message = format!("{} may wait, so it is not for the mode inline", self.name(target));
+        Error::new(ErrorKind::NotSupported, Stage::Call, message).of(self.id())
+    }
+
+    fn name(&self, target: Target) -> &str {
+        let methods = &self.library.contract.methods;
+        methods.iter().find(|method| method.id == target.id).map_or("", |method| &method.name)
     }
 
     #[cold]
@@ -177,25 +205,24 @@ impl Instance {
         Error::new(kind, Stage::Call, message).of(self.id())
     }
 
-    /// Runs a method on this thread; the bytes of its result.
+    /// Runs a method that never waits on this thread; the bytes of its result.
     #[inline]
     pub(crate) fn call(&self, index: u32, input: &[u8], out: &mut [u8]) -> Result<usize> {
-        let method = self.method(index)?;
+        let target = self.inline_target(index)?;
         self.enter()?;
         let _leave = Leave(self);
-        self.call_inside(method, input, out)
+        self.call_inside(target, input, out)
     }
 
     /// As [`Self::call`], once inside.
     #[inline]
     pub(crate) fn call_inside(
         &self,
-        method: &Method,
+        method: Target,
         input: &[u8],
         out: &mut [u8],
     ) -> Result<usize> {
         let _one = self.turn(method)?;
-        forget_error();
         let mut buf = Buf::new(out);
         // SAFETY: by the contract: the instance is active, as somebody is inside; `input` and `out`
         // are there during the call.
@@ -208,7 +235,7 @@ impl Instance {
     }
 
     #[cold]
-    fn failed(&self, method: &Method, status: Status, buf: &Buf) -> Error {
+    fn failed(&self, method: Target, status: Status, buf: &Buf) -> Error {
         if status.is_error() {
             let error = self.judge(error_of(status, Stage::Call)).of(self.id());
             return if status == Status::BUFFER_TOO_SMALL {
@@ -218,28 +245,29 @@ impl Instance {
             };
         }
         let message = if status == Status::OK {
-            format!("{} says that it wrote {} bytes into {}", method.name, buf.len, buf.cap)
+            let name = self.name(method);
+            format!("{name} says that it wrote {} bytes into {}", buf.len, buf.cap)
         } else {
-            format!("{} returned {status}", method.name)
+            format!("{} returned {status}", self.name(method))
         };
         Error::new(ErrorKind::Failed, Stage::Call, message).of(self.id())
     }
 
     /// The turn of a method on this thread.
     #[inline]
-    fn turn(&self, method: &Method) -> Result<Option<Turn<'_>>> {
+    fn turn(&self, method: Target) -> Result<Option<Turn<'_>>> {
         if method.flags & flag::THREAD_SAFE != 0 {
             return Ok(None);
         }
         self.serial.take().map(Some).ok_or_else(|| {
-            let message = format!("{} is called by a call of the plugin's own", method.name);
+            let message = format!("{} is called by a call of its own", self.name(method));
             Error::new(ErrorKind::InUse, Stage::Call, message).of(self.id())
         })
     }
 
     /// Runs a method from this thread, and has `call` told of its end, now or later.
     pub(crate) fn start(&self, index: u32, input: &[u8], call: OpenCall) {
-        let method = match self.method(index) {
+        let method = match self.target(index) {
             Ok(method) => method,
             Err(error) => return call.finish(Err(error)),
         };
@@ -272,7 +300,7 @@ impl Instance {
     }
 
     /// As [`Self::start`], for plugins that have no `start`.
-    fn run(&self, method: &Method, input: &[u8], call: &OpenCall) {
+    fn run(&self, method: Target, input: &[u8], call: &OpenCall) {
         let mut room = vec![0; RESULT_BYTES];
         let mut result = self.call_inside(method, input, &mut room);
         if method.flags & flag::IDEMPOTENT != 0
@@ -385,6 +413,12 @@ fn required(table: &Plugin) -> Result<Call> {
         return Err(null(&format!("busbar_plugin.{lacking}"), "alone is"));
     }
     table.call.ok_or_else(|| null("busbar_plugin.call", "is"))
+}
+
+impl From<&Method> for Target {
+    fn from(method: &Method) -> Self {
+        Self { id: method.id, flags: method.flags }
+    }
 }
 
 struct Leave<'a>(&'a Instance);

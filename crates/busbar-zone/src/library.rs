@@ -240,9 +240,12 @@ unsafe fn legacy_descriptors(
         // SAFETY: as the caller promises.
         let array = unsafe { get(&raw mut count) };
         check_count(count, array.is_null(), "types")?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         // SAFETY: as the caller promises: there are that many.
-        let at = |index| unsafe { array.add(index).read() };
-        return Ok((0..count).map(at).map(TypeDescriptor::from).collect());
+        let array = unsafe { std::slice::from_raw_parts(array, count) };
+        return Ok(array.iter().copied().map(TypeDescriptor::from).collect());
     }
     // SAFETY: as the caller promises.
     let register = unsafe { image.symbol::<abi::LegacyRegister>(&entries.register) };

@@ -3,12 +3,10 @@
 
 use std::sync::Arc;
 
-use busbar_abi::method as flag;
-
 use crate::instance::Instance;
 use crate::pending::Reply;
 use crate::pool::{Job, Pool};
-use crate::{Error, ErrorKind, Mode, Result, Stage};
+use crate::{Mode, Result};
 
 /// How a zone's calls reach its instance.
 pub(crate) trait Transport: Send + Sync {
@@ -44,22 +42,11 @@ impl Transport for Inline {
         input: Vec<u8>,
         reply: Reply,
     ) -> Result<()> {
-        check_inline(instance, method)?;
+        instance.inline_target(method)?;
         let call = instance.inside()?.into_call(reply);
         instance.start(method, &input, call);
         Ok(())
     }
-}
-
-/// Only methods that never wait run on the thread of whoever calls.
-#[inline]
-pub(crate) fn check_inline(instance: &Instance, method: u32) -> Result<()> {
-    let method = instance.method(method)?;
-    if method.flags & flag::SYNC != 0 {
-        return Ok(());
-    }
-    let message = format!("{} may wait, so it is not for the mode inline", method.name);
-    Err(Error::new(ErrorKind::NotSupported, Stage::Call, message).of(instance.id()))
 }
 
 /// Threads: those that all zones share, or the zone's own.
@@ -80,7 +67,7 @@ impl Transport for Threads {
         input: Vec<u8>,
         reply: Reply,
     ) -> Result<()> {
-        instance.method(method)?;
+        instance.target(method)?;
         let call = instance.inside()?.into_call(reply);
         self.pool.send(Job { method, input, call }).map_err(|error| error.of(instance.id()))
     }

@@ -16,7 +16,7 @@ use crate::instance::Instance;
 use crate::library::Library;
 use crate::pending::Reply;
 use crate::pool::{Pool, QUEUE};
-use crate::transport::{Inline, Threads, Transport, check_inline};
+use crate::transport::{Inline, Threads, Transport};
 use crate::{Completions, Error, ErrorKind, Result, Stage, State};
 
 /// Zones of zones of zones: no deeper than this.
@@ -87,10 +87,10 @@ struct Inner {
     transport: Box<dyn Transport>,
     is_inline: bool,
     registry: &'static Registry,
-    parent: Option<Weak<Inner>>,
+    parent: Option<Weak<Self>>,
     depth: usize,
     /// `None` once it closes: then there are no more.
-    children: Mutex<Option<Vec<Weak<Inner>>>>,
+    children: Mutex<Option<Vec<Weak<Self>>>>,
     is_closed: AtomicBool,
 }
 
@@ -233,7 +233,6 @@ impl Zone {
         if !inner.is_inline {
             return Err(self.not_inline());
         }
-        check_inline(&inner.instance, method.0)?;
         inner.instance.call(method.0, input, out)
     }
 
@@ -262,7 +261,7 @@ impl Zone {
             return Err(self.not_inline());
         }
         for (index, record) in records.iter().enumerate() {
-            check_inline(&self.0.instance, record.method)?;
+            self.0.instance.inline_target(record.method)?;
             check_record(record, arena.len()).map_err(|message| {
                 let message = format!("record {index}: {message}");
                 Error::new(ErrorKind::InvalidArgument, Stage::Call, message).of(self.plugin_id())
@@ -270,7 +269,7 @@ impl Zone {
         }
         let inside = self.0.instance.inside()?;
         for record in records {
-            let method = inside.instance().method(record.method)?;
+            let method = inside.instance().target(record.method)?;
             let (input, out) = split(record, arena);
             match inside.instance().call_inside(method, input, out) {
                 Ok(length) => (record.out_length, record.status) = (length as u32, 0),

@@ -46,6 +46,19 @@ impl Sanitizer {
 /// `cargo test`.
 pub(crate) fn run(sanitizer: Sanitizer, arguments: &[String]) -> io::Result<bool> {
     let target = host_target()?;
+    // Examples are what tests of plugins load; `cargo test --tests` would leave them out.
+    let mut examples = cargo(sanitizer);
+    examples.args(["build", "--examples", "--target", &target, "--package", "busbar-zone"]);
+    let mut tests = cargo(sanitizer);
+    tests.args(["test", "--tests", "--target", &target]);
+    if !names_packages(arguments) {
+        tests.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    }
+    Ok(examples.status()?.success() && tests.args(arguments).status()?.success())
+}
+
+/// cargo, with the sanitizer.
+fn cargo(sanitizer: Sanitizer) -> Command {
     let (variable, options) = sanitizer.options();
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -53,12 +66,8 @@ pub(crate) fn run(sanitizer: Sanitizer, arguments: &[String]) -> io::Result<bool
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", rustc_flags(sanitizer))
         .env("CARGO_TARGET_DIR", target_dir(sanitizer))
-        .env(variable, options)
-        .args(["test", "--tests", "--target", &target]);
-    if !names_packages(arguments) {
-        command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    }
-    Ok(command.args(arguments).status()?.success())
+        .env(variable, options);
+    command
 }
 
 fn names_packages(arguments: &[String]) -> bool {
@@ -74,6 +83,8 @@ fn rustc_flags(sanitizer: Sanitizer) -> String {
         // The sanitizers intercept libc's mmap and munmap. Unseen system calls would leave them
         // believing that memory mapped anew is still what it was before.
         "--cfg=rustix_use_libc",
+        // Libraries that are loaded find the sanitizer in the program.
+        "-Clink-arg=-Wl,--export-dynamic",
     ]
     .join(" ")
 }

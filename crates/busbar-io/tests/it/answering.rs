@@ -76,7 +76,7 @@ fn another_version_is_rejected() {
     check_rejected("layout", &hello, &honest.fds(), Code::VersionMismatch);
 }
 
-/// [D37] [D45] what is not a HELLO is refused as soon as it can be told
+/// [D37 D45] what is not a HELLO is refused as soon as it can be told
 #[test]
 fn garbage_is_rejected() {
     let check = |test, bytes: &[u8], code| check_rejected(test, bytes, &[], code);
@@ -91,7 +91,7 @@ fn garbage_is_rejected() {
     check("bare", &frame(Kind::Hello, &bare.encode()), Code::Protocol);
 }
 
-/// [D37] [D41] [D45] a HELLO comes with a sealed segment of the announced size and an eventfd
+/// [D37 D41 D45] a HELLO comes with a sealed segment of the announced size and an eventfd
 #[test]
 fn wrong_descriptors_are_rejected() {
     let honest = Honest::new(GEOMETRY);
@@ -118,7 +118,7 @@ fn wrong_descriptors_are_rejected() {
     }
 }
 
-/// [D41] [D45] sizes are checked before anything is mapped
+/// [D41 D45] sizes are checked before anything is mapped
 #[test]
 fn geometry_out_of_bounds_is_rejected() {
     let honest = Honest::new(GEOMETRY);
@@ -153,7 +153,7 @@ fn a_dribbled_hello_is_accepted() {
     assert_eq!((answer.session, fds.len()), (hello(GEOMETRY).session, 2));
 }
 
-/// [D22] [D37] a dialer that connects and closes at once is a connection with an end, not an error
+/// [D22 D37] a dialer that connects and closes at once is a connection with an end, not an error
 #[test]
 fn close_may_follow_hello_in_one_packet() {
     let mut bench = Bench::new("hasty", &ListenOptions::default());
@@ -175,7 +175,7 @@ fn close_may_follow_hello_in_one_packet() {
     );
 }
 
-/// [D09] [D37] who says nothing, or half of it, is dropped in time with all that it passed
+/// [D09 D37] who says nothing, or half of it, is dropped in time with all that it passed
 #[test]
 fn a_mute_dialer_times_out_and_leaves_nothing() {
     let mut options = ListenOptions::default();
@@ -206,7 +206,7 @@ fn a_dialer_that_hangs_up_is_a_warning() {
     assert_eq!(bench.expect_warning().code(), Code::ConnectionLost);
 }
 
-/// [D37] [I30] more strangers than the backlog are turned away, those before them stay
+/// [D37 I30] more strangers than the backlog are turned away, those before them stay
 #[test]
 fn more_than_the_backlog_are_hung_up_on() {
     let mut options = ListenOptions::default();
@@ -246,7 +246,7 @@ fn garbage_after_the_handshake_ends_the_connection() {
     }
 }
 
-/// [D44] [D45] a peer that goes on ringing after the end wakes nobody
+/// [D44 D45] a peer that goes on ringing after the end wakes nobody
 #[test]
 fn a_closed_pipe_cannot_be_rung() {
     let mut bench = Bench::new("ringing", &ListenOptions::default());

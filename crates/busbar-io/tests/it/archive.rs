@@ -47,7 +47,7 @@ fn in_segment(pointer: *const u8) -> bool {
     })
 }
 
-/// [D02] [D43] [M02] an archive is written into the loan and accessed in the lease: no copy of it
+/// [D02 D43 M02] an archive is written into the loan and accessed in the lease: no copy of it
 /// is made on the way
 #[test]
 fn an_archive_is_read_where_it_was_written() {

@@ -23,7 +23,7 @@ fn rounds() -> u32 {
     std::env::var("BUSBAR_CHAOS_ROUNDS").map_or(100, |rounds| rounds.parse().unwrap())
 }
 
-/// [D37] [D38] [D45] neither orderly ends nor kills leave descriptors, mappings or files
+/// [D37 D38 D45] neither orderly ends nor kills leave descriptors, mappings or files
 #[test]
 fn nothing_is_left_behind() {
     Role::start("leaks", "").finish();

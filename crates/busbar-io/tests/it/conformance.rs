@@ -315,7 +315,7 @@ fn variants() -> Vec<PipeOptions> {
 macro_rules! on_every_scheme {
     ($($scheme:ident),*) => {$(
         mod $scheme {
-            /// [D01] [D06] [D22] message boundaries, contents and the close reason
+            /// [D01 D06 D22] message boundaries, contents and the close reason
             #[test]
             fn echoes_every_size() {
                 for options in super::variants() {
@@ -323,7 +323,7 @@ macro_rules! on_every_scheme {
                 }
             }
 
-            /// [D01] [D21] order is kept, nothing sent before close is lost
+            /// [D01 D21] order is kept, nothing sent before close is lost
             #[test]
             fn in_order_under_backpressure() {
                 for options in super::variants() {
@@ -331,7 +331,7 @@ macro_rules! on_every_scheme {
                 }
             }
 
-            /// [D08] [D22] a receiver that waits is told who closed and why
+            /// [D08 D22] a receiver that waits is told who closed and why
             #[test]
             fn close_wakes_a_blocked_receiver() {
                 super::close_wakes(stringify!($scheme), |pipe| {
@@ -339,7 +339,7 @@ macro_rules! on_every_scheme {
                 });
             }
 
-            /// [D08] [D22] so is a sender
+            /// [D08 D22] so is a sender
             #[test]
             fn close_wakes_a_blocked_sender() {
                 super::close_wakes(stringify!($scheme), |pipe| {
@@ -353,7 +353,7 @@ macro_rules! on_every_scheme {
                 super::timeouts_hold(stringify!($scheme));
             }
 
-            /// [D12] [D16] [D22] the states of both ends, from first to last
+            /// [D12 D16 D22] the states of both ends, from first to last
             #[test]
             fn states_in_order() {
                 super::states_in_order(stringify!($scheme));
@@ -371,7 +371,7 @@ macro_rules! on_every_scheme {
                 super::announcements_are_kept_apart(stringify!($scheme));
             }
 
-            /// [T18] [D45] a peer cannot make this end hold announcements without bound
+            /// [T18 D45] a peer cannot make this end hold announcements without bound
             #[test]
             fn announcements_are_bounded() {
                 super::announcements_are_bounded(stringify!($scheme));

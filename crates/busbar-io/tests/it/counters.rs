@@ -170,7 +170,7 @@ fn interest_may_precede_the_connection(scheme: &str) {
 macro_rules! on_every_scheme {
     ($($scheme:ident),*) => {$(
         mod $scheme {
-            /// [D44] [D49] no bell is rung while the receiver looks
+            /// [D44 D49] no bell is rung while the receiver looks
             #[test]
             fn hot_receivers_cost_no_bell() {
                 super::hot_receivers_cost_no_bell(stringify!($scheme));
@@ -182,19 +182,19 @@ macro_rules! on_every_scheme {
                 super::a_parked_receiver_is_rung_once(stringify!($scheme));
             }
 
-            /// [D44] [D49] an idle engine is not woken, by nothing and nobody
+            /// [D44 D49] an idle engine is not woken, by nothing and nobody
             #[test]
             fn sleep_is_undisturbed() {
                 super::sleep_is_undisturbed(stringify!($scheme));
             }
 
-            /// [D25] [D44] waiting for room is sleep, whatever there is to receive
+            /// [D25 D44] waiting for room is sleep, whatever there is to receive
             #[test]
             fn a_blocked_sender_sleeps() {
                 super::a_blocked_sender_sleeps(stringify!($scheme));
             }
 
-            /// [D22] [D39] a pipe that nobody waits for still ends when its peer closes
+            /// [D22 D39] a pipe that nobody waits for still ends when its peer closes
             #[test]
             fn close_is_heard_without_interest() {
                 super::close_is_heard_without_interest(stringify!($scheme));

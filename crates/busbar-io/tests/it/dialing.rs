@@ -36,7 +36,7 @@ fn answer(theirs: &Hello, geometry: Geometry) -> Hello {
     Hello { session: theirs.session, epoch: theirs.epoch, ..hello(geometry) }
 }
 
-/// [D09] [D37] a listener that accepts and says nothing, and one that does not even accept
+/// [D09 D37] a listener that accepts and says nothing, and one that does not even accept
 #[test]
 fn a_mute_listener_times_out_in_time() {
     let scratch = Scratch::new("mute");
@@ -48,7 +48,7 @@ fn a_mute_listener_times_out_in_time() {
     assert!(begin.elapsed() >= timeout && begin.elapsed() < PATIENCE);
 }
 
-/// [D10] [D37] nobody at the address
+/// [D10 D37] nobody at the address
 #[test]
 fn an_absent_listener_is_not_found() {
     let scratch = Scratch::new("absent");
@@ -58,7 +58,7 @@ fn an_absent_listener_is_not_found() {
     }
 }
 
-/// [D10] [D37] a listener that hangs up has refused, whether before or after it read the HELLO
+/// [D10 D37] a listener that hangs up has refused, whether before or after it read the HELLO
 #[test]
 fn a_listener_that_hangs_up_refuses() {
     for round in 0..40 {
@@ -76,7 +76,7 @@ fn a_listener_that_hangs_up_refuses() {
     }
 }
 
-/// [D10] [D37] a listener that dies with the connection in its queue has refused too
+/// [D10 D37] a listener that dies with the connection in its queue has refused too
 #[test]
 fn a_listener_that_never_accepts_refuses_when_it_goes() {
     let scratch = Scratch::new("queue");
@@ -90,7 +90,7 @@ fn a_listener_that_never_accepts_refuses_when_it_goes() {
     going.join().unwrap();
 }
 
-/// [D10] [D22] [D37] REJECT carries a code and a text, also if it comes before the HELLO was read
+/// [D10 D22 D37] REJECT carries a code and a text, also if it comes before the HELLO was read
 #[test]
 fn a_reject_gives_its_code_and_text() {
     for round in 0..40 {
@@ -108,7 +108,7 @@ fn a_reject_gives_its_code_and_text() {
     }
 }
 
-/// [D37] [D45] whatever else it answers is a breach
+/// [D37 D45] whatever else it answers is a breach
 #[test]
 fn a_wrong_answer_is_a_protocol_error() {
     let garbage = |wire: Vec<u8>| move |raw: &Raw, _: Hello| raw.send(&wire, &[]);
@@ -149,7 +149,7 @@ fn a_wrong_answer_is_a_protocol_error() {
     }
 }
 
-/// [D22] [D37] a listener that answers and closes in one packet was connected, then closed
+/// [D22 D37] a listener that answers and closes in one packet was connected, then closed
 #[test]
 fn close_may_follow_the_answer_in_one_packet() {
     let (result, _raw) = dialed("hasty", |raw| {
@@ -177,7 +177,7 @@ fn an_answer_and_death_is_a_connection_and_its_loss() {
     assert_eq!(pipe.recv(Some(PATIENCE)).unwrap_err().code(), Code::ConnectionLost);
 }
 
-/// [D37] [I30] when too many wait to be accepted, the next is refused at once
+/// [D37 I30] when too many wait to be accepted, the next is refused at once
 #[test]
 fn a_full_queue_refuses() {
     let scratch = Scratch::new("full");

@@ -18,7 +18,7 @@ fn states(driven: &Driven) -> Vec<ConnectionState> {
     driven.events.iter().filter_map(state).collect()
 }
 
-/// [D12] [D16] [D39] a killed peer is noticed at once, and what it has sent is not lost
+/// [D12 D16 D39] a killed peer is noticed at once, and what it has sent is not lost
 #[test]
 fn kill_9_ends_the_connection_and_keeps_what_was_sent() {
     let scratch = Scratch::new("kill");
@@ -44,7 +44,7 @@ fn kill_9_ends_the_connection_and_keeps_what_was_sent() {
     assert_eq!((error.code(), error.is_retryable()), (Code::ConnectionLost, true));
 }
 
-/// [D08] [D39] a receiver that waits is woken by its peer's death
+/// [D08 D39] a receiver that waits is woken by its peer's death
 #[test]
 fn kill_9_wakes_a_blocked_receiver() {
     let scratch = Scratch::new("wake");
@@ -67,7 +67,7 @@ fn kill_9_wakes_a_blocked_receiver() {
     assert!(woken.saturating_duration_since(killed) < SOON);
 }
 
-/// [D39] [D45] death in the middle of a message: the whole ones arrive, the part does not
+/// [D39 D45] death in the middle of a message: the whole ones arrive, the part does not
 #[test]
 fn kill_9_within_a_message_leaves_only_whole_ones() {
     let scratch = Scratch::new("half");
@@ -84,7 +84,7 @@ fn kill_9_within_a_message_leaves_only_whole_ones() {
     assert!(driven.receive(pipe).is_empty());
 }
 
-/// [D37] [D39] a listener that dies takes the connections down, and its name is free again
+/// [D37 D39] a listener that dies takes the connections down, and its name is free again
 #[test]
 fn a_killed_listener_is_succeeded() {
     let scratch = Scratch::new("heir");

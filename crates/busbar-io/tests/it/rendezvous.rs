@@ -16,7 +16,7 @@ fn stale(scratch: &Scratch) {
     assert!(scratch.socket().exists());
 }
 
-/// [D37] [D38] the next listener takes the name over from one that was killed
+/// [D37 D38] the next listener takes the name over from one that was killed
 #[test]
 fn a_stale_name_can_be_bound() {
     let scratch = Scratch::new("stale-bind");
@@ -27,7 +27,7 @@ fn a_stale_name_can_be_bound() {
     driven.accepted();
 }
 
-/// [D37] [D38] whoever dials a dead listener is told so and cleans up
+/// [D37 D38] whoever dials a dead listener is told so and cleans up
 #[test]
 fn a_stale_name_is_swept_by_dial() {
     let scratch = Scratch::new("stale-dial");
@@ -37,7 +37,7 @@ fn a_stale_name_is_swept_by_dial() {
     assert!(!scratch.socket().exists());
 }
 
-/// [D37] [D38] no file is taken for a stale socket that is none
+/// [D37 D38] no file is taken for a stale socket that is none
 #[test]
 fn other_files_are_left_alone() {
     let scratch = Scratch::new("file");
@@ -49,7 +49,7 @@ fn other_files_are_left_alone() {
     assert_eq!(fs::read_to_string(scratch.socket()).unwrap(), "precious");
 }
 
-/// [D37] [I30] a name has one owner, who does not even notice that others want it
+/// [D37 I30] a name has one owner, who does not even notice that others want it
 #[test]
 fn a_second_listener_is_told_and_the_first_goes_on() {
     let scratch = Scratch::new("second");
@@ -66,7 +66,7 @@ fn a_second_listener_is_told_and_the_first_goes_on() {
     driven.accepted();
 }
 
-/// [D37] [D38] a listener leaves no file, but never takes another's with it
+/// [D37 D38] a listener leaves no file, but never takes another's with it
 #[test]
 fn dropping_a_listener_removes_its_own_file_only() {
     let scratch = Scratch::new("drop");

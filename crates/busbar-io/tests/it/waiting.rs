@@ -96,13 +96,13 @@ fn to_and_fro(scheme: &str) {
 macro_rules! on_every_scheme {
     ($($scheme:ident),*) => {$(
         mod $scheme {
-            /// [D44] [D49] sparse and bursty, seeded, every way of waiting
+            /// [D44 D49] sparse and bursty, seeded, every way of waiting
             #[test]
             fn one_way() {
                 super::one_way(stringify!($scheme));
             }
 
-            /// [D44] [D49] every single wake-up counts
+            /// [D44 D49] every single wake-up counts
             #[test]
             fn to_and_fro() {
                 super::to_and_fro(stringify!($scheme));

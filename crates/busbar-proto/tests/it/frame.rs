@@ -80,7 +80,7 @@ fn control_limits() {
     assert_eq!(check(Kind::Data, 4_097), Err(Code::MessageTooLarge));
 }
 
-/// [D56] [D57] every kind and flag that is unknown or reserved is refused
+/// [D56 D57] every kind and flag that is unknown or reserved is refused
 #[test]
 fn unknown_kinds_and_flags_are_breaches() {
     let good = wire(&Header::new(Kind::Data), b"");
@@ -133,7 +133,7 @@ fn inconsistent_headers_are_refused() {
 }
 
 proptest! {
-    /// [D56] [D57] frames come out as they went in, wherever the stream is cut into two
+    /// [D56 D57] frames come out as they went in, wherever the stream is cut into two
     #[test]
     fn round_trip_at_every_split(frames in vec(strategy::frame(), 1..4)) {
         let bytes: Vec<u8> = frames.iter().flat_map(|(h, payload)| wire(h, payload)).collect();

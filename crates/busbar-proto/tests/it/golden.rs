@@ -45,7 +45,7 @@ impl Vectors {
     }
 }
 
-/// [D56] [D57] [D22] frame.md: header, every extension, reasons
+/// [D56 D57 D22] frame.md: header, every extension, reasons
 #[test]
 fn frames_match_their_document() {
     let mut vectors = Vectors::read("frame.md");
@@ -84,7 +84,7 @@ fn frames_match_their_document() {
     vectors.check_none_left();
 }
 
-/// [D56] [D57] hello.md: with and without an shm section, from later versions
+/// [D56 D57] hello.md: with and without an shm section, from later versions
 #[test]
 fn hellos_match_their_document() {
     let mut vectors = Vectors::read("hello.md");

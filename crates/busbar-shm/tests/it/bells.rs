@@ -73,7 +73,7 @@ fn a_writer_that_waits_for_space_is_not_rung_for_data() {
     assert!(!left.park(Wants::SPACE.or(Wants::DATA)), "there is data");
 }
 
-/// [D43] [D44] A lease that is dropped rings the writer that waits for it, through `collect`.
+/// [D43 D44] A lease that is dropped rings the writer that waits for it, through `collect`.
 #[test]
 fn a_dropped_lease_wakes_both_ends() {
     use std::sync::Arc;

@@ -35,7 +35,7 @@ fn judge(records: &[Vec<u8>]) -> Result<usize, Breach> {
     trusting
 }
 
-/// [D42] [D45] The judge lets good records pass; otherwise the tests below would show nothing.
+/// [D42 D45] The judge lets good records pass; otherwise the tests below would show nothing.
 #[test]
 fn correct_records_are_no_breach() {
     let records = [
@@ -52,7 +52,7 @@ fn correct_records_are_no_breach() {
     assert_eq!(judge(&[record(Kind::Chunk, 0, &descriptor(0, 1, SLAB))]), Ok(2));
 }
 
-/// [D43] [D45] Chunks that overlap would make a copying receiver set aside more than was agreed.
+/// [D43 D45] Chunks that overlap would make a copying receiver set aside more than was agreed.
 #[test]
 fn chunks_beyond_the_whole_slab_are_not_copied() {
     let hostile = Settings { hostile: true, ..SETTINGS };
@@ -153,7 +153,7 @@ fn records_of_unknown_kind_or_wrong_length_are_refused() {
     }
 }
 
-/// [D42] [D45] What is published ends with a whole record, of every kind.
+/// [D42 D45] What is published ends with a whole record, of every kind.
 #[test]
 fn records_that_are_cut_are_refused() {
     let whole = [
@@ -194,7 +194,7 @@ fn fragments_that_do_not_add_up_are_refused() {
     }
 }
 
-/// [D42] [D45] A message that is announced too large is refused before memory is set aside for it.
+/// [D42 D45] A message that is announced too large is refused before memory is set aside for it.
 #[test]
 fn fragments_of_a_message_beyond_the_limit_are_refused() {
     for total in [SETTINGS.message_bytes_max as u64 + 1, u64::MAX] {
@@ -245,7 +245,7 @@ fn a_head_that_cannot_be_is_refused() {
     assert!(refused(channel.send(0, &[0; 1000])), "backwards");
 }
 
-/// [D42] [D45] A head between records harms nobody: the writer keeps to its own alignment.
+/// [D42 D45] A head between records harms nobody: the writer keeps to its own alignment.
 #[test]
 fn a_misaligned_head_only_wastes_space() {
     let forge = forge();
@@ -274,7 +274,7 @@ fn returns_of_chunks_that_were_not_lent_are_refused() {
     }
 }
 
-/// [D43] [D45] A chunk that is on loan to the writer itself is not the peer's to return.
+/// [D43 D45] A chunk that is on loan to the writer itself is not the peer's to return.
 #[test]
 fn returns_of_unsent_loans_are_refused() {
     let forge = forge();
@@ -303,7 +303,7 @@ fn positions_of_the_release_ring_are_checked() {
     assert_eq!(receive(&mut channel), Err(Breach::Position));
 }
 
-/// [D43] [D45] A peer that lends more chunks than there is room to return has broken the rules.
+/// [D43 D45] A peer that lends more chunks than there is room to return has broken the rules.
 #[test]
 fn more_chunks_than_may_be_out_are_refused() {
     let forge = forge();

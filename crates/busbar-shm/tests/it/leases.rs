@@ -33,7 +33,7 @@ fn place(bytes: &[u8]) -> (u64, usize) {
         .expect("a mapping")
 }
 
-/// [D02] [D43] A loan and the lease that becomes of it are the same bytes of the same memfd.
+/// [D02 D43] A loan and the lease that becomes of it are the same bytes of the same memfd.
 #[test]
 fn a_committed_loan_is_not_copied() {
     let (mut left, mut right) = pair(geometry(4 << 20), SETTINGS);
@@ -143,7 +143,7 @@ fn stray_writes_to_a_lease_touch_nothing_else() {
     assert!(*receive_lease(&mut right) == *pattern(2, 1500));
 }
 
-/// [D43] [D45] A hostile peer's payloads are copied, and what it gives back is zeroed.
+/// [D43 D45] A hostile peer's payloads are copied, and what it gives back is zeroed.
 #[test]
 fn nothing_is_shared_with_a_hostile_peer() {
     let settings = Settings { hostile: true, ..SETTINGS };

@@ -213,7 +213,7 @@ fn check(slab_bytes: u64, hostile: bool, ops: Vec<(bool, Op)>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// [D01] [D42] [D43] Messages of 0 to 1 MiB arrive whole, once and in order, whatever way they
+    /// [D01 D42 D43] Messages of 0 to 1 MiB arrive whole, once and in order, whatever way they
     /// take; no refusal lasts, none makes the sender spin, and no chunk is lost.
     #[test]
     fn messages_arrive_as_they_were_sent(

@@ -205,7 +205,7 @@ fn settings(seed: u64) -> Settings {
     Settings { hostile: seed.is_multiple_of(2), ..SETTINGS }
 }
 
-/// [D41] [D45] Two thousand peers that write nonsense between any two operations.
+/// [D41 D45] Two thousand peers that write nonsense between any two operations.
 #[test]
 fn nonsense_is_a_message_or_a_breach() {
     let forge = Forge::new(geometry(131_072));
@@ -226,7 +226,7 @@ fn nonsense_is_a_message_or_a_breach() {
     assert!(received > 20_000, "most of it was looked at: {received}");
 }
 
-/// [D41] [D45] The same with the nonsense written during the operations.
+/// [D41 D45] The same with the nonsense written during the operations.
 #[test]
 fn nonsense_at_the_same_time_is_a_message_or_a_breach() {
     let forge = Forge::new(geometry(131_072));
@@ -289,7 +289,7 @@ impl Grip {
     }
 }
 
-/// [D41] [D45] An honest peer at full speed, and somebody who writes into its segment.
+/// [D41 D45] An honest peer at full speed, and somebody who writes into its segment.
 #[test]
 fn a_corrupted_peer_is_a_message_or_a_breach() {
     let geometry = geometry(131_072);

@@ -110,7 +110,7 @@ fn stream(slab_bytes: u64, hostile: bool, count: u64, spins: u32) {
     assert!(received.bells <= sent.parks, "at most one bell each time the writer sleeps");
 }
 
-/// [D01] [D42] [D43] [D44] Messages of all sizes, both ends going to sleep at once when idle.
+/// [D01 D42 D43 D44] Messages of all sizes, both ends going to sleep at once when idle.
 #[test]
 fn messages_of_all_sizes_pass_between_threads() {
     for (slab_bytes, hostile) in [(0, false), (65_536, false), (4 << 20, false), (1 << 20, true)] {

@@ -98,3 +98,18 @@ pub(crate) fn load(path: &Path, options: &Options<'_>) -> Result<Zone, Error> {
 pub(crate) fn inline(path: &Path) -> Zone {
     load(path, &Options::new(Mode::Inline)).expect("it loads")
 }
+
+/// An address or thread, as a plugin writes it.
+#[expect(clippy::host_endian_bytes, reason = "the plugin is in this process")]
+pub(crate) fn word(bytes: &[u8]) -> usize {
+    usize::from_ne_bytes(bytes.try_into().expect("8 bytes"))
+}
+
+/// How many instances of the plugin in C there are.
+#[expect(clippy::host_endian_bytes, reason = "the plugin is in this process")]
+pub(crate) fn alive(zone: &Zone) -> i32 {
+    let mut count = [0; 4];
+    let method = zone.method("alive").expect("it has it");
+    zone.call(method, &[], &mut count).expect("it counts");
+    i32::from_ne_bytes(count)
+}

@@ -25,7 +25,7 @@ fn bad(defines: &[&str], kind: ErrorKind, words: &[&str]) {
     check(defines, kind, Stage::Bind, words);
 }
 
-/// [Z17] [T31] the fixture as such is all right, so that each fault below is the one it is for
+/// [Z17 T31] the fixture as such is all right, so that each fault below is the one it is for
 #[test]
 fn without_a_fault_it_loads() {
     let fixture = Fixture::plugin(&[]);
@@ -71,7 +71,7 @@ fn wrong_instances() {
     check(&["INIT_FAILS"], ErrorKind::Failed, Stage::Ready, &["no licence"]);
 }
 
-/// [Z16] [T15] a library without an entry names the one looked for; none of its code runs
+/// [Z16 T15] a library without an entry names the one looked for; none of its code runs
 #[test]
 fn no_entry() {
     check(&["NO_ENTRY"], ErrorKind::Symbol, Stage::Load, &["busbar_plugin_v1"]);
@@ -83,7 +83,7 @@ fn no_entry() {
     }
 }
 
-/// [Z17] [T31] a library that is cut off anywhere is an error, and never a crash of the loader
+/// [Z17 T31] a library that is cut off anywhere is an error, and never a crash of the loader
 #[test]
 fn truncated_library() {
     let whole = fs::read(Fixture::plugin(&[]).path).expect("read");
@@ -170,7 +170,7 @@ fn wrong_calls() {
     assert_eq!(beyond.expect_err("none").kind(), ErrorKind::MethodNotFound);
 }
 
-/// [Z17] [T40] a panic in init, activate or a call is an error with its text; after that the
+/// [Z17 T40] a panic in init, activate or a call is an error with its text; after that the
 /// instance is not called again, and a new one works
 #[test]
 fn panics() {

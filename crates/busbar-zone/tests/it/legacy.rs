@@ -68,7 +68,7 @@ fn names(registry: &Registry) -> Vec<String> {
     registry.entries().iter().map(|entry| entry.type_name.clone()).collect()
 }
 
-/// [T15] [T16] [T22] libraries with one of the legacy entries, or both: the array is preferred
+/// [T15 T16 T22] libraries with one of the legacy entries, or both: the array is preferred
 #[test]
 fn legacy_entries() {
     for (defines, expected) in [
@@ -87,7 +87,7 @@ fn legacy_entries() {
     }
 }
 
-/// [T16] [T21] a legacy library serializes; 0 is an error; its context is dropped once, after the
+/// [T16 T21] a legacy library serializes; 0 is an error; its context is dropped once, after the
 /// last use
 #[test]
 fn legacy_types_serialize() {
@@ -114,7 +114,7 @@ fn legacy_types_serialize() {
     assert_eq!(writer(&value, &mut out).expect("who has it, keeps it"), 4);
 }
 
-/// [T21] [T22] more types than the first slots hold
+/// [T21 T22] more types than the first slots hold
 #[test]
 fn legacy_with_many_types() {
     for count in [64, 65, 700] {

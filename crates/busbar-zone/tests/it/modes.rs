@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use busbar_zone::{Completions, ErrorKind, Mode, Options, Record, Result, State, Zone};
 
-use crate::fixtures::{Fixture, inline, load, loader, registry, trusting};
+use crate::fixtures::{Fixture, alive, inline, load, loader, registry, trusting, word};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -59,7 +59,7 @@ fn serial_methods_run_alone(zone: &Zone) {
     });
 }
 
-/// [Z01] [Z07] [Z21] [Z19] the same plugin behaves the same inline, on shared and on own threads
+/// [Z01 Z07 Z21 Z19] the same plugin behaves the same inline, on shared and on own threads
 #[test]
 fn every_mode_conforms() {
     let fixture = Fixture::plugin(&[]);
@@ -82,7 +82,7 @@ fn local_plugins_conform_as_well() {
     }
 }
 
-/// [Z03] [Z10] inline calls run on the caller's thread, on the caller's memory, whatever its size
+/// [Z03 Z10] inline calls run on the caller's thread, on the caller's memory, whatever its size
 #[test]
 fn inline_borrows() {
     let fixture = Fixture::plugin(&[]);
@@ -91,20 +91,20 @@ fn inline_borrows() {
     let input = vec![1; 1 << 20];
     let mut out = [0; 16];
     zone.call(place, &input, &mut out).expect("it says where");
-    let address = usize::from_ne_bytes(out[..8].try_into().expect("8 bytes"));
+    let address = word(&out[..8]);
     assert_eq!(address, input.as_ptr().addr());
-    let thread = usize::from_ne_bytes(out[8..].try_into().expect("8 bytes"));
+    let thread = word(&out[8..]);
     // SAFETY: it takes nothing and cannot fail.
     assert_eq!(thread, unsafe { libc::pthread_self() } as usize);
 }
 
-/// [Z04] [Z08] [Z09] other threads, which are the zone's own or the shared ones
+/// [Z04 Z08 Z09] other threads, which are the zone's own or the shared ones
 #[test]
 fn threads_of_others() {
     let fixture = Fixture::plugin(&[]);
     let thread_of = |zone: &Zone| {
         let out = wait(zone, "where", b"").expect("it says where");
-        usize::from_ne_bytes(out[8..].try_into().expect("8 bytes"))
+        word(&out[8..])
     };
     // SAFETY: it takes nothing and cannot fail.
     let here = unsafe { libc::pthread_self() } as usize;
@@ -191,7 +191,7 @@ fn a_start_that_returns_after_its_completion() {
     }
 }
 
-/// [Z17] [T33] a call that never ends is a timeout for its caller, and closing does not wait for it
+/// [Z17 T33] a call that never ends is a timeout for its caller, and closing does not wait for it
 #[test]
 fn a_call_that_never_ends() {
     let fixture = Fixture::plugin(&[]);
@@ -246,10 +246,7 @@ fn closing_under_load() {
         }
     }
     let zone = inline(&fixture.path);
-    let mut alive = [0; 4];
-    let method = zone.method("alive").expect("it has it");
-    zone.call(method, &[], &mut alive).expect("it counts");
-    assert_eq!(i32::from_ne_bytes(alive), 1, "made and destroyed as often, but for this one");
+    assert_eq!(alive(&zone), 1, "made and destroyed as often, but for this one");
 }
 
 /// [Z03] many calls in one: results where they belong, errors in their records, and records that

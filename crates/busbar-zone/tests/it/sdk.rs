@@ -75,7 +75,7 @@ fn call<T: Type>(zone: &Zone, method: &str, input: &[u8]) -> T {
     read::<T>(&out[..length]).expect("a value")
 }
 
-/// [Z01] [Z03] [T14] typed arguments and results, inline, in every form that methods have
+/// [Z01 Z03 T14] typed arguments and results, inline, in every form that methods have
 #[test]
 fn typed_calls() {
     let zone = inline(&physics());
@@ -126,7 +126,7 @@ fn odd_addresses_and_wrong_bytes() {
     assert_eq!((error.kind(), error.needed()), (ErrorKind::BufferTooSmall, 8));
 }
 
-/// [T04] [Z06] types are unknown before a zone is opened, known with layout, functions and origin
+/// [T04 Z06] types are unknown before a zone is opened, known with layout, functions and origin
 /// while it is, and gone after the last one of its library is closed
 #[test]
 fn types_come_and_go() {

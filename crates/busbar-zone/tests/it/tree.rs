@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use busbar_zone::{ErrorKind, Loader, Mode, Options, State, Zone};
 
-use crate::fixtures::{Fixture, folder, loader, physics, registry, trusting};
+use crate::fixtures::{Fixture, alive, folder, loader, physics, registry, trusting};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -15,7 +15,7 @@ fn child(loader: &Loader, path: &std::path::Path, parent: &Zone) -> Result<Zone,
     unsafe { loader.load(path, &options) }.map_err(|error| error.kind())
 }
 
-/// [Z05] [Z06] children belong to one parent, close before it, and are refused once it is closed
+/// [Z05 Z06] children belong to one parent, close before it, and are refused once it is closed
 #[test]
 fn children_close_first() {
     let (fixture, loader) = (Fixture::plugin(&[]), loader());
@@ -78,12 +78,6 @@ fn fifty_zones_of_five_libraries() {
         zones.push(zone.expect("it loads"));
     }
     assert_eq!(registry.entries().len(), 5);
-    let alive = |zone: &Zone| {
-        let mut count = [0; 4];
-        let method = zone.method("alive").expect("it has it");
-        zone.call(method, &[], &mut count).expect("it counts");
-        i32::from_ne_bytes(count)
-    };
     let last = zones.swap_remove(0);
     assert_eq!(alive(&last), 10);
     let mut seed = 12345_usize;
@@ -111,7 +105,7 @@ fn singletons() {
     load().expect("there is none any more");
 }
 
-/// [Z14] [T31] folders are looked through without running anything; what is wrong is told, and the
+/// [Z14 T31] folders are looked through without running anything; what is wrong is told, and the
 /// rest is found
 #[test]
 fn folders() {
