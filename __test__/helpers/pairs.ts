@@ -59,6 +59,18 @@ export function isStream(scheme: Scheme): boolean {
   return scheme === 'tcp' || scheme === 'uds';
 }
 
+/**
+ * Sends until there is no room, and goes on until there is none for many turns of the event loop:
+ * the system's buffers and what the peer reads ahead fill up one after the other.
+ */
+export async function stuff(pipe: Pipe): Promise<void> {
+  const bytes = Buffer.alloc(1000);
+  for (let quiet = 0; quiet < 100; quiet++) {
+    for (; pipe.trySend(bytes); quiet = 0) pipe.flush();
+    await new Promise(setImmediate);
+  }
+}
+
 /** A connected pair, closed when the test ends. */
 export async function pairOf(
   t: ExecutionContext<unknown>,

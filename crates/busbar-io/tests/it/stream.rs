@@ -341,6 +341,36 @@ fn a_closed_pipe_lingers_until_everything_is_there() {
     }
 }
 
+/// [D22] [D39] who reads nothing is still told of the end, and why, once the system has all of it
+#[test]
+fn the_end_is_heard_by_who_does_not_read() {
+    for scheme in ["uds", "tcp"] {
+        let scratch = Scratch::new("unread");
+        let (mut here, mut there) = (Driven::new(), Driven::new());
+        let mut options = ListenOptions::default();
+        // Reads 64 KiB ahead; as much again lies in the system's buffers.
+        options.pipe.ring_bytes = 1 << 16;
+        let listener = there.listen(&scratch.address(scheme), &options);
+        let address = there.engine.address(listener).unwrap();
+        let out = here.dial(&address, &PipeOptions::default());
+        let into = there.accepted();
+        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        for _ in 0..120 {
+            assert!(here.engine.send(out, 0, &[3; 1000]).unwrap());
+        }
+        let reason = CloseReason { code: None, status: 2, text: "no hard feelings".into() };
+        here.engine.close(out, &reason);
+        let deadline = Instant::now() + PATIENCE;
+        while there.engine.reason(into).is_none() {
+            assert!(Instant::now() < deadline, "{scheme}");
+            here.settle();
+            there.settle();
+        }
+        assert_eq!(there.engine.reason(into), Some(&reason));
+        assert_eq!(there.receive(into), vec![[3; 1000]; 120]);
+    }
+}
+
 /// [D46] [D47] a batch of 64 costs one write and one read
 #[test]
 fn system_calls_are_shared_by_a_batch() {

@@ -49,7 +49,8 @@ pub(super) struct Incoming {
     whole_bytes: usize,
     /// The socket may have more to read.
     has_more: bool,
-    /// The socket has said that its end is near: reading goes on until it is there.
+    /// The peer has ended the stream. What is left lies in the socket's own buffer, so that reading
+    /// all of it, for the sake of the reason at its end, takes no more memory than is taken now.
     is_ending: bool,
     outcome: Option<Outcome>,
     is_told: bool,
@@ -157,7 +158,7 @@ impl Incoming {
     pub(super) fn wants_more(&self) -> bool {
         self.has_more
             && self.outcome.is_none()
-            && (self.ready == 0 || self.end - self.start < self.ahead_max)
+            && (self.is_ending || self.end - self.start < self.ahead_max || self.ready == 0)
             && !self.is_crowded()
     }
 
@@ -316,16 +317,19 @@ impl Incoming {
 
     /// Whether so much is put together that the peer has to wait.
     fn is_crowded(&self) -> bool {
-        self.whole_bytes > WHOLE_BYTES_MAX
+        self.whole_bytes > WHOLE_BYTES_MAX && !self.is_ending
     }
 
-    /// Makes free space at the end of the buffer. There is some at one of its ends.
+    /// Makes free space at the end of the buffer. Only at the end of a stream, when everything is
+    /// read, does it have to grow.
     fn make_room(&mut self) {
         self.buffer.acquire();
         if self.start == self.end {
             (self.start, self.scanned, self.end) = (0, 0, 0);
-        } else if self.end > BUFFER_BYTES / 4 * 3 && self.start >= BUFFER_BYTES / 2
-            || self.end == BUFFER_BYTES
+        } else if self.start == 0 && self.end == self.buffer.len() {
+            self.buffer.grow();
+        } else if (self.end > BUFFER_BYTES / 4 * 3 && self.start >= BUFFER_BYTES / 2)
+            || self.end == self.buffer.len()
         {
             self.buffer.copy_within(self.start..self.end, 0);
             self.scanned -= self.start;
