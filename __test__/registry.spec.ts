@@ -105,6 +105,10 @@ test.serial(
       { name, hash, format: 'json', count: 2 },
     ]);
     t.is(metrics().serializationDowngrades, before + 4);
+    t.deepEqual(registry.convert(name, archive, { to: 'rkyv' }), archive);
+    t.throws(() => registry.convert(name, archive.subarray(1, 8), { to: 'rkyv' }), {
+      code: 'ERR_ARCHIVE_INVALID',
+    });
     t.throws(() => registry.convert(name, Buffer.from('{'), { from: 'json', to: 'rkyv' }), {
       code: 'ERR_ARCHIVE_INVALID',
     });

@@ -47,6 +47,21 @@ for (const mode of MODES) {
     for (const look of looks) t.throws(look, { code: 'ERR_ARCHIVE_INVALID' });
   });
 
+  test(`[T06] ${mode}: two keys that say the same are refused`, (t) => {
+    for (const map of ['hashmap', 'btreemap'] as const) {
+      const codec = compile<{ m: Map<number[], number> }>(
+        one({ m: [map, ['tuple', 'u8', 'u8'], 'u8'] }),
+        { mode },
+      );
+      const value = (...keys: number[][]): { m: Map<number[], number> } => {
+        return { m: new Map(keys.map((key, i) => [key, i])) };
+      };
+      t.is(codec.decode(codec.encode(value([1, 2], [2, 1]))).m.size, 2);
+      const doubled = value([1, 2], [0, 0], [1, 2]);
+      t.throws(() => codec.encode(doubled), { code: 'ERR_SERIALIZE_FAILED' }, map);
+    }
+  });
+
   test(`[T09] ${mode}: names of variants and counters of code do not meet`, (t) => {
     const list = Object.fromEntries(
       ['V1', 'Qa', 'Qb', 'Qc', 'Qd', 'V'].map((name) => [name, ['u32']]),
@@ -156,4 +171,13 @@ test('[T29] a type that was registered anew is looked up anew', (t) => {
   const second = registry.lookup<{ id: number | bigint }>('a.Anew');
   t.is(second.decode(second.encode({ id: 5n })).id, 5n);
   t.throws(() => compile(type(), { u64: 'Number' as never }), { code: 'ERR_INVALID_ARGUMENT' });
+});
+
+test('[T38] names are what Rust takes as identifiers', (t) => {
+  for (const name of ['größe', '_', 'Ⅷ', 'x·y', '℘']) {
+    t.notThrows(() => compile(one({ [name]: 'u8' })), name);
+  }
+  for (const name of ['', '9a', 'a-b', 'a b', 'ⓐ', '\u037a', '😀']) {
+    t.throws(() => compile(one({ [name]: 'u8' })), { code: 'ERR_SCHEMA_INVALID' }, name);
+  }
 });

@@ -181,8 +181,12 @@ for (const options of MODES) {
       const reader = order({ a: 'u8', b: { of: sketch, default: value } as Sketch });
       t.deepEqual(read(one('u8'), reader, { a: 1 }), { a: 1, b: expected }, JSON.stringify(sketch));
     }
-    const wrong = order({ a: 'u8', b: { of: 'u8', default: 'text' } });
-    t.throws(() => compile(wrong, options).resolve(one('u8')), { code: 'ERR_SCHEMA_INVALID' });
+    for (const [sketch, value] of MISFITS) {
+      const wrong = order({ a: 'u8', b: { of: sketch, default: value } as Sketch });
+      const resolve = (): unknown => compile(wrong, options).resolve(one('u8'));
+      const message = `${JSON.stringify(sketch)} ${JSON.stringify(value)}`;
+      t.throws(resolve, { code: 'ERR_SCHEMA_INVALID' }, message);
+    }
   });
 
   test(`[T10] ${options.mode}: reads enums with other variants`, (t) => {
@@ -313,6 +317,26 @@ const READS: readonly (readonly [Sketch, Sketch, unknown, unknown])[] = [
   ],
 ];
 
+const MISFITS: readonly (readonly [Sketch, unknown])[] = [
+  ['u8', 'text'],
+  ['u8', 256],
+  ['u8', -1],
+  ['i8', 128],
+  ['u32', 1.5],
+  ['u64', '18446744073709551616'],
+  ['u64', 2 ** 60],
+  [{ of: 'u64', ts: 'number' }, '9007199254740993'],
+  ['f32', 1e39],
+  ['f64', 'much'],
+  ['char', 'ab'],
+  ['char', ''],
+  ['char', '\ud800'],
+  [
+    ['array', 'u8', '2'],
+    [1, 256],
+  ],
+];
+
 const DEFAULTS: readonly (readonly [Sketch, unknown, unknown])[] = [
   ['bool', true, true],
   ['u8', 7, 7],
@@ -321,7 +345,10 @@ const DEFAULTS: readonly (readonly [Sketch, unknown, unknown])[] = [
   [{ of: 'u64', ts: 'number' }, 5, 5],
   ['i128', '-170141183460469231731687303715884105728', -(2n ** 127n)],
   ['f64', -0.5, -0.5],
+  ['f64', '-Infinity', -Infinity],
+  ['f32', 'NaN', NaN],
   ['char', 'é', 'é'],
+  ['char', '😀', '😀'],
   ['string', 'none', 'none'],
   [['option', 'u8'], null, null],
   [['option', 'u8'], 3, 3],

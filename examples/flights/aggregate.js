@@ -1,19 +1,11 @@
 // @ts-check
 /**
- * Aggregation of flight records, in place: no object, string or allocation for a flight. Knows
- * nothing of pipes; aggregator.js feeds it and sends {@link FlightAggregator.result}.
+ * Aggregation of flights, read in place: no object, string or allocation for one. Knows nothing of
+ * pipes; aggregator.js feeds it and sends {@link FlightAggregator.result}.
  */
 
+import { AIRPORT_NUMBERS, airportCode } from './airports.js';
 import { DISTANCE_BANDS, LATE_MINUTES, hourLabel } from './groups.js';
-import {
-  AIRPORT_CODES,
-  airportName,
-  readDelayMinutes,
-  readDepartureSeconds,
-  readDestination,
-  readDistanceMiles,
-  readOrigin,
-} from './record.js';
 
 /**
  * Delays of the flights of one group, in minutes. Sums of integers are exact, so two computations
@@ -22,7 +14,9 @@ import {
  * @typedef {{ flights: number, sum: number, max: number, late: number }} Cell
  */
 
-/** @typedef {Record<string, Cell>} Grouping cells by label; groups without flights are absent */
+/** @typedef {import('./messages.js').Flight} Flight */
+
+/** @typedef {Map<string, Cell>} Grouping cells by label; groups without flights are absent */
 
 /**
  * @typedef {{
@@ -32,8 +26,8 @@ import {
 
 export class FlightAggregator {
   #flights = 0;
-  #origin = new Tally(AIRPORT_CODES);
-  #destination = new Tally(AIRPORT_CODES);
+  #origin = new Tally(AIRPORT_NUMBERS);
+  #destination = new Tally(AIRPORT_NUMBERS);
   #hour = new Tally(24);
   #distance = new Tally(DISTANCE_BANDS.length);
 
@@ -42,17 +36,16 @@ export class FlightAggregator {
   }
 
   /**
-   * Adds the flight whose record begins at byte `at`.
+   * Adds a flight: a cursor over a message, or any object with its fields.
    *
-   * @param {DataView} view
-   * @param {number} at
+   * @param {Readonly<Flight>} flight
    */
-  add(view, at) {
-    const delay = readDelayMinutes(view, at);
-    this.#origin.add(readOrigin(view, at), delay);
-    this.#destination.add(readDestination(view, at), delay);
-    this.#hour.add(Math.floor(readDepartureSeconds(view, at) / 3600) % 24, delay);
-    this.#distance.add(distanceBand(readDistanceMiles(view, at)), delay);
+  add(flight) {
+    const { delay } = flight;
+    this.#origin.add(flight.origin, delay);
+    this.#destination.add(flight.destination, delay);
+    this.#hour.add(Math.floor(flight.departure / 3600) % 24, delay);
+    this.#distance.add(distanceBand(flight.distance), delay);
     this.#flights += 1;
   }
 
@@ -60,8 +53,8 @@ export class FlightAggregator {
   result() {
     return {
       flights: this.#flights,
-      origin: this.#origin.cells(airportName),
-      destination: this.#destination.cells(airportName),
+      origin: this.#origin.cells(airportCode),
+      destination: this.#destination.cells(airportCode),
       hour: this.#hour.cells(hourLabel),
       distance: this.#distance.cells((band) => DISTANCE_BANDS[band]?.label ?? ''),
     };
@@ -84,6 +77,7 @@ class Tally {
   add(group, delay) {
     const cells = this.#cells;
     const at = group * CELL;
+    if (at >= cells.length) throw new RangeError(`a flight names group ${group}, which is none`);
     const flights = /** @type {number} */ (cells[at + FLIGHTS]);
     const max = /** @type {number} */ (cells[at + MAX]);
     cells[at + FLIGHTS] = flights + 1;
@@ -98,10 +92,10 @@ class Tally {
    */
   cells(label) {
     /** @type {Grouping} */
-    const grouping = {};
+    const grouping = new Map();
     for (let at = 0; at < this.#cells.length; at += CELL) {
       const [flights = 0, sum = 0, max = 0, late = 0] = this.#cells.subarray(at, at + CELL);
-      if (flights > 0) grouping[label(at / CELL)] = { flights, sum, max, late };
+      if (flights > 0) grouping.set(label(at / CELL), { flights, sum, max, late });
     }
     return grouping;
   }

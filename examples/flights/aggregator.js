@@ -12,23 +12,22 @@
 import { dial } from 'busbar';
 
 import { FlightAggregator } from './aggregate.js';
-import { encodeAck, encodePong, encodeResult } from './control.js';
-import { FLIGHT_BYTES, Kind } from './record.js';
+import { replyCodec, requestCodec } from './messages.js';
 
-/** @typedef {import('busbar').Batch} Batch */
-/** @typedef {import('busbar').Pipe} Pipe */
+/** @typedef {import('busbar').TypedBatch<Request>} RequestBatch */
+/** @typedef {import('busbar').TypedPipe<Reply>} Replies */
+/** @typedef {import('./messages.js').Reply} Reply */
+/** @typedef {import('./messages.js').Request} Request */
 
 /** What the aggregator knows, and how it takes in one batch of messages. */
 class Session {
-  #pipe;
+  #replies;
   #aggregator = new FlightAggregator();
-  /** @type {DataView} */
-  #view = new DataView(new ArrayBuffer(0));
   #ended = false;
 
-  /** @param {Pipe} pipe */
-  constructor(pipe) {
-    this.#pipe = pipe;
+  /** @param {Replies} replies */
+  constructor(replies) {
+    this.#replies = replies;
   }
 
   /** Whether the end of the stream has been seen and answered. */
@@ -36,65 +35,43 @@ class Session {
     return this.#ended;
   }
 
-  /** @param {Batch} batch */
+  /** @param {RequestBatch} batch */
   handleBatch(batch) {
-    const view = this.#viewOf(batch.bytes);
     for (let i = 0; i < batch.length; i += 1) {
-      const at = batch.offset(i);
-      const size = batch.size(i);
-      // A message above 1 KiB is not in `bytes`: its offset is -1. None of ours is.
-      const kind = at >= 0 && size > 0 ? view.getUint8(at) : 0;
-      if (kind === Kind.FLIGHT && size === FLIGHT_BYTES) this.#aggregator.add(view, at);
-      else this.#handleControl(kind, view, at, size);
+      // A cursor, moved from message to message: nothing is made for a flight.
+      const request = batch.view(i);
+      if (request.kind === 'Flight') this.#aggregator.add(request.value);
+      else this.#answer(this.#reply(request));
     }
   }
 
   /**
-   * @param {number} kind
-   * @param {DataView} view
-   * @param {number} at
-   * @param {number} size
+   * @param {Exclude<import('busbar').RootView<Request>, { kind: 'Flight' }>} request
+   * @returns {Reply}
    */
-  #handleControl(kind, view, at, size) {
-    switch (kind) {
-      case Kind.PING:
-        return this.#answer(encodePong(view, at));
-      case Kind.MARK:
-        return this.#answer(encodeAck(this.#aggregator.flights));
-      case Kind.END:
+  #reply(request) {
+    switch (request.kind) {
+      case 'Ping':
+        return {
+          kind: 'Pong',
+          value: { sent: request.value.sent, received: process.hrtime.bigint() },
+        };
+      case 'Mark':
+        return { kind: 'Ack', value: { flights: this.#aggregator.flights } };
+      case 'End':
         this.#ended = true;
-        return this.#answer(encodeResult(this.#aggregator.result()));
-      default:
-        throw new Error(`a message of ${size} bytes and kind ${kind} is none of this program's`);
+        return { kind: 'Result', value: { aggregate: this.#aggregator.result() } };
     }
   }
 
   /**
    * The parent waits for each answer before it asks again, so there is always room for one.
    *
-   * @param {Uint8Array} bytes
+   * @param {Reply} reply
    */
-  #answer(bytes) {
-    if (!this.#pipe.trySend(bytes)) throw new Error('an idle pipe had no room for an answer');
-    this.#pipe.flush();
-  }
-
-  /**
-   * Batches come in the same arena again and again: one DataView serves as long as it does.
-   *
-   * @param {Uint8Array} bytes
-   */
-  #viewOf(bytes) {
-    const { buffer, byteOffset, byteLength } = bytes;
-    const view = this.#view;
-    if (
-      view.buffer !== buffer ||
-      view.byteOffset !== byteOffset ||
-      view.byteLength !== byteLength
-    ) {
-      this.#view = new DataView(buffer, byteOffset, byteLength);
-    }
-    return this.#view;
+  #answer(reply) {
+    if (!this.#replies.trySend(reply)) throw new Error('an idle pipe had no room for an answer');
+    this.#replies.pipe.flush();
   }
 }
 
@@ -105,8 +82,8 @@ class Session {
 async function main(address, wait) {
   const pipe = await dial(address, { wait });
   try {
-    const session = new Session(pipe);
-    await pipe.consume((batch) => session.handleBatch(batch));
+    const session = new Session(pipe.typed(replyCodec));
+    await pipe.typed(requestCodec).consume((batch) => session.handleBatch(batch));
     if (!session.ended) throw new Error('the pipe was closed before the end of the stream');
   } finally {
     await pipe.close();

@@ -185,5 +185,5 @@ function defaultPath() {
   return fileURLToPath(new URL('../data/flights-3m.parquet', import.meta.resolve('vega-datasets')));
 }
 
-/** The record (record.js) holds whole seconds in a u32. */
+/** A message holds whole seconds in a u32. */
 const MICROS_MAX = 0xffff_ffff * 1e6;

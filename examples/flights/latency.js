@@ -6,9 +6,9 @@
 
 import { createHistogram } from 'node:perf_hooks';
 
-import { createPing, decodePong, stampPing } from './control.js';
+import { expectReply } from './messages.js';
 
-/** @typedef {import('busbar').Pipe} Pipe */
+/** @typedef {import('./conversation.js').Conversation} Conversation */
 /** @typedef {import('node:perf_hooks').RecordableHistogram} RecordableHistogram */
 
 /** @typedef {{ p50: number, p90: number, p99: number, p999: number, max: number }} Percentiles */
@@ -27,24 +27,27 @@ import { createPing, decodePong, stampPing } from './control.js';
 /**
  * Sends `samples` pings, after a tenth as many that do not count.
  *
- * @param {Pipe} pipe
+ * @param {Conversation} conversation
  * @param {number} samples
  * @returns {Promise<Latency>}
  */
-export async function measureLatency(pipe, samples) {
+export async function measureLatency({ requests, replies }, samples) {
+  const { pipe } = requests;
   const oneWay = createHistogram(HISTOGRAM);
   const roundTrip = createHistogram(HISTOGRAM);
-  const ping = createPing();
   let before = pipe.stats();
   for (let sample = -Math.ceil(samples / 10); sample < samples; sample += 1) {
     if (sample === 0) before = pipe.stats();
-    stampPing(ping);
-    if (!pipe.trySend(ping)) throw new Error('an idle pipe had no room for a ping');
+    const ping = { sent: process.hrtime.bigint() };
+    if (!requests.trySend({ kind: 'Ping', value: ping })) {
+      throw new Error('an idle pipe had no room for a ping');
+    }
     pipe.flush();
-    const { oneWayNanos, roundTripNanos } = decodePong(await pipe.receive());
+    const { sent, received } = expectReply(await replies.receive(), 'Pong');
+    const now = process.hrtime.bigint();
     if (sample < 0) continue;
-    oneWay.record(oneWayNanos);
-    roundTrip.record(roundTripNanos);
+    oneWay.record(received - sent);
+    roundTrip.record(now - sent);
   }
   const after = pipe.stats();
   return {

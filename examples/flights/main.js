@@ -13,9 +13,10 @@ import { availableParallelism } from 'node:os';
 import { listen } from 'busbar';
 
 import { AggregatorProcess } from './aggregator-process.js';
-import { decodeResult, encodeEnd } from './control.js';
+import { converseOver } from './conversation.js';
 import { FlightDataset } from './dataset.js';
 import { measureLatency } from './latency.js';
+import { expectReply } from './messages.js';
 import { USAGE, UsageError, parseOptions } from './options.js';
 import { createProgress } from './progress.js';
 import { Replayer } from './replay.js';
@@ -65,14 +66,15 @@ async function run(options) {
  */
 async function converse(pipe, dataset, options) {
   const total = Math.min(options.rows, dataset.rows);
-  const replayer = new Replayer(pipe, {
+  const conversation = converseOver(pipe);
+  const replayer = new Replayer(conversation, {
     tamperedFlight: options.tamper ? Math.floor(total / 2) : undefined,
   });
   const direct = new DirectComputation();
   const { decodeSeconds, directSeconds } = await replayAll(dataset, total, replayer, direct);
-  const latency = await measureLatency(pipe, options.pings);
-  await pipe.send(encodeEnd());
-  const aggregate = decodeResult(await pipe.receive());
+  const latency = await measureLatency(conversation, options.pings);
+  await conversation.requests.send({ kind: 'End' });
+  const { aggregate } = expectReply(await conversation.replies.receive(), 'Result');
   const differences = findDifferences(direct.result(), aggregate);
   if (differences.length > 0) throw new MismatchError(differences);
   return {

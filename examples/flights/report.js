@@ -3,6 +3,8 @@
  * Formats what a run has found: tables for people, one JSON object for programs.
  */
 
+import { DISTANCE_BANDS } from './groups.js';
+
 /** @typedef {import('./aggregate.js').Cell} Cell */
 /** @typedef {import('./aggregate.js').Grouping} Grouping */
 /** @typedef {import('./latency.js').Percentiles} Percentiles */
@@ -23,11 +25,14 @@
 /** @param {Outcome} outcome */
 export function formatJson(outcome) {
   const messages = outcome.aggregate.flights;
-  return JSON.stringify({
+  const document = {
     verified: true,
     messages,
     messagesPerSecond: Math.round(messages / outcome.pipeSeconds),
     ...outcome,
+  };
+  return JSON.stringify(document, (_, value) => {
+    return value instanceof Map ? Object.fromEntries(value) : value;
   });
 }
 
@@ -37,8 +42,8 @@ export function formatReport(outcome) {
   return [
     ...formatAirports('Airport of departure', aggregate.origin),
     ...formatAirports('Airport of arrival', aggregate.destination),
-    ...formatGrouping('Hour of departure', Object.entries(aggregate.hour)),
-    ...formatGrouping('Distance', Object.entries(aggregate.distance)),
+    ...formatGrouping('Hour of departure', [...aggregate.hour]),
+    ...formatGrouping('Distance', inOrder(aggregate.distance, BANDS)),
     ...formatMeasurements(outcome),
   ].join('\n');
 }
@@ -48,9 +53,24 @@ export function formatReport(outcome) {
  * @param {Grouping} airports
  */
 function formatAirports(title, airports) {
-  const all = Object.entries(airports);
+  const all = [...airports];
   const busiest = all.sort(([, a], [, b]) => b.flights - a.flights).slice(0, AIRPORTS_SHOWN);
   return formatGrouping(`${title} (${busiest.length} busiest of ${all.length})`, busiest);
+}
+
+/**
+ * The cells of the labels that have one, in the order of the labels: a map that comes out of an
+ * archive is sorted by key.
+ *
+ * @param {Grouping} grouping
+ * @param {readonly string[]} labels
+ * @returns {[string, Cell][]}
+ */
+function inOrder(grouping, labels) {
+  return labels.flatMap((label) => {
+    const cell = grouping.get(label);
+    return cell === undefined ? [] : [[label, cell]];
+  });
 }
 
 /**
@@ -121,3 +141,4 @@ function pad(cell, column, widths) {
 }
 
 const AIRPORTS_SHOWN = 10;
+const BANDS = DISTANCE_BANDS.map(({ label }) => label);

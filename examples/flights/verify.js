@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The direct computation: the same totals straight from the columns of the file, in this process,
- * without records, messages or the code of aggregate.js; and the comparison of every cell.
+ * without messages or the code of aggregate.js; and the comparison of every cell.
  */
 
 import { DISTANCE_BANDS, LATE_MINUTES, hourLabel } from './groups.js';
@@ -13,10 +13,10 @@ import { DISTANCE_BANDS, LATE_MINUTES, hourLabel } from './groups.js';
 
 export class DirectComputation {
   #flights = 0;
-  /** @type {Map<string, Cell>} */ #origin = new Map();
-  /** @type {Map<string, Cell>} */ #destination = new Map();
-  /** @type {Map<string, Cell>} */ #hour = new Map();
-  /** @type {Map<string, Cell>} */ #distance = new Map();
+  /** @type {Grouping} */ #origin = new Map();
+  /** @type {Grouping} */ #destination = new Map();
+  /** @type {Grouping} */ #hour = new Map();
+  /** @type {Grouping} */ #distance = new Map();
 
   /** @param {FlightColumns} columns */
   add(columns) {
@@ -37,10 +37,10 @@ export class DirectComputation {
   result() {
     return {
       flights: this.#flights,
-      origin: Object.fromEntries(this.#origin),
-      destination: Object.fromEntries(this.#destination),
-      hour: Object.fromEntries(this.#hour),
-      distance: Object.fromEntries(this.#distance),
+      origin: this.#origin,
+      destination: this.#destination,
+      hour: this.#hour,
+      distance: this.#distance,
     };
   }
 }
@@ -78,7 +78,7 @@ export function findDifferences(expected, actual) {
 
 /** Number of values that {@link findDifferences} compares when nothing is missing. */
 export function countValues(/** @type {Aggregate} */ aggregate) {
-  const cells = GROUPINGS.reduce((sum, by) => sum + Object.keys(aggregate[by]).length, 0);
+  const cells = GROUPINGS.reduce((sum, by) => sum + aggregate[by].size, 0);
   return 1 + cells * FIELDS.length;
 }
 
@@ -88,10 +88,10 @@ export function countValues(/** @type {Aggregate} */ aggregate) {
  * @param {Grouping} actual
  */
 function* findCellDifferences(by, expected, actual) {
-  for (const label of new Set([...Object.keys(expected), ...Object.keys(actual)])) {
+  for (const label of new Set([...expected.keys(), ...actual.keys()])) {
     for (const field of FIELDS) {
-      const want = expected[label]?.[field];
-      const have = actual[label]?.[field];
+      const want = expected.get(label)?.[field];
+      const have = actual.get(label)?.[field];
       if (want !== have) {
         yield `${by} ${label} ${field}: expected ${want ?? 'none'}, got ${have ?? 'none'}`;
       }
@@ -100,7 +100,7 @@ function* findCellDifferences(by, expected, actual) {
 }
 
 /**
- * @param {Map<string, Cell>} cells
+ * @param {Grouping} cells
  * @param {string} label
  * @param {number} delay
  */

@@ -30,6 +30,8 @@ export function valueOfDefault(
       if (typeof json === 'boolean') return json;
       throw wrong();
     case 'char':
+      if (typeof json === 'string' && isOneChar(json)) return json;
+      throw wrong();
     case 'string':
     case 'boxstr':
       if (typeof json === 'string') return json;
@@ -74,14 +76,37 @@ function elements(
   return elem.kind === 'u8' ? Uint8Array.from(values as number[]) : values;
 }
 
-/** Integers beyond 2^53 are strings in JSON, so that nobody rounds them. */
-function number(json: unknown, kind: string, options: FormOptions, wrong: () => Error): unknown {
-  const isInteger = /^[ui]/.test(kind);
-  const isNumber =
-    typeof json === 'number'
-      ? !isInteger || Number.isInteger(json)
-      : isInteger && typeof json === 'string' && /^-?\d+$/.test(json);
-  if (!isNumber) throw wrong();
-  const isBig = /^[ui]128$/.test(kind) || (/^[ui]64$/.test(kind) && options.u64 === 'bigint');
-  return isBig ? BigInt(json as number | string) : Number(json);
+/** One Unicode scalar value: surrogates alone are none. */
+function isOneChar(text: string): boolean {
+  return /^[^\p{Cs}]$/su.test(text);
 }
+
+/**
+ * Integers beyond 2^53 are strings in JSON, so that nobody rounds them, and so is what JSON has no
+ * number for.
+ */
+function number(json: unknown, kind: string, options: FormOptions, wrong: () => Error): unknown {
+  const bits = Number(kind.slice(1));
+  if (kind.startsWith('f')) return float(json, bits, wrong);
+  const isText = typeof json === 'string' && /^-?\d+$/.test(json);
+  if (!isText && !Number.isSafeInteger(json)) throw wrong();
+  const value = BigInt(json as number | string);
+  const fits = kind.startsWith('u') ? BigInt.asUintN(bits, value) : BigInt.asIntN(bits, value);
+  if (fits !== value) throw wrong();
+  if (bits === 128 || (bits === 64 && options.u64 === 'bigint')) return value;
+  if (!Number.isSafeInteger(Number(value))) throw wrong();
+  return Number(value);
+}
+
+function float(json: unknown, bits: number, wrong: () => Error): number {
+  const value = typeof json === 'string' ? BEYOND_JSON.get(json) : json;
+  if (typeof value !== 'number') throw wrong();
+  if (bits === 32 && Number.isFinite(value) && !Number.isFinite(Math.fround(value))) throw wrong();
+  return value;
+}
+
+const BEYOND_JSON = new Map([
+  ['NaN', NaN],
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
+]);

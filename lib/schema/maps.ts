@@ -118,6 +118,19 @@ function entriesOf<K, V>(map: ReadonlyMap<K, V>, path: string): [K, V][] {
   return bad(path, map, 'a Map');
 }
 
+/**
+ * Throws if two keys say the same. Only objects can: of equal strings or numbers a Map keeps one.
+ */
+function refuseDoubled<K, V>(sorted: readonly (readonly [K, V])[], map: MapRules<K, V>): void {
+  for (let i = 1; i < sorted.length; i++) {
+    const [key] = sorted[i] as readonly [K, V];
+    if (typeof key !== 'object') return;
+    const [before] = sorted[i - 1] as readonly [K, V];
+    if (map.rules.compare(before, key) === 0)
+      bad(`${map.path}[key]`, key, 'a key that occurs once');
+  }
+}
+
 abstract class Base<K, V> {
   protected readonly map: MapRules<K, V>;
   protected readonly layout: MapLayout;
@@ -147,6 +160,13 @@ class TableOps<K, V> extends Base<K, V> implements MapOps<K, V> {
     const entries = entriesOf(map, this.map.path);
     if (entries.length === 0) return s.push2(s.base, 0);
     const { key, value } = this.map;
+    if (typeof entries[0]?.[0] === 'object') {
+      const { compare } = this.map.rules;
+      refuseDoubled(
+        entries.toSorted(([a], [b]) => compare(a, b)),
+        this.map,
+      );
+    }
     const { entry } = this.layout;
     const capacity = capacityOf(entries.length);
     const { controls, buckets } = this.#place(entries, capacity);
@@ -242,6 +262,7 @@ class TreeOps<K, V> extends Base<K, V> implements MapOps<K, V> {
     const { compare } = this.map.rules;
     const entries = entriesOf(map, this.map.path).sort(([a], [b]) => compare(a, b));
     if (entries.length === 0) return s.push2(s.base, 0);
+    refuseDoubled(entries, this.map);
     s.reserve(NODE * (this.map.key.slots + this.map.value.slots) + 2);
     s.push2(this.#write(s, entries), entries.length);
   }

@@ -28,7 +28,7 @@ const DEPTH_MAX = 64;
 export const UNSTATED = -1;
 
 const SHAPES: readonly Shape[] = ['named', 'tuple', 'unit'];
-const IDENT = /^[\p{L}\p{Nl}_][\p{L}\p{N}\p{M}_]*$/u;
+const IDENT = /^[\p{XID_Start}_]\p{XID_Continue}*$/u;
 const HASH = /^[0-9a-f]{16}$/;
 
 /** Reads a descriptor from JSON text or from what JSON text became. */

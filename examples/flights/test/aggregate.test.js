@@ -1,37 +1,37 @@
 // @ts-check
-/** The aggregation of records, against known values and against the direct computation. */
+/** The aggregation of flights, against known values and against the direct computation. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { FlightAggregator } from '../aggregate.js';
-import { FLIGHT_BYTES, tamperWithFlight, writeFlight } from '../record.js';
+import { fillFlight } from '../replay.js';
 import { DirectComputation, MismatchError, countValues, findDifferences } from '../verify.js';
 import { threeFlights } from './columns.js';
 
 const EXPECTED = {
   flights: 3,
-  origin: {
+  origin: cells({
     ABE: { flights: 1, sum: -80, max: -80, late: 0 },
     LAS: { flights: 2, sum: 31, max: 16, late: 1 },
-  },
-  destination: {
+  }),
+  destination: cells({
     LAS: { flights: 1, sum: -80, max: -80, late: 0 },
     PHL: { flights: 1, sum: 15, max: 15, late: 0 },
     ZZZ: { flights: 1, sum: 16, max: 16, late: 1 },
-  },
-  hour: {
+  }),
+  hour: cells({
     '00:00': { flights: 1, sum: 15, max: 15, late: 0 },
     '23:00': { flights: 2, sum: -64, max: 16, late: 1 },
-  },
-  distance: {
+  }),
+  distance: cells({
     'under 250 mi': { flights: 1, sum: 15, max: 15, late: 0 },
     '250–499 mi': { flights: 1, sum: -80, max: -80, late: 0 },
     '2000 mi and more': { flights: 1, sum: 16, max: 16, late: 1 },
-  },
+  }),
 };
 
-test('records are grouped by airport, hour and distance', () => {
+test('flights are grouped by airport, hour and distance', () => {
   assert.deepEqual(aggregate().result(), EXPECTED);
 });
 
@@ -41,7 +41,7 @@ test('the direct computation of the columns gives the same', () => {
   assert.equal(countValues(compute()), 1 + 10 * 4);
 });
 
-test('one falsified record shows in every grouping it belongs to', () => {
+test('one falsified flight shows in every grouping it belongs to', () => {
   const differences = findDifferences(compute(), aggregate({ tamperedRow: 1 }).result());
   assert.deepEqual(differences, [
     'origin ABE sum: expected -80, got -79',
@@ -54,11 +54,16 @@ test('one falsified record shows in every grouping it belongs to', () => {
   ]);
 });
 
+test('an airport that is none is refused', () => {
+  const flight = { origin: 26 ** 3, destination: 0, departure: 0, delay: 0, distance: 0 };
+  assert.throws(() => new FlightAggregator().add(flight), RangeError);
+});
+
 test('a missing flight, a missing cell and a foreign cell are differences', () => {
   const actual = structuredClone(EXPECTED);
   actual.flights = 2;
-  Reflect.deleteProperty(actual.hour, '00:00');
-  Object.assign(actual.distance, { 'no band': { flights: 1, sum: 0, max: 0, late: 0 } });
+  actual.hour.delete('00:00');
+  actual.distance.set('no band', { flights: 1, sum: 0, max: 0, late: 0 });
   const differences = findDifferences(EXPECTED, actual);
   assert.equal(differences.length, 1 + 4 + 4);
   assert.equal(differences[0], 'flights: expected 3, got 2');
@@ -75,12 +80,12 @@ test('a mismatch names the first ten differences and counts the rest', () => {
 /** @param {{ tamperedRow?: number }} [options] */
 function aggregate({ tamperedRow } = {}) {
   const columns = threeFlights();
-  const view = new DataView(new ArrayBuffer(columns.length * FLIGHT_BYTES));
+  const flight = { origin: 0, destination: 0, departure: 0, delay: 0, distance: 0 };
   const aggregator = new FlightAggregator();
   for (let row = 0; row < columns.length; row += 1) {
-    writeFlight(view, row * FLIGHT_BYTES, columns, row);
-    if (row === tamperedRow) tamperWithFlight(view, row * FLIGHT_BYTES);
-    aggregator.add(view, row * FLIGHT_BYTES);
+    fillFlight(flight, columns, row);
+    if (row === tamperedRow) flight.delay += 1;
+    aggregator.add(flight);
   }
   return aggregator;
 }
@@ -89,4 +94,9 @@ function compute() {
   const direct = new DirectComputation();
   direct.add(threeFlights());
   return direct.result();
+}
+
+/** @param {Record<string, import('../aggregate.js').Cell>} object */
+function cells(object) {
+  return new Map(Object.entries(object));
 }

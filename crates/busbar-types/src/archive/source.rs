@@ -24,6 +24,9 @@ pub(crate) const GROUP: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Archived<'a>(pub(crate) &'a [u8]);
 
+/// A list of values that take no bytes may say any length: a few bytes must not become gigabytes.
+const EMPTIES_MAX: usize = 4096;
+
 /// Elements one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
@@ -95,6 +98,9 @@ impl<'a> Archived<'a> {
     /// The elements of a vector or boxed slice.
     pub(crate) fn slice(self, at: usize, elem: &Place) -> Result<Run, Error> {
         let run = Run { start: self.target(at)?, count: self.length(at + 4)? };
+        if elem.size_bytes == 0 && run.count > EMPTIES_MAX {
+            return Err(broken("has too many values of no bytes to be read"));
+        }
         self.checked(run, elem)
     }
 

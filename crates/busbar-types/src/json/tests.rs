@@ -203,3 +203,32 @@ fn archives_that_contain_themselves_end() {
         assert_eq!(error.message(), said, "{error}");
     }
 }
+
+/// [T38] eight bytes that say "four billion times nothing" do not become gigabytes of JSON
+#[test]
+fn lists_of_nothing_have_an_end() {
+    let schema = one(Kind::Vec(place(Kind::Unit)));
+    let archive = |count: u32| [[0; 4], count.to_le_bytes()].concat();
+    let some = from_archive(&schema, Limits::default(), &archive(4096)).expect("some");
+    assert_eq!(some["v"].as_array().map(Vec::len), Some(4096));
+    for count in [4097, u32::MAX] {
+        let error = from_archive(&schema, Limits::default(), &archive(count)).expect_err("many");
+        assert_eq!(error.kind(), ErrorKind::ArchiveInvalid);
+    }
+}
+
+/// [T38] names are what Rust takes as identifiers
+#[test]
+fn names_are_identifiers() {
+    let schema = |name: &str| {
+        let fields = vec![Field::new(name, scalar(Scalar::U8))];
+        let root = TypeSchema::new_struct("a.Root", Shape::Named, fields);
+        Schema::new("a.Root", [root])
+    };
+    for name in ["größe", "_", "Ⅷ", "x·y", "℘"] {
+        assert!(schema(name).is_ok(), "{name}");
+    }
+    for name in ["", "9a", "a-b", "a b", "ⓐ", "\u{37a}", "😀"] {
+        assert_eq!(schema(name).expect_err(name).kind(), ErrorKind::SchemaInvalid, "{name}");
+    }
+}

@@ -173,7 +173,8 @@ impl Registry {
         Ok((value, Rung::Converted))
     }
 
-    /// Bytes of `entry`'s type in one format as bytes in another.
+    /// Bytes of `entry`'s type in one format as bytes in another, or in the same, once they have
+    /// turned out to be of it.
     ///
     /// # Errors
     /// As [`TypeEntry::transcoder`], and what the formats say of the bytes.
@@ -185,7 +186,12 @@ impl Registry {
         bytes: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let (from, into) = (entry.transcoder(from)?, entry.transcoder(to)?);
-        let result = into.encode(&from.decode(bytes)?)?;
+        let archive = from.decode(bytes)?;
+        if [from.format(), into.format()] == [Formats::RKYV; 2] {
+            // Whatever else is made of an archive, or the other way round, is made by reading it.
+            entry.transcoder(Formats::JSON)?.encode(&archive)?;
+        }
+        let result = into.encode(&archive)?;
         for format in [from.format(), into.format()] {
             self.downgraded(entry, format);
         }

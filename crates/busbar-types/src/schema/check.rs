@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use unicode_ident::{is_xid_continue, is_xid_start};
+
 use super::layout::{self, Layout, join, prefix};
 use super::{Body, Field, Kind, Place, Schema, Shape, TypeSchema, hash_of, text};
 use crate::{Error, ErrorKind};
@@ -193,9 +195,10 @@ fn check_place(place: &Place, depth: usize) -> Result<(), Error> {
     place.kind.children().try_for_each(|child| check_place(child, depth + 1))
 }
 
+/// Whether Rust would take `name` as an identifier, keywords aside.
 fn is_ident(name: &str) -> bool {
-    let is_start = |c: char| c.is_alphabetic() || c == '_';
-    name.starts_with(is_start) && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+    let is_start = |c: char| is_xid_start(c) || c == '_';
+    name.starts_with(is_start) && name.chars().all(is_xid_continue)
 }
 
 /// The types in an order in which whatever a type holds inline comes before it.
