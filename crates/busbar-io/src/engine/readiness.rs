@@ -95,8 +95,8 @@ impl Engine {
     /// Whether there is something to do that the descriptor does not announce.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        let is_quiet = self.hot.is_empty() && self.pending.is_empty() && self.at_work.is_empty();
-        !is_quiet || !self.board.is_empty()
+        let is_idle = self.hot.is_empty() && self.at_work.is_empty();
+        !is_idle || !self.pending.is_empty() || !self.board.is_empty()
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {

@@ -234,7 +234,8 @@ impl Incoming {
             let Frame { header, payload } = frame;
             let bytes = match header.fragment {
                 None if header.kind == Kind::Data => {
-                    let fits = payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
+                    let fits =
+                        payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
                     if !fits && payload.len() <= INLINE_MAX {
                         return false;
                     }
