@@ -75,8 +75,8 @@ impl Engine {
         }
     }
 
-    /// Waits until what was sent over a pipe goes on without this engine, or `deadline` passes. What
-    /// happens meanwhile is reported later.
+    /// Waits until what was sent over a pipe goes on without this engine, or `deadline` passes.
+    /// What happens meanwhile is reported later.
     pub(crate) fn wait_unsent(&mut self, id: PipeId, deadline: Option<Instant>) {
         while self.has_unsent(id) && deadline.is_none_or(|at| Instant::now() < at) {
             let until = [deadline, self.next_deadline].into_iter().flatten().min();

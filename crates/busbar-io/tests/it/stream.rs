@@ -85,7 +85,7 @@ fn drain(driven: &mut Driven, pipe: PipeId) -> (Vec<Vec<u8>>, CloseReason) {
     (received, driven.engine.reason(pipe).unwrap().clone())
 }
 
-/// [D45] [D56] however a stream is cut on its way, the messages are the same
+/// [D45 D56] however a stream is cut on its way, the messages are the same
 #[test]
 fn every_way_of_cutting_a_stream_gives_the_same_messages() {
     let whole = [
@@ -123,7 +123,7 @@ fn every_way_of_cutting_a_stream_gives_the_same_messages() {
     check(&whole.chunks(1).collect::<Vec<_>>());
 }
 
-/// [D39] [D45] a stream that ends anywhere gives the whole messages before, and is lost
+/// [D39 D45] a stream that ends anywhere gives the whole messages before, and is lost
 #[test]
 fn a_stream_that_ends_within_a_frame_is_lost() {
     let whole = [hello(), data(0, b"one"), fragment(0, 2, 6, b"abc"), data(1, b"two")].concat();
@@ -143,7 +143,7 @@ fn a_stream_that_ends_within_a_frame_is_lost() {
     }
 }
 
-/// [D45] [D56] [D58] whatever breaks the rules ends the connection, says why to its peer, and takes
+/// [D45 D56 D58] whatever breaks the rules ends the connection, says why to its peer, and takes
 /// nothing from what came before
 #[test]
 fn breaches_end_the_connection_and_nothing_else() {
@@ -185,7 +185,7 @@ fn breaches_end_the_connection_and_nothing_else() {
     }
 }
 
-/// [D37] [D54] who does not introduce itself properly is told, and nobody else is disturbed
+/// [D37 D54] who does not introduce itself properly is told, and nobody else is disturbed
 #[test]
 fn strangers_are_turned_away() {
     let mut driven = Driven::new();
@@ -222,7 +222,7 @@ fn a_mute_dialer_is_dropped() {
     assert_eq!(raw.0.read(&mut [0; 1]).unwrap_or(0), 0);
 }
 
-/// [D08] [D09] [D15] dialing what never answers ends when the dialer has enough, at once
+/// [D08 D09 D15] dialing what never answers ends when the dialer has enough, at once
 #[test]
 fn a_black_hole_holds_nobody() {
     // A queue that is full: what comes is not answered.
@@ -290,7 +290,7 @@ fn kill_9_ends_the_connection_and_keeps_what_was_sent() {
     }
 }
 
-/// [D36] [D51] permissions of the socket's file, and who is let in
+/// [D36 D51] permissions of the socket's file, and who is let in
 #[test]
 fn a_socket_file_has_the_mode_that_was_asked_for() {
     use std::os::unix::fs::MetadataExt;
@@ -308,7 +308,7 @@ fn a_socket_file_has_the_mode_that_was_asked_for() {
     }
 }
 
-/// [D21] [D22] what was sent before the close arrives, though the sender's engine has to go on for
+/// [D21 D22] what was sent before the close arrives, though the sender's engine has to go on for
 /// that, and the reason with it
 #[test]
 fn a_closed_pipe_lingers_until_everything_is_there() {
@@ -341,7 +341,7 @@ fn a_closed_pipe_lingers_until_everything_is_there() {
     }
 }
 
-/// [D22] [D39] who reads nothing is still told of the end, and why, once the system has all of it
+/// [D22 D39] who reads nothing is still told of the end, and why, once the system has all of it
 #[test]
 fn the_end_is_heard_by_who_does_not_read() {
     for scheme in ["uds", "tcp"] {
@@ -371,7 +371,7 @@ fn the_end_is_heard_by_who_does_not_read() {
     }
 }
 
-/// [D46] [D47] a batch of 64 costs one write and one read
+/// [D46 D47] a batch of 64 costs one write and one read
 #[test]
 fn system_calls_are_shared_by_a_batch() {
     const BATCH: usize = 64;
