@@ -185,6 +185,25 @@ fn breaches_end_the_connection_and_nothing_else() {
     }
 }
 
+/// [D45] what came before a breach can be received after it, whatever else the peer does meanwhile
+#[test]
+fn a_breach_takes_nothing_from_who_receives_later() {
+    let mut driven = Driven::new();
+    let address = driven.listen_on(&Scratch::new("later"), "tcp");
+    let mut raw = Raw::connect(&address);
+    raw.send(&[hello(), data(0, b"good"), b"garbage that is no frame".to_vec()].concat());
+    let pipe = driven.accepted();
+    driven.closed(pipe);
+    raw.send(b"more of it");
+    raw.0.shutdown(std::net::Shutdown::Write).unwrap();
+    driven.settle();
+    assert_eq!(driven.receive(pipe), [b"good"]);
+    driven.engine.close(pipe, &CloseReason::default());
+    driven.settle();
+    assert!(!driven.engine.is_lingering());
+    assert_eq!(raw.frames().last().unwrap().0, Kind::Close);
+}
+
 /// [D37 D54] who does not introduce itself properly is told, and nobody else is disturbed
 #[test]
 fn strangers_are_turned_away() {

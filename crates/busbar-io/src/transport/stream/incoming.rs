@@ -131,10 +131,20 @@ impl Incoming {
         }
     }
 
+    /// Forgets what has come, and what was wrong with it. From now on only
+    /// [`Incoming::discard`] may be called.
+    pub(super) fn forget(&mut self) {
+        (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
+        self.wholes = VecDeque::new();
+        self.assemblies = Assemblies::default();
+        self.buffer.release();
+        if !self.has_ended() {
+            self.outcome = None;
+        }
+    }
+
     /// Reads and forgets, for the sake of the end.
     pub(super) fn discard(&mut self, socket: &Socket) {
-        (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
-        self.wholes.clear();
         self.buffer.acquire();
         for _ in 0..READS_MAX {
             if !self.has_more || self.has_ended() {
@@ -162,9 +172,9 @@ impl Incoming {
             && !self.is_crowded()
     }
 
-    /// Whether the peer has ended the stream, or broken it.
+    /// Whether the peer has ended the stream, or it is lost.
     pub(super) fn has_ended(&self) -> bool {
-        self.outcome.is_some()
+        matches!(self.outcome, Some(Outcome::Ended(_)))
     }
 
     /// How the stream came to its end, once.
