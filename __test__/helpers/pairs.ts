@@ -42,9 +42,10 @@ export function freshAddress(scheme: Scheme): string {
 
 /** An address that can be dialed and listened at, where nobody listens. */
 export async function unusedAddress(scheme: Scheme): Promise<string> {
-  const address = freshAddress(scheme);
-  if (scheme !== 'tcp') return address;
-  const listener = await listen(address);
+  if (scheme !== 'tcp') return freshAddress(scheme);
+  // A loopback address of its own: the system may give the port to somebody else meanwhile.
+  const own = `127.${1 + (process.pid % 250)}.${1 + (++addresses % 250)}.2`;
+  const listener = await listen(`tcp://${own}:0`);
   await listener.close();
   return listener.address;
 }
