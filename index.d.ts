@@ -7,7 +7,14 @@ export { dial, listen } from './dist/index.js';
 export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js';
 export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress, type Address } from './dist/index.js';
-export type { Access, DialOptions, ListenOptions, PipeOptions, Trust, WaitMode } from './dist/index.js';
+export type {
+  Access,
+  DialOptions,
+  ListenOptions,
+  PipeOptions,
+  Trust,
+  WaitMode,
+} from './dist/index.js';
 export type { CloseReason, ConnectionState, Peer } from './dist/index.js';
 export type { ListenerEvents, PipeEvents } from './dist/index.js';
 

@@ -4,7 +4,15 @@ import test, { type ExecutionContext } from 'ava';
 
 import { dial, listen, AbortError, type Listener, type Pipe, type WaitOptions } from '../index.js';
 import { pattern } from './helpers/data.js';
-import { freshAddress, nobodyThere, pairOf, SCHEMES, type Pair } from './helpers/pairs.js';
+import {
+  freshAddress,
+  isStream,
+  nobodyThere,
+  pairOf,
+  SCHEMES,
+  stuff,
+  type Pair,
+} from './helpers/pairs.js';
 
 /** A call that waits until it is ended. */
 interface WaitingCall {
@@ -74,6 +82,7 @@ for (const scheme of SCHEMES) {
 
     test(`[D08] ${scheme}: ${name} gives up in time`, async (t) => {
       const pair = await pairOf(t, scheme, { both: SMALLEST });
+      if (isStream(scheme) && name.startsWith('send')) await stuff(pair.client);
       const begun = Date.now();
       const error = await t.throwsAsync(begin(pair, { timeoutMs: 50 }), { code: 'ERR_TIMED_OUT' });
       t.like(error, { retryable: true });

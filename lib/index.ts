@@ -21,7 +21,14 @@ export type { Loan } from './loan.js';
 export { setLogger, type LogEntry, type Logger, type LogLevel } from './logger.js';
 export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './mapped.js';
 export { metrics, type Metrics } from './metrics.js';
-export type { Access, DialOptions, ListenOptions, PipeOptions, Trust, WaitMode } from './options.js';
+export type {
+  Access,
+  DialOptions,
+  ListenOptions,
+  PipeOptions,
+  Trust,
+  WaitMode,
+} from './options.js';
 export {
   Pipe,
   type BatchesOptions,

@@ -42,9 +42,10 @@ export function freshAddress(scheme: Scheme): string {
 
 /** An address that can be dialed and listened at, where nobody listens. */
 export async function unusedAddress(scheme: Scheme): Promise<string> {
-  const address = freshAddress(scheme);
-  if (scheme !== 'tcp') return address;
-  const listener = await listen(address);
+  if (scheme !== 'tcp') return freshAddress(scheme);
+  // A loopback address of its own: the system may give the port to somebody else meanwhile.
+  const own = `127.${1 + (process.pid % 250)}.${1 + (++addresses % 250)}.2`;
+  const listener = await listen(`tcp://${own}:0`);
   await listener.close();
   return listener.address;
 }
@@ -57,6 +58,18 @@ export function nobodyThere(scheme: Scheme): { readonly code: ErrorCode } {
 /** Whether the transport has buffers of the system's in between. */
 export function isStream(scheme: Scheme): boolean {
   return scheme === 'tcp' || scheme === 'uds';
+}
+
+/**
+ * Sends until there is no room, and goes on until there is none for many turns of the event loop:
+ * the system's buffers and what the peer reads ahead fill up one after the other.
+ */
+export async function stuff(pipe: Pipe): Promise<void> {
+  const bytes = Buffer.alloc(1000);
+  for (let quiet = 0; quiet < 100; quiet++) {
+    for (; pipe.trySend(bytes); quiet = 0) pipe.flush();
+    await new Promise(setImmediate);
+  }
 }
 
 /** A connected pair, closed when the test ends. */

@@ -108,6 +108,15 @@ const ZEROMQ_IPC = {
 };
 
 /** @type {Contender} */
+const ZEROMQ_TCP = { ...ZEROMQ_IPC, name: 'zeromq.js tcp', transport: 'tcp' };
+
+/** @type {Contender} */
+const TCP = { ...UDS, name: 'node:net tcp', transport: 'tcp' };
+
+/** @type {Contender} */
+const TCP_BATCHED = { ...TCP, name: 'node:net tcp batched', options: { write: 'batched' } };
+
+/** @type {Contender} */
 const ZEROMQ_INPROC = { ...ZEROMQ_IPC, name: 'zeromq.js inproc', transport: 'inproc' };
 
 /** @type {readonly Case[]} */
@@ -187,6 +196,41 @@ const THROUGHPUT = SIZES.flatMap((size) => [
   ]),
 ]);
 
+/** Message sizes of the network cases. */
+const NETWORK_SIZES = [64, 1 << 10, 64 << 10, 1 << 20];
+
+/** @type {readonly Case[]} */
+const NETWORK = [
+  latency('network/latency/64B/two-cores', 'processes', 'two-cores', [
+    busbar('tcp', 'next', 'try'),
+    busbar('uds', 'next', 'try'),
+    TCP,
+    UDS,
+    ZEROMQ_TCP,
+    ZEROMQ_IPC,
+  ]),
+  latency('network/latency/64B/one-core', 'processes', 'one-core', [
+    busbar('tcp', 'next', 'try', 'park'),
+    busbar('uds', 'next', 'try', 'park'),
+    TCP,
+    UDS,
+    ZEROMQ_TCP,
+    ZEROMQ_IPC,
+  ]),
+  ...NETWORK_SIZES.map((size) =>
+    oneWay(`network/throughput/${sizeName(size)}`, size, 'processes', 'two-cores', [
+      busbar('tcp owned', 'owned', 'batch'),
+      busbar('uds owned', 'owned', 'batch'),
+      ...(size <= INLINE_BYTES_MAX ? [busbar('tcp cursor', 'cursor', 'batch')] : []),
+      TCP,
+      TCP_BATCHED,
+      UDS_BATCHED,
+      ZEROMQ_TCP,
+      ZEROMQ_IPC,
+    ]),
+  ),
+];
+
 /** @type {readonly Case[]} */
 const HANDOVER = HANDOVER_SIZES.map((size) => ({
   id: `handover/${sizeName(size)}/two-cores`,
@@ -204,7 +248,7 @@ const HANDOVER = HANDOVER_SIZES.map((size) => ({
 }));
 
 /** Every case, in the order of a full run. */
-export const CASES = [...LATENCY, ...HANDOVER, ...SEND, ...THROUGHPUT];
+export const CASES = [...LATENCY, ...HANDOVER, ...SEND, ...THROUGHPUT, ...NETWORK];
 
 /**
  * @param {string} id

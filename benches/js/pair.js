@@ -8,6 +8,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -106,15 +107,25 @@ export class Pair {
   /** @param {import('./cases.js').Contender} contender */
   async #meet(contender) {
     const { kind, size, topology, load } = this.#spec;
-    // inproc names are global to a process, which is fresh; socket paths must be unique.
-    const address = topology === 'processes' ? join(this.#directory, 'bench.sock') : 'bench';
-    const setup = { address, size, kind, options: contender.options };
+    const { options, transport } = contender;
+    const address = await this.#address(transport, topology);
+    const setup = { address, size, kind, transport, options };
     await this.#call('server', 'serve', contender.module, setup);
     await this.#call('client', 'connect', contender.module, setup);
     await this.#call('server', 'accepted');
     if (!load) return;
     await this.#call('server', 'loadLoop');
     await this.#call('client', 'loadLoop');
+  }
+
+  /**
+   * @param {string} transport
+   * @param {string} topology
+   */
+  async #address(transport, topology) {
+    if (transport === 'tcp') return `127.0.0.1:${await freePort()}`;
+    // inproc names are global to a process, which is fresh; socket paths must be unique.
+    return topology === 'processes' ? join(this.#directory, 'bench.sock') : 'bench';
   }
 
   /**
@@ -125,6 +136,15 @@ export class Pair {
   #call(side, method, ...args) {
     return this.#children[side].call(side, method, args);
   }
+}
+
+/** A port that nobody listens at. */
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  server.close();
+  return port;
 }
 
 /**

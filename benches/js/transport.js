@@ -9,7 +9,9 @@
 
 /**
  * @typedef {object} Setup
- * @property {string} address a socket path, or a name where the transport stays in this process
+ * @property {string} address a socket path, host:port, or a name where the transport stays in this
+ *   process
+ * @property {string} transport what carries the bytes
  * @property {number} size bytes of one message
  * @property {Readonly<Record<string, string>>} options the contender's, see cases.js
  * @property {'latency' | 'throughput' | 'handover'} kind

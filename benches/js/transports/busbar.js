@@ -281,7 +281,7 @@ class BusbarEnd {
  * @returns {string}
  */
 function url(setup) {
-  return setup.address.startsWith('/') ? `shm://${setup.address}` : `inproc://${setup.address}`;
+  return `${setup.transport}://${setup.address}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Peer: node:net over a unix domain socket, messages kept apart by a length prefix. With
+ * Peer: node:net over a unix domain socket or TCP, messages kept apart by a length prefix. With
  * `write: 'each'` every message is a write of its own, as most programs do it; with
  * `write: 'batched'` small ones are gathered by hand. Messages are read in place.
  */
@@ -21,7 +21,7 @@ import { BatchWriter, FrameReader, writeMessage } from './framing.js';
  */
 export async function serve(setup) {
   const server = createServer();
-  server.listen(setup.address);
+  server.listen(target(setup));
   await once(server, 'listening');
   const connection = once(server, 'connection').then(([socket]) => {
     // Unlinks the path and lets the process end with the connection.
@@ -36,9 +36,19 @@ export async function serve(setup) {
  * @returns {Promise<End>}
  */
 export async function connect(setup) {
-  const socket = connectSocket(setup.address);
+  const socket = connectSocket(target(setup));
   await once(socket, 'connect');
   return new NetEnd(socket, setup);
+}
+
+/**
+ * @param {Setup} setup
+ * @returns {{ path: string } | { host: string, port: number }}
+ */
+function target({ address, transport }) {
+  if (transport !== 'tcp') return { path: address };
+  const [host = '', port] = address.split(':');
+  return { host, port: Number(port) };
 }
 
 /** @implements {End} */
@@ -54,6 +64,7 @@ class NetEnd {
    */
   constructor(socket, setup) {
     this.#socket = socket;
+    socket.setNoDelay(true);
     this.#payload = makePayload(setup.size);
     this.#batched = setup.options.write === 'batched';
     const reader = new FrameReader((bytes, start, end) => this.#onMessage(bytes, start, end));

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Peer: zeromq.js 6, as its guide uses it: awaited `send`, awaited `receive`. Push/Pull for one
- * way, Pair for round trips and hand-over; ipc between processes, inproc on one thread.
+ * way, Pair for round trips and hand-over; ipc and tcp between processes, inproc on one thread.
  */
 import { Pair, Pull, Push } from 'zeromq';
 
@@ -128,7 +128,7 @@ class ZeromqEnd {
  * @returns {string}
  */
 function url(setup) {
-  return setup.address.startsWith('/') ? `ipc://${setup.address}` : `inproc://${setup.address}`;
+  return `${setup.transport}://${setup.address}`;
 }
 
 /**

@@ -62,6 +62,10 @@ pub(crate) trait Connection: Link {
     /// Tells the peer, as far as that can be done without waiting, after all that was sent.
     fn close(&mut self, reason: &CloseReason);
 
+    /// Nobody will receive from this closed connection any more: what still comes is of use only
+    /// for [`Connection::is_over`].
+    fn begin_lingering(&mut self) {}
+
     /// Whether a closed connection can be dropped without harm to what was sent. Until then its
     /// bells must be heard.
     fn is_over(&self) -> bool {

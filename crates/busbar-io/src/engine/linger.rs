@@ -57,6 +57,7 @@ impl Engine {
     /// Keeps a closed connection until it is over.
     pub(super) fn linger(&mut self, mut connection: Box<dyn Connection>, until: Option<Instant>) {
         let registry = self.descriptors.registry();
+        connection.begin_lingering();
         let inserted = self.lingering.insert_with(|handle| {
             connection.register(registry, Role::Linger.token(handle))?;
             Ok::<_, Error>(Lingering { connection, until })

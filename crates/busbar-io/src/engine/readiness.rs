@@ -75,8 +75,8 @@ impl Engine {
         }
     }
 
-    /// Waits until what was sent over a pipe goes on without this engine, or `deadline` passes. What
-    /// happens meanwhile is reported later.
+    /// Waits until what was sent over a pipe goes on without this engine, or `deadline` passes.
+    /// What happens meanwhile is reported later.
     pub(crate) fn wait_unsent(&mut self, id: PipeId, deadline: Option<Instant>) {
         while self.has_unsent(id) && deadline.is_none_or(|at| Instant::now() < at) {
             let until = [deadline, self.next_deadline].into_iter().flatten().min();
@@ -95,8 +95,8 @@ impl Engine {
     /// Whether there is something to do that the descriptor does not announce.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        let is_quiet = self.hot.is_empty() && self.pending.is_empty() && self.at_work.is_empty();
-        !is_quiet || !self.board.is_empty()
+        let is_idle = self.hot.is_empty() && self.at_work.is_empty();
+        !is_idle || !self.pending.is_empty() || !self.board.is_empty()
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {

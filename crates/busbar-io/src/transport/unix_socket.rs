@@ -77,8 +77,8 @@ pub(super) fn connect(path: &Path, shown: &Endpoint) -> Result<UnixStream, Error
 
 /// As [`connect`], for a socket of any name.
 pub(super) fn connect_to(address: &SocketAddrUnix, shown: &Endpoint) -> Result<UnixStream, Error> {
-    let socket = socket(SocketType::STREAM)
-        .map_err(|errno| os_error("creating a unix socket", errno))?;
+    let socket =
+        socket(SocketType::STREAM).map_err(|errno| os_error("creating a unix socket", errno))?;
     let Err(errno) = rustix::net::connect(&socket, address) else {
         return Ok(UnixStream::from(socket));
     };

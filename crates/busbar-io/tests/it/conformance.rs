@@ -407,4 +407,3 @@ fn an_abandoned_message_leaves_no_trace() {
         leaves_no_trace(scheme);
     }
 }
-

@@ -26,8 +26,10 @@ impl Ends {
         let mut options = ListenOptions::default();
         options.pipe.wait = wait;
         options.pipe.slab_bytes = 1 << 16;
+        options.pipe.ring_bytes = 1 << 17;
         let (mut here, mut there) = (Driven::new(), Driven::new());
-        there.listen(&address, &options);
+        let listener = there.listen(&address, &options);
+        let address = there.engine.address(listener).unwrap();
         let out = here.dial(&address, &options.pipe);
         let into = there.accepted();
         here.until(|event| matches!(event, Event::State(..)).then_some(()));
@@ -124,6 +126,7 @@ fn a_blocked_sender_sleeps(scheme: &str) {
     ends.here.engine.set_interest(ends.out, writable).unwrap();
     ends.here.fall_asleep();
     assert!(!is_announced(&ends.here, Duration::ZERO));
+    ends.there.settle();
     ends.there.receive(ends.into);
     assert!(is_announced(&ends.here, PATIENCE));
     let out = ends.out;
@@ -152,7 +155,8 @@ fn interest_may_precede_the_connection(scheme: &str) {
     let scratch = Scratch::new("early");
     let address = scratch.address(scheme);
     let (mut here, mut there) = (Driven::new(), Driven::new());
-    there.listen(&address, &ListenOptions::default());
+    let listener = there.listen(&address, &ListenOptions::default());
+    let address = there.engine.address(listener).unwrap();
     let id = here.dial(&address, &PipeOptions::default());
     here.engine.set_interest(id, READABLE).unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -163,6 +167,7 @@ fn interest_may_precede_the_connection(scheme: &str) {
     let accepted = there.accepted();
     here.settle();
     assert!(there.engine.send(accepted, 0, b"welcome").unwrap());
+    there.engine.flush();
     here.until(|event| matches!(event, Event::Readable(of) if *of == id).then_some(()));
     assert_eq!(here.receive(id), [b"welcome"]);
 }
@@ -210,3 +215,29 @@ macro_rules! on_every_scheme {
 }
 
 on_every_scheme!(inproc, shm);
+
+macro_rules! on_every_stream {
+    ($($scheme:ident),*) => {$(
+        mod $scheme {
+            /// [D44] an idle engine is not woken, by nothing and nobody
+            #[test]
+            fn sleep_is_undisturbed() {
+                super::sleep_is_undisturbed(stringify!($scheme));
+            }
+
+            /// [D25] [D44] waiting for room is sleep, until the peer reads
+            #[test]
+            fn a_blocked_sender_sleeps() {
+                super::a_blocked_sender_sleeps(stringify!($scheme));
+            }
+
+            /// [D08] who waits while the pipe is being connected is not forgotten
+            #[test]
+            fn interest_may_precede_the_connection() {
+                super::interest_may_precede_the_connection(stringify!($scheme));
+            }
+        }
+    )*};
+}
+
+on_every_stream!(uds, tcp);

@@ -85,7 +85,7 @@ fn drain(driven: &mut Driven, pipe: PipeId) -> (Vec<Vec<u8>>, CloseReason) {
     (received, driven.engine.reason(pipe).unwrap().clone())
 }
 
-/// [D45] [D56] however a stream is cut on its way, the messages are the same
+/// [D45 D56] however a stream is cut on its way, the messages are the same
 #[test]
 fn every_way_of_cutting_a_stream_gives_the_same_messages() {
     let whole = [
@@ -123,7 +123,7 @@ fn every_way_of_cutting_a_stream_gives_the_same_messages() {
     check(&whole.chunks(1).collect::<Vec<_>>());
 }
 
-/// [D39] [D45] a stream that ends anywhere gives the whole messages before, and is lost
+/// [D39 D45] a stream that ends anywhere gives the whole messages before, and is lost
 #[test]
 fn a_stream_that_ends_within_a_frame_is_lost() {
     let whole = [hello(), data(0, b"one"), fragment(0, 2, 6, b"abc"), data(1, b"two")].concat();
@@ -143,7 +143,7 @@ fn a_stream_that_ends_within_a_frame_is_lost() {
     }
 }
 
-/// [D45] [D56] [D58] whatever breaks the rules ends the connection, says why to its peer, and takes
+/// [D45 D56 D58] whatever breaks the rules ends the connection, says why to its peer, and takes
 /// nothing from what came before
 #[test]
 fn breaches_end_the_connection_and_nothing_else() {
@@ -185,7 +185,26 @@ fn breaches_end_the_connection_and_nothing_else() {
     }
 }
 
-/// [D37] [D54] who does not introduce itself properly is told, and nobody else is disturbed
+/// [D45] what came before a breach can be received after it, whatever else the peer does meanwhile
+#[test]
+fn a_breach_takes_nothing_from_who_receives_later() {
+    let mut driven = Driven::new();
+    let address = driven.listen_on(&Scratch::new("later"), "tcp");
+    let mut raw = Raw::connect(&address);
+    raw.send(&[hello(), data(0, b"good"), b"garbage that is no frame".to_vec()].concat());
+    let pipe = driven.accepted();
+    driven.closed(pipe);
+    raw.send(b"more of it");
+    raw.0.shutdown(std::net::Shutdown::Write).unwrap();
+    driven.settle();
+    assert_eq!(driven.receive(pipe), [b"good"]);
+    driven.engine.close(pipe, &CloseReason::default());
+    driven.settle();
+    assert!(!driven.engine.is_lingering());
+    assert_eq!(raw.frames().last().unwrap().0, Kind::Close);
+}
+
+/// [D37 D54] who does not introduce itself properly is told, and nobody else is disturbed
 #[test]
 fn strangers_are_turned_away() {
     let mut driven = Driven::new();
@@ -222,7 +241,7 @@ fn a_mute_dialer_is_dropped() {
     assert_eq!(raw.0.read(&mut [0; 1]).unwrap_or(0), 0);
 }
 
-/// [D08] [D09] [D15] dialing what never answers ends when the dialer has enough, at once
+/// [D08 D09 D15] dialing what never answers ends when the dialer has enough, at once
 #[test]
 fn a_black_hole_holds_nobody() {
     // A queue that is full: what comes is not answered.
@@ -290,7 +309,7 @@ fn kill_9_ends_the_connection_and_keeps_what_was_sent() {
     }
 }
 
-/// [D36] [D51] permissions of the socket's file, and who is let in
+/// [D36 D51] permissions of the socket's file, and who is let in
 #[test]
 fn a_socket_file_has_the_mode_that_was_asked_for() {
     use std::os::unix::fs::MetadataExt;
@@ -308,7 +327,7 @@ fn a_socket_file_has_the_mode_that_was_asked_for() {
     }
 }
 
-/// [D21] [D22] what was sent before the close arrives, though the sender's engine has to go on for
+/// [D21 D22] what was sent before the close arrives, though the sender's engine has to go on for
 /// that, and the reason with it
 #[test]
 fn a_closed_pipe_lingers_until_everything_is_there() {
@@ -341,7 +360,37 @@ fn a_closed_pipe_lingers_until_everything_is_there() {
     }
 }
 
-/// [D46] [D47] a batch of 64 costs one write and one read
+/// [D22 D39] who reads nothing is still told of the end, and why, once the system has all of it
+#[test]
+fn the_end_is_heard_by_who_does_not_read() {
+    for scheme in ["uds", "tcp"] {
+        let scratch = Scratch::new("unread");
+        let (mut here, mut there) = (Driven::new(), Driven::new());
+        let mut options = ListenOptions::default();
+        // Reads 64 KiB ahead; as much again lies in the system's buffers.
+        options.pipe.ring_bytes = 1 << 16;
+        let listener = there.listen(&scratch.address(scheme), &options);
+        let address = there.engine.address(listener).unwrap();
+        let out = here.dial(&address, &PipeOptions::default());
+        let into = there.accepted();
+        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        for _ in 0..120 {
+            assert!(here.engine.send(out, 0, &[3; 1000]).unwrap());
+        }
+        let reason = CloseReason { code: None, status: 2, text: "no hard feelings".into() };
+        here.engine.close(out, &reason);
+        let deadline = Instant::now() + PATIENCE;
+        while there.engine.reason(into).is_none() {
+            assert!(Instant::now() < deadline, "{scheme}");
+            here.settle();
+            there.settle();
+        }
+        assert_eq!(there.engine.reason(into), Some(&reason));
+        assert_eq!(there.receive(into), vec![[3; 1000]; 120]);
+    }
+}
+
+/// [D46 D47] a batch of 64 costs one write and one read
 #[test]
 fn system_calls_are_shared_by_a_batch() {
     const BATCH: usize = 64;

@@ -13,7 +13,7 @@ thread_local! {
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Nothing, or [`BUFFER_BYTES`] bytes.
+/// Nothing, or [`BUFFER_BYTES`] bytes, or more after [`Buffer::grow`].
 #[derive(Default)]
 pub(super) struct Buffer(Box<[u8]>);
 
@@ -26,9 +26,17 @@ impl Buffer {
         }
     }
 
+    /// Doubles the memory, which keeps its contents.
+    pub(super) fn grow(&mut self) {
+        let mut memory = std::mem::take(&mut self.0).into_vec();
+        memory.resize(2 * memory.len().max(BUFFER_BYTES), 0);
+        self.0 = memory.into_boxed_slice();
+    }
+
     /// Gives the memory back.
     pub(super) fn release(&mut self) {
-        if self.0.is_empty() {
+        if self.0.len() != BUFFER_BYTES {
+            self.0 = Box::default();
             return;
         }
         let memory = std::mem::take(&mut self.0);

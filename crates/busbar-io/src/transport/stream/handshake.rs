@@ -29,7 +29,10 @@ enum Stage {
     /// Waiting for host names to be looked up.
     Resolving(Box<dyn Resolution>),
     /// Waiting for the socket; the other addresses of the host are tried after this one.
-    Connecting { socket: Socket, others: VecDeque<SocketAddr> },
+    Connecting {
+        socket: Socket,
+        others: VecDeque<SocketAddr>,
+    },
     /// Waiting for the listener's HELLO.
     Introducing(Introduction),
     Over,
@@ -43,10 +46,7 @@ pub(in crate::transport) trait Resolution: Send {
 
 impl Dialing {
     /// Introduces this end on a connected socket.
-    pub(in crate::transport) fn over(
-        socket: Socket,
-        options: PipeOptions,
-    ) -> Result<Self, Error> {
+    pub(in crate::transport) fn over(socket: Socket, options: PipeOptions) -> Result<Self, Error> {
         let mut dialing = Self::new(Stage::Over, options)?;
         dialing.introduce(socket)?;
         Ok(dialing)
@@ -242,9 +242,7 @@ impl Handshake for Answering {
                 self.introduction = Some(introduction);
                 return Ok(None);
             }
-            Ok(Some((kind, payload))) => {
-                Self::answer(&introduction, &self.options, kind, &payload)
-            }
+            Ok(Some((kind, payload))) => Self::answer(&introduction, &self.options, kind, &payload),
             Err(error) => Err(error),
         };
         match agreed {

@@ -49,7 +49,8 @@ pub(super) struct Incoming {
     whole_bytes: usize,
     /// The socket may have more to read.
     has_more: bool,
-    /// The socket has said that its end is near: reading goes on until it is there.
+    /// The peer has ended the stream. What is left lies in the socket's own buffer, so that reading
+    /// all of it, for the sake of the reason at its end, takes no more memory than is taken now.
     is_ending: bool,
     outcome: Option<Outcome>,
     is_told: bool,
@@ -130,10 +131,20 @@ impl Incoming {
         }
     }
 
+    /// Forgets what has come, and what was wrong with it. From now on only
+    /// [`Incoming::discard`] may be called.
+    pub(super) fn forget(&mut self) {
+        (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
+        self.wholes = VecDeque::new();
+        self.assemblies = Assemblies::default();
+        self.buffer.release();
+        if !self.has_ended() {
+            self.outcome = None;
+        }
+    }
+
     /// Reads and forgets, for the sake of the end.
     pub(super) fn discard(&mut self, socket: &Socket) {
-        (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
-        self.wholes.clear();
         self.buffer.acquire();
         for _ in 0..READS_MAX {
             if !self.has_more || self.has_ended() {
@@ -157,13 +168,13 @@ impl Incoming {
     pub(super) fn wants_more(&self) -> bool {
         self.has_more
             && self.outcome.is_none()
-            && (self.ready == 0 || self.end - self.start < self.ahead_max)
+            && (self.is_ending || self.end - self.start < self.ahead_max || self.ready == 0)
             && !self.is_crowded()
     }
 
-    /// Whether the peer has ended the stream, or broken it.
+    /// Whether the peer has ended the stream, or it is lost.
     pub(super) fn has_ended(&self) -> bool {
-        self.outcome.is_some()
+        matches!(self.outcome, Some(Outcome::Ended(_)))
     }
 
     /// How the stream came to its end, once.
@@ -233,7 +244,8 @@ impl Incoming {
             let Frame { header, payload } = frame;
             let bytes = match header.fragment {
                 None if header.kind == Kind::Data => {
-                    let fits = payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
+                    let fits =
+                        payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
                     if !fits && payload.len() <= INLINE_MAX {
                         return false;
                     }
@@ -316,16 +328,19 @@ impl Incoming {
 
     /// Whether so much is put together that the peer has to wait.
     fn is_crowded(&self) -> bool {
-        self.whole_bytes > WHOLE_BYTES_MAX
+        self.whole_bytes > WHOLE_BYTES_MAX && !self.is_ending
     }
 
-    /// Makes free space at the end of the buffer. There is some at one of its ends.
+    /// Makes free space at the end of the buffer. Only at the end of a stream, when everything is
+    /// read, does it have to grow.
     fn make_room(&mut self) {
         self.buffer.acquire();
         if self.start == self.end {
             (self.start, self.scanned, self.end) = (0, 0, 0);
-        } else if self.end > BUFFER_BYTES / 4 * 3 && self.start >= BUFFER_BYTES / 2
-            || self.end == BUFFER_BYTES
+        } else if self.start == 0 && self.end == self.buffer.len() {
+            self.buffer.grow();
+        } else if (self.end > BUFFER_BYTES / 4 * 3 && self.start >= BUFFER_BYTES / 2)
+            || self.end == self.buffer.len()
         {
             self.buffer.copy_within(self.start..self.end, 0);
             self.scanned -= self.start;

@@ -20,7 +20,7 @@ pub(super) struct StreamConnection {
     outgoing: Outgoing,
     limits: Limits,
     peer: Option<Peer>,
-    is_closing: bool,
+    is_lingering: bool,
     parks: u64,
 }
 
@@ -40,14 +40,14 @@ impl StreamConnection {
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,
-            is_closing: false,
+            is_lingering: false,
             parks: 0,
         }
     }
 
     /// Reads ahead, and says how the peer ended the connection, once.
     fn look(&mut self) -> Result<Option<CloseReason>, Error> {
-        if self.is_closing {
+        if self.is_lingering {
             self.incoming.discard(&self.socket);
             return Ok(None);
         }
@@ -187,8 +187,12 @@ impl Connection for StreamConnection {
         if self.incoming.has_ended() && self.outgoing.has_failed() {
             return;
         }
-        self.is_closing = true;
         self.outgoing.close(&self.socket, reason);
+    }
+
+    fn begin_lingering(&mut self) {
+        self.is_lingering = true;
+        self.incoming.forget();
     }
 
     fn is_over(&self) -> bool {

@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 
-use busbar_proto::frame::{self, Fragment, HEADER_BYTES, HEAD_BYTES_MAX, Header, Kind};
+use busbar_proto::frame::{self, Fragment, HEAD_BYTES_MAX, HEADER_BYTES, Header, Kind};
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 
@@ -311,12 +311,7 @@ impl Outgoing {
 
     /// Writes what is queued and the next frames of a message in one call; returns how many bytes
     /// of the message are on their way. The rest of a frame that was cut is queued.
-    fn gather(
-        &mut self,
-        socket: &Socket,
-        it: UnderWay,
-        payload: &[u8],
-    ) -> Result<usize, Error> {
+    fn gather(&mut self, socket: &Socket, it: UnderWay, payload: &[u8]) -> Result<usize, Error> {
         let mut heads = std::mem::take(&mut self.heads);
         heads.clear();
         let mut frames = [Piece::default(); GATHER_MAX];
@@ -484,6 +479,7 @@ impl Seqs {
 }
 
 fn not_a_run() -> Error {
-    let message = format!("a run must consist of whole inline records of at most {INLINE_MAX} bytes");
+    let message =
+        format!("a run must consist of whole inline records of at most {INLINE_MAX} bytes");
     Error::new(Code::InvalidArgument, message)
 }
