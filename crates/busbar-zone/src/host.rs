@@ -84,7 +84,7 @@ pub(crate) fn is_thread_of(zone: u64) -> bool {
 }
 
 /// Before something that is not done often: no text of what came earlier is its own. Inline calls
-/// do without; a plugin that gives a text and then returns `OK` confuses whoever reads the next one.
+/// do without; a plugin that gives a text and then returns `OK` confuses the reader of the next.
 pub(crate) fn forget_error() {
     HAS_ERROR.set(false);
 }
