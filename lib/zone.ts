@@ -10,8 +10,8 @@ import { zonePort } from './internal/zone-port.js';
 import type { CompileOptions } from './schema/codec.js';
 
 /**
- * Which threads run a plugin's methods: the caller's own (`'inline'`; only methods that never wait),
- * those that all zones share, or the zone's own.
+ * Which threads run a plugin's methods: the caller's own (`'inline'`; only methods that never
+ * wait), those that all zones share, or the zone's own.
  */
 export type ZoneMode = 'inline' | 'shared' | 'dedicated';
 
@@ -164,7 +164,7 @@ export class Zone {
 
   /**
    * The plugin's methods as functions of values: they return results if the zone is inline, and
-   * promises of them if it is not. The arguments of a Rust method are the arguments of the function.
+   * promises of them if it is not. Their arguments are those of the Rust method.
    *
    * The type says what you expect; that values are of the types that the plugin declares is checked
    * when they are written.
@@ -209,8 +209,8 @@ export class Zone {
    * Calls a method with bytes, on this thread; the zone must be inline. The result lies in `out`,
    * if that is given.
    *
-   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is not inline or the method
-   * may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the method may have had its effect
+   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is not inline or the
+   * method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the method may have had its effect
    */
   callSync(method: string, input: Uint8Array = new Uint8Array(0), out?: Uint8Array): Uint8Array {
     checkBytes('input', input);
@@ -226,7 +226,7 @@ export class Zone {
    * Closes the zone, the zones that belong to it first. Running calls have `graceMs` to end; from
    * half of that on they are asked to.
    *
-   * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays as it is
+   * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays
    */
   close(options: CloseZoneOptions = {}): Promise<void> {
     const { graceMs = GRACE_MS } = options;

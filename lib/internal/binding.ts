@@ -254,8 +254,8 @@ export interface NativeMethod {
 /** Calls on this thread; both functions throw. */
 export interface NativeInline {
   /**
-   * Registers: method, where the argument begins in the arena, its bytes, where the result goes, the
-   * room for it; then, set, the bytes of the result.
+   * Registers: method, where the argument begins in the arena, its bytes, where the result goes,
+   * the room for it; then, set, the bytes of the result.
    */
   call(): void;
   /** Bytes of the result. */

@@ -100,7 +100,8 @@ function bytesOf(method: string, values: readonly unknown[]): Uint8Array {
 
 function checkCount(method: string, values: readonly unknown[], count: number): void {
   if (values.length === count) return;
-  throw invalidArgument(`${method}() was called with ${values.length} arguments; it takes ${count}`);
+  const message = `${method}() was called with ${values.length} arguments`;
+  throw invalidArgument(`${message}; it takes ${count}`);
 }
 
 /** `add_all` and `Arguments` make the type `AddAllArguments`, in whatever module. */
