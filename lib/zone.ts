@@ -47,7 +47,7 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly allowVersions?: boolean;
   /** Who vouches for it. Nobody has to, unless `allow` or `keys` is given. */
   readonly trust?: PluginTrust;
-  /** Room for the argument and the result of an inline call, 1 KiB–256 MiB. 64 KiB. */
+  /** Room for the argument of an inline call, and as much for its result, 1 KiB–256 MiB. 64 KiB. */
   readonly arenaBytes?: number;
 }
 
@@ -272,7 +272,7 @@ const ARENA_BYTES = 64 * 1024;
 const GRACE_MS = 2000;
 
 function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
-  const [registers, arena] = [new Uint32Array(REGISTERS), new Uint8Array(arenaBytes)];
+  const [registers, arena] = [new Uint32Array(REGISTERS), new Uint8Array(2 * arenaBytes)];
   // Neither reaches users; but a plugin must not find memory gone in any case.
   for (const { buffer } of [registers, arena]) markAsUntransferable(buffer);
   const calls = callNative(() => native.inline(registers, arena));
@@ -295,7 +295,7 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     throw invalidArgument(`mode is ${show(mode)}; it must be one of ${MODES.join(', ')}`);
   }
   checkInteger('threads', threads, 1, 64);
-  checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024);
+  checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024, 16);
   if (parent !== undefined && !(parent instanceof Zone)) {
     throw invalidArgument(`parent is ${show(parent)}; it must be a zone`);
   }
@@ -330,9 +330,10 @@ function texts(what: string, value: readonly string[] | undefined): string[] {
   throw invalidArgument(`${what} is ${show(value)}; it must be an array of strings`);
 }
 
-function checkInteger(what: string, value: number, min: number, max: number): void {
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  throw invalidArgument(`${what} is ${show(value)}; it must be an integer from ${min} to ${max}`);
+function checkInteger(what: string, value: number, min: number, max: number, step = 1): void {
+  if (Number.isInteger(value) && value >= min && value <= max && value % step === 0) return;
+  const kind = step === 1 ? 'an integer' : `a multiple of ${step}`;
+  throw invalidArgument(`${what} is ${show(value)}; it must be ${kind} from ${min} to ${max}`);
 }
 
 function checkBytes(what: string, value: unknown): void {

@@ -1,14 +1,10 @@
-/** What `cargo build --profile fast -p busbar-types --examples` builds for the specs. */
+/** What `cargo build --profile fast -p busbar-types -p busbar-zone --examples` builds for specs. */
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const target =
   process.env['CARGO_TARGET_DIR'] ?? fileURLToPath(new URL('../../target', import.meta.url));
-const LIBRARY: Readonly<Record<string, string>> = {
-  darwin: 'libexported_types.dylib',
-  win32: 'exported_types.dll',
-};
 
 /** The Rust end of archives: crates/busbar-types/examples/peer.rs. */
 export const PEER: string = built('peer');
@@ -17,11 +13,20 @@ export const PEER: string = built('peer');
 export const MAPPED_FILE: string = built('mapped_file');
 
 /** A library with three types: crates/busbar-types/examples/exported_types.rs. */
-export const EXPORTED_TYPES: string = built(LIBRARY[process.platform] ?? 'libexported_types.so');
+export const EXPORTED_TYPES: string = built(library('exported_types'));
+
+/** A plugin: crates/busbar-zone/examples/physics.rs. */
+export const PHYSICS: string = built(library('physics'));
+
+function library(name: string): string {
+  const { platform } = process;
+  if (platform === 'win32') return `${name}.dll`;
+  return `lib${name}.${platform === 'darwin' ? 'dylib' : 'so'}`;
+}
 
 function built(name: string): string {
   const path = `${target}/fast/examples/${name}`;
   if (existsSync(path)) return path;
-  const command = 'cargo build --profile fast -p busbar-types --examples';
+  const command = 'cargo build --profile fast -p busbar-types -p busbar-zone --examples';
   throw new Error(`there is no ${path}; build it: ${command}`);
 }

@@ -51,6 +51,7 @@ export function signatureOf(
     encodeInto(values, target) {
       if (argument !== null && pack !== null) return argument.encodeInto(pack(values), target, 0);
       const bytes = bytesOf(method.name, values);
+      if (bytes.length === 0) return 0;
       if (bytes.length > target.length) throw new BufferTooSmallError(bytes.length, target.length);
       target.set(bytes);
       return bytes.length;
@@ -73,7 +74,9 @@ function packer(
   const names = fieldsOf(codec);
   return (values) => {
     checkCount(method, values, names.length);
-    return Object.fromEntries(names.map((name, index) => [name, values[index]]));
+    const fields: Record<string, unknown> = {};
+    for (let i = 0; i < names.length; i++) fields[names[i] as string] = values[i];
+    return fields;
   };
 }
 
@@ -116,14 +119,15 @@ function fieldsOf(codec: ArchiveCodec<unknown>): readonly string[] {
   return type?.kind === 'struct' ? type.fields.map(({ name }) => name) : [];
 }
 
-/** Bytes between argument and result, so that both are aligned. */
-const APART = 16;
-
-/** Calls on this thread, through an arena that the plugin reads from and writes to. */
+/**
+ * Calls on this thread, through an arena that the plugin reads from and writes to: the first half
+ * is the argument's, the second the result's.
+ */
 export class InlineCalls {
   readonly #native: NativeInline;
   readonly #registers: Uint32Array;
   readonly #arena: Uint8Array;
+  readonly #argument: Uint8Array;
   /** While an argument is written, which may call getters, and those this plugin. */
   #isWriting = false;
   #result: Uint8Array;
@@ -132,7 +136,10 @@ export class InlineCalls {
     this.#native = native;
     this.#registers = registers;
     this.#arena = arena;
+    this.#argument = arena.subarray(0, arena.length / 2);
     this.#result = arena;
+    registers[1] = 0;
+    registers[3] = registers[4] = this.#argument.length;
   }
 
   /** Runs a method. */
@@ -140,19 +147,15 @@ export class InlineCalls {
     const size = this.#isWriting ? -1 : this.#write(signature, values);
     if (size < 0) return signature.decode(this.callBytes(method, signature.encode(values)));
     const registers = this.#registers;
-    const at = (size + APART - 1) & -APART;
     registers[0] = method;
-    registers[1] = 0;
     registers[2] = size;
-    registers[3] = at;
-    registers[4] = this.#arena.length - at;
     callNative(this.#native.call);
-    return signature.decode(this.#resultAt(at, registers[5] as number));
+    return signature.decode(this.#resultOf(registers[5] as number));
   }
 
   /** Runs a method with bytes of one's own. */
   callBytes(method: number, input: Uint8Array, out?: Uint8Array): Uint8Array {
-    const room = out ?? Buffer.allocUnsafe(this.#arena.length);
+    const room = out ?? Buffer.allocUnsafe(this.#argument.length);
     const length = callNative(() => this.#native.callBytes(method, input, room));
     return room.subarray(0, length);
   }
@@ -161,8 +164,7 @@ export class InlineCalls {
   #write(signature: Signature, values: readonly unknown[]): number {
     this.#isWriting = true;
     try {
-      const size = signature.encodeInto(values, this.#arena);
-      return size + APART > this.#arena.length ? -1 : size;
+      return signature.encodeInto(values, this.#argument);
     } catch (error) {
       if (error instanceof BusbarError && error.code === 'ERR_BUFFER_TOO_SMALL') return -1;
       throw error;
@@ -172,9 +174,9 @@ export class InlineCalls {
   }
 
   /** The same view again, where one result is as long as the one before. */
-  #resultAt(at: number, length: number): Uint8Array {
-    const last = this.#result;
-    if (last.byteOffset === at && last.length === length) return last;
+  #resultOf(length: number): Uint8Array {
+    if (this.#result.length === length) return this.#result;
+    const at = this.#argument.length;
     return (this.#result = this.#arena.subarray(at, at + length));
   }
 }

@@ -1,0 +1,214 @@
+/** Native plugins, loaded and called as users do: crates/busbar-zone/examples/physics.rs. */
+
+import { createHash } from 'node:crypto';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname } from 'node:path';
+
+import test, { type ExecutionContext } from 'ava';
+
+import { BusbarError, loadZone, registry, Zone, type LoadZoneOptions } from '../index.js';
+import { PHYSICS } from './helpers/built.js';
+import { run } from './helpers/child.js';
+
+interface Point {
+  x: number;
+  y: number;
+}
+
+interface Physics {
+  nothing(): Buffer;
+  length(point: Point): number;
+  add(a: number, b: number): number;
+  center(path: { name: string; points: Point[] }): Point;
+  invert(bytes: Uint8Array): Buffer;
+  panic(message: string): void;
+}
+
+type Promised<T> = {
+  [K in keyof T]: T[K] extends (...values: infer A) => infer R
+    ? (...values: A) => Promise<R>
+    : never;
+};
+
+const NUMBERS = { u64: 'number' } as const;
+const INLINE = { path: PHYSICS, mode: 'inline' } as const;
+
+test('[Z03 Z10] an inline call returns what the method does', async (t) => {
+  await using zone = await loadZone(INLINE);
+  t.true(zone instanceof Zone);
+  t.is(zone.pluginId, 'example.physics');
+  t.is(zone.state, 'ACTIVE');
+  const physics = zone.interface<Physics>(NUMBERS);
+  t.is(physics.length({ x: 3, y: 4 }), 5);
+  t.is(physics.add(2, 3), 5);
+  const points = Array.from({ length: 101 }, (_, i) => ({ x: i, y: -i }));
+  t.deepEqual(physics.center({ name: 'a path', points }), { x: 50, y: -50 });
+  t.is(physics.nothing().length, 0);
+  t.deepEqual([...physics.invert(Uint8Array.of(0, 1, 255))], [255, 254, 0]);
+  const method = zone.methods.find(({ name }) => name === 'length');
+  t.deepEqual(method, {
+    name: 'length',
+    sync: true,
+    threadSafe: true,
+    oneway: false,
+    idempotent: true,
+  });
+});
+
+test('[Z10] what is larger than the arena goes by buffers of its own', async (t) => {
+  await using zone = await loadZone({ ...INLINE, arenaBytes: 1024 });
+  const physics = zone.interface<Physics>(NUMBERS);
+  const points = Array.from({ length: 1000 }, (_, i) => ({ x: i, y: 0 }));
+  t.is(physics.center({ name: 'long', points }).x, 499.5);
+  t.is(physics.invert(new Uint8Array(1000)).length, 1000);
+  const large = new Uint8Array(100_000).fill(1);
+  t.throws(() => physics.invert(large), { code: 'ERR_BUFFER_TOO_SMALL' });
+  const out = new Uint8Array(100_000);
+  const result = zone.callSync('invert', large, out);
+  t.is(result.buffer, out.buffer);
+  t.true(result.length === 100_000 && result.every((byte) => byte === 254));
+  t.throws(() => zone.callSync('invert', out, out), { code: 'ERR_INVALID_ARGUMENT' });
+});
+
+test('[Z03] a getter of an argument may call the plugin', async (t) => {
+  await using zone = await loadZone(INLINE);
+  const physics = zone.interface<Physics>(NUMBERS);
+  const point = {
+    get x(): number {
+      return physics.add(1, 2);
+    },
+    y: 4,
+  };
+  t.is(physics.length(point), 5);
+});
+
+for (const mode of ['shared', 'dedicated'] as const) {
+  test(`[Z04 Z08 Z09 Z11] ${mode}: calls are promises, and the loop goes on`, async (t) => {
+    await using zone = await loadZone({ path: PHYSICS, mode, threads: 2 });
+    const physics = zone.interface<Promised<Physics>>(NUMBERS);
+    const calls = Array.from({ length: 500 }, (_, i) => physics.add(i, i));
+    t.deepEqual(
+      await Promise.all(calls),
+      Array.from({ length: 500 }, (_, i) => 2 * i),
+    );
+    await t.throwsAsync(physics.center({ name: 'empty', points: [] }), {
+      instanceOf: BusbarError,
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /empty has no points/,
+    });
+    t.throws(() => zone.callSync('nothing'), { code: 'ERR_NOT_SUPPORTED' });
+  });
+}
+
+test('[Z04] a call that is given up rejects at once', async (t) => {
+  const zone = await loadZone({ path: PHYSICS, mode: 'dedicated' });
+  const never = zone.call('never', undefined, { timeoutMs: 20 });
+  await t.throwsAsync(never, { code: 'ERR_TIMED_OUT' });
+  const signal = AbortSignal.timeout(20);
+  await t.throwsAsync(zone.call('never', undefined, { signal }), { code: 'ABORT_ERR' });
+  const waiting = zone.call('never');
+  const closing = zone.close({ graceMs: 200 });
+  await t.throwsAsync(waiting);
+  await closing.catch(() => undefined);
+  await t.throwsAsync(zone.call('nothing'), { code: 'ERR_ZONE_CLOSED' });
+});
+
+test('[Z05 Z06] a zone closes its children first', async (t) => {
+  const parent = await loadZone(INLINE);
+  const child = await loadZone({ path: PHYSICS, mode: 'dedicated', parent });
+  const grandchild = await loadZone({ ...INLINE, parent: child });
+  t.is(grandchild.parent, child);
+  await parent.close();
+  t.deepEqual([grandchild.state, child.state, parent.state], Array(3).fill('DESTROYED'));
+  await parent.close();
+  const stale = grandchild.interface<Physics>(NUMBERS);
+  t.throws(() => stale.add(1, 2), { code: 'ERR_ZONE_CLOSED' });
+  await t.throwsAsync(loadZone({ ...INLINE, parent }), { code: 'ERR_ZONE_CLOSED' });
+});
+
+test('[Z13 Z17] a panic is an error, and the end of its instance only', async (t) => {
+  const [zone, other] = [await loadZone(INLINE), await loadZone(INLINE)];
+  const physics = zone.interface<Physics>(NUMBERS);
+  t.throws(() => physics.panic('as asked'), { code: 'ERR_PLUGIN_PANIC', message: /as asked/ });
+  t.is(zone.state, 'FAULTED');
+  t.throws(() => physics.add(1, 2), { code: 'ERR_ZONE_FAULTED' });
+  t.is(other.interface<Physics>(NUMBERS).add(1, 2), 3);
+  await Promise.all([zone.close(), other.close()]);
+});
+
+test('[T04 Z16] the types of a plugin are registered', async (t) => {
+  await using zone = await loadZone({ path: PHYSICS });
+  const point = registry.lookup<Point>('physics.Point');
+  const [x, y] = [6, 8];
+  const bytes = await zone.call('length', point.encode({ x, y }));
+  t.is(bytes.readDoubleLE(), 10);
+  t.regex(registry.list().find(({ name }) => name === 'physics.Point')?.origin ?? '', /physics/);
+});
+
+test('[Z17] what is wrong has a code and says so', async (t) => {
+  const folder = mkdtempSync(`${tmpdir()}/busbar-zones-`);
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const text = `${folder}/text.so`;
+  writeFileSync(text, 'no library', { mode: 0o644 });
+  const open = `${folder}/open.so`;
+  copyFileSync(PHYSICS, open);
+  chmodSync(open, 0o666);
+  const wrong: readonly (readonly [LoadZoneOptions | null, string, RegExp?])[] = [
+    [null, 'ERR_INVALID_ARGUMENT'],
+    [{}, 'ERR_INVALID_ARGUMENT', /a path or a name/],
+    [{ path: PHYSICS, name: 'physics' }, 'ERR_INVALID_ARGUMENT'],
+    [{ path: PHYSICS, mode: 'elsewhere' as 'inline' }, 'ERR_INVALID_ARGUMENT', /inline, shared/],
+    [{ path: PHYSICS, threads: 0 }, 'ERR_INVALID_ARGUMENT', /threads/],
+    [{ path: PHYSICS, config: 1n }, 'ERR_INVALID_ARGUMENT', /JSON/],
+    [{ path: `${folder}/none.so` }, 'ERR_NOT_FOUND', /none\.so/],
+    [{ name: 'none', folders: [folder] }, 'ERR_NOT_FOUND', /none/],
+    [{ path: text }, 'ERR_PLUGIN_DAMAGED'],
+    [{ path: open }, 'ERR_PLUGIN_INSECURE'],
+    [{ path: PHYSICS, config: 'refuse' }, 'ERR_PLUGIN_FAILED', /asked to refuse/],
+    [{ path: PHYSICS, config: 'panic' }, 'ERR_PLUGIN_PANIC'],
+    [{ path: PHYSICS, trust: { keys: ['no key'] } }, 'ERR_INVALID_ARGUMENT'],
+  ];
+  for (const [options, code, message] of wrong) {
+    const shown = JSON.stringify(options, (_, value) => (typeof value === 'bigint' ? 1 : value));
+    const error = await t.throwsAsync(loadZone(options as LoadZoneOptions), { code }, shown);
+    if (message !== undefined) t.regex(error?.message ?? '', message);
+  }
+  await using zone = await loadZone(INLINE);
+  t.throws(() => zone.callSync('nothing', 'text' as never), { code: 'ERR_INVALID_ARGUMENT' });
+  const missing = { code: 'ERR_METHOD_NOT_FOUND', message: /no method "fly", but nothing, length/ };
+  t.throws(() => zone.callSync('fly'), missing);
+  const physics = zone.interface<Physics>(NUMBERS);
+  t.throws(() => (physics.add as (a: number) => number)(1), { message: /1 arguments; it takes 2/ });
+  t.throws(() => physics.length({ x: 'far' as never, y: 0 }), { code: 'ERR_SERIALIZE_FAILED' });
+});
+
+test('[T31] libraries are found by name, and trusted by their hash', async (t) => {
+  const folder = privateCopy(t);
+  const file = `${folder}/${basename(PHYSICS)}`;
+  const hash = createHash('sha256').update(readFileSync(file)).digest('hex');
+  const named = { name: 'physics', folders: [folder], mode: 'inline' } as const;
+  const allow = (id: string, sum: string): LoadZoneOptions => {
+    return { ...named, trust: { allow: { [id]: sum } } };
+  };
+  await (await loadZone(allow('example.physics', hash))).close();
+  const other = hash.replace(/^./, (digit) => (digit === '0' ? '1' : '0'));
+  await t.throwsAsync(loadZone(allow('example.physics', other)), { code: 'ERR_PLUGIN_UNTRUSTED' });
+  await t.throwsAsync(loadZone(allow('another.plugin', hash)), { code: 'ERR_PLUGIN_UNTRUSTED' });
+});
+
+function privateCopy(t: ExecutionContext): string {
+  const folder = mkdtempSync(`${tmpdir()}/busbar-zones-`);
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const copy = `${folder}/${basename(PHYSICS)}`;
+  copyFileSync(PHYSICS, copy);
+  chmodSync(copy, 0o644);
+  t.is(dirname(copy), folder);
+  return folder;
+}
+
+test('[Z14] a worker that ends with zones open and calls under way disturbs nobody', async (t) => {
+  const { code, stdout, stderr } = await run('zone-workers.js', [PHYSICS]);
+  t.is(code, 0, stderr);
+  t.is(stdout.trim(), 'done');
+});
