@@ -327,8 +327,11 @@ for (const mode of MODES) {
         t.is(codec.view(archive).i, value.i);
       }
     }
-    const lone = codec.decode(codec.encode({ s: '\ud800 lone', b: '', i: '\udfff' }));
-    t.deepEqual(lone, { s: '\ufffd lone', b: '', i: '\ufffd' });
+    for (const lone of ['\ud800', '\udfff', 'a lone \ud800', `${'long'.repeat(9)}\udc00`]) {
+      const encode = (): unknown => codec.encode({ s: lone, b: '', i: '' });
+      t.throws(encode, { code: 'ERR_SERIALIZE_FAILED', message: /surrogates/ });
+      t.throws(() => codec.encode({ s: '', b: lone, i: '' }), { code: 'ERR_SERIALIZE_FAILED' });
+    }
   });
 
   test(`[T09] ${mode}: a codec knows its name, hash and text`, (t) => {

@@ -1,8 +1,10 @@
 /** What codecs do where callers, peers and types are odd. */
 
+import { inspect } from 'node:util';
+
 import test from 'ava';
 
-import { compile, registry } from '../index.js';
+import { bindInproc, compile, connectInproc, registry } from '../index.js';
 import { describe, type TypeSketch } from './helpers/schemas.js';
 
 const one = (fields: TypeSketch): ReturnType<typeof describe> => describe('a.T', { 'a.T': fields });
@@ -180,4 +182,54 @@ test('[T38] names are what Rust takes as identifiers', (t) => {
   for (const name of ['', '9a', 'a-b', 'a b', 'ⓐ', '\u037a', '😀']) {
     t.throws(() => compile(one({ [name]: 'u8' })), { code: 'ERR_SCHEMA_INVALID' }, name);
   }
+});
+
+for (const mode of MODES) {
+  test(`[T09] ${mode}: cursors are shown as what they stand on, not the memory around`, (t) => {
+    const codec = compile<{ a: number; list: string[]; map: Map<string, number> }>(
+      one({ a: 'u32', list: ['vec', 'string'], map: ['btreemap', 'string', 'u8'] }),
+      { mode },
+    );
+    const value = { a: 7, list: ['x'], map: new Map([['k', 1]]) };
+    const view = codec.view(codec.encode(value));
+    t.is(JSON.stringify(view), '{"a":7,"list":["x"],"map":{}}');
+    t.is(inspect(view), inspect(value));
+    t.is(inspect(view.list), "[ 'x' ]");
+    t.is(inspect(view.map), inspect(value.map));
+    t.is(JSON.stringify(view.list), '["x"]');
+    const broken = codec.view(new Uint8Array(codec.layout.types['a.T']?.size ?? 0).fill(0xee));
+    t.regex(inspect(broken), /a cursor that cannot be read/);
+  });
+}
+
+test('[T09] fields may be called as what shows cursors', (t) => {
+  const codec = compile<{ toJSON: number }>(one({ toJSON: 'u8' }));
+  t.is(codec.view(codec.encode({ toJSON: 5 })).toJSON, 5);
+});
+
+test('[T06] what is misspelt in a descriptor or in options is an error', (t) => {
+  const draft = (field: object): never => {
+    const types = { 'a.T': { kind: 'struct', fields: [{ name: 'a', kind: 'u8', ...field }] } };
+    return { abi: 1, format: 'rkyv0.8/le/aligned/p32', root: 'a.T', types } as never;
+  };
+  for (const field of [{ defualt: 3 }, { alias: ['b'] }, { default: 256 }, { kind: 'str' }]) {
+    t.throws(() => compile(draft(field)), { code: 'ERR_SCHEMA_INVALID' }, JSON.stringify(field));
+  }
+  t.notThrows(() => compile(draft({ kind: 'u64', default: 5n })));
+  t.notThrows(() => compile(JSON.stringify(draft({ later: true }))), 'of a later version');
+  t.throws(() => compile({ foo: 1 } as never), { message: /no descriptor/ });
+  t.throws(() => compile(draft({}), { u64s: 'number' } as never), { message: /u64s.*known are/ });
+});
+
+test('[T18] misspelt options of typed pipes are errors', async (t) => {
+  const codec = compile<{ a: number }>(one({ a: 'u8' }));
+  const listener = bindInproc('schema-edges-options');
+  const pipe = connectInproc('schema-edges-options');
+  t.throws(() => pipe.typed(codec, { resolv: true } as never), { message: /resolv/ });
+  t.throws(() => pipe.typed(undefined as never), { message: /codec is undefined/ });
+  const typed = pipe.typed(codec);
+  await t.throwsAsync(typed.receive({ timeout: 5 } as never), { message: /timeout.*timeoutMs/ });
+  await t.throwsAsync(typed.send({ a: 1 }, { timoutMs: 5 } as never), { message: /timoutMs/ });
+  await pipe.close();
+  await listener.close();
 });

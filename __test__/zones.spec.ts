@@ -146,6 +146,30 @@ test('[T04 Z16] the types of a plugin are registered', async (t) => {
   t.regex(registry.list().find(({ name }) => name === 'physics.Point')?.origin ?? '', /physics/);
 });
 
+test('[T04 Z13] types stay registered while another zone has them', async (t) => {
+  const zone = await loadZone(INLINE);
+  t.throws(() => zone.interface<Physics>(NUMBERS).panic('once'), { code: 'ERR_PLUGIN_PANIC' });
+  const [again, elsewhere] = [
+    await loadZone(INLINE),
+    await loadZone({ ...INLINE, folders: ['/'] }),
+  ];
+  await zone.close();
+  t.is(again.interface<Physics>(NUMBERS).length({ x: 3, y: 4 }), 5);
+  await again.close();
+  t.is(elsewhere.interface<Physics>(NUMBERS).length({ x: 3, y: 4 }), 5);
+  await elsewhere.close();
+});
+
+test('[Z10] shared memory is copied before a plugin looks at it', async (t) => {
+  await using zone = await loadZone(INLINE);
+  const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(1);
+  t.deepEqual([...zone.callSync('invert', shared)], [254, 254, 254, 254]);
+  t.deepEqual([...(await zone.call('invert', shared))], [254, 254, 254, 254]);
+  t.throws(() => zone.callSync('invert', new Uint8Array(4), shared), {
+    code: 'ERR_INVALID_ARGUMENT',
+  });
+});
+
 test('[Z17] what is wrong has a code and says so', async (t) => {
   const folder = mkdtempSync(`${tmpdir()}/busbar-zones-`);
   t.teardown(() => rmSync(folder, { recursive: true }));
@@ -168,6 +192,9 @@ test('[Z17] what is wrong has a code and says so', async (t) => {
     [{ path: PHYSICS, config: 'refuse' }, 'ERR_PLUGIN_FAILED', /asked to refuse/],
     [{ path: PHYSICS, config: 'panic' }, 'ERR_PLUGIN_PANIC'],
     [{ path: PHYSICS, trust: { keys: ['no key'] } }, 'ERR_INVALID_ARGUMENT'],
+    [{ path: PHYSICS, trust: null as never }, 'ERR_INVALID_ARGUMENT'],
+    [{ path: PHYSICS, config: () => 1 }, 'ERR_INVALID_ARGUMENT', /no JSON|JSON/],
+    [{ path: PHYSICS, thread: 2 } as LoadZoneOptions, 'ERR_INVALID_ARGUMENT', /thread/],
   ];
   for (const [options, code, message] of wrong) {
     const shown = JSON.stringify(options, (_, value) => (typeof value === 'bigint' ? 1 : value));

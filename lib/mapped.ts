@@ -2,6 +2,7 @@
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeMappedFile } from './internal/binding.js';
+import { checkNames } from './internal/names.js';
 import { native } from './internal/native.js';
 import type { ArchiveCodec } from './schema/codec.js';
 
@@ -118,6 +119,7 @@ export function openMapped<T, V>(
   options: OpenMappedOptions = {},
 ): MappedFile<T, V> {
   checkPath(path);
+  checkNames(options, ['validate']);
   const { validate = true } = options;
   if (typeof validate !== 'boolean') {
     throw invalidArgument(`validate is ${show(validate)}; it must be true or false`);

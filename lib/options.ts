@@ -3,6 +3,7 @@
  * check that names the option, the value given and what is accepted.
  */
 
+import { unknownOption } from './internal/names.js';
 import { invalidArgument, show } from './errors.js';
 import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
@@ -175,8 +176,7 @@ function checked(options: unknown, rules: Readonly<Record<string, Rule>>): Value
   for (const [name, value] of Object.entries(options)) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (rule === undefined) {
-      const known = Object.keys(rules).join(', ');
-      throw invalidArgument(`unknown option ${show(name)}; known are: ${known}`);
+      throw unknownOption(name, Object.keys(rules));
     }
     if (value === undefined) continue;
     rule.check(name, value);

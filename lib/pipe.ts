@@ -14,6 +14,7 @@ import {
 } from './internal/arguments.js';
 import type { PipeCore, Peer } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
+import { checkNames } from './internal/names.js';
 import type { Sendable } from './internal/pending.js';
 import { reserve } from './internal/reservation.js';
 import type { WaitOptions } from './internal/wait.js';
@@ -287,6 +288,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
   typed<T>(name: string, options?: TypedOptions): TypedPipe<T>;
   typed<T, V>(codec: Codec<T, V>, options?: TypedOptions): TypedPipe<T, V>;
   typed<T, V>(type: Codec<T, V> | string, options: TypedOptions = {}): TypedPipe<T, V> {
+    checkNames(options, ['channel', 'resolve']);
     const codec = typeof type === 'string' ? registry.lookup<T>(type) : type;
     const expected = { codec: checkCodec(codec as Codec<T, V>), channel: channelOf(options) };
     return new TypedPipe(this, this.#core, { ...expected, resolve: checkResolve(options) });

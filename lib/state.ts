@@ -4,11 +4,7 @@ import type { ErrorCode } from './codes.js';
 
 /** Where a connection stands. */
 export type ConnectionState =
-  | 'CONNECTING'
-  | 'CONNECTED'
-  | 'DISCONNECTED'
-  | 'RECONNECTING'
-  | 'CLOSED';
+  'CONNECTING' | 'CONNECTED' | 'DISCONNECTED' | 'RECONNECTING' | 'CLOSED';
 
 /** The states by their number at the native edge. */
 export const STATES: readonly ConnectionState[] = [

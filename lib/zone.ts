@@ -4,8 +4,9 @@ import { markAsUntransferable } from 'node:worker_threads';
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
+import { checkNames } from './internal/names.js';
 import type { WaitOptions } from './internal/wait.js';
-import { InlineCalls, signatureOf, type Signature } from './internal/zone-methods.js';
+import { InlineCalls, isShared, signatureOf, type Signature } from './internal/zone-methods.js';
 import { zonePort } from './internal/zone-port.js';
 import type { CompileOptions } from './schema/codec.js';
 
@@ -100,10 +101,17 @@ export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const native = checkLoad(options);
   const { parent, mode = 'shared', arenaBytes = ARENA_BYTES } = options;
   const port = zonePort();
-  const { zone } = await port.run('loadZone()', options, (operation) => {
+  const { zone } = await port.run('loadZone()', waitOf(options), (operation) => {
     port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
   });
   return new Zone(zone as NativeZone, { mode, parent, arenaBytes });
+}
+
+function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
+  return {
+    ...(signal === undefined ? {} : { signal }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
 }
 
 interface Place {
@@ -252,7 +260,7 @@ export class Zone {
     options: WaitOptions | undefined,
   ): Promise<Buffer> {
     const end = await zonePort().run(`${name}()`, options, (operation) => {
-      this.#native.submit(method, input, operation);
+      this.#native.submit(method, isShared(input) ? Buffer.from(input) : input, operation);
     });
     return end.result as Buffer;
   }
@@ -279,11 +287,15 @@ function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
   return new InlineCalls(calls, registers, arena);
 }
 
+const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
+  ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
+  ...(['trust', 'arenaBytes', 'signal', 'timeoutMs'] as const),
+];
+
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
-  if (options === null || typeof options !== 'object') {
-    throw invalidArgument(`options of loadZone() is ${show(options)}; it must be an object`);
-  }
+  checkNames(options, LOAD_OPTIONS);
   const { path, name, mode = 'shared', threads = 1, parent, trust = {} } = options;
+  checkNames(trust, ['allow', 'keys', 'insecure']);
   if ((path === undefined) === (name === undefined)) {
     throw invalidArgument('loadZone() takes a path or a name of a library, one of them');
   }
@@ -318,7 +330,9 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
 
 function configOf(config: unknown): string {
   try {
-    return JSON.stringify(config ?? null);
+    const json = JSON.stringify(config ?? null) as string | undefined;
+    if (json !== undefined) return json;
+    throw new TypeError(`${show(config)} has no JSON`);
   } catch (cause) {
     throw new BusbarError('ERR_INVALID_ARGUMENT', 'config cannot be JSON', { cause });
   }

@@ -23,10 +23,10 @@ export function channelOf(options: { readonly channel?: number }): number {
 
 /** A codec, if it has all that one must have. */
 export function checkCodec<T, V>(codec: Codec<T, V>): Codec<T, V> {
-  const { name, hash, descriptor } = checkObject(codec);
+  const { name, hash, descriptor } = (codec ?? {}) as Partial<Codec<T, V>>;
   const named = typeof name === 'string' && typeof descriptor === 'string';
   const hashed = typeof hash === 'bigint' && hash >= 0n && hash < 1n << 64n;
-  const methods = [codec.encode, codec.encodeInto, codec.decode];
+  const methods = [codec?.encode, codec?.encodeInto, codec?.decode];
   if (named && hashed && methods.every((method) => typeof method === 'function')) return codec;
   const parts = 'name, hash (64 bits as a bigint), descriptor, encode, encodeInto and decode';
   throw invalidArgument(`codec is ${show(codec)}; it must have ${parts}`);

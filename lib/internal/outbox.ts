@@ -226,7 +226,9 @@ export class Outbox {
         const head = pending.head;
         const offer =
           head instanceof Loaned
-            ? this.sender.placeLoan(head, pending.channel) ? ACCEPTED : REFUSED
+            ? this.sender.placeLoan(head, pending.channel)
+              ? ACCEPTED
+              : REFUSED
             : this.sender.place(head, pending.channel);
         if (this.sender.isDead) return;
         pending.begun = offer === BEGUN;

@@ -4,7 +4,7 @@ import { BusbarError } from '../errors.js';
 import type { Codec } from '../typed.js';
 import type { PipeCore } from './core.js';
 import { INLINE_MAX, recordBytes } from './record.js';
-import type { WaitOptions } from './wait.js';
+import { checkWait, type WaitOptions } from './wait.js';
 
 type Encoder<T> = Omit<Codec<T>, 'view' | 'resolve'>;
 
@@ -31,6 +31,7 @@ export class TypedSender<T> {
   send(value: T, options: WaitOptions | undefined): Promise<void> {
     const { outbox } = this.core;
     try {
+      if (options !== undefined) checkWait(options, 'send()');
       outbox.checkOpen();
       this.core.types.announce(this.channel, this.codec);
       const bytes = outbox.isReady ? this.place(value) : this.codec.encode(value);
@@ -45,6 +46,7 @@ export class TypedSender<T> {
   sendBatch(values: readonly T[], options: WaitOptions | undefined): Promise<void> {
     const { outbox } = this.core;
     try {
+      if (options !== undefined) checkWait(options, 'sendBatch()');
       outbox.checkOpen();
       this.core.types.announce(this.channel, this.codec);
       let i = 0;

@@ -1,6 +1,7 @@
 /** What ends a wait early: a signal or a time limit. */
 
 import { AbortError, BusbarError, invalidArgument, show } from '../errors.js';
+import { checkNames } from './names.js';
 
 /** What every waiting call takes. */
 export interface WaitOptions {
@@ -9,6 +10,9 @@ export interface WaitOptions {
   /** Gives up the wait with `ERR_TIMED_OUT` after so many milliseconds. No limit by default. */
   readonly timeoutMs?: number;
 }
+
+/** Options of waiting calls, and of those that may wait: a misspelt limit would be none. */
+const WAIT_OPTIONS: readonly string[] = ['signal', 'timeoutMs', 'channel', 'max'];
 
 /** A signal and a timer that are armed; `disarm()` before the wait ends otherwise. */
 export class Deadline {
@@ -42,9 +46,7 @@ export class Deadline {
 /** Checks wait options; throws if the signal has already fired. Returns whether there are any. */
 export function checkWait(options: WaitOptions | undefined, what: string): options is WaitOptions {
   if (options === undefined) return false;
-  if (options === null || typeof options !== 'object') {
-    throw invalidArgument(`options of ${what} is ${show(options)}; it must be an object`);
-  }
+  checkNames(options, WAIT_OPTIONS);
   const { signal, timeoutMs } = options;
   if (signal !== undefined) {
     checkSignal(signal);

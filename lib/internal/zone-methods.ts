@@ -119,6 +119,11 @@ function fieldsOf(codec: ArchiveCodec<unknown>): readonly string[] {
   return type?.kind === 'struct' ? type.fields.map(({ name }) => name) : [];
 }
 
+/** Whether other threads may change the bytes at any time. */
+export function isShared({ buffer }: Uint8Array): boolean {
+  return buffer instanceof SharedArrayBuffer;
+}
+
 /**
  * Calls on this thread, through an arena that the plugin reads from and writes to: the first half
  * is the argument's, the second the result's.
@@ -156,8 +161,12 @@ export class InlineCalls {
   /** Runs a method with bytes of one's own. */
   callBytes(method: number, input: Uint8Array, out?: Uint8Array): Uint8Array {
     const room = out ?? Buffer.allocUnsafe(this.#argument.length);
-    const length = callNative(() => this.#native.callBytes(method, input, room));
-    return room.subarray(0, length);
+    // Another thread could change what the plugin has checked, while it reads it.
+    const own = isShared(input) ? Buffer.from(input) : input;
+    if (isShared(room))
+      throw invalidArgument('out is shared memory; the result needs memory of its own');
+    const length = callNative(() => this.#native.callBytes(method, own, room));
+    return out === undefined ? Buffer.from(room.subarray(0, length)) : room.subarray(0, length);
   }
 
   /** Writes the argument; -1 if it has no room here. */

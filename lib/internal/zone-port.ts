@@ -71,7 +71,11 @@ class ZonePort {
 
 /** Nobody waits for a zone any longer: it ends as soon as its children, which it cannot have. */
 function discard(zone: NativeZone | null | undefined): void {
-  zone?.close(0, 0);
+  try {
+    zone?.close(0, 0);
+  } catch {
+    // Without a thread to close it, it ends when it is collected.
+  }
 }
 
 function errorOf([code = '', message = '']: readonly string[]): BusbarError {

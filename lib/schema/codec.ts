@@ -4,9 +4,11 @@
  */
 
 import { invalidArgument, show } from '../errors.js';
+import { checkNames } from '../internal/names.js';
 import type { Codec, Decoder } from '../typed.js';
 import { checkDescriptor, subDescriptor, typeOf } from './check.js';
 import { compareDescriptors, type Comparison } from './compare.js';
+import { checkDefaults } from './defaults.js';
 import type { Descriptor, DescriptorSource, Int64Mode } from './descriptor.js';
 import { planOf, type FormOptions, type Plan } from './forms.js';
 import { canGenerate, generateMachine, generateReader } from './generate.js';
@@ -140,6 +142,7 @@ export function compile<T>(
 ): ArchiveCodec<T> {
   const layout = checkRoot(descriptor);
   const choices = choicesOf(options);
+  checkDefaults(layout, choices);
   const plan = planOf(layout, choices);
   const machine = choices.generates
     ? generateMachine<T, RootView<T>>(plan)
@@ -164,7 +167,9 @@ export interface Choices extends FormOptions {
   readonly generates: boolean;
 }
 
-function choicesOf({ u64, intern, mode }: CompileOptions): Choices {
+function choicesOf(options: CompileOptions): Choices {
+  checkNames(options, ['u64', 'intern', 'mode']);
+  const { u64, intern, mode } = options;
   if (u64 !== undefined && u64 !== 'number' && u64 !== 'bigint') {
     throw invalidArgument(`u64 is ${show(u64)}; it must be 'number' or 'bigint'`);
   }

@@ -2,8 +2,20 @@
 
 import { typeOf } from './check.js';
 import type { Descriptor, KindDescriptor } from './descriptor.js';
-import { isNullable, isPlain, type FormOptions } from './forms.js';
-import { schemaInvalid } from './problems.js';
+import { fieldOptions, isNullable, isPlain, type FormOptions } from './forms.js';
+import { join, schemaInvalid } from './problems.js';
+
+/** Throws for a default that is no value of its field. */
+export function checkDefaults(types: Descriptor, options: FormOptions): void {
+  for (const [name, type] of Object.entries(types.types)) {
+    const fields =
+      type.kind === 'struct' ? type.fields : type.variants.flatMap((one) => one.fields);
+    for (const field of fields.filter((one) => Object.hasOwn(one, 'default'))) {
+      const path = join(name, field.name);
+      valueOfDefault(path, field.default, field, fieldOptions(field, options), types);
+    }
+  }
+}
 
 /** The value that `json` stands for in a place. */
 export function valueOfDefault(

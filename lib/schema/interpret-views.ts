@@ -7,7 +7,7 @@ import { isSome } from './numbers.js';
 import { join, unknownVariant } from './problems.js';
 import { checkEmpties, region, target } from './region.js';
 import * as strings from './strings.js';
-import { limit, ListCursor, MapCursor, noElement, rootOf } from './views.js';
+import { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor } from './views.js';
 
 /** Reads a place in place. */
 type Look = (d: DataView, b: Buffer, p: number, lo: number) => unknown;
@@ -19,7 +19,7 @@ export interface ViewMaker {
 }
 
 /** What a cursor stands on. */
-class Place {
+class Place extends ShownCursor {
   $d: DataView = region.d;
   $b: Buffer = region.b;
   $p = 0;

@@ -15,6 +15,7 @@ import {
   type VariantDescriptor,
 } from './descriptor.js';
 import { isScalar } from './layout.js';
+import { checkMembers } from './members.js';
 import { join, schemaInvalid } from './problems.js';
 
 /** More types than this in one descriptor are a mistake or an attack. */
@@ -27,6 +28,9 @@ const DEPTH_MAX = 64;
 /** Stands for a number that the descriptor leaves out. */
 export const UNSTATED = -1;
 
+const KINDS =
+  'bool, char, u8…u128, i8…i128, f32, f64, string, boxstr, unit, vec, boxslice, array, tuple, ' +
+  'option, box, hashmap, btreemap, type';
 const SHAPES: readonly Shape[] = ['named', 'tuple', 'unit'];
 const IDENT = /^[\p{XID_Start}_]\p{XID_Continue}*$/u;
 const HASH = /^[0-9a-f]{16}$/;
@@ -35,6 +39,10 @@ const HASH = /^[0-9a-f]{16}$/;
 export function parseDescriptor(source: unknown): Descriptor {
   const json = typeof source === 'string' ? fromText(source) : source;
   const raw = object('', json, 'the descriptor');
+  if (raw['abi'] === undefined && raw['types'] === undefined) {
+    throw schemaInvalid('', 'this is no descriptor: it has neither abi nor types');
+  }
+  if (typeof source !== 'string') checkMembers(json);
   if (raw['abi'] !== ABI) throw schemaInvalid('', `abi is ${String(raw['abi'])}, this is ${ABI}`);
   if (raw['format'] !== FORMAT) {
     const format = JSON.stringify(raw['format']);
@@ -158,8 +166,13 @@ function parseField(at: string, name: string, raw: Raw, seen: Set<string>): Fiel
     ...(ts === undefined ? {} : { ts }),
     ...(intern === true ? { intern } : {}),
     ...(aliases === undefined ? {} : { aliases }),
-    ...(Object.hasOwn(raw, 'default') ? { default: raw['default'] } : {}),
+    ...(Object.hasOwn(raw, 'default') ? { default: portable(raw['default']) } : {}),
   };
+}
+
+/** A default as JSON has it: digits, where it is an integer that JSON would round. */
+function portable(value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value;
 }
 
 function parsePlace(path: string, raw: Raw, depth: number): PlaceDescriptor {
@@ -202,7 +215,7 @@ function parsePlace(path: string, raw: Raw, depth: number): PlaceDescriptor {
       return { kind, ...layout, type, ...(raw['recursive'] === true ? { recursive: true } : {}) };
     }
     default:
-      throw schemaInvalid(path, `the kind "${kind}" is unknown`);
+      throw schemaInvalid(path, `the kind "${kind}" is unknown; there are ${KINDS}`);
   }
 }
 

@@ -52,5 +52,5 @@ export {
   viewShared,
   viewString,
 } from './strings.js';
-export { limit, ListCursor, MapCursor, noElement, rootOf } from './views.js';
+export { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor } from './views.js';
 export { sizeOf, unwritten, writeInto, writeNew } from './writing.js';

@@ -42,6 +42,7 @@ export function putString(s: Sink, text: string, path: string): void {
       r[rp + 1] = high;
       return;
     }
+    checkWellFormed(text, path);
     if (Buffer.byteLength(text) <= INLINE_BYTES_MAX) {
       INLINE.fill(0xff);
       INLINE.write(text);
@@ -51,7 +52,7 @@ export function putString(s: Sink, text: string, path: string): void {
     }
   }
   const start = s.w;
-  const bytes = writeText(s, text);
+  const bytes = writeText(s, text, path);
   if (bytes > STRING_BYTES_MAX) bad(path, text, 'a string of less than 1 GiB');
   r[rp] = (bytes & 0x3f) | 0x80 | ((bytes & ~0x3f) << 2);
   r[rp + 1] = start - s.base;
@@ -71,11 +72,11 @@ export function fixString(s: Sink, d: DataView, p: number): void {
 export function putBoxStr(s: Sink, text: string, path: string): void {
   if (typeof text !== 'string') bad(path, text, 'a string');
   const start = s.w;
-  s.push2(start, writeText(s, text));
+  s.push2(start, writeText(s, text, path));
 }
 
 /** Writes UTF-8 at the sink's position; how many bytes. */
-function writeText(s: Sink, text: string): number {
+function writeText(s: Sink, text: string, path: string): number {
   const { length } = text;
   const { w, b } = s;
   if (length <= LOOP_CHARS_MAX) {
@@ -91,10 +92,17 @@ function writeText(s: Sink, text: string): number {
       return length;
     }
   }
+  checkWellFormed(text, path);
   if (w + length * 3 > s.end && w + Buffer.byteLength(text) > s.end) throw OVERFLOW;
   const bytes = (b as unknown as NativeBuffer).utf8Write(text, w, s.end - w);
   s.w = w + bytes;
   return bytes;
+}
+
+/** Half of a surrogate pair has no UTF-8: it would become another character without a word. */
+function checkWellFormed(text: string, path: string): void {
+  if ((text as unknown as { isWellFormed(): boolean }).isWellFormed()) return;
+  bad(path, text, 'a string whose surrogates come in pairs');
 }
 
 const INLINE = Buffer.alloc(INLINE_BYTES_MAX);

@@ -6,6 +6,8 @@
  * Members of this package begin with `$` on cursors of structs, because no Rust field can.
  */
 
+import { inspect } from 'node:util';
+
 import { BusbarError } from '../errors.js';
 import type { MapOps, MapRules } from './maps.js';
 import { region, limits, enterArchive } from './region.js';
@@ -61,8 +63,39 @@ export type ListView<T> = ListCursor<T, ViewOf<T>>;
 /** Reads the entries of a map in place. */
 export type MapView<K, V> = MapCursor<K, V, ViewOf<V>>;
 
+/**
+ * What every cursor is printed and serialised as: a copy of what it stands on, not the memory
+ * around it.
+ */
+// oxlint-disable-next-line typescript/no-extraneous-class -- its members are defined below
+export abstract class ShownCursor {}
+
+interface Copies {
+  $toObject?(): unknown;
+  toArray?(): unknown;
+  toMap?(): unknown;
+}
+
+function copied(this: Copies): unknown {
+  return this.$toObject?.() ?? this.toArray?.() ?? this.toMap?.();
+}
+
+function shown(this: Copies): unknown {
+  try {
+    return copied.call(this);
+  } catch (error) {
+    return `[a cursor that cannot be read: ${error instanceof Error ? error.message : ''}]`;
+  }
+}
+
+// Not as methods: the fields of a type may have these names.
+Object.defineProperties(ShownCursor.prototype, {
+  toJSON: { value: copied, configurable: true, writable: true },
+  [inspect.custom]: { value: shown, configurable: true, writable: true },
+});
+
 /** Reads the elements of a list in place: of values T, seen as V. */
-export abstract class ListCursor<T, V> {
+export abstract class ListCursor<T, V> extends ShownCursor {
   /** @internal */
   $d: DataView = region.d;
   /** @internal */
@@ -111,7 +144,7 @@ export function noElement(index: number, length: number): BusbarError {
  * Reads the entries of a map in place: of values V, seen as W. Looking up is a walk: for many
  * lookups, take `toMap()`.
  */
-export class MapCursor<K, V, W> {
+export class MapCursor<K, V, W> extends ShownCursor {
   readonly #ops: MapOps<K, V>;
   readonly #rules: MapRules<K, V>;
   readonly #view: (d: DataView, b: Buffer, p: number, lo: number) => W;
@@ -126,6 +159,7 @@ export class MapCursor<K, V, W> {
     rules: MapRules<K, V>,
     view: (d: DataView, b: Buffer, p: number, lo: number) => W,
   ) {
+    super();
     this.#ops = ops;
     this.#rules = rules;
     this.#view = view;

@@ -6,6 +6,7 @@ mod outbox;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -36,6 +37,32 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self(error.kind().code(), error.to_string())
+    }
+}
+
+/// A zone that JavaScript holds. When it is collected, the end of its plugin is waited for
+/// elsewhere.
+struct Held(Option<Zone>);
+
+impl Held {
+    fn new(zone: &Zone) -> Self {
+        Self(Some(zone.clone()))
+    }
+}
+
+impl Deref for Held {
+    type Target = Zone;
+
+    fn deref(&self) -> &Zone {
+        self.0.as_ref().expect("invariant: taken only when dropped")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let zone = self.0.take();
+        // Where there can be no thread, the zone ends here: it is dropped with the closure.
+        let _ = in_background(move || drop(zone));
     }
 }
 
@@ -129,7 +156,7 @@ impl NativeZones {
         parent: Option<&NativeZone>,
         operation: u32,
     ) -> napi::Result<()> {
-        let parent = parent.map(|parent| parent.zone.clone());
+        let parent = parent.map(|parent| Zone::clone(&parent.zone));
         let outbox = Arc::clone(&self.outbox);
         let work = move || {
             let opened = load(&options, parent.as_ref());
@@ -151,7 +178,8 @@ impl NativeZones {
         match outcome {
             Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
             Outcome::Opened(Ok(zone)) => {
-                end.zone = Some(NativeZone { zone, outbox: Arc::clone(&self.outbox) });
+                let outbox = Arc::clone(&self.outbox);
+                end.zone = Some(NativeZone { zone: Held::new(&zone), outbox });
             }
             Outcome::Closed(Ok(())) => {}
             Outcome::Called(Err(Failure(code, message)))
@@ -173,7 +201,7 @@ impl NativeZones {
 /// An open zone.
 #[napi]
 pub struct NativeZone {
-    zone: Zone,
+    zone: Held,
     outbox: Arc<Outbox>,
 }
 
@@ -258,7 +286,7 @@ impl NativeZone {
     /// `ERR_IO` if there can be no thread for it.
     #[napi]
     pub fn close(&self, env: Env, grace_ms: u32, operation: u32) -> napi::Result<()> {
-        let (zone, outbox) = (self.zone.clone(), Arc::clone(&self.outbox));
+        let (zone, outbox) = (Zone::clone(&self.zone), Arc::clone(&self.outbox));
         let work = move || {
             let closed = zone.close(Duration::from_millis(grace_ms.into())).map_err(Failure::from);
             outbox.push(operation, Outcome::Closed(closed));

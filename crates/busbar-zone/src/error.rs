@@ -79,7 +79,8 @@ impl ErrorKind {
         match self {
             Self::Again => "ERR_AGAIN",
             Self::BufferTooSmall => "ERR_BUFFER_TOO_SMALL",
-            Self::Cancelled => "ABORT_ERR",
+            // Nobody else cancels calls than a zone that closes.
+            Self::Cancelled => "ERR_ZONE_CLOSED",
             Self::Closed => "ERR_ZONE_CLOSED",
             Self::Damaged => "ERR_PLUGIN_DAMAGED",
             Self::Failed => "ERR_PLUGIN_FAILED",

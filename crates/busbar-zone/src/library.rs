@@ -1,5 +1,6 @@
 //! A library that is loaded and understood: its contract, its types, and who uses it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,12 +37,26 @@ pub(crate) struct Library {
 #[derive(Debug)]
 pub(crate) struct Types {
     entries: Vec<Arc<TypeEntry>>,
-    users: Mutex<usize>,
+    users: Mutex<Users>,
+}
+
+#[derive(Debug, Default)]
+struct Users {
+    count: usize,
+    /// What is registered for them, by this library or by another one with the same types.
+    held: Vec<Arc<TypeEntry>>,
+}
+
+/// How many libraries hold each entry that one of them has registered: the last one takes it out.
+static HOLDERS: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+
+fn address_of(entry: &Arc<TypeEntry>) -> usize {
+    Arc::as_ptr(entry).addr()
 }
 
 impl Types {
     fn new(entries: Vec<Arc<TypeEntry>>) -> Self {
-        Self { entries, users: Mutex::new(0) }
+        Self { entries, users: Mutex::default() }
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -51,25 +66,47 @@ impl Types {
     /// Registers them, if nobody uses them yet.
     pub(crate) fn publish(&self, registry: &Registry, allow_versions: bool) -> Result<()> {
         let mut users = lock(&self.users);
-        if *users == 0 {
-            registry.register_all(&self.entries, allow_versions).map_err(|error| {
+        if users.count == 0 {
+            let mut holders = lock(&HOLDERS);
+            let registered = registry.register_all(&self.entries, allow_versions);
+            let registered = registered.map_err(|error| {
                 let kind = match error.kind() {
                     TypeErrorKind::SchemaMismatch => ErrorKind::SchemaMismatch,
                     _ => ErrorKind::SchemaInvalid,
                 };
                 Error::new(kind, Stage::Activate, error.to_string()).with_source(error)
             })?;
+            // What somebody else registered, such as the program itself, is not ours to take out.
+            for (entry, offered) in registered.into_iter().zip(&self.entries) {
+                let is_ours = Arc::ptr_eq(&entry, offered);
+                if !is_ours && !holders.contains_key(&address_of(&entry)) {
+                    continue;
+                }
+                *holders.entry(address_of(&entry)).or_insert(0) += 1;
+                users.held.push(entry);
+            }
         }
-        *users += 1;
+        users.count += 1;
         Ok(())
     }
 
     /// Takes them out, if nobody else uses them.
     pub(crate) fn withdraw(&self, registry: &Registry) {
         let mut users = lock(&self.users);
-        *users -= 1;
-        if *users == 0 {
-            registry.unregister_all(&self.entries);
+        users.count -= 1;
+        if users.count > 0 {
+            return;
+        }
+        let mut holders = lock(&HOLDERS);
+        for entry in users.held.drain(..) {
+            let left = holders.get_mut(&address_of(&entry)).map(|count| {
+                *count -= 1;
+                *count
+            });
+            if left == Some(0) {
+                holders.remove(&address_of(&entry));
+                registry.unregister_all(&[entry]);
+            }
         }
     }
 }

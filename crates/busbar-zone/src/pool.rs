@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::host::on_thread_of;
 use crate::pending::OpenCall;
-use crate::{Error, ErrorKind, Result, Stage};
+use crate::{Error, ErrorKind, Result, Stage, State};
 
 /// A call that has not been started. It is inside its instance: closing waits for it.
 pub(crate) struct Job {
@@ -25,6 +25,11 @@ impl Job {
     pub(crate) fn run(self) {
         let Self { method, input, call } = self;
         let instance = Arc::clone(call.inside.instance());
+        if instance.state() == State::Zombie {
+            // It was given up while this waited.
+            let closed = Error::new(ErrorKind::Closed, Stage::Call, "the zone is closed");
+            return call.finish(Err(closed.of(instance.id())));
+        }
         on_thread_of(instance.zone(), || instance.start(method, &input, call));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -91,7 +91,8 @@ struct Inner {
     depth: usize,
     /// `None` once it closes: then there are no more.
     children: Mutex<Option<Vec<Weak<Self>>>>,
-    is_closed: AtomicBool,
+    /// How it ended; locked while it ends, so that whoever else closes it waits for that.
+    outcome: Mutex<Option<Result<()>>>,
 }
 
 impl fmt::Debug for Zone {
@@ -138,7 +139,7 @@ impl Zone {
             parent,
             depth,
             children: Mutex::new(Some(Vec::new())),
-            is_closed: AtomicBool::new(false),
+            outcome: Mutex::default(),
         }));
         if let Some(parent) = options.parent {
             // If it has closed meanwhile, dropping the zone ends it.
@@ -314,7 +315,7 @@ impl Zone {
     }
 
     /// Closes the zone, its children first. Calls that run may end within `grace`; from half of it
-    /// on they are asked to. Once more is no error.
+    /// on they are asked to. Once more gives the same result again.
     ///
     /// # Errors
     /// `TimedOut` if a call does not end, of this zone or of a child: that instance is left as it
@@ -393,9 +394,15 @@ impl Inner {
     }
 
     fn close(&self, grace: Duration) -> Result<()> {
-        if self.is_closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+        let mut once = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = &*once {
+            return outcome.clone();
         }
+        let outcome = self.end(grace);
+        once.insert(outcome).clone()
+    }
+
+    fn end(&self, grace: Duration) -> Result<()> {
         let children = self.lock_children().take().unwrap_or_default();
         let mut outcome = Ok(());
         for child in children.iter().rev().filter_map(Weak::upgrade) {

@@ -146,7 +146,8 @@ function finish(
     '$p = 0;',
     '$lo = 0;',
   ];
-  e.add(c.text(`${e.typed ? 'export ' : ''}class ${name}`, fields));
+  const head = `${e.typed ? 'export ' : ''}class ${name} extends ${e.rt('ShownCursor')}`;
+  e.add(c.text(head, fields));
 }
 
 function moveMethod(e: Emitter, { name, size }: Root): string {

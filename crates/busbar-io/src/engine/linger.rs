@@ -73,7 +73,15 @@ impl Engine {
         // What it still has to say interests nobody.
         let _ = entry.connection.handle_bell(is_ending);
         if entry.connection.is_over() {
-            self.drop_lingering(handle);
+            return self.drop_lingering(handle);
+        }
+        if entry.connection.has_work() {
+            // More has come than one turn takes. The edge is used up: watching anew gives another.
+            let registry = self.descriptors.registry();
+            entry.connection.deregister(registry);
+            if entry.connection.register(registry, Role::Linger.token(handle)).is_err() {
+                self.drop_lingering(handle);
+            }
         }
     }
 

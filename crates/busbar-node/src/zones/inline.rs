@@ -16,13 +16,14 @@ use busbar_zone::{Error, MethodId, Record, Zone};
 use napi::bindgen_prelude::{Uint8Array, Uint32Array};
 use napi::sys;
 
+use super::Held;
 use crate::raw;
 
 const REGISTERS: usize = 6;
 
 /// What the functions of one zone share.
 struct Shared {
-    zone: Zone,
+    zone: Held,
     registers: Uint32Array,
     arena: Uint8Array,
 }
@@ -38,7 +39,7 @@ pub(super) fn define(
     if registers.len() < REGISTERS {
         return Err(napi::Error::from_reason("the registers are too few"));
     }
-    let shared = Box::into_raw(Box::new(Shared { zone: zone.clone(), registers, arena }));
+    let shared = Box::into_raw(Box::new(Shared { zone: Held::new(zone), registers, arena }));
     let functions: [(&str, sys::napi_callback); 2] =
         [("call", Some(call)), ("callBytes", Some(call_bytes))];
     for (name, callback) in functions {
@@ -128,7 +129,7 @@ unsafe extern "C" fn call_bytes(
             let message = "the result would lie in the argument";
             return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", message);
         }
-        // SAFETY: memory of typed arrays, which no JavaScript touches meanwhile.
+        // SAFETY: memory of typed arrays; the caller sees to it that no other thread shares it.
         let input = unsafe { slice::from_raw_parts(input, in_length) };
         // SAFETY: as above, and apart from the input.
         let out = unsafe { slice::from_raw_parts_mut(out, room) };

@@ -129,6 +129,9 @@ impl Dialing {
                 let failure = socket.take_error();
                 match failure.and_then(|failure| failure.map_or(Ok(()), Err)) {
                     Ok(()) if socket.is_connected() => {
+                        if socket.is_its_own_peer() {
+                            return Err(nobody_but_itself());
+                        }
                         self.introduce(socket)?;
                         Ok(true)
                     }
@@ -317,6 +320,12 @@ impl Introduction {
 fn limits(options: &PipeOptions) -> Result<Limits, Error> {
     let frame_bytes_max = Limits::default().frame_payload_bytes_max();
     Limits::new(frame_bytes_max, options.message_bytes_max as u64)
+}
+
+/// What comes of a port that nobody listens at being lent to the very socket that connects to it.
+fn nobody_but_itself() -> Error {
+    let message = "connecting to the listener: nobody listens there, the socket met itself";
+    Error::new(Code::ConnectionRefused, message)
 }
 
 fn connect_error(to: &dyn std::fmt::Display, error: io::Error) -> Error {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
@@ -16,6 +17,12 @@ use crate::transport::unix_socket;
 
 /// Queues smaller than this, which is the default, narrow the kernel's buffers as well.
 const NARROW_BYTES: u64 = 1 << 20;
+
+/// A peer that says nothing for this long is asked whether it is there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// So often without an answer, it is lost.
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -67,6 +74,12 @@ impl Socket {
             // Messages are gathered here; the kernel holding them back as well helps nobody.
             sockopt::set_tcp_nodelay(self, true)
                 .map_err(|errno| os_error("setting TCP_NODELAY", errno))?;
+            // A peer that lost its power says no goodbye.
+            sockopt::set_socket_keepalive(self, true)
+                .and_then(|()| sockopt::set_tcp_keepidle(self, KEEPALIVE_IDLE))
+                .and_then(|()| sockopt::set_tcp_keepintvl(self, KEEPALIVE_INTERVAL))
+                .and_then(|()| sockopt::set_tcp_keepcnt(self, KEEPALIVE_PROBES))
+                .map_err(|errno| os_error("setting SO_KEEPALIVE", errno))?;
         }
         // The kernel sizes its buffers by what the network needs. Who wants less in flight than
         // by default gets less of it there too.
@@ -93,6 +106,14 @@ impl Socket {
             Self::Tcp(stream) => stream.peer_addr().is_ok(),
             Self::Unix(_) => true,
         }
+    }
+
+    /// Whether both ends of the connection are this socket: TCP allows two ends that connect to
+    /// each other at the same time, and one that does so alone.
+    pub(super) fn is_its_own_peer(&self) -> bool {
+        let Self::Tcp(stream) = self else { return false };
+        let ends = (stream.local_addr(), stream.peer_addr());
+        matches!(ends, (Ok(ours), Ok(theirs)) if ours == theirs)
     }
 
     /// The process at the other end, where the system knows it.
