@@ -6,7 +6,7 @@ import { run, start } from './helpers/child.js';
 import { openPair, pairOf, SCHEMES } from './helpers/pairs.js';
 
 for (const scheme of SCHEMES) {
-  for (const what of ['listener', 'pipe', 'receiver', 'consumer', 'sender'] as const) {
+  for (const what of ['listener', 'pipe', 'receiver', 'consumer', 'sender', 'backlog'] as const) {
     test(`[D08] ${scheme}: a process ends by itself with an unref'd ${what}`, async (t) => {
       const exit = await run('refs.js', [scheme, what, 'unref']);
       t.like(exit, { code: 0, late: false, stdout: 'open' }, exit.stderr);

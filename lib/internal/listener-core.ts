@@ -41,7 +41,7 @@ export class ListenerCore implements ListenerSink {
     return new Promise((resolve, reject) => {
       const accepting: Accepting = { deadline: null, resolve, reject };
       const isTimed = checkWait(options, 'accept()');
-      const pipe = this.waiting.length === 0 ? this.arrived.shift() : undefined;
+      const pipe = this.waiting.length === 0 ? this.take() : undefined;
       if (pipe !== undefined) return resolve(pipe);
       if (this.closed !== null) return reject(this.closed);
       if (this.waiting.length >= ACCEPTING_MAX) return reject(tooMany());
@@ -81,8 +81,13 @@ export class ListenerCore implements ListenerSink {
   offer(): void {
     const { face } = this;
     while (face !== null && this.arrived.length > 0 && face.listenerCount('pipe') > 0) {
-      this.emit('pipe', this.arrived.shift() as Pipe);
+      this.emit('pipe', this.take() as Pipe);
     }
+  }
+
+  /** The pipe that has waited longest. It keeps the process alive from now on. */
+  private take(): Pipe | undefined {
+    return this.arrived.shift()?.ref();
   }
 
   close(): void {
@@ -118,7 +123,8 @@ export class ListenerCore implements ListenerSink {
     } else if (this.face !== null && this.face.listenerCount('pipe') > 0) {
       this.emit('pipe', pipe);
     } else {
-      this.arrived.push(pipe);
+      // Until somebody has it, it is the listener that keeps the process alive, or does not.
+      this.arrived.push(pipe.unref());
     }
   }
 
