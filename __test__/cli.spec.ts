@@ -168,7 +168,7 @@ const WRONG: readonly (readonly [code: number, message: RegExp, ...args: string[
   [1, /nowhere\.so: there is no such file.*ERR_NOT_FOUND/, 'gen', 'nowhere.so'],
   [1, /no library|invalid ELF|file too short|ERR_IO/, 'gen', 'README.md'],
   [1, /nowhere\.json: .*no such file.*\(ERR_NOT_FOUND\)/, 'inspect', 'nowhere.json'],
-  [1, /package\.json: .*abi.*\(ERR_SCHEMA_INVALID\)|abi is undefined/, 'inspect', 'package.json'],
+  [1, /^busbar: package\.json: this is no descriptor/, 'inspect', 'package.json'],
   [
     1,
     /there is no type market.Odd .*\(ERR_TYPE_NOT_FOUND\)/,

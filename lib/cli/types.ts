@@ -10,7 +10,7 @@ import type { Descriptor, TypeDescriptor } from '../schema/descriptor.js';
 
 /** All types of the files, in one descriptor, whose root is the first file's. */
 function readTypes(files: readonly string[]): Descriptor {
-  const descriptors = files.flatMap((file) => readFile(file).map((it) => checkDescriptor(it)));
+  const descriptors = files.flatMap((file) => readFile(file).map((it) => checked(file, it)));
   const types = new Map<string, TypeDescriptor>();
   for (const descriptor of descriptors) {
     for (const [name, type] of Object.entries(descriptor.types)) {
@@ -35,6 +35,16 @@ export function chosenTypes(files: readonly string[], type: string | undefined):
   if (type === undefined) return all;
   if (Object.hasOwn(all.types, type)) return subDescriptor(all, type);
   throw new BusbarError('ERR_TYPE_NOT_FOUND', `there is no type ${type} in ${files.join(', ')}`);
+}
+
+/** A descriptor; what is wrong with it is said with the name of the file. */
+function checked(file: string, descriptor: unknown): Descriptor {
+  try {
+    return checkDescriptor(descriptor);
+  } catch (cause) {
+    if (!(cause instanceof BusbarError)) throw cause;
+    throw new BusbarError(cause.code, `${file}: ${cause.message}`, { cause });
+  }
 }
 
 /** The descriptors in a file. */

@@ -39,8 +39,8 @@ const HASH = /^[0-9a-f]{16}$/;
 export function parseDescriptor(source: unknown): Descriptor {
   const json = typeof source === 'string' ? fromText(source) : source;
   const raw = object('', json, 'the descriptor');
-  if (raw['abi'] === undefined && raw['types'] === undefined) {
-    throw schemaInvalid('', 'this is no descriptor: it has neither abi nor types');
+  if (raw['abi'] === undefined) {
+    throw schemaInvalid('', 'this is no descriptor: it does not say which abi it is of');
   }
   if (typeof source !== 'string') checkMembers(json);
   if (raw['abi'] !== ABI) throw schemaInvalid('', `abi is ${String(raw['abi'])}, this is ${ABI}`);
