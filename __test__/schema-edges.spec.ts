@@ -86,6 +86,11 @@ for (const mode of MODES) {
       seen.push(key);
     });
     t.is(seen.length, 100);
+    t.deepEqual(
+      [...a.m],
+      entries.map(([key, value]) => [key, value]),
+    );
+    for (const [key] of a.m) if (key === 3) break;
   });
 
   test(`[T02] ${mode}: buffers that grow are read and written to their end`, (t) => {

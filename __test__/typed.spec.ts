@@ -42,6 +42,24 @@ const POINT = points(0x1234n);
 const LABELS = ['', 'small', 'x'.repeat(1016), 'y'.repeat(1017), 'z'.repeat(200_000)];
 
 for (const scheme of SCHEMES) {
+  test(`[T18] ${scheme}: a value is received if it is there`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const [near, far] = [client.typed(POINT), server.typed(POINT)];
+    t.is(far.tryReceive(), undefined);
+    await near.sendBatch([
+      { x: 1, label: 'a' },
+      { x: 2, label: 'b' },
+    ]);
+    t.deepEqual(await far.receive(), { x: 1, label: 'a' });
+    let value = far.tryReceive();
+    while (value === undefined) {
+      await new Promise((resolve) => setImmediate(resolve));
+      value = far.tryReceive();
+    }
+    t.deepEqual(value, { x: 2, label: 'b' });
+    t.is(far.tryReceive(), undefined);
+  });
+
   test(`[T18] ${scheme}: values of every size arrive by every way to send`, async (t) => {
     const { client, server } = await pairOf(t, scheme);
     const [near, far] = [client.typed(POINT), server.typed(POINT)];
@@ -111,7 +129,10 @@ for (const scheme of SCHEMES) {
       },
     };
     const older = points(1n);
-    await client.typed(older).sendBatch([{ x: 1, label: 'a' }, { x: 2, label: 'b' }]);
+    await client.typed(older).sendBatch([
+      { x: 1, label: 'a' },
+      { x: 2, label: 'b' },
+    ]);
     await t.throwsAsync(server.typed(newer).receive(), mismatch(/resolve: true/));
     const far = server.typed(newer, { resolve: true });
     t.deepEqual(await far.receive(), { x: -1, label: 'b' });
@@ -148,13 +169,21 @@ for (const scheme of SCHEMES) {
     const fine = { x: 2, label: 'in the batch' };
     await t.throwsAsync(near.sendBatch([fine, bad, fine]), { message: 'no label' });
     // A getter that sends in the middle of being encoded: both arrive whole.
-    const sender = { x: 4, get label(): string { return nested(client); } };
+    const sender = {
+      x: 4,
+      get label(): string {
+        return nested(client);
+      },
+    };
     await near.send(sender);
     await near.send({ x: 5, label: 'after' });
     const got = [];
     for (let i = 0; i < 5; i++) got.push(await far.receive());
     const expected = ['before', 'in the batch', 'nested', 'nested', 'after'];
-    t.deepEqual(got.map(({ label }) => label), expected);
+    t.deepEqual(
+      got.map(({ label }) => label),
+      expected,
+    );
   });
 
   test(`[T18] ${scheme}: a channel has one type; what is no codec is refused`, async (t) => {

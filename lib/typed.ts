@@ -162,6 +162,16 @@ export class TypedPipe<T, V = RootView<T>> {
     return this.#core.inbox.receive(this.#reader, options).then(valueOf);
   }
 
+  /**
+   * Receives a value if there is one now; `undefined`, which no type has as a value, if there is
+   * none.
+   *
+   * @throws BusbarError as {@link receive}
+   */
+  tryReceive(): T | undefined {
+    return this.#core.inbox.tryReceive(this.#reader)?.value;
+  }
+
   /** Iterates over values. Breaking off leaves the pipe open. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     return new MappedIterator(this.#core.inbox, this.#reader, valueOf);

@@ -203,6 +203,19 @@ export class MapCursor<K, V, W> extends ShownCursor {
     });
   }
 
+  /**
+   * The keys, copied, with their values; if those are cursors, with one and the same cursor. The
+   * order is that of the archive.
+   */
+  *[Symbol.iterator](): Generator<[K, W], void, undefined> {
+    const places: [key: number, value: number][] = [];
+    this.#ops.visit(this.#d, this.#p, this.#lo, (k, v) => {
+      places.push([k, v]);
+      return false;
+    });
+    for (const [k, v] of places) yield [this.#key(k), this.#value(v)];
+  }
+
   /** The keys, copied. */
   keys(): K[] {
     const keys: K[] = [];
