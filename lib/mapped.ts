@@ -2,7 +2,7 @@
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeMappedFile } from './internal/binding.js';
-import { checkNames } from './internal/names.js';
+import { checkFlag, checkNames } from './internal/checks.js';
 import { native } from './internal/native.js';
 import type { ArchiveCodec } from './schema/codec.js';
 
@@ -121,9 +121,7 @@ export function openMapped<T, V>(
   checkPath(path);
   checkNames(options, ['validate']);
   const { validate = true } = options;
-  if (typeof validate !== 'boolean') {
-    throw invalidArgument(`validate is ${show(validate)}; it must be true or false`);
-  }
+  checkFlag('validate', validate);
   const opened = callNative(() => native.openMapped(path));
   if (opened.hash !== codec.hash) {
     const [theirs, ours] = [opened.hash, codec.hash].map((it) => it.toString(16).padStart(16, '0'));

@@ -3,7 +3,7 @@
  * check that names the option, the value given and what is accepted.
  */
 
-import { unknownOption } from './internal/names.js';
+import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
 import { invalidArgument, show } from './errors.js';
 import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
@@ -170,14 +170,9 @@ function checked(options: unknown, rules: Readonly<Record<string, Rule>>): Value
   const values: Values = {};
   for (const [name, rule] of Object.entries(rules)) values[name] = rule.standard;
   if (options === undefined) return values;
-  if (options === null || typeof options !== 'object') {
-    throw invalidArgument(`options is ${show(options)}; it must be an object`);
-  }
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of Object.entries(checkObject(options as object))) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) {
-      throw unknownOption(name, Object.keys(rules));
-    }
+    if (rule === undefined) throw unknownOption(name, Object.keys(rules));
     if (value === undefined) continue;
     rule.check(name, value);
     values[name] = value;
@@ -213,13 +208,7 @@ function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
 }
 
 function flag(): Rule {
-  return {
-    standard: false,
-    check(name, value) {
-      if (typeof value === 'boolean') return;
-      throw invalidArgument(`${name} is ${show(value)}; it must be true or false`);
-    },
-  };
+  return { standard: false, check: checkFlag };
 }
 
 function integer(standard: number, min: number, max: number): Rule {

@@ -14,7 +14,7 @@ import {
 } from './internal/arguments.js';
 import type { PipeCore, Peer } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
-import { checkNames } from './internal/names.js';
+import { checkNames } from './internal/checks.js';
 import type { Sendable } from './internal/pending.js';
 import { reserve } from './internal/reservation.js';
 import type { WaitOptions } from './internal/wait.js';

@@ -2,6 +2,7 @@
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeType } from './internal/binding.js';
+import { checkFlag } from './internal/checks.js';
 import { native } from './internal/native.js';
 import { log } from './logger.js';
 import { checkRoot, compile, type ArchiveCodec, type CompileOptions } from './schema/codec.js';
@@ -238,8 +239,8 @@ function checkFormat(option: string, format: unknown): void {
 }
 
 function checkAllowVersions({ allowVersions = false }: RegisterOptions): boolean {
-  if (typeof allowVersions === 'boolean') return allowVersions;
-  throw invalidArgument(`allowVersions is ${show(allowVersions)}; it must be true or false`);
+  checkFlag('allowVersions', allowVersions);
+  return allowVersions;
 }
 
 function checkKey(name: unknown, hash: unknown): void {

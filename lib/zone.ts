@@ -4,7 +4,7 @@ import { markAsUntransferable } from 'node:worker_threads';
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
-import { checkNames } from './internal/names.js';
+import { checkNames } from './internal/checks.js';
 import type { WaitOptions } from './internal/wait.js';
 import { InlineCalls, isShared, signatureOf, type Signature } from './internal/zone-methods.js';
 import { zonePort } from './internal/zone-port.js';

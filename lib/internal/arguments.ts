@@ -4,6 +4,7 @@ import { invalidArgument, show } from '../errors.js';
 import type { CloseOptions, ConsumeOptions } from '../pipe.js';
 import type { Codec, TypedOptions } from '../typed.js';
 import { ANNOUNCEMENTS } from './announcement.js';
+import { checkFlag, checkObject } from './checks.js';
 import { BATCH_MAX } from './port.js';
 
 /** Throws unless `address` is a string. */
@@ -34,8 +35,8 @@ export function checkCodec<T, V>(codec: Codec<T, V>): Codec<T, V> {
 
 /** Whether other versions of a type are to be read. */
 export function checkResolve({ resolve = false }: TypedOptions): boolean {
-  if (typeof resolve === 'boolean') return resolve;
-  throw invalidArgument(`resolve is ${show(resolve)}; it must be true or false`);
+  checkFlag('resolve', resolve);
+  return resolve;
 }
 
 /** Throws unless `max` is a number of messages. */
@@ -75,11 +76,6 @@ export function checkCloseOptions(options: CloseOptions): {
     throw invalidArgument(`reason is ${show(text)}; it must be ${range}`);
   }
   return { lingerMs, status, text };
-}
-
-function checkObject<T extends object>(options: T): T {
-  if (options !== null && typeof options === 'object') return options;
-  throw invalidArgument(`options is ${show(options)}; it must be an object`);
 }
 
 /** Long enough for a peer that is busy, short enough not to hang a shutdown. */

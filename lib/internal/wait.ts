@@ -1,7 +1,7 @@
 /** What ends a wait early: a signal or a time limit. */
 
 import { AbortError, BusbarError, invalidArgument, show } from '../errors.js';
-import { checkNames } from './names.js';
+import { checkNames } from './checks.js';
 
 /** What every waiting call takes. */
 export interface WaitOptions {

@@ -3,6 +3,7 @@
 import { BusbarError, callNative, invalidArgument, show } from '../errors.js';
 import { registry } from '../registry.js';
 import type { ArchiveCodec, CompileOptions } from '../schema/codec.js';
+import { pascalCase } from '../schema/pascal.js';
 import { BufferTooSmallError } from '../schema/problems.js';
 import type { NativeInline, NativeMethod } from './binding.js';
 
@@ -109,9 +110,8 @@ function checkCount(method: string, values: readonly unknown[], count: number): 
 
 /** `add_all` and `Arguments` make the type `AddAllArguments`, in whatever module. */
 function isNamedAfter(method: string, what: string, type: string): boolean {
-  const words = method.split('_').filter((word) => word !== '');
-  const pascal = words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
-  return type === pascal + what || type.endsWith(`.${pascal}${what}`);
+  const named = pascalCase(method) + what;
+  return type === named || type.endsWith(`.${named}`);
 }
 
 function fieldsOf(codec: ArchiveCodec<unknown>): readonly string[] {

@@ -4,7 +4,7 @@
  */
 
 import { invalidArgument, show } from '../errors.js';
-import { checkNames } from '../internal/names.js';
+import { checkNames } from '../internal/checks.js';
 import type { Codec, Decoder } from '../typed.js';
 import { checkDescriptor, subDescriptor, typeOf } from './check.js';
 import { compareDescriptors, type Comparison } from './compare.js';

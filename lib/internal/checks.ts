@@ -1,0 +1,27 @@
+/** What the checks of options have in common, whosever options they are. */
+
+import { invalidArgument, show } from '../errors.js';
+
+/** Throws unless `options` is an object. */
+export function checkObject<T extends object>(options: T): T {
+  if (options !== null && typeof options === 'object') return options;
+  throw invalidArgument(`options is ${show(options)}; it must be an object`);
+}
+
+/** Throws unless `options` is an object with no other members than `known`. */
+export function checkNames(options: object, known: readonly string[]): void {
+  for (const name of Object.keys(checkObject(options))) {
+    if (!known.includes(name)) throw unknownOption(name, known);
+  }
+}
+
+/** The error for an option that there is not: one that is misspelt must not be a default. */
+export function unknownOption(name: string, known: readonly string[]): Error {
+  return invalidArgument(`unknown option ${show(name)}; known are: ${known.join(', ')}`);
+}
+
+/** Throws unless the value of an option is a boolean. */
+export function checkFlag(name: string, value: unknown): asserts value is boolean {
+  if (typeof value === 'boolean') return;
+  throw invalidArgument(`${name} is ${show(value)}; it must be true or false`);
+}
