@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import test from 'ava';
 
 import { bindInproc, compile, connectInproc, registry } from '../index.js';
+import { sourceOf } from '../lib/schema/source.js';
 import { describe, type TypeSketch } from './helpers/schemas.js';
 
 const one = (fields: TypeSketch): ReturnType<typeof describe> => describe('a.T', { 'a.T': fields });
@@ -206,6 +207,14 @@ for (const mode of MODES) {
     t.regex(inspect(broken), /a cursor that cannot be read/);
   });
 }
+
+test('[T05] types may be called as what generated code needs', (t) => {
+  const types = { 'a.ShownCursor': { b: 'b.ListCursor' }, 'b.ListCursor': { n: 'u8' } };
+  const source = sourceOf(describe('a.ShownCursor', types));
+  for (const name of ['ShownCursor', 'ListCursor']) {
+    t.false(new RegExp(`(interface|const|class) ${name}\\b`).test(source), name);
+  }
+});
 
 test('[T09] fields may be called as what shows cursors', (t) => {
   const codec = compile<{ toJSON: number }>(one({ toJSON: 'u8' }));

@@ -1,15 +1,16 @@
 /** The TypeScript types of values: what generated files declare, by form. */
 
 import { typeForm, type Form, type Part, type Plan, type VariantForm } from '../forms.js';
+import { pascalCase } from '../pascal.js';
+import * as runtime from '../runtime.js';
 
 /** Names that generated code needs itself. */
-const TAKEN: ReadonlySet<string> = new Set(
-  (
-    'Array Buffer DataView Map Uint8Array BigInt Object String Number Boolean Symbol Error Codec ' +
-    'Date Promise Record Readonly Sink ListView MapView Cursor RootCursor Set ' +
-    'ArchiveCodec MapRules ListCursor MapCursor BufferTooSmallError SchemaError'
-  ).split(' '),
-);
+const TAKEN: readonly string[] = [
+  ...Object.keys(runtime),
+  ...'Array Buffer DataView Map Uint8Array BigInt Object String Number Boolean Symbol'.split(' '),
+  ...'Error Codec Date Promise Record Readonly Sink ListView MapView Cursor RootCursor'.split(' '),
+  ...'Set ArchiveCodec MapRules'.split(' '),
+];
 
 /** Names the types of a plan. */
 export class TypeNames {
@@ -98,7 +99,5 @@ export class TypeNames {
 }
 
 function capital(name: string): string {
-  const words = name.split('_').filter((word) => word !== '');
-  const joined = words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
-  return joined === '' ? 'Type' : joined;
+  return pascalCase(name) || 'Type';
 }
