@@ -61,14 +61,15 @@ export function isStream(scheme: Scheme): boolean {
 }
 
 /**
- * Sends until there is no room, and goes on until there is none for many turns of the event loop:
- * the system's buffers and what the peer reads ahead fill up one after the other.
+ * Sends until there is no room, and goes on until there is none for some time: the system's
+ * buffers and what the peer reads ahead fill up one after the other, and TCP may delay what it
+ * acknowledges.
  */
 export async function stuff(pipe: Pipe): Promise<void> {
   const bytes = Buffer.alloc(1000);
   for (let quiet = 0; quiet < 100; quiet++) {
     for (; pipe.trySend(bytes); quiet = 0) pipe.flush();
-    await new Promise(setImmediate);
+    await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
 
