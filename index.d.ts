@@ -51,11 +51,12 @@ export type {
   PluginTrust,
   ZoneMethod,
   ZoneMode,
+  ZoneStats,
 } from './dist/index.js';
 
 // When something goes wrong
-export { AbortError, BusbarError, CODES } from './dist/index.js';
-export type { BusbarErrorOptions, CodeInfo, ErrorCode } from './dist/index.js';
+export { AbortError, BusbarError, CODES, PluginError } from './dist/index.js';
+export type { BusbarErrorOptions, CodeInfo, ErrorCode, PluginErrorOptions } from './dist/index.js';
 
 // Watching it work
 export { metrics, setLogger, version } from './dist/index.js';

@@ -16,7 +16,7 @@ export { openMapped, writeMapped, MappedFile } from './dist/index.js';
 export { loadZone, Zone } from './dist/index.js';
 
 // When something goes wrong
-export { AbortError, BusbarError, CODES } from './dist/index.js';
+export { AbortError, BusbarError, CODES, PluginError } from './dist/index.js';
 
 // Watching it work
 export { metrics, setLogger, version } from './dist/index.js';

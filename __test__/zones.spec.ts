@@ -4,10 +4,19 @@ import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { BusbarError, loadZone, registry, Zone, type LoadZoneOptions } from '../index.js';
+import {
+  AbortError,
+  BusbarError,
+  loadZone,
+  PluginError,
+  registry,
+  Zone,
+  type LoadZoneOptions,
+} from '../index.js';
 import { PHYSICS } from './helpers/built.js';
 import { run } from './helpers/child.js';
 
@@ -22,6 +31,8 @@ interface Physics {
   add(a: number, b: number): number;
   center(path: { name: string; points: Point[] }): Point;
   invert(bytes: Uint8Array): Buffer;
+  total(): number;
+  sleep(ms: number): boolean;
   panic(message: string): void;
 }
 
@@ -101,17 +112,55 @@ for (const mode of ['shared', 'dedicated'] as const) {
   });
 }
 
-test('[Z04] a call that is given up rejects at once', async (t) => {
+test('[Z04 Z17] a call that is given up rejects at once, and ends in the plugin', async (t) => {
   const zone = await loadZone({ path: PHYSICS, mode: 'dedicated' });
-  const never = zone.call('never', undefined, { timeoutMs: 20 });
-  await t.throwsAsync(never, { code: 'ERR_TIMED_OUT' });
-  const signal = AbortSignal.timeout(20);
-  await t.throwsAsync(zone.call('never', undefined, { signal }), { code: 'ABORT_ERR' });
+  const late = zone.call('never', undefined, { timeoutMs: 20 });
+  await t.throwsAsync(late, { code: 'ERR_TIMED_OUT' });
+  const controller = new AbortController();
+  const calls = Array.from({ length: 100 }, () => {
+    return zone.call('never', undefined, { signal: controller.signal });
+  });
+  controller.abort(new Error('enough'));
+  for (const call of calls) {
+    const error = await t.throwsAsync(call, { code: 'ABORT_ERR', instanceOf: AbortError });
+    t.is((error?.cause as Error).message, 'enough');
+  }
+  await t.throwsAsync(zone.call('never', undefined, { signal: controller.signal }));
+  while (zone.stats.openCalls > 0) await setTimeout(1);
+  t.true(zone.stats.lateCalls <= 101);
   const waiting = zone.call('never');
   const closing = zone.close({ graceMs: 200 });
-  await t.throwsAsync(waiting);
-  await closing.catch(() => undefined);
+  await t.throwsAsync(waiting, { code: 'ERR_ZONE_CLOSED' });
+  await closing;
   await t.throwsAsync(zone.call('nothing'), { code: 'ERR_ZONE_CLOSED' });
+});
+
+test('[Z17] calls that wait for a thread do not run once they are given up', async (t) => {
+  await using zone = await loadZone({ path: PHYSICS, mode: 'dedicated' });
+  const physics = zone.interface<Promised<Physics>>(NUMBERS);
+  const busy = physics.sleep(200);
+  const options = { timeoutMs: 10 };
+  const { encode } = registry.lookup<{ a: bigint; b: bigint }>('physics.AddArguments');
+  const added = zone.call('add', encode({ a: 1n, b: 2n }), options);
+  await t.throwsAsync(added, { code: 'ERR_TIMED_OUT' });
+  await busy;
+  t.is(await physics.total(), 0);
+});
+
+test('[D10 Z17] errors of plugins say whose they are', async (t) => {
+  for (const mode of ['inline', 'dedicated'] as const) {
+    await using zone = await loadZone({ path: PHYSICS, mode });
+    const error = await t.throwsAsync(
+      async () => zone.interface<Physics>(NUMBERS).center({ name: 'empty', points: [] }),
+      { instanceOf: PluginError, code: 'ERR_INVALID_ARGUMENT' },
+    );
+    const { pluginId, method, status, generation, retryable } = error as PluginError;
+    const expected = ['example.physics', 'center', -1, 1, false];
+    t.deepEqual([pluginId, method, status, generation, retryable], expected);
+  }
+  const refused = loadZone({ path: PHYSICS, config: 'refuse' });
+  const error = await t.throwsAsync(refused, { instanceOf: PluginError });
+  t.deepEqual([(error as PluginError).status, (error as PluginError).method], [-1007, undefined]);
 });
 
 test('[Z05 Z06] a zone closes its children first', async (t) => {

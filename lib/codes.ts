@@ -144,6 +144,11 @@ export const CODES = {
    */
   ERR_PERMISSION_DENIED: { number: 18, retryable: false },
   /**
+   * Too many images of libraries that nobody uses are left in memory: they are never unmapped. Run
+   * plugins that panic or are reloaded that often in a process of their own.
+   */
+  ERR_PLUGIN_BUDGET: { number: 66, retryable: false },
+  /**
    * The file is no library, or not all of one. Whoever built or copied it is at fault: build it
    * again or copy it anew.
    */

@@ -6,7 +6,7 @@
  */
 
 import { CODES, CODE_BY_NUMBER, type ErrorCode } from './codes.js';
-import type { NativeError } from './internal/binding.js';
+import type { NativeFailure } from './internal/binding.js';
 
 /** Extra information about an error. */
 export interface BusbarErrorOptions {
@@ -80,6 +80,66 @@ Object.defineProperty(AbortError.prototype, 'name', {
   writable: true,
 });
 
+/** What is known of an error of a plugin. */
+export interface PluginErrorOptions extends BusbarErrorOptions {
+  /** The plugin's id. */
+  readonly pluginId: string;
+  /** The method that was called. */
+  readonly method?: string | undefined;
+  /** What the plugin returned. */
+  readonly status?: number;
+  /** Which generation of the plugin it was. */
+  readonly generation?: number;
+}
+
+/**
+ * A plugin failed, or a call of one. `code` says how, and `status` what the plugin itself returned.
+ *
+ * @example
+ * ```ts
+ * import { loadZone, PluginError } from 'busbar';
+ *
+ * async function main(path: string): Promise<void> {
+ *   await using zone = await loadZone({ path });
+ *   try {
+ *     await zone.call('store');
+ *   } catch (error) {
+ *     if (!(error instanceof PluginError)) throw error;
+ *     console.log(`${error.pluginId} ${error.method}: ${error.status}`); // 1000 is 'no licence'
+ *   }
+ * }
+ *
+ * if (process.argv[2] !== undefined) await main(process.argv[2]);
+ * ```
+ */
+export class PluginError extends BusbarError {
+  /** The id of the plugin, such as `example.physics`. */
+  readonly pluginId: string;
+
+  /** The method that was called; `undefined` if none was. */
+  readonly method: string | undefined;
+
+  /** What the plugin returned: its own numbers are −1000 and below. 0 if it returned nothing. */
+  readonly status: number;
+
+  /** Which generation of the plugin it was: 1 until it is reloaded; 0 if it was none of them. */
+  readonly generation: number;
+
+  constructor(code: ErrorCode, message: string, options: PluginErrorOptions) {
+    super(code, message, options);
+    this.pluginId = options.pluginId;
+    this.method = options.method;
+    this.status = options.status ?? 0;
+    this.generation = options.generation ?? 0;
+  }
+}
+
+Object.defineProperty(PluginError.prototype, 'name', {
+  value: 'PluginError',
+  configurable: true,
+  writable: true,
+});
+
 /** The error for a negative result of a hot native function. */
 export function errorOf(result: number, what: string): BusbarError {
   const code = CODE_BY_NUMBER.get(-result) ?? 'ERR_INTERNAL';
@@ -89,8 +149,17 @@ export function errorOf(result: number, what: string): BusbarError {
 /** The error for what a cold native function threw. */
 export function fromNative(thrown: unknown): BusbarError {
   if (thrown instanceof BusbarError) return thrown;
-  const { code, message } = (thrown ?? {}) as Partial<NativeError>;
+  const { code, message, pluginId, method, status, generation } = (thrown ??
+    {}) as Partial<NativeFailure>;
   if (typeof code === 'string' && Object.hasOwn(CODES, code)) {
+    if (typeof pluginId === 'string') {
+      return new PluginError(code as ErrorCode, message ?? ADVICE[code as ErrorCode], {
+        pluginId,
+        method: method || undefined,
+        status: Number(status ?? 0),
+        generation: Number(generation ?? 0),
+      });
+    }
     return new BusbarError(code as ErrorCode, message ?? ADVICE[code as ErrorCode]);
   }
   const text = message ?? String(thrown);
@@ -147,6 +216,8 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_NOT_SUPPORTED: 'not supported on this platform or transport',
   ERR_OUT_OF_MEMORY: 'memory could not be had; raise the limit or lower ringBytes and slabBytes',
   ERR_PERMISSION_DENIED: 'not allowed; run both ends as the same user',
+  ERR_PLUGIN_BUDGET:
+    'too many images of libraries are left; run the plugin in a process of its own',
   ERR_PLUGIN_DAMAGED: 'the file is no library, or not all of one; build or copy it again',
   ERR_PLUGIN_FAILED: 'the plugin refused; its message says why',
   ERR_PLUGIN_INSECURE: 'others can change the library; chmod go-w it and its folder',

@@ -10,7 +10,13 @@ export { parseAddress, type Address } from './address.js';
 export type { Batch } from './batch.js';
 export { CODES, type CodeInfo, type ErrorCode } from './codes.js';
 export { dial } from './dial.js';
-export { AbortError, BusbarError, type BusbarErrorOptions } from './errors.js';
+export {
+  AbortError,
+  BusbarError,
+  type BusbarErrorOptions,
+  PluginError,
+  type PluginErrorOptions,
+} from './errors.js';
 export { bindInproc, connectInproc, listInprocEndpoints } from './inproc.js';
 export type { Peer } from './internal/core.js';
 export type { Sendable } from './internal/pending.js';
@@ -101,6 +107,7 @@ export {
   type PluginTrust,
   type ZoneMethod,
   type ZoneMode,
+  type ZoneStats,
 } from './zone.js';
 
 /** The version of this package. */

@@ -66,6 +66,14 @@ export interface ZoneMethod {
   readonly idempotent: boolean;
 }
 
+/** What the calls of a zone are at, and came to. */
+export interface ZoneStats {
+  /** Calls that have not ended: those that wait for a thread, and those that run. */
+  readonly openCalls: number;
+  /** Calls that ended after they were given up; their results were dropped. */
+  readonly lateCalls: number;
+}
+
 /** How a zone is closed. */
 export interface CloseZoneOptions {
   /** How long running calls may take to end, in milliseconds. 2000. */
@@ -170,6 +178,11 @@ export class Zone {
     return this.#native.state;
   }
 
+  /** What its calls are at, and came to. */
+  get stats(): ZoneStats {
+    return this.#native.stats();
+  }
+
   /**
    * The plugin's methods as functions of values: they return results if the zone is inline, and
    * promises of them if it is not. Their arguments are those of the Rust method.
@@ -198,8 +211,9 @@ export class Zone {
   }
 
   /**
-   * Calls a method with bytes and resolves to the bytes of its result. A call that is given up goes
-   * on; its result is dropped.
+   * Calls a method with bytes and resolves to the bytes of its result. A call that is given up
+   * rejects at once: it is not started if it waits for a thread, and its plugin is asked to end it
+   * if it runs. What comes of it is dropped, and counted in {@link stats}.
    *
    * @throws BusbarError (as a rejection) what the plugin says; `ERR_METHOD_NOT_FOUND`,
    * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`; `ERR_AGAIN` if too many calls wait
@@ -259,9 +273,14 @@ export class Zone {
     input: Uint8Array,
     options: WaitOptions | undefined,
   ): Promise<Buffer> {
-    const end = await zonePort().run(`${name}()`, options, (operation) => {
-      this.#native.submit(method, isShared(input) ? Buffer.from(input) : input, operation);
-    });
+    const end = await zonePort().run(
+      `${name}()`,
+      options,
+      (operation) => {
+        return this.#native.submit(method, isShared(input) ? Buffer.from(input) : input, operation);
+      },
+      (call) => this.#native.cancel(call),
+    );
     return end.result as Buffer;
   }
 

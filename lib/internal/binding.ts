@@ -54,6 +54,16 @@ export interface NativeError {
   message: string;
 }
 
+/** Why an operation with a plugin failed. */
+export interface NativeFailure extends NativeError {
+  /** Of errors of plugins, with the three below. */
+  pluginId?: string | null;
+  /** Empty if no method was called. */
+  method?: string | null;
+  status?: string | null;
+  generation?: string | null;
+}
+
 export interface NativeReason extends NativeError {
   /** The application's own number given to close(), 0 by default. */
   status: number;
@@ -229,7 +239,7 @@ export interface NativeEnd {
   result?: Buffer | null;
   zone?: NativeZone | null;
   /** Code and message. */
-  error?: string[] | null;
+  error?: NativeFailure | null;
 }
 
 /** An open zone, see zone.ts. Its functions throw. */
@@ -240,7 +250,10 @@ export interface NativeZone {
   methods(): NativeMethod[];
   types(): { name: string; hash: bigint }[];
   inline(registers: Uint32Array, arena: Uint8Array): NativeInline;
-  submit(method: number, input: Uint8Array, operation: number): void;
+  stats(): { openCalls: number; lateCalls: number };
+  /** The call's number, for `cancel`. */
+  submit(method: number, input: Uint8Array, operation: number): number;
+  cancel(call: number): void;
   close(graceMs: number, operation: number): void;
 }
 

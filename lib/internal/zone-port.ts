@@ -1,6 +1,6 @@
 /** This environment's side of all plugin zones: the operations under way, and how they end. */
 
-import { type BusbarError, callNative, fromNative } from '../errors.js';
+import { callNative, fromNative } from '../errors.js';
 import type { NativeEnd, NativeZone, NativeZones } from './binding.js';
 import { native } from './native.js';
 import { checkWait, Deadline, type WaitOptions } from './wait.js';
@@ -22,20 +22,22 @@ class ZonePort {
 
   /**
    * Starts an operation under a number and resolves when it ends. One that is not waited for any
-   * longer goes on; its result is dropped.
+   * longer is given to `cancel`, with what `start` returned; what comes of it is dropped.
    */
-  run(
+  run<T>(
     what: string,
     options: WaitOptions | undefined,
-    start: (operation: number) => void,
+    start: (operation: number) => T,
+    cancel?: (started: T) => void,
   ): Promise<NativeEnd> {
     return new Promise((resolve, reject) => {
       const hasDeadline = checkWait(options, what);
       const operation = this.#number();
-      callNative(() => start(operation));
+      const started = callNative(() => start(operation));
       const deadline = hasDeadline
         ? new Deadline(options, what, (error) => {
             this.#forget(operation);
+            cancel?.(started);
             reject(error);
           })
         : null;
@@ -64,7 +66,7 @@ class ZonePort {
       operation?.deadline?.disarm();
       if (operation === undefined) discard(end.zone);
       else if (end.error === undefined || end.error === null) operation.resolve(end);
-      else operation.reject(errorOf(end.error));
+      else operation.reject(fromNative(end.error));
     }
   }
 }
@@ -76,10 +78,6 @@ function discard(zone: NativeZone | null | undefined): void {
   } catch {
     // Without a thread to close it, it ends when it is collected.
   }
-}
-
-function errorOf([code = '', message = '']: readonly string[]): BusbarError {
-  return fromNative({ code, message });
 }
 
 /** The port, opened when first needed. */

@@ -198,10 +198,25 @@ pub(crate) fn throw(env: sys::napi_env, error: &Error) -> sys::napi_value {
 
 /// Throws an error with one of the codes of the table.
 pub(crate) fn throw_coded(env: sys::napi_env, code: &str, message: &str) -> sys::napi_value {
+    throw_with(env, code, message, &[])
+}
+
+/// As [`throw_coded`], with more properties of the error.
+pub(crate) fn throw_with(
+    env: sys::napi_env,
+    code: &str,
+    message: &str,
+    properties: &[(&str, &str)],
+) -> sys::napi_value {
     let mut value = ptr::null_mut();
     let (code, message) = (text(env, code), text(env, message));
     // SAFETY: on thread; the values belong to `env`.
     unsafe { sys::napi_create_error(env, code, message, &raw mut value) };
+    for (name, property) in properties {
+        let (name, property) = (text(env, name), text(env, property));
+        // SAFETY: as above.
+        unsafe { sys::napi_set_property(env, value, name, property) };
+    }
     // SAFETY: as above.
     unsafe { sys::napi_throw(env, value) };
     crate::THREW

@@ -12,32 +12,86 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use busbar_types::registry::Registry;
-use busbar_zone::{Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
+use busbar_zone::{CallId, Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
 use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint8Array, Uint32Array};
-use napi::{JsValue, Status};
+use napi::{JsValue, Status, sys};
 use napi_derive::napi;
 
 use crate::raw;
 use outbox::{Outbox, Outcome};
 
-/// A code of the table of errors, and what went wrong.
-struct Failure(&'static str, String);
+/// A code of the table of errors, what went wrong, and which plugin it is of.
+struct Failure {
+    code: &'static str,
+    message: String,
+    plugin: Option<Error>,
+}
 
 impl Failure {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), plugin: None }
+    }
+
     fn io(message: impl Into<String>) -> Self {
-        Self("ERR_IO", message.into())
+        Self::new("ERR_IO", message)
     }
 
     fn throw(&self, env: Env) -> napi::Error {
-        raw::throw_coded(env.raw(), self.0, &self.1);
+        self.throw_raw(env.raw());
         napi::Error::new(Status::PendingException, "")
+    }
+
+    fn throw_raw(&self, env: sys::napi_env) -> sys::napi_value {
+        let Some(plugin) = &self.plugin else {
+            return raw::throw_coded(env, self.code, &self.message);
+        };
+        let (status, generation) = (plugin.status().0.to_string(), plugin.generation().to_string());
+        let properties = [
+            ("pluginId", plugin.plugin_id()),
+            ("method", plugin.method()),
+            ("status", &status),
+            ("generation", &generation),
+        ];
+        raw::throw_with(env, self.code, &self.message, &properties)
+    }
+
+    fn into_native(self) -> NativeFailure {
+        let Self { code, message, plugin } = self;
+        let plugin = plugin.as_ref();
+        NativeFailure {
+            code: code.to_owned(),
+            message,
+            plugin_id: plugin.map(|it| it.plugin_id().to_owned()),
+            method: plugin.map(|it| it.method().to_owned()),
+            status: plugin.map(|it| it.status().0.to_string()),
+            generation: plugin.map(|it| it.generation().to_string()),
+        }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self(error.kind().code(), error.to_string())
+        let failure = Self::new(error.kind().code(), error.to_string());
+        let plugin = (!error.plugin_id().is_empty()).then_some(error);
+        Self { plugin, ..failure }
     }
+}
+
+/// Why an operation failed.
+#[napi(object, object_from_js = false)]
+pub struct NativeFailure {
+    /// Of the table of errors.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+    /// If it is an error of a plugin's; the others then, too.
+    pub plugin_id: Option<String>,
+    /// Empty if no method was called.
+    pub method: Option<String>,
+    /// What the plugin returned, a number.
+    pub status: Option<String>,
+    /// A number.
+    pub generation: Option<String>,
 }
 
 /// A zone that JavaScript holds. When it is collected, the end of its plugin is waited for
@@ -122,8 +176,17 @@ pub struct NativeEnd {
     pub result: Option<Buffer>,
     /// Of a load.
     pub zone: Option<NativeZone>,
-    /// Code and message.
-    pub error: Option<Vec<String>>,
+    /// Why it failed.
+    pub error: Option<NativeFailure>,
+}
+
+/// What the calls of a zone are at, and came to.
+#[napi(object, object_from_js = false)]
+pub struct NativeZoneStats {
+    /// Those that have not ended.
+    pub open_calls: u32,
+    /// Those that ended after they were given up.
+    pub late_calls: f64,
 }
 
 /// The zones of this environment.
@@ -182,11 +245,9 @@ impl NativeZones {
                 end.zone = Some(NativeZone { zone: Held::new(&zone), outbox });
             }
             Outcome::Closed(Ok(())) => {}
-            Outcome::Called(Err(Failure(code, message)))
-            | Outcome::Opened(Err(Failure(code, message)))
-            | Outcome::Closed(Err(Failure(code, message))) => {
-                end.error = Some(vec![code.to_owned(), message]);
-            }
+            Outcome::Called(Err(failure))
+            | Outcome::Opened(Err(failure))
+            | Outcome::Closed(Err(failure)) => end.error = Some(failure.into_native()),
         }
         end
     }
@@ -218,7 +279,7 @@ impl NativeZone {
     #[napi(getter)]
     #[must_use]
     pub fn version(&self) -> String {
-        self.zone.plugin_version().to_owned()
+        self.zone.plugin_version()
     }
 
     /// Where its instance is in its life.
@@ -228,11 +289,22 @@ impl NativeZone {
         format!("{:?}", self.zone.state()).to_uppercase()
     }
 
+    /// What its calls are at.
+    #[napi]
+    #[must_use]
+    pub fn stats(&self) -> NativeZoneStats {
+        NativeZoneStats {
+            open_calls: u32::try_from(self.zone.open_calls()).unwrap_or(u32::MAX),
+            late_calls: self.zone.late_calls() as f64,
+        }
+    }
+
     /// Its methods; calls name them by their index.
     #[napi]
     #[must_use]
     pub fn methods(&self) -> Vec<NativeMethod> {
-        let methods = self.zone.methods().iter().map(|method| NativeMethod {
+        let methods = self.zone.methods();
+        let methods = methods.iter().map(|method| NativeMethod {
             name: method.name.clone(),
             flags: method.flags,
             in_hash: method.in_hash.into(),
@@ -245,10 +317,8 @@ impl NativeZone {
     #[napi]
     #[must_use]
     pub fn types(&self) -> Vec<NativeZoneType> {
-        let types = self.zone.types();
-        types
-            .map(|(name, hash)| NativeZoneType { name: name.to_owned(), hash: hash.into() })
-            .collect()
+        let types = self.zone.types().into_iter();
+        types.map(|(name, hash)| NativeZoneType { name, hash: hash.into() }).collect()
     }
 
     /// An object with the functions that call on this thread; see [`inline`].
@@ -267,17 +337,25 @@ impl NativeZone {
         Ok(object)
     }
 
-    /// Starts a call; its end comes with the others.
+    /// Starts a call, whose number this is; its end comes with the others.
     ///
     /// # Errors
     /// `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
     /// `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
     #[napi]
-    pub fn submit(&self, env: Env, method: u32, input: &[u8], operation: u32) -> napi::Result<()> {
+    pub fn submit(&self, env: Env, method: u32, input: &[u8], operation: u32) -> napi::Result<f64> {
         let sink = Arc::clone(&self.outbox) as Arc<dyn busbar_zone::Completions>;
         let method = MethodId::from_index(method);
         let submitted = self.zone.submit(method, input.to_vec(), sink, operation.into());
+        // Below 2^48.
+        let submitted = submitted.map(|id| id.number() as f64);
         submitted.map_err(|error| Failure::from(error).throw(env))
+    }
+
+    /// Gives up a call that [`Self::submit`] numbered.
+    #[napi]
+    pub fn cancel(&self, call: f64) {
+        self.zone.cancel(CallId::from_number(call as u64));
     }
 
     /// Closes the zone and its children; running calls have `grace_ms` to end.
@@ -335,7 +413,7 @@ fn loader(options: &NativeZoneOptions) -> Result<Arc<Loader>, Failure> {
     for pair in options.allow.chunks_exact(2) {
         let hash = FileHash::parse(&pair[1]).ok_or_else(|| {
             let message = format!("{:?} is no SHA-256 of 64 hexadecimal digits", pair[1]);
-            Failure("ERR_INVALID_ARGUMENT", message)
+            Failure::new("ERR_INVALID_ARGUMENT", message)
         })?;
         trust.allow(&pair[0], hash);
     }

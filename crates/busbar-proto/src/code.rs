@@ -125,6 +125,9 @@ codes! {
     PermissionDenied = 18, "ERR_PERMISSION_DENIED", fatal,
         "The operating system or the listener does not allow this user to connect. The environment \
          is at fault: run both ends as the same user, or open the path's permissions.";
+    PluginBudget = 66, "ERR_PLUGIN_BUDGET", fatal,
+        "Too many images of libraries that nobody uses are left in memory: they are never \
+         unmapped. Run plugins that panic or are reloaded that often in a process of their own.";
     PluginDamaged = 51, "ERR_PLUGIN_DAMAGED", fatal,
         "The file is no library, or not all of one. Whoever built or copied it is at fault: build \
          it again or copy it anew.";

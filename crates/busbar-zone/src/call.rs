@@ -2,17 +2,22 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::{Completions, Error, ErrorKind, Result, Stage};
+use crate::zone::Body;
+use crate::{CallId, Completions, Error, ErrorKind, Result, Stage};
 
-/// A call that was submitted. Dropping it does not end the call.
+/// A call that was submitted. Dropping it does not end the call; [`Self::cancel`] does.
 ///
 /// # Cancel safety
 /// As a future it can be dropped and polled again at any time; the result is taken once.
-pub struct Call(Arc<Shared>);
+pub struct Call {
+    shared: Arc<Shared>,
+    zone: Weak<Body>,
+    id: CallId,
+}
 
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -27,10 +32,18 @@ struct State {
 }
 
 impl Call {
-    /// A call, and who is to be told of its end.
-    pub(crate) fn new() -> (Self, Arc<Shared>) {
-        let shared = Arc::new(Shared::default());
-        (Self(Arc::clone(&shared)), shared)
+    /// Who is to be told of the end of a call.
+    pub(crate) fn shared() -> Arc<Shared> {
+        Arc::default()
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>, zone: Weak<Body>, id: CallId) -> Self {
+        Self { shared, zone, id }
+    }
+
+    /// Gives the call up, as [`Zone::cancel`](crate::Zone::cancel); its result is then `Cancelled`.
+    pub fn cancel(&self) -> bool {
+        self.zone.upgrade().is_some_and(|zone| zone.cancel(self.id))
     }
 
     /// Waits for the result on this thread.
@@ -39,7 +52,7 @@ impl Call {
     /// The call's; `TimedOut` if it does not end in time, when it goes on without anybody waiting.
     pub fn wait(self, timeout: Duration) -> Result<Vec<u8>> {
         let deadline = Instant::now() + timeout;
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         loop {
             if let Some(result) = state.result.take() {
                 return result;
@@ -49,7 +62,7 @@ impl Call {
                 let message = format!("the call did not end within {} ms", timeout.as_millis());
                 return Err(Error::new(ErrorKind::TimedOut, Stage::Call, message));
             }
-            let waited = self.0.ended.wait_timeout(state, left);
+            let waited = self.shared.ended.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -59,7 +72,7 @@ impl Future for Call {
     type Output = Result<Vec<u8>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         if let Some(result) = state.result.take() {
             return Poll::Ready(result);
         }

@@ -14,9 +14,11 @@ use busbar_abi::Status;
 pub enum ErrorKind {
     /// There is no room in the queue, or the plugin says to come back. Retry.
     Again,
+    /// Too many images that nobody uses are left in memory. The caller is at fault.
+    Budget,
     /// The result takes more room. The caller is at fault: [`Error::needed`] says how much.
     BufferTooSmall,
-    /// The call was cancelled, by the caller.
+    /// The call was cancelled, by the caller or by the plugin.
     Cancelled,
     /// The zone is closed. The caller is at fault.
     Closed,
@@ -78,9 +80,9 @@ impl ErrorKind {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Again => "ERR_AGAIN",
+            Self::Budget => "ERR_PLUGIN_BUDGET",
             Self::BufferTooSmall => "ERR_BUFFER_TOO_SMALL",
-            // Nobody else cancels calls than a zone that closes.
-            Self::Cancelled => "ERR_ZONE_CLOSED",
+            Self::Cancelled => "ABORT_ERR",
             Self::Closed => "ERR_ZONE_CLOSED",
             Self::Damaged => "ERR_PLUGIN_DAMAGED",
             Self::Failed => "ERR_PLUGIN_FAILED",
@@ -171,10 +173,19 @@ struct Inner {
     kind: ErrorKind,
     stage: Stage,
     subject: String,
+    plugin: Plugin,
     message: Cow<'static, str>,
     status: Status,
     needed: usize,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// Which plugin an error is of.
+#[derive(Clone, Debug, Default)]
+struct Plugin {
+    id: String,
+    method: String,
+    generation: u32,
 }
 
 /// What operations of this crate return.
@@ -191,6 +202,7 @@ impl Error {
             kind,
             stage,
             subject: String::new(),
+            plugin: Plugin::default(),
             message: message.into(),
             status: Status::OK,
             needed: 0,
@@ -219,6 +231,27 @@ impl Error {
         self.with(|it| it.subject = subject.into())
     }
 
+    /// The same error, said of a plugin, and of this generation of it.
+    #[must_use]
+    pub(crate) fn of_plugin(self, id: &str, generation: u32) -> Self {
+        if !self.0.plugin.id.is_empty() {
+            return self;
+        }
+        self.of(id).with(|it| {
+            id.clone_into(&mut it.plugin.id);
+            it.plugin.generation = generation;
+        })
+    }
+
+    /// The same error, said of a method.
+    #[must_use]
+    pub(crate) fn in_method(self, name: &str) -> Self {
+        if !self.0.plugin.method.is_empty() {
+            return self;
+        }
+        self.with(|it| name.clone_into(&mut it.plugin.method))
+    }
+
     pub(crate) fn with_needed(self, needed: usize) -> Self {
         self.with(|it| it.needed = needed)
     }
@@ -243,6 +276,24 @@ impl Error {
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.0.subject
+    }
+
+    /// The id of the plugin it is of; empty if that is not known yet.
+    #[must_use]
+    pub fn plugin_id(&self) -> &str {
+        &self.0.plugin.id
+    }
+
+    /// The method that was called; empty if none was.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.0.plugin.method
+    }
+
+    /// Which generation of the plugin it is of: 1 until it is reloaded; 0 if it is of none.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.0.plugin.generation
     }
 
     /// What a plugin returned; `OK` if none did.

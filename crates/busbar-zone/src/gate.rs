@@ -37,11 +37,9 @@ impl Gate {
     pub(crate) fn enter(&self) -> Result<(), Refusal> {
         // SYNC POINT gate-open: what was made ready before calls is seen by who enters.
         let before = self.word.fetch_add(1, Ordering::Acquire);
-        if before & (CLOSED | FAULTED) == 0 {
-            return Ok(());
-        }
+        let Some(refusal) = refusal(before) else { return Ok(()) };
         self.leave();
-        Err(if before & FAULTED != 0 { Refusal::Faulted } else { Refusal::Closed })
+        Err(refusal)
     }
 
     /// Who is inside counts once more, whether or not others may enter.
@@ -75,6 +73,21 @@ impl Gate {
         self.word.fetch_or(CLOSED | FAULTED, Ordering::AcqRel) & FAULTED == 0
     }
 
+    /// Whether nobody may enter any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.refusal().is_some()
+    }
+
+    /// Why nobody may, if so.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        refusal(self.word.load(Ordering::Acquire))
+    }
+
+    /// How many are inside.
+    pub(crate) fn inside(&self) -> usize {
+        (self.word.load(Ordering::Relaxed) & INSIDE) as usize
+    }
+
     /// Waits until nobody is inside a closed gate; whether that came to be.
     pub(crate) fn wait_empty(&self, deadline: Instant) -> bool {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,6 +101,15 @@ impl Gate {
             guard = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+}
+
+#[inline]
+fn refusal(word: u64) -> Option<Refusal> {
+    match (word & CLOSED != 0, word & FAULTED != 0) {
+        (false, false) => None,
+        (_, true) => Some(Refusal::Faulted),
+        (true, false) => Some(Refusal::Closed),
     }
 }
 

@@ -6,11 +6,13 @@ use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_void};
 use std::ptr;
+use std::sync::Arc;
 
 use busbar_abi::{self as abi, Host, Slice, Status, log_level};
 
 use crate::gate::Gate;
-use crate::pending::Pending;
+use crate::instance::Birth;
+use crate::pending::{CallId, Pending};
 use crate::{Error, Stage};
 
 /// Texts of errors are cut here.
@@ -22,8 +24,10 @@ pub(crate) struct Core {
     /// For log records.
     plugin_id: String,
     pub(crate) zone: u64,
+    pub(crate) generation: u32,
     pub(crate) gate: Gate,
-    pub(crate) pending: Pending,
+    /// The calls of its zone: of this instance, and of others.
+    pub(crate) pending: Arc<Pending>,
 }
 
 // SAFETY: `raw` points to nothing but this itself, and does not change once it is made.
@@ -39,7 +43,7 @@ thread_local! {
 }
 
 impl Core {
-    pub(crate) fn leak(plugin_id: &str, zone: u64) -> &'static Self {
+    pub(crate) fn leak(plugin_id: &str, birth: &Birth<'_>) -> &'static Self {
         let raw = Host {
             struct_size: size_of::<Host>() as u32,
             abi_minor: u32::from(abi::ABI_MINOR),
@@ -54,8 +58,14 @@ impl Core {
             response_put: Some(response_put),
             on_zone_thread: Some(on_zone_thread),
         };
-        let (gate, pending) = (Gate::default(), Pending::default());
-        let core = Self { raw, plugin_id: plugin_id.to_owned(), zone, gate, pending };
+        let core = Self {
+            raw,
+            plugin_id: plugin_id.to_owned(),
+            zone: birth.zone,
+            generation: birth.generation,
+            gate: Gate::default(),
+            pending: Arc::clone(birth.pending),
+        };
         let core = Box::leak(Box::new(core));
         core.raw.host_data = ptr::from_mut(core).cast();
         core
@@ -181,12 +191,16 @@ unsafe extern "C" fn complete(
     let Some(core) = (unsafe { core(host) }) else { return Status::INVALID };
     // SAFETY: by the contract: borrowed during the call.
     let Some(bytes) = (unsafe { result.bytes() }) else { return Status::INVALID };
-    let Some(call) = core.pending.take(token) else { return Status::INVALID };
+    let id = CallId::from_number(token);
     // What is told may be anybody's code.
     let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        call.end(status, bytes);
+        core.pending.end_with(id, core, status, bytes)
     }));
-    if told.is_ok() { Status::OK } else { Status::INTERNAL }
+    match told {
+        Ok(true) => Status::OK,
+        Ok(false) => Status::INVALID,
+        Err(_) => Status::INTERNAL,
+    }
 }
 
 unsafe extern "C" fn request_get(_host: *const Host, _id: i64, _out: *mut Slice) -> Status {

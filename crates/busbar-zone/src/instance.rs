@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use busbar_abi::{self as abi, Buf, Plugin, Slice, Status, method as flag};
 
@@ -14,7 +14,7 @@ use crate::contract::{Method, bad_size, null};
 use crate::gate::Refusal;
 use crate::host::{Core, error_of, forget_error};
 use crate::library::Library;
-use crate::pending::{OpenCall, Reply};
+use crate::pending::{CallId, Pending, closed};
 use crate::state::{State, Step};
 use crate::{Error, ErrorKind, Result, Stage};
 
@@ -30,7 +30,8 @@ pub(crate) struct Instance {
     table: Plugin,
     call: Call,
     /// What calls need of the methods, beside what else they need.
-    methods: Box<[Target]>,
+    /// By the zone's numbers.
+    methods: Box<[Option<Target>]>,
     /// Of methods that are not thread-safe, one runs at a time.
     serial: Serial,
     state: Mutex<State>,
@@ -41,6 +42,17 @@ pub(crate) struct Instance {
 pub(crate) struct Target {
     id: u32,
     flags: u32,
+}
+
+/// What an instance is made with.
+pub(crate) struct Birth<'a> {
+    pub(crate) zone: u64,
+    /// Counts from 1.
+    pub(crate) generation: u32,
+    pub(crate) pending: &'a Arc<Pending>,
+    pub(crate) config: &'a str,
+    /// Its methods, by the zone's numbers.
+    pub(crate) methods: &'a [Option<Target>],
 }
 
 type Call = unsafe extern "C" fn(*const Plugin, u32, Slice, *mut Buf) -> Status;
@@ -56,13 +68,16 @@ impl Instance {
     ///
     /// # Errors
     /// What the plugin says at `Ready` or `Activate`; `Null` and `Size` for what it gives.
-    pub(crate) fn make(library: &Arc<Library>, zone: u64, config: &str) -> Result<Arc<Self>> {
-        let core = Core::leak(&library.contract.id, zone);
-        let plugin = create(library, core)?;
+    pub(crate) fn make(library: &Arc<Library>, birth: &Birth<'_>) -> Result<Arc<Self>> {
+        let core = Core::leak(&library.contract.id, birth);
+        let generation = birth.generation;
+        let said = |error: Error| error.of_plugin(&library.contract.id, generation);
+        let plugin = create(library, core).map_err(said)?;
         // SAFETY: by the contract: `create` gave it.
         let table = unsafe { abi::read_growing(plugin) };
-        let table = table.map_err(|size| bad_size("busbar_plugin", size, size_of::<Plugin>()))?;
-        let call = required(&table).inspect_err(|_| {
+        let table = table.map_err(|size| bad_size("busbar_plugin", size, size_of::<Plugin>()));
+        let table = table.map_err(said)?;
+        let call = required(&table).map_err(said).inspect_err(|_| {
             if let Some(destroy) = table.destroy {
                 // SAFETY: by the contract: the last call there is.
                 unsafe { destroy(plugin) };
@@ -74,11 +89,11 @@ impl Instance {
             plugin,
             table,
             call,
-            methods: library.contract.methods.iter().map(Target::from).collect(),
+            methods: birth.methods.into(),
             serial: Serial::default(),
             state: Mutex::new(State::Bound),
         };
-        if let Err(error) = instance.bring_up(config) {
+        if let Err(error) = instance.bring_up(birth.config) {
             instance.destroy();
             return Err(error);
         }
@@ -107,7 +122,8 @@ impl Instance {
             status if status.is_error() => Err(self.judge(error_of(status, stage))),
             other => {
                 let message = format!("{stage} returned {other}");
-                Err(Error::new(ErrorKind::Failed, stage, message).of(self.id()))
+                Err(Error::new(ErrorKind::Failed, stage, message)
+                    .of_plugin(self.id(), self.core.generation))
             }
         }
     }
@@ -120,14 +136,15 @@ impl Instance {
             // It may have ended by now.
             let _ = self.advance(Step::Panic);
         }
-        error.of(self.id())
+        error.of_plugin(self.id(), self.core.generation)
     }
 
     fn advance(&self, step: Step) -> Result<()> {
         let mut state = self.lock_state();
         let next = state.after(step).ok_or_else(|| {
             let message = format!("{step:?} in the state {:?}", *state);
-            Error::new(ErrorKind::Closed, Stage::Close, message).of(self.id())
+            Error::new(ErrorKind::Closed, Stage::Close, message)
+                .of_plugin(self.id(), self.core.generation)
         })?;
         *state = next;
         Ok(())
@@ -149,15 +166,11 @@ impl Instance {
         &self.library
     }
 
-    pub(crate) fn zone(&self) -> u64 {
-        self.core.zone
-    }
-
     #[inline]
     pub(crate) fn target(&self, index: u32) -> Result<Target> {
         match self.methods.get(index as usize) {
-            Some(target) => Ok(*target),
-            None => Err(self.no_method(index)),
+            Some(Some(target)) => Ok(*target),
+            _ => Err(self.no_method(index)),
         }
     }
 
@@ -171,7 +184,8 @@ impl Instance {
     #[cold]
     fn may_wait(&self, target: Target) -> Error {
         let message = format!("{} may wait, so it is not for the mode inline", self.name(target));
-        Error::new(ErrorKind::NotSupported, Stage::Call, message).of(self.id())
+        Error::new(ErrorKind::NotSupported, Stage::Call, message)
+            .of_plugin(self.id(), self.core.generation)
     }
 
     fn name(&self, target: Target) -> &str {
@@ -182,36 +196,51 @@ impl Instance {
     #[cold]
     fn no_method(&self, index: u32) -> Error {
         let message = format!("it has no method with the number {index}");
-        Error::new(ErrorKind::MethodNotFound, Stage::Call, message).of(self.id())
-    }
-
-    #[inline]
-    fn enter(&self) -> Result<()> {
-        self.core.gate.enter().map_err(|refusal| self.refused(refusal))
+        Error::new(ErrorKind::MethodNotFound, Stage::Call, message)
+            .of_plugin(self.id(), self.core.generation)
     }
 
     /// Inside until what this gives is dropped.
-    pub(crate) fn inside(self: &Arc<Self>) -> Result<Inside> {
-        self.enter()?;
+    ///
+    /// # Errors
+    /// As the gate says.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Inside, Refusal> {
+        self.core.gate.enter()?;
         Ok(Inside(Arc::clone(self)))
     }
 
+    /// Why calls are refused now, if they are.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.core.gate.refusal()
+    }
+
     #[cold]
-    fn refused(&self, refusal: Refusal) -> Error {
+    pub(crate) fn refused(&self, refusal: Refusal) -> Error {
         let (kind, message) = match refusal {
             Refusal::Closed => (ErrorKind::Closed, "the zone is closed"),
             Refusal::Faulted => (ErrorKind::Faulted, "it panicked before: load it anew"),
         };
-        Error::new(kind, Stage::Call, message).of(self.id())
+        Error::new(kind, Stage::Call, message).of_plugin(self.id(), self.core.generation)
     }
 
     /// Runs a method that never waits on this thread; the bytes of its result.
+    ///
+    /// # Errors
+    /// The outer one if nobody may enter, the inner one as the call says.
     #[inline]
-    pub(crate) fn call(&self, index: u32, input: &[u8], out: &mut [u8]) -> Result<usize> {
-        let target = self.inline_target(index)?;
-        self.enter()?;
+    pub(crate) fn call(
+        &self,
+        index: u32,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<Result<usize>, Refusal> {
+        let target = match self.inline_target(index) {
+            Ok(target) => target,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.core.gate.enter()?;
         let _leave = Leave(self);
-        self.call_inside(target, input, out)
+        Ok(self.call_inside(target, input, out))
     }
 
     /// As [`Self::call`], once inside.
@@ -236,71 +265,87 @@ impl Instance {
 
     #[cold]
     fn failed(&self, method: Target, status: Status, buf: &Buf) -> Error {
-        if status.is_error() {
-            let error = self.judge(error_of(status, Stage::Call)).of(self.id());
-            return if status == Status::BUFFER_TOO_SMALL {
-                error.with_needed(buf.len)
-            } else {
-                error
-            };
-        }
-        let message = if status == Status::OK {
-            let name = self.name(method);
-            format!("{name} says that it wrote {} bytes into {}", buf.len, buf.cap)
+        let error = if status.is_error() {
+            let error = self.judge(error_of(status, Stage::Call));
+            let is_too_small = status == Status::BUFFER_TOO_SMALL;
+            if is_too_small { error.with_needed(buf.len) } else { error }
         } else {
-            format!("{} returned {status}", self.name(method))
+            let name = self.name(method);
+            let message = if status == Status::OK {
+                format!("{name} says that it wrote {} bytes into {}", buf.len, buf.cap)
+            } else {
+                format!("{name} returned {status}")
+            };
+            self.say(Error::new(ErrorKind::Failed, Stage::Call, message))
         };
-        Error::new(ErrorKind::Failed, Stage::Call, message).of(self.id())
+        error.in_method(self.name(method))
+    }
+
+    /// `error` as one of this instance.
+    pub(crate) fn say(&self, error: Error) -> Error {
+        error.of_plugin(self.id(), self.core.generation)
+    }
+
+    /// `error` as one of a call of the method with this number.
+    pub(crate) fn say_of(&self, error: Error, method: u32) -> Error {
+        match self.target(method) {
+            Ok(target) => self.say(error).in_method(self.name(target)),
+            Err(_) => self.say(error),
+        }
     }
 
     /// The turn of a method on this thread.
     #[inline]
     fn turn(&self, method: Target) -> Result<Option<Turn<'_>>> {
-        if method.flags & flag::THREAD_SAFE != 0 {
+        if method.is_thread_safe() {
             return Ok(None);
         }
         self.serial.take().map(Some).ok_or_else(|| {
             let message = format!("{} is called by a call of its own", self.name(method));
-            Error::new(ErrorKind::InUse, Stage::Call, message).of(self.id())
+            Error::new(ErrorKind::InUse, Stage::Call, message)
+                .of_plugin(self.id(), self.core.generation)
         })
     }
 
-    /// Runs a method from this thread, and has `call` told of its end, now or later.
-    pub(crate) fn start(&self, index: u32, input: &[u8], call: OpenCall) {
-        let method = match self.target(index) {
-            Ok(method) => method,
-            Err(error) => return call.finish(Err(error)),
-        };
-        let Some(start) = self.table.start else { return self.run(method, input, &call) };
-        let turn = match self.turn(method) {
-            Ok(turn) => turn,
-            Err(error) => return call.finish(Err(error)),
-        };
+    /// Runs the method of a call that is inside from this thread, and has it end, now or later.
+    pub(crate) fn start(&self, index: u32, input: &[u8], id: CallId) {
+        let ended = self.try_start(index, input, id);
+        if let Err(error) = ended {
+            self.core.pending.end(id, Some(self.core), Err(error));
+        }
+    }
+
+    fn try_start(&self, index: u32, input: &[u8], id: CallId) -> Result<()> {
+        let method = self.target(index)?;
+        let Some(start) = self.table.start else { return self.run(method, input, id) };
+        let turn = self.turn(method)?;
         forget_error();
         // The token may be completed, and so be out, while this thread is still in `start`.
         self.core.gate.enter_again();
         let _leave = Leave(self);
-        let token = self.core.pending.insert(call);
-        // SAFETY: by the contract: the instance is active, as `call` is inside; `input` is there
+        // SAFETY: by the contract: the instance is active, as the call is inside; `input` is there
         // during the call.
-        let status = unsafe { start(self.plugin, method.id, Slice::new(input), token) };
+        let status = unsafe { start(self.plugin, method.id, Slice::new(input), id.number()) };
         drop(turn);
-        if status == Status::PENDING {
-            return;
-        }
-        // Not there if it was completed besides, against the contract: what came first, counts.
-        let Some(call) = self.core.pending.take(token) else { return };
         match status {
-            Status::OK => call.finish(Ok(&[])),
-            status => {
-                let buf = Buf::new(&mut []);
-                call.finish(Err(self.failed(method, status, &buf)));
+            Status::PENDING => {
+                // The plugin may have been asked to end it before it knew of it.
+                if self.core.pending.is_given_up(id) {
+                    self.cancel(id);
+                }
             }
+            Status::OK => {
+                // Not there if it was completed besides, against the contract: what came first,
+                // counts.
+                self.core.pending.end(id, Some(self.core), Ok(&[]));
+            }
+            status => return Err(self.failed(method, status, &Buf::new(&mut []))),
         }
+        Ok(())
     }
 
-    /// As [`Self::start`], for plugins that have no `start`.
-    fn run(&self, method: Target, input: &[u8], call: &OpenCall) {
+    /// As [`Self::try_start`], for plugins that have no `start`.
+    fn run(&self, method: Target, input: &[u8], id: CallId) -> Result<()> {
         let mut room = vec![0; RESULT_BYTES];
         let mut result = self.call_inside(method, input, &mut room);
         if method.flags & flag::IDEMPOTENT != 0
@@ -310,29 +355,50 @@ impl Instance {
             room = vec![0; error.needed()];
             result = self.call_inside(method, input, &mut room);
         }
-        call.finish(result.map(|length| &room[..length]));
+        let length = result?;
+        self.core.pending.end(id, Some(self.core), Ok(&room[..length]));
+        Ok(())
     }
 
-    /// Ends the instance: nobody enters any more, those inside may end until `deadline`, from half
-    /// time on they are asked to.
+    /// Asks the plugin to end a call. Whoever asks is inside, or is the one who ends the instance.
+    pub(crate) fn cancel(&self, id: CallId) {
+        let Some(cancel) = self.table.cancel else { return };
+        // SAFETY: by the contract: from any thread; tokens that have ended are ignored. There is an
+        // instance, as long as somebody is inside.
+        unsafe { cancel(self.plugin, id.number()) };
+    }
+
+    /// Lets nobody in any more, and waits until nobody is inside. From `soft` on those who are are
+    /// asked to end.
     ///
     /// # Errors
-    /// `TimedOut` if somebody stays inside: then the instance is left alone for ever. `Closed` if
-    /// somebody else ends it.
-    pub(crate) fn close(&self, grace: Duration) -> Result<()> {
+    /// `TimedOut` if somebody stays inside until `hard`: then the instance is left alone for ever.
+    /// `Closed` if somebody else ends it.
+    pub(crate) fn drain(&self, soft: Instant, hard: Instant) -> Result<()> {
         self.core.gate.close();
         if self.state() != State::Faulted {
             // A panic may come now: then it is faulted, and this fails.
             let drained = self.advance(Step::Drain);
             drained.or_else(|error| self.faulted().ok_or(error))?;
         }
-        let now = Instant::now();
-        if !self.core.gate.wait_empty(now + grace / 2) {
-            self.cancel_all();
-            if !self.core.gate.wait_empty(now + grace) {
-                return Err(self.abandon());
+        if self.core.gate.wait_empty(soft) {
+            return Ok(());
+        }
+        // More than once: a plugin may be asked to end a call while it begins with it.
+        let step = hard.saturating_duration_since(soft) / CANCELS;
+        for n in 1..=CANCELS {
+            for id in self.core.pending.running_in(self.core) {
+                self.cancel(id);
+            }
+            if self.core.gate.wait_empty(if n == CANCELS { hard } else { soft + step * n }) {
+                return Ok(());
             }
         }
+        Err(self.abandon())
+    }
+
+    /// Ends a drained instance. [zone]
+    pub(crate) fn end(&self) {
         if self.advance(Step::Deactivate).is_ok()
             && let Some(deactivate) = self.table.deactivate
         {
@@ -340,30 +406,22 @@ impl Instance {
             unsafe { deactivate(self.plugin) };
         }
         self.destroy();
-        Ok(())
     }
 
     fn faulted(&self) -> Option<()> {
         (self.state() == State::Faulted).then_some(())
     }
 
-    fn cancel_all(&self) {
-        let Some(cancel) = self.table.cancel else { return };
-        for token in self.core.pending.tokens() {
-            // SAFETY: by the contract: from any thread; tokens that have ended are ignored.
-            unsafe { cancel(self.plugin, token) };
-        }
-    }
-
     fn abandon(&self) -> Error {
         let _ = self.advance(Step::Abandon);
         ABANDONED.fetch_add(1, Ordering::Relaxed);
-        let closed = Error::new(ErrorKind::Closed, Stage::Call, "the zone is closed").of(self.id());
-        let open = self.core.pending.fail_all(&closed);
+        let closed = closed().of_plugin(self.id(), self.core.generation);
+        let open = self.core.pending.fail_all(Some(self.core), &closed);
         let message = format!(
             "a call did not end in time ({open} others were ended): the instance is left as it is"
         );
-        let error = Error::new(ErrorKind::TimedOut, Stage::Close, message).of(self.id());
+        let error = Error::new(ErrorKind::TimedOut, Stage::Close, message)
+            .of_plugin(self.id(), self.core.generation);
         log::warn!(target: "busbar::zone", "{error}");
         error
     }
@@ -377,6 +435,9 @@ impl Instance {
         }
     }
 }
+
+/// How often those inside are asked to end.
+const CANCELS: u32 = 5;
 
 /// How many instances were left alone because a call of them never ended.
 static ABANDONED: AtomicUsize = AtomicUsize::new(0);
@@ -394,13 +455,9 @@ fn create(library: &Library, core: &'static Core) -> Result<*const Plugin> {
     let status = unsafe { (library.contract.create)(core.raw(), c_id.as_ptr(), &raw mut plugin) };
     if status != Status::OK {
         let status = if status.is_error() { status } else { Status::INTERNAL };
-        return Err(error_of(status, Stage::Ready).of(id));
+        return Err(error_of(status, Stage::Ready));
     }
-    if plugin.is_null() {
-        Err(null("the plugin that create gives", "is").of(id))
-    } else {
-        Ok(plugin)
-    }
+    if plugin.is_null() { Err(null("the plugin that create gives", "is")) } else { Ok(plugin) }
 }
 
 /// What must be there, once it is known that there is an instance.
@@ -413,6 +470,12 @@ fn required(table: &Plugin) -> Result<Call> {
         return Err(null(&format!("busbar_plugin.{lacking}"), "alone is"));
     }
     table.call.ok_or_else(|| null("busbar_plugin.call", "is"))
+}
+
+impl Target {
+    pub(crate) fn is_thread_safe(self) -> bool {
+        self.flags & flag::THREAD_SAFE != 0
+    }
 }
 
 impl From<&Method> for Target {
@@ -434,12 +497,18 @@ impl Drop for Leave<'_> {
 pub(crate) struct Inside(Arc<Instance>);
 
 impl Inside {
+    /// Inside twice.
+    pub(crate) fn again(&self) -> Self {
+        self.0.core.gate.enter_again();
+        Self(Arc::clone(&self.0))
+    }
+
     pub(crate) fn instance(&self) -> &Arc<Instance> {
         &self.0
     }
 
-    pub(crate) fn into_call(self, reply: Reply) -> OpenCall {
-        OpenCall { inside: self, reply }
+    pub(crate) fn is_of(&self, core: &Core) -> bool {
+        ptr::eq(self.0.core, core)
     }
 }
 

@@ -18,13 +18,17 @@ mod call;
 mod contract;
 mod error;
 mod gate;
+mod generations;
 mod host;
 mod image;
 mod instance;
 mod library;
 mod loader;
+mod local;
 mod pending;
 mod pool;
+mod queue;
+mod record;
 mod source;
 mod state;
 mod transport;
@@ -37,11 +41,12 @@ pub use contract::Method;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
 pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
-pub use pending::Completions;
+pub use pending::{CallId, Completions};
+pub use record::Record;
 pub use source::Sidecar;
 pub use state::State;
 pub use trust::{FileHash, Trust};
-pub use zone::{MethodId, Mode, Options, Record, Zone};
+pub use zone::{MethodId, Mode, Options, Zone};
 
 /// How many instances were left as they are because a call of them never ended.
 #[must_use]

@@ -1,6 +1,6 @@
 //! A library that is loaded and understood: its contract, its types, and who uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use busbar_types::ErrorKind as TypeErrorKind;
 use busbar_types::library::{Entry, SYMBOL, describe_entry};
 use busbar_types::registry::{Registry, TypeEntry};
 use busbar_types::schema::Schema;
+use serde_json::json;
 
 use crate::contract::{Contract, bad, check_count, named, null};
 use crate::image::{Image, claim_entry, no_entry};
@@ -31,6 +32,8 @@ pub(crate) struct Library {
     distrusted: AtomicBool,
     /// How many instances there are.
     instances: Mutex<usize>,
+    /// Of its file.
+    image_bytes: usize,
 }
 
 /// The types of a library, in a registry while somebody uses them.
@@ -129,7 +132,8 @@ impl Library {
         // SAFETY: as above.
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
-        let library = unsafe { Self::bind(entry, &schemas, Some(&image), &source.path) }?;
+        let mut library = unsafe { Self::bind(entry, &schemas, Some(&image), &source.path) }?;
+        library.image_bytes = source.bytes.len();
         if let Some(sidecar) = &source.sidecar {
             library.check_sidecar(sidecar)?;
         }
@@ -169,17 +173,39 @@ impl Library {
             types: Types::new(entries),
             distrusted: AtomicBool::new(false),
             instances: Mutex::new(0),
+            image_bytes: 0,
         })
     }
 
     fn check_sidecar(&self, sidecar: &crate::Sidecar) -> Result<()> {
-        let Contract { id, version, .. } = &self.contract;
-        if (id, version) != (&sidecar.id, &sidecar.version) {
-            let message = format!(
-                "it says to be {id} {version}, but the .plugin.json says {} {}",
-                sidecar.id, sidecar.version
-            );
-            return Err(bad(ErrorKind::Sidecar, message));
+        let Contract { id, version, methods, .. } = &self.contract;
+        let target = abi::TARGET.to_str().unwrap_or_default();
+        let hash = |(name, hash): (&str, u64)| (name.to_owned(), format!("{hash:016x}"));
+        let names = |methods: &mut dyn Iterator<Item = &String>| -> BTreeSet<String> {
+            methods.cloned().collect()
+        };
+        let pairs = [
+            ("id", json!(id), json!(sidecar.id)),
+            ("version", json!(version), json!(sidecar.version)),
+            ("target", json!(target), json!(sidecar.target)),
+            (
+                "types",
+                json!(self.types.names().map(hash).collect::<BTreeMap<_, _>>()),
+                json!(sidecar.types),
+            ),
+            (
+                "methods",
+                json!(names(&mut methods.iter().map(|method| &method.name))),
+                json!(names(&mut sidecar.methods.iter())),
+            ),
+        ];
+        for (field, real, said) in pairs {
+            // Lists may be left out.
+            let is_left_out = said == json!([]) || said == json!({});
+            if real != said && !is_left_out {
+                let message = format!("its {field} is {real}, but the .plugin.json says {said}");
+                return Err(bad(ErrorKind::Sidecar, message));
+            }
         }
         Ok(())
     }
@@ -206,6 +232,12 @@ impl Library {
     /// It is not loaded from memory again.
     pub(crate) fn distrust(&self) {
         self.distrusted.store(true, Ordering::Relaxed);
+    }
+
+    /// What its image takes, if nobody uses it: that is lost, as images are never unmapped.
+    pub(crate) fn idle_bytes(&self) -> Option<usize> {
+        let is_idle = *lock(&self.instances) == 0 || !self.is_reusable();
+        is_idle.then_some(self.image_bytes)
     }
 
     /// Whether another zone may have an instance of this image.

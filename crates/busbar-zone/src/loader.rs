@@ -1,6 +1,6 @@
 //! From a name or path to a zone: finding, verifying, loading, once for each file.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +24,9 @@ pub struct Loader {
     trust: Trust,
     folders: Vec<PathBuf>,
     legacy: LegacyEntries,
-    /// What is loaded. Images are never unmapped, so each file is loaded once.
-    libraries: Mutex<HashMap<FileHash, Arc<Library>>>,
+    /// What is loaded. Images are never unmapped, so each file is loaded once, unless an instance
+    /// of it panicked.
+    libraries: Mutex<Vec<(FileHash, Arc<Library>)>>,
 }
 
 /// What lies in a folder of plugins.
@@ -160,15 +161,43 @@ impl Loader {
     unsafe fn library(&self, source: &Source) -> Result<Arc<Library>> {
         // Held while loading: of two threads that load a file, one finds it loaded.
         let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(library) = libraries.get(&source.hash).filter(|it| it.is_reusable()) {
+        let known = libraries.iter().find(|(hash, it)| *hash == source.hash && it.is_reusable());
+        if let Some((_, library)) = known {
             return Ok(Arc::clone(library));
         }
+        check_budget(libraries.iter().filter_map(|(_, library)| library.idle_bytes()))?;
         // SAFETY: by this function's own contract.
         let library = Arc::new(unsafe { Library::load(source) }?);
         self.trust.check_id(&library.contract.id, source.hash)?;
-        libraries.insert(source.hash, Arc::clone(&library));
+        libraries.push((source.hash, Arc::clone(&library)));
         Ok(library)
     }
+}
+
+/// Images that nobody uses, by a loader: no more of them.
+const IDLE_IMAGES_MAX: usize = 64;
+/// And not with more bytes.
+const IDLE_BYTES_MAX: usize = 64 << 20;
+
+/// Whether one more image may be mapped beside those that nobody uses.
+///
+/// # Errors
+/// `Budget`.
+fn check_budget(idle: impl Iterator<Item = usize>) -> Result<()> {
+    let (count, bytes) = idle.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+    let message = format!(
+        "{count} images of {} KiB that nobody uses are left in memory, where {IDLE_IMAGES_MAX} of \
+         {} KiB may be: run such plugins in a process of their own",
+        bytes >> 10,
+        IDLE_BYTES_MAX >> 10
+    );
+    if count >= IDLE_IMAGES_MAX || bytes >= IDLE_BYTES_MAX {
+        return Err(Error::new(ErrorKind::Budget, Stage::Load, message));
+    }
+    if count >= IDLE_IMAGES_MAX / 2 || bytes >= IDLE_BYTES_MAX / 2 {
+        log::warn!(target: "busbar::zone", "{message}");
+    }
+    Ok(())
 }
 
 /// Types of a library that are registered as long as this is there. Whoever has an entry keeps it.

@@ -1,66 +1,71 @@
-//! Threads that run calls: one queue, as many threads as asked for. The threads of one pool are
-//! shared by all zones that ask for no threads of their own.
+//! Threads that run calls: those of one zone, or those that all zones share which ask for no
+//! threads of their own. Queues with something to run take turns, a job each; and no zone can have
+//! all shared threads, so that one whose methods block does not keep the others waiting.
 //!
 //! Plain threads, and no asynchronous runtime: a method may block, and plugins that do not want to
 //! block bring their executor along.
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crate::queue::{Job, Queue};
+use crate::{Error, ErrorKind, Result, Stage};
 
-use crate::host::on_thread_of;
-use crate::pending::OpenCall;
-use crate::{Error, ErrorKind, Result, Stage, State};
-
-/// A call that has not been started. It is inside its instance: closing waits for it.
-pub(crate) struct Job {
-    pub(crate) method: u32,
-    pub(crate) input: Vec<u8>,
-    pub(crate) call: OpenCall,
-}
-
-impl Job {
-    pub(crate) fn run(self) {
-        let Self { method, input, call } = self;
-        let instance = Arc::clone(call.inside.instance());
-        if instance.state() == State::Zombie {
-            // It was given up while this waited.
-            let closed = Error::new(ErrorKind::Closed, Stage::Call, "the zone is closed");
-            return call.finish(Err(closed.of(instance.id())));
-        }
-        on_thread_of(instance.zone(), || instance.start(method, &input, call));
-    }
-}
-
-enum Order {
-    Run(Job),
-    Stop,
-}
-
-/// Threads and their queue.
+/// Threads, and the queues that have work for them.
 pub(crate) struct Pool {
-    queue: Sender<Order>,
+    inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    work: Condvar,
+    ended: Condvar,
+    /// Whether the first thread alone makes and ends instances: then it is always the same one.
+    is_one_zone: bool,
+}
+
+#[derive(Default)]
+struct State {
+    /// Each once.
+    ready: VecDeque<Arc<Queue>>,
+    /// The beginnings and ends of instances, before any call.
+    orders: VecDeque<Box<dyn FnOnce() + Send>>,
+    idle: usize,
+    live: usize,
+    is_closing: bool,
+}
+
+thread_local! {
+    /// The pool whose thread this is, by its address; 0 for none.
+    static POOL: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Pool {
     /// # Errors
     /// `Io` if the system has no threads left.
-    pub(crate) fn new(name: &str, threads: NonZeroUsize, queue: NonZeroUsize) -> Result<Self> {
-        let (sender, orders) = bounded(queue.get());
-        let pool = Self { queue: sender, threads: Mutex::default() };
-        for _ in 0..threads.get() {
-            let orders = orders.clone();
+    pub(crate) fn new(name: &str, threads: NonZeroUsize, is_one_zone: bool) -> Result<Self> {
+        let (state, work, ended) = Default::default();
+        let inner = Arc::new(Inner { state, work, ended, is_one_zone });
+        let pool = Self { inner, threads: Mutex::default() };
+        for index in 0..threads.get() {
+            let inner = Arc::clone(&pool.inner);
+            inner.lock().live += 1;
             let builder = std::thread::Builder::new().name(name.to_owned());
-            let thread = builder.spawn(move || work(&orders)).map_err(|error| {
+            let thread = builder.spawn(move || inner.work(index == 0)).map_err(|error| {
                 Error::new(ErrorKind::Io, Stage::Ready, error.to_string()).with_source(error)
             });
             match thread {
                 Ok(thread) => pool.lock_threads().push(thread),
                 Err(error) => {
-                    pool.close();
+                    pool.inner.lock().live -= 1;
+                    pool.close(Duration::MAX);
                     return Err(error);
                 }
             }
@@ -68,44 +73,85 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The pool of all zones without threads of their own: as many threads as the machine has.
+    /// The pool of all zones without threads of their own, and how many of its threads one of them
+    /// may have: as many as the machine has. There is one more.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub(crate) fn shared() -> Result<Arc<Self>> {
-        static SHARED: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
+    pub(crate) fn shared() -> Result<(Arc<Self>, usize)> {
+        static SHARED: Mutex<Option<(Arc<Pool>, usize)>> = Mutex::new(None);
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = &*shared {
-            return Ok(Arc::clone(pool));
+        if let Some(shared) = &*shared {
+            return Ok(shared.clone());
         }
-        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let pool = Arc::new(Self::new("busbar-shared", threads, QUEUE)?);
-        Ok(Arc::clone(shared.insert(pool)))
+        let most = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let pool = Arc::new(Self::new("busbar-shared", most.saturating_add(1), false)?);
+        Ok(shared.insert((pool, most.get())).clone())
     }
 
-    /// Has a thread run `job`. One that is refused is dropped, without anybody being told.
+    /// Adds a job to a queue of this pool's.
     ///
     /// # Errors
     /// `Again` if the queue is full.
-    pub(crate) fn send(&self, job: Job) -> Result<()> {
-        self.queue.try_send(Order::Run(job)).map_err(|error| {
-            let message = match error {
-                TrySendError::Full(_) => "more calls wait for a thread than the queue holds",
-                TrySendError::Disconnected(_) => "its threads have ended",
-            };
-            Error::new(ErrorKind::Again, Stage::Call, message)
+    pub(crate) fn send(&self, queue: &Arc<Queue>, job: Job) -> Result<()> {
+        if queue.push(job)? {
+            self.list(queue);
+        }
+        Ok(())
+    }
+
+    /// There is something to run in `queue`.
+    pub(crate) fn list(&self, queue: &Arc<Queue>) {
+        self.inner.list(queue);
+    }
+
+    /// Runs `work` on a thread of the pool, and waits for it; from a thread of the pool, here.
+    ///
+    /// # Errors
+    /// `Closed` if the pool ends before that.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        if POOL.get() == self.inner.address() {
+            return Ok(work());
+        }
+        let (done, result) = sync_channel(1);
+        let mut state = self.inner.lock();
+        if !state.is_closing {
+            // Nobody waits any more if this thread was ended.
+            state.orders.push_back(Box::new(move || drop(done.send(work()))));
+        }
+        drop(state);
+        self.inner.work.notify_all();
+        result.recv().map_err(|_| {
+            Error::new(ErrorKind::Closed, Stage::Ready, "the threads of the zone have ended")
         })
     }
 
-    /// Ends the threads, once they have run what is in the queue.
-    pub(crate) fn close(&self) {
-        let threads = std::mem::take(&mut *self.lock_threads());
-        for _ in &threads {
-            // It waits for room; if the threads have ended, there is nobody to tell.
-            let _ = self.queue.send(Order::Stop);
+    /// Ends the threads, once they have run what waits, and waits for them as long as `grace`.
+    pub(crate) fn close(&self, grace: Duration) {
+        let deadline = Instant::now().checked_add(grace);
+        let mut state = self.inner.lock();
+        state.is_closing = true;
+        self.inner.work.notify_all();
+        if POOL.get() == self.inner.address() {
+            // This one of them ends when what it runs does.
+            return;
         }
-        for thread in threads {
-            // They do not panic.
+        while state.live > 0 {
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            let left = left.unwrap_or(Duration::from_secs(3600));
+            if left == Duration::ZERO {
+                log::warn!(target: "busbar::zone", "{} threads of a zone stay", state.live);
+                return;
+            }
+            let waited = self.inner.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        for thread in std::mem::take(&mut *self.lock_threads()) {
+            // They do not panic, and have nothing left to do.
             let _ = thread.join();
         }
     }
@@ -115,15 +161,83 @@ impl Pool {
     }
 }
 
-/// Calls that may wait for a thread.
-pub(crate) const QUEUE: NonZeroUsize = NonZeroUsize::new(4096).expect("invariant: not zero");
+/// What a thread does next.
+enum Next {
+    Order(Box<dyn FnOnce() + Send>),
+    Queue(Arc<Queue>),
+}
 
-fn work(orders: &Receiver<Order>) {
-    while let Ok(Order::Run(job)) = orders.recv() {
-        // Whoever is told of ends may panic; that costs nobody else a thread.
-        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run()));
-        if run.is_err() {
-            log::error!(target: "busbar::zone", "who was told of the end of a call panicked");
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn list(&self, queue: &Arc<Queue>) {
+        let mut state = self.lock();
+        state.ready.push_back(Arc::clone(queue));
+        let is_asleep = state.idle > 0;
+        drop(state);
+        if is_asleep {
+            self.work.notify_one();
+        }
+    }
+
+    fn work(&self, is_first: bool) {
+        POOL.set(self.address());
+        while let Some(next) = self.next(is_first || !self.is_one_zone) {
+            // Whoever is told of ends may panic; that costs nobody else a thread.
+            let run = catch_unwind(AssertUnwindSafe(|| match next {
+                Next::Order(order) => order(),
+                Next::Queue(queue) => self.run_one(&queue),
+            }));
+            if run.is_err() {
+                log::error!(target: "busbar::zone", "who was told of the end of a call panicked");
+            }
+        }
+        // Nobody is told of before this thread has nothing left to do but to end.
+        self.lock().live -= 1;
+        self.ended.notify_all();
+    }
+
+    fn next(&self, takes_orders: bool) -> Option<Next> {
+        let mut state = self.lock();
+        loop {
+            if takes_orders && let Some(order) = state.orders.pop_front() {
+                return Some(Next::Order(order));
+            }
+            if let Some(queue) = state.ready.pop_front() {
+                return Some(Next::Queue(queue));
+            }
+            if state.is_closing {
+                return None;
+            }
+            state.idle += 1;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    fn run_one(&self, queue: &Arc<Queue>) {
+        struct Done<'a>(&'a Inner, &'a Arc<Queue>, bool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                if self.1.done(self.2) {
+                    self.0.list(self.1);
+                }
+            }
+        }
+        let (job, is_listed) = queue.pop();
+        if is_listed {
+            self.list(queue);
+        }
+        let Some(job) = job else { return };
+        let _done = Done(self, queue, job.is_serial);
+        if let Some(runner) = queue.runner() {
+            runner.run(job);
         }
     }
 }

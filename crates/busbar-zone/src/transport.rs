@@ -1,80 +1,52 @@
-//! The way from a parent to its child: which thread a call runs on. One trait, so that one table of
-//! tests holds for all.
+//! The way from a zone to its plugin: which thread or process its calls run in. One trait, so that
+//! one table of tests holds for all.
+//!
+//! A zone and its transport share the table of open calls ([`Pending`](crate::pending::Pending)).
+//! The zone opens calls in it; the transport ends each of them there once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::instance::Instance;
-use crate::pending::Reply;
-use crate::pool::{Job, Pool};
-use crate::{Mode, Result};
+use crate::contract::Method;
+use crate::local::Local;
+use crate::pending::{CallId, GivenUp};
+use crate::{Result, State};
 
-/// How a zone's calls reach its instance.
+/// How a zone reaches its plugin.
 pub(crate) trait Transport: Send + Sync {
-    /// The mode this is of.
-    fn mode(&self) -> Mode;
+    /// The plugin, if it is in this process: then it can be called inline, or be reloaded by
+    /// generations.
+    fn local(&self) -> Option<&Arc<Local>>;
 
-    /// Has `reply` told of the end of a call, now or later; if this fails, never. The bytes are
-    /// taken over: they are not the caller's any more.
-    fn submit(
-        &self,
-        instance: &Arc<Instance>,
-        method: u32,
-        input: Vec<u8>,
-        reply: Reply,
-    ) -> Result<()>;
+    /// What the plugin that is called now says of itself.
+    fn identity(&self) -> Identity;
 
-    /// Ends the threads of a zone whose last call has ended.
-    fn close(&self) {}
+    /// Every method that the plugin has or had; its place is its number.
+    fn methods(&self) -> Arc<[Method]>;
+
+    /// Names and hashes of the plugin's types.
+    fn types(&self) -> Vec<(String, u64)>;
+
+    /// Where the plugin is in its life.
+    fn state(&self) -> State;
+
+    /// Has the open call `id` run, and then end; if this fails, it never runs. The bytes are taken
+    /// over: they are not the caller's any more.
+    fn submit(&self, method: u32, input: Vec<u8>, id: CallId) -> Result<()>;
+
+    /// Asks the plugin to end a call that nobody waits for any more.
+    fn cancel(&self, id: CallId, call: GivenUp);
+
+    /// Ends the plugin, once its calls have ended. There are no new ones.
+    ///
+    /// # Errors
+    /// `TimedOut` if one does not end within `grace`.
+    fn close(&self, grace: Duration) -> Result<()>;
 }
 
-/// The caller's own thread.
-pub(crate) struct Inline;
-
-impl Transport for Inline {
-    fn mode(&self) -> Mode {
-        Mode::Inline
-    }
-
-    fn submit(
-        &self,
-        instance: &Arc<Instance>,
-        method: u32,
-        input: Vec<u8>,
-        reply: Reply,
-    ) -> Result<()> {
-        instance.inline_target(method)?;
-        let call = instance.inside()?.into_call(reply);
-        instance.start(method, &input, call);
-        Ok(())
-    }
-}
-
-/// Threads: those that all zones share, or the zone's own.
-pub(crate) struct Threads {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) mode: Mode,
-}
-
-impl Transport for Threads {
-    fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    fn submit(
-        &self,
-        instance: &Arc<Instance>,
-        method: u32,
-        input: Vec<u8>,
-        reply: Reply,
-    ) -> Result<()> {
-        instance.target(method)?;
-        let call = instance.inside()?.into_call(reply);
-        self.pool.send(Job { method, input, call }).map_err(|error| error.of(instance.id()))
-    }
-
-    fn close(&self) {
-        if matches!(self.mode, Mode::Dedicated { .. }) {
-            self.pool.close();
-        }
-    }
+/// What a plugin says of itself.
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) runtime: u32,
 }

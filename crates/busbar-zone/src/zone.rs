@@ -4,19 +4,19 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use busbar_types::registry::Registry;
 
-use crate::call::Call;
+use crate::call::{Call, Shared};
 use crate::contract::Method;
 use crate::host::is_thread_of;
-use crate::instance::Instance;
 use crate::library::Library;
-use crate::pending::Reply;
-use crate::pool::{Pool, QUEUE};
-use crate::transport::{Inline, Threads, Transport};
+use crate::local::{Local, Plan};
+use crate::pending::{CallId, GivenUp, Pending, Reply};
+use crate::record::{Record, check, split};
+use crate::transport::Transport;
 use crate::{Completions, Error, ErrorKind, Result, Stage, State};
 
 /// Zones of zones of zones: no deeper than this.
@@ -55,42 +55,30 @@ impl MethodId {
     }
 }
 
-/// One call of a batch: where in an arena its input is, and where its result goes.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-#[expect(clippy::exhaustive_structs, reason = "callers make it; `busbar.batch/1` has this layout")]
-pub struct Record {
-    /// [`MethodId::index`].
-    pub method: u32,
-    /// Where its input begins.
-    pub in_offset: u32,
-    /// Bytes of it.
-    pub in_length: u32,
-    /// Where its result begins; not within its input.
-    pub out_offset: u32,
-    /// Room for it.
-    pub out_room: u32,
-    /// Set: bytes of the result, or how much room it takes.
-    pub out_length: u32,
-    /// Set: 0, or what the call returned.
-    pub status: i32,
-    /// 0.
-    pub reserved: u32,
-}
-
 /// A loaded plugin. Cheap to clone; the last one dropped closes it, without waiting for calls.
 #[derive(Clone)]
-pub struct Zone(Arc<Inner>);
+pub struct Zone {
+    body: Arc<Body>,
+    _handle: Arc<Handle>,
+}
 
-struct Inner {
-    instance: Arc<Instance>,
+/// What closes the zone when it is dropped.
+struct Handle(Arc<Body>);
+
+/// The zone itself. Its parent has it until it has ended, whoever ends it.
+pub(crate) struct Body {
+    id: u64,
+    plugin_id: String,
+    mode: Mode,
+    /// For calls on the caller's thread.
+    inline: Option<Arc<Local>>,
     transport: Box<dyn Transport>,
-    is_inline: bool,
-    registry: &'static Registry,
+    pending: Arc<Pending>,
+    handle: OnceLock<Weak<Handle>>,
     parent: Option<Weak<Self>>,
     depth: usize,
     /// `None` once it closes: then there are no more.
-    children: Mutex<Option<Vec<Weak<Self>>>>,
+    children: Mutex<Option<Vec<Arc<Self>>>>,
     /// How it ended; locked while it ends, so that whoever else closes it waits for that.
     outcome: Mutex<Option<Result<()>>>,
 }
@@ -107,105 +95,133 @@ impl fmt::Debug for Zone {
 }
 
 impl Zone {
-    /// A zone of a loaded library.
+    /// A zone of a library in this process.
     pub(crate) fn open(
         library: &Arc<Library>,
         registry: &'static Registry,
         options: &Options<'_>,
     ) -> Result<Self> {
+        Self::new(options, |zone, pending| {
+            let plan = Plan {
+                zone,
+                mode: options.mode,
+                registry,
+                config: options.config,
+                allow_versions: options.allow_versions,
+                pending,
+            };
+            Ok(Box::new(Local::open(library, plan)?))
+        })
+    }
+
+    /// A zone whose calls `connect` carries: it is given the zone's id and open calls.
+    pub(crate) fn new(
+        options: &Options<'_>,
+        connect: impl FnOnce(u64, Arc<Pending>) -> Result<Box<dyn Transport>>,
+    ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let parent = options.parent.map(|zone| Arc::downgrade(&zone.0));
-        let depth = options.parent.map_or(0, |zone| zone.0.depth + 1);
+        let depth = options.parent.map_or(0, |zone| zone.body.depth + 1);
         if depth > DEPTH_MAX {
             let message = format!("zones are nested {DEPTH_MAX} deep at most");
             return Err(Error::new(ErrorKind::InvalidArgument, Stage::Ready, message));
         }
-        let transport: Box<dyn Transport> = match options.mode {
-            Mode::Inline => Box::new(Inline),
-            Mode::Shared => Box::new(Threads { pool: Pool::shared()?, mode: options.mode }),
-            Mode::Dedicated { threads } => {
-                let pool = Arc::new(Pool::new("busbar-zone", threads, QUEUE)?);
-                Box::new(Threads { pool, mode: options.mode })
-            }
-        };
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let opened = activate(library, registry, id, options);
-        let instance = opened.inspect_err(|_| transport.close())?;
-        let zone = Self(Arc::new(Inner {
-            instance,
+        let (id, pending) = (NEXT.fetch_add(1, Ordering::Relaxed), Arc::<Pending>::default());
+        let transport = connect(id, Arc::clone(&pending))?;
+        let body = Arc::new(Body {
+            id,
+            plugin_id: transport.identity().id,
+            mode: options.mode,
+            inline: transport.local().filter(|_| options.mode == Mode::Inline).cloned(),
             transport,
-            is_inline: options.mode == Mode::Inline,
-            registry,
-            parent,
+            pending,
+            handle: OnceLock::new(),
+            parent: options.parent.map(|zone| Arc::downgrade(&zone.body)),
             depth,
             children: Mutex::new(Some(Vec::new())),
             outcome: Mutex::default(),
-        }));
+        });
+        let handle = Arc::new(Handle(Arc::clone(&body)));
+        // It is set here only.
+        let _ = body.handle.set(Arc::downgrade(&handle));
         if let Some(parent) = options.parent {
-            // If it has closed meanwhile, dropping the zone ends it.
-            parent.0.adopt(&zone.0)?;
+            // If it has closed meanwhile, dropping the handle ends the zone.
+            parent.body.adopt(&body)?;
         }
-        Ok(zone)
+        Ok(Self { body, _handle: handle })
     }
 
     /// A number that no other zone of this process has or had.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.0.instance.zone()
+        self.body.id
     }
 
     /// The id of its plugin.
     #[must_use]
     pub fn plugin_id(&self) -> &str {
-        self.0.instance.id()
+        &self.body.plugin_id
     }
 
-    /// The version of its plugin.
+    /// The version of its plugin: of the generation that is called now.
     #[must_use]
-    pub fn plugin_version(&self) -> &str {
-        &self.0.instance.library().contract.version
+    pub fn plugin_version(&self) -> String {
+        self.body.transport.identity().version
     }
 
     /// What its plugin is written in: one of [`busbar_abi::runtime`].
     #[must_use]
     pub fn runtime(&self) -> u32 {
-        self.0.instance.library().contract.runtime
+        self.body.transport.identity().runtime
     }
 
     /// Which threads run its calls.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.0.transport.mode()
+        self.body.mode
     }
 
     /// Where its instance is in its life.
     #[must_use]
     pub fn state(&self) -> State {
-        self.0.instance.state()
+        self.body.transport.state()
     }
 
     /// The zone it belongs to.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        self.0.parent.as_ref()?.upgrade().map(Self)
+        self.body.parent.as_ref()?.upgrade()?.zone()
     }
 
     /// The zones that belong to it.
     #[must_use]
     pub fn children(&self) -> Vec<Self> {
-        let children = self.0.lock_children();
-        children.iter().flatten().filter_map(Weak::upgrade).map(Self).collect()
+        let children = self.body.lock_children();
+        children.iter().flatten().filter_map(|child| child.zone()).collect()
     }
 
-    /// Its methods; a [`MethodId`] is an index of these.
+    /// Its methods; a [`MethodId`] is an index of these. A reload adds to them; those that are gone
+    /// keep their place.
     #[must_use]
-    pub fn methods(&self) -> &[Method] {
-        &self.0.instance.library().contract.methods
+    pub fn methods(&self) -> Arc<[Method]> {
+        self.body.transport.methods()
     }
 
     /// Names and hashes of the types of its plugin.
-    pub fn types(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.instance.library().types().names()
+    #[must_use]
+    pub fn types(&self) -> Vec<(String, u64)> {
+        self.body.transport.types()
+    }
+
+    /// Calls that have not ended.
+    #[must_use]
+    pub fn open_calls(&self) -> usize {
+        self.body.pending.len()
+    }
+
+    /// Calls that ended after they were cancelled: their results were dropped.
+    #[must_use]
+    pub fn late_calls(&self) -> u64 {
+        self.body.pending.late()
     }
 
     /// The method with this name.
@@ -213,11 +229,14 @@ impl Zone {
     /// # Errors
     /// `MethodNotFound`, with the names that there are.
     pub fn method(&self, name: &str) -> Result<MethodId> {
-        let index = self.methods().iter().position(|method| method.name == name);
+        // The last one: of several versions, it is the one that there is.
+        let index = self.methods().iter().rposition(|method| method.name == name);
         index.and_then(|index| u32::try_from(index).ok()).map(MethodId).ok_or_else(|| {
-            let names: Vec<_> = self.methods().iter().map(|method| &*method.name).collect();
+            let methods = self.methods();
+            let names: Vec<_> = methods.iter().map(|method| &*method.name).collect();
             let message = format!("it has no method {name:?}, but {}", names.join(", "));
-            Error::new(ErrorKind::MethodNotFound, Stage::Call, message).of(self.plugin_id())
+            Error::new(ErrorKind::MethodNotFound, Stage::Call, message)
+                .of_plugin(self.plugin_id(), 0)
         })
     }
 
@@ -230,11 +249,10 @@ impl Zone {
     /// `Faulted`, `MethodNotFound`.
     #[inline]
     pub fn call(&self, method: MethodId, input: &[u8], out: &mut [u8]) -> Result<usize> {
-        let inner = &*self.0;
-        if !inner.is_inline {
-            return Err(self.not_inline());
+        match &self.body.inline {
+            Some(local) => local.generations.call(method.0, input, out),
+            None => Err(self.not_inline()),
         }
-        inner.instance.call(method.0, input, out)
     }
 
     /// Runs one method on this thread, with argument and result in an arena; how many bytes its
@@ -245,8 +263,9 @@ impl Zone {
     /// would lie in its input.
     #[inline]
     pub fn call_record(&self, record: &Record, arena: &mut [u8]) -> Result<usize> {
-        check_record(record, arena.len()).map_err(|message| {
-            Error::new(ErrorKind::InvalidArgument, Stage::Call, message).of(self.plugin_id())
+        check(record, arena.len()).map_err(|message| {
+            Error::new(ErrorKind::InvalidArgument, Stage::Call, message)
+                .of_plugin(self.plugin_id(), 0)
         })?;
         let (input, out) = split(record, arena);
         self.call(MethodId(record.method), input, out)
@@ -258,17 +277,16 @@ impl Zone {
     /// As [`Self::call`], if none was run. `InvalidArgument` if a record is not within the arena or
     /// its result would lie in its input; then none was run, either.
     pub fn call_batch(&self, records: &mut [Record], arena: &mut [u8]) -> Result<()> {
-        if !self.0.is_inline {
-            return Err(self.not_inline());
-        }
+        let Some(local) = &self.body.inline else { return Err(self.not_inline()) };
+        let inside = local.generations.enter()?;
         for (index, record) in records.iter().enumerate() {
-            self.0.instance.inline_target(record.method)?;
-            check_record(record, arena.len()).map_err(|message| {
+            inside.instance().inline_target(record.method)?;
+            check(record, arena.len()).map_err(|message| {
                 let message = format!("record {index}: {message}");
-                Error::new(ErrorKind::InvalidArgument, Stage::Call, message).of(self.plugin_id())
+                Error::new(ErrorKind::InvalidArgument, Stage::Call, message)
+                    .of_plugin(self.plugin_id(), 0)
             })?;
         }
-        let inside = self.0.instance.inside()?;
         for record in records {
             let method = inside.instance().target(record.method)?;
             let (input, out) = split(record, arena);
@@ -289,7 +307,7 @@ impl Zone {
     }
 
     /// Has `sink` told of the end of a call, under the number `operation`; if this fails, never. In
-    /// the mode inline that is before this returns.
+    /// the mode inline that may be before this returns.
     ///
     /// # Errors
     /// `Again` if the queue is full; `Closed`, `Faulted`, `MethodNotFound`, `NotSupported`.
@@ -299,9 +317,20 @@ impl Zone {
         input: Vec<u8>,
         sink: Arc<dyn Completions>,
         operation: u64,
-    ) -> Result<()> {
-        let reply = Reply { sink, operation };
-        self.0.transport.submit(&self.0.instance, method.0, input, reply)
+    ) -> Result<CallId> {
+        let Body { pending, transport, plugin_id, .. } = &*self.body;
+        let id = pending.open(method.0, Reply { sink, operation });
+        let id = id.map_err(|error| error.of_plugin(plugin_id, 0))?;
+        let submitted = transport.submit(method.0, input, id);
+        submitted.inspect_err(|_| pending.retract(id))?;
+        Ok(id)
+    }
+
+    /// Gives a call up: whoever waits for it is told `Cancelled` before this returns. If it
+    /// waits for a thread, it is not started; if it runs, its plugin is asked to end it, and what
+    /// comes of it is dropped. `false` if it has ended, or was given up before.
+    pub fn cancel(&self, id: CallId) -> bool {
+        self.body.cancel(id)
     }
 
     /// As [`Self::submit`], for Rust.
@@ -309,9 +338,9 @@ impl Zone {
     /// # Errors
     /// As [`Self::submit`].
     pub fn start(&self, method: MethodId, input: Vec<u8>) -> Result<Call> {
-        let (call, shared) = Call::new();
-        self.submit(method, input, shared, 0)?;
-        Ok(call)
+        let shared = Call::shared();
+        let id = self.submit(method, input, Arc::<Shared>::clone(&shared), 0)?;
+        Ok(Call::new(shared, Arc::downgrade(&self.body), id))
     }
 
     /// Closes the zone, its children first. Calls that run may end within `grace`; from half of it
@@ -324,15 +353,15 @@ impl Zone {
         if is_thread_of(self.id()) {
             let message = "a zone cannot be closed from within its own calls";
             let error = Error::new(ErrorKind::InvalidArgument, Stage::Close, message);
-            return Err(error.of(self.plugin_id()));
+            return Err(error.of_plugin(self.plugin_id(), 0));
         }
-        self.0.close(grace)
+        self.body.close(grace)
     }
 
     #[cold]
     fn not_inline(&self) -> Error {
         let message = "its mode is not inline: submit the call instead";
-        Error::new(ErrorKind::NotSupported, Stage::Call, message).of(self.plugin_id())
+        Error::new(ErrorKind::NotSupported, Stage::Call, message).of_plugin(self.plugin_id(), 0)
     }
 }
 
@@ -358,27 +387,27 @@ impl Options<'_> {
     }
 }
 
-/// An active instance whose types are registered.
-fn activate(
-    library: &Arc<Library>,
-    registry: &'static Registry,
-    id: u64,
-    options: &Options<'_>,
-) -> Result<Arc<Instance>> {
-    library.add_instance()?;
-    let instance = Instance::make(library, id, options.config);
-    let instance = instance.inspect_err(|_| library.remove_instance())?;
-    let published = library.types().publish(registry, options.allow_versions);
-    if let Err(error) = published {
-        let _ = instance.close(Duration::ZERO);
-        library.remove_instance();
-        return Err(error.of(instance.id()));
+impl Body {
+    fn zone(self: &Arc<Self>) -> Option<Zone> {
+        let handle = self.handle.get()?.upgrade()?;
+        Some(Zone { body: Arc::clone(self), _handle: handle })
     }
-    Ok(instance)
-}
 
-impl Inner {
-    fn lock_children(&self) -> MutexGuard<'_, Option<Vec<Weak<Self>>>> {
+    pub(crate) fn cancel(&self, id: CallId) -> bool {
+        let message = "the call was cancelled";
+        let error =
+            Error::new(ErrorKind::Cancelled, Stage::Call, message).of_plugin(&self.plugin_id, 0);
+        match self.pending.give_up(id, error) {
+            GivenUp::Nothing => false,
+            GivenUp::Waiting => true,
+            call @ GivenUp::Running(_) => {
+                self.transport.cancel(id, call);
+                true
+            }
+        }
+    }
+
+    fn lock_children(&self) -> MutexGuard<'_, Option<Vec<Arc<Self>>>> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -386,10 +415,9 @@ impl Inner {
         let mut children = self.lock_children();
         let Some(children) = &mut *children else {
             let error = Error::new(ErrorKind::Closed, Stage::Ready, "its parent is closed");
-            return Err(error.of(child.instance.id()));
+            return Err(error.of_plugin(&child.plugin_id, 0));
         };
-        children.retain(|child| child.strong_count() > 0);
-        children.push(Arc::downgrade(child));
+        children.push(Arc::clone(child));
         Ok(())
     }
 
@@ -405,55 +433,24 @@ impl Inner {
     fn end(&self, grace: Duration) -> Result<()> {
         let children = self.lock_children().take().unwrap_or_default();
         let mut outcome = Ok(());
-        for child in children.iter().rev().filter_map(Weak::upgrade) {
+        for child in children.iter().rev() {
+            // One that somebody else ends is waited for.
             outcome = outcome.and(child.close(grace));
         }
-        let ended = self.instance.close(grace);
-        if ended.is_ok() {
-            self.transport.close();
+        self.pending.close();
+        let ended = self.transport.close(grace);
+        if let Some(parent) = self.parent.as_ref().and_then(Weak::upgrade)
+            && let Some(children) = &mut *parent.lock_children()
+        {
+            children.retain(|child| child.id != self.id);
         }
-        let library = self.instance.library();
-        library.types().withdraw(self.registry);
-        library.remove_instance();
         outcome.and(ended)
     }
 }
 
-impl Drop for Inner {
+impl Drop for Handle {
     fn drop(&mut self) {
         // What runs keeps its instance; it is told of in the log.
-        let _ = self.close(Duration::ZERO);
+        let _ = self.0.close(Duration::ZERO);
     }
-}
-
-fn check_record(record: &Record, arena: usize) -> Result<(), String> {
-    let end = |offset: u32, length: u32| offset as usize + length as usize;
-    let (in_end, out_end) =
-        (end(record.in_offset, record.in_length), end(record.out_offset, record.out_room));
-    if in_end > arena || out_end > arena {
-        return Err(format!("it ends at {}, the arena at {arena}", in_end.max(out_end)));
-    }
-    let is_apart = in_end <= record.out_offset as usize || out_end <= record.in_offset as usize;
-    if is_apart || record.in_length == 0 || record.out_room == 0 {
-        return Ok(());
-    }
-    Err(String::from("its result would lie in its input"))
-}
-
-/// Input and room of a checked record.
-fn split<'a>(record: &Record, arena: &'a mut [u8]) -> (&'a [u8], &'a mut [u8]) {
-    let (input, in_length) = (record.in_offset as usize, record.in_length as usize);
-    let (out, room) = (record.out_offset as usize, record.out_room as usize);
-    if in_length == 0 {
-        return (&[], &mut arena[out..out + room]);
-    }
-    if room == 0 {
-        return (&arena[input..input + in_length], &mut []);
-    }
-    if input < out {
-        let (before, after) = arena.split_at_mut(out);
-        return (&before[input..input + in_length], &mut after[..room]);
-    }
-    let (before, after) = arena.split_at_mut(input);
-    (&after[..in_length], &mut before[out..out + room])
 }

@@ -16,7 +16,7 @@ use busbar_zone::{Error, MethodId, Record, Zone};
 use napi::bindgen_prelude::{Uint8Array, Uint32Array};
 use napi::sys;
 
-use super::Held;
+use super::{Failure, Held};
 use crate::raw;
 
 const REGISTERS: usize = 6;
@@ -141,5 +141,5 @@ unsafe extern "C" fn call_bytes(
 }
 
 fn throw(env: sys::napi_env, error: &Error) -> sys::napi_value {
-    raw::throw_coded(env, error.kind().code(), &error.to_string())
+    Failure::from(error.clone()).throw_raw(env)
 }

@@ -30,7 +30,7 @@ fn bad(defines: &[&str], kind: ErrorKind, words: &[&str]) {
 fn without_a_fault_it_loads() {
     let fixture = Fixture::plugin(&[]);
     let zone = inline(&fixture.path);
-    assert_eq!((zone.plugin_id(), zone.plugin_version()), ("fixture.c", "1.2.3"));
+    assert_eq!((zone.plugin_id(), zone.plugin_version()), ("fixture.c", String::from("1.2.3")));
     let mut out = [0; 8];
     let echo = zone.method("echo").expect("it has it");
     assert_eq!(zone.call(echo, b"abc", &mut out).expect("it echoes"), 3);
@@ -56,7 +56,7 @@ fn wrong_manifests() {
     bad(&["METHOD_NAME=\"\\xc3\""], ErrorKind::Name, &["methods[0].name is no UTF-8"]);
     bad(&["METHOD_NAME=\"\""], ErrorKind::Name, &["methods[0].name is no name"]);
     bad(&["TYPE_NAME=\"\\xff\""], ErrorKind::Name, &["types[0].type_name is no UTF-8"]);
-    bad(&["TWICE"], ErrorKind::Name, &["methods[10] (again, id 10) is there twice"]);
+    bad(&["TWICE"], ErrorKind::Name, &["methods[16] (again, id 10) is there twice"]);
     bad(&["HASH=7ULL"], ErrorKind::SchemaInvalid, &["fixture.Pair", "0000000000000007"]);
 }
 
@@ -200,4 +200,37 @@ fn panics() {
 
     let again = load(&options).expect("a new image");
     again.call(nothing, &[], &mut []).expect("it works");
+}
+
+/// [Z17] a plugin that panics and is loaded again leaves an image each time: not for ever
+#[test]
+fn images_that_are_left_have_a_budget() {
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let again = || {
+        // SAFETY: our own fixture.
+        let zone = unsafe { loader.load(&fixture.path, &Options::new(Mode::Inline)) }?;
+        let panic = zone.method("panic").expect("it has it");
+        assert_eq!(zone.call(panic, &[], &mut []).expect_err("it does").kind(), ErrorKind::Panic);
+        zone.close(std::time::Duration::from_secs(20))
+    };
+    let (count, error) = (0..).find_map(|n| again().err().map(|error| (n, error))).expect("no end");
+    assert_eq!((count, error.kind()), (64, ErrorKind::Budget), "{error}");
+    assert!(error.to_string().contains("process of their own"), "{error}");
+}
+
+/// [D10 Z17] errors say which plugin, method and generation they are of, and its own status
+#[test]
+fn errors_say_whose_they_are() {
+    let fixture = Fixture::plugin(&[]);
+    for mode in crate::modes::all() {
+        let zone = load(&fixture.path, &Options::new(mode())).expect("it loads");
+        let error = crate::modes::wait(&zone, "fail", b"").expect_err("it fails");
+        assert_eq!((error.plugin_id(), error.method()), ("fixture.c", "fail"));
+        assert_eq!((error.status().0, error.generation()), (-1042, 1));
+        assert_eq!(error.subject(), "fixture.c");
+    }
+    let fixture = Fixture::plugin(&["INIT_FAILS"]);
+    let error = load(&fixture.path, &Options::new(Mode::Shared)).expect_err("it fails");
+    let whose = (error.plugin_id(), error.method(), error.status().0);
+    assert_eq!(whose, ("fixture.c", "", -1007));
 }

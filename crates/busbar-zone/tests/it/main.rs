@@ -5,6 +5,7 @@ mod fixtures;
 mod hostile;
 mod legacy;
 mod modes;
+mod queues;
 mod sdk;
 mod tree;
 mod trust;

@@ -11,15 +11,15 @@ use crate::fixtures::{Fixture, alive, inline, load, loader, registry, trusting, 
 
 const LONG: Duration = Duration::from_secs(20);
 
-fn dedicated(threads: usize) -> Mode {
+pub(crate) fn dedicated(threads: usize) -> Mode {
     Mode::Dedicated { threads: NonZeroUsize::new(threads).expect("some") }
 }
 
-const fn all() -> [fn() -> Mode; 3] {
+pub(crate) const fn all() -> [fn() -> Mode; 3] {
     [|| Mode::Inline, || Mode::Shared, || dedicated(2)]
 }
 
-fn wait(zone: &Zone, method: &str, input: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn wait(zone: &Zone, method: &str, input: &[u8]) -> Result<Vec<u8>> {
     zone.start(zone.method(method)?, input.to_vec())?.wait(LONG)
 }
 

@@ -215,7 +215,7 @@ fn asynchronous_methods() {
     assert_eq!((error.kind(), error.message()), (ErrorKind::Panic, "later"));
     assert_eq!(zone.start(later, Vec::new()).err().expect("faulted").kind(), ErrorKind::Faulted);
     zone.close(Duration::from_millis(200)).expect("what waits for ever is cancelled");
-    assert_eq!(never.wait(LONG).expect_err("cancelled").kind(), ErrorKind::Cancelled);
+    assert_eq!(never.wait(LONG).expect_err("cancelled").kind(), ErrorKind::Closed);
 }
 
 /// [Z11] what is counted without an answer is counted

@@ -130,3 +130,43 @@ fn folders() {
         assert_eq!(loader.find(name).expect_err("no name").kind(), ErrorKind::InvalidArgument);
     }
 }
+
+/// [Z05 Z06] a child that was being dropped while its parent closed could outlive it
+#[test]
+fn a_child_that_is_being_dropped_ends_before_its_parent() {
+    let (slow, fixture, loader) = (Fixture::plugin(&["SLOW_END"]), Fixture::plugin(&[]), loader());
+    // SAFETY: our own fixture.
+    let load = |path, options: &Options<'_>| unsafe { loader.load(path, options) };
+    let watch = load(&slow.path, &Options::new(Mode::Inline)).expect("it loads");
+    for _ in 0..5 {
+        let parent = load(&fixture.path, &Options::new(Mode::Inline)).expect("it loads");
+        let child = child(&loader, &slow.path, &parent).expect("it loads");
+        assert_eq!(alive(&watch), 2);
+        std::thread::scope(|scope| {
+            // Its end takes a while, and begins about now.
+            scope.spawn(|| drop(child));
+            std::thread::sleep(Duration::from_millis(20));
+            parent.close(LONG).expect("it closes");
+            assert_eq!(alive(&watch), 1, "the child is gone");
+        });
+        assert!(parent.children().is_empty());
+    }
+}
+
+/// [Z06] a parent does not remember the children it had
+#[test]
+fn children_that_are_gone_are_forgotten() {
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    // SAFETY: our own fixture.
+    let parent = unsafe { loader.load(&fixture.path, &Options::new(Mode::Inline)) };
+    let parent = parent.expect("it loads");
+    for _ in 0..10 {
+        let one = child(&loader, &fixture.path, &parent).expect("it loads");
+        let other = child(&loader, &fixture.path, &parent).expect("it loads");
+        assert_eq!(parent.children().len(), 2);
+        drop(one);
+        other.close(LONG).expect("it closes");
+        assert_eq!(parent.children().len(), 0);
+    }
+    assert_eq!(alive(&parent), 1);
+}

@@ -122,3 +122,38 @@ fn copies_leave_nothing_behind() {
     let echo = zone.method("echo").expect("it has it");
     assert_eq!(zone.call(echo, b"here", &mut out).expect("it echoes"), 4);
 }
+
+/// [T31 Z13] what the text beside a library says is what the library says, field by field
+#[test]
+fn texts_that_lie() {
+    let fixture = Fixture::plugin(&[]);
+    let (zone, sum) = (crate::fixtures::inline(&fixture.path), hash(&fixture.path));
+    let target = busbar_abi::TARGET.to_str().expect("UTF-8");
+    let methods: Vec<_> = zone.methods().iter().map(|method| method.name.clone()).collect();
+    let types: std::collections::BTreeMap<_, _> =
+        zone.types().into_iter().map(|(name, hash)| (name, format!("{hash:016x}"))).collect();
+    let honest = serde_json::json!({
+        "id": "fixture.c", "version": "1.2.3", "target": target, "sha256": sum.to_string(),
+        "types": types, "methods": methods,
+    });
+    let try_with = |field: &str, value: serde_json::Value| {
+        let mut text = honest.clone();
+        text[field] = value;
+        let file = fixture.folder.path().join("fixture.plugin.json");
+        fs::write(file, text.to_string()).expect("written");
+        load(&fixture.path, Trust::default())
+    };
+    try_with("version", "1.2.3".into()).expect("it is honest");
+    try_with("methods", serde_json::json!([])).expect("what is left out is not compared");
+    for (field, lie) in [
+        ("id", "fixture.d".into()),
+        ("version", "1.2.4".into()),
+        ("target", "sparc-solaris".into()),
+        ("types", serde_json::json!({ "fixture.Pair": "0000000000000001" })),
+        ("methods", serde_json::json!(["echo", "fly"])),
+    ] {
+        let error = try_with(field, lie).expect_err("it lies");
+        assert_eq!((error.kind(), error.stage()), (ErrorKind::Sidecar, Stage::Bind), "{error}");
+        assert!(error.message().starts_with(&format!("its {field} is ")), "{error}");
+    }
+}

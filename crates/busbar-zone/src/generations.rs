@@ -1,0 +1,150 @@
+//! The generations of a zone's plugin: the instance that is called now, and those before it, which
+//! are kept until the zone is dropped. So whoever finds one needs no lock and no count to look at
+//! it; whether it may still be called says its gate.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::contract::Method;
+use crate::gate::Refusal;
+use crate::instance::{Inside, Instance, Target};
+use crate::{Error, ErrorKind, Result, Stage};
+
+/// Calls wait that long while state is handed over.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+
+/// All instances of a zone.
+pub(crate) struct Generations {
+    /// The last of `all`. Written by `replace`, with the lock held; read by calls.
+    current: AtomicPtr<Instance>,
+    list: Mutex<List>,
+    /// State was handed over, or not.
+    settled: Condvar,
+}
+
+struct List {
+    all: Vec<Arc<Instance>>,
+    /// Every method that any of them has or had; its place is its number.
+    methods: Arc<[Method]>,
+    is_closed: bool,
+    is_handing_over: bool,
+}
+
+/// The methods of the next generation, by the zone's numbers, which stay what they are.
+pub(crate) struct Numbering {
+    pub(crate) targets: Vec<Option<Target>>,
+    methods: Arc<[Method]>,
+}
+
+impl Numbering {
+    /// Of a first generation.
+    pub(crate) fn first(methods: &[Method]) -> Self {
+        let targets = methods.iter().map(|method| Some(Target::from(method))).collect();
+        Self { targets, methods: methods.into() }
+    }
+}
+
+impl Generations {
+    pub(crate) fn new(first: Arc<Instance>, numbering: Numbering) -> Self {
+        let current = AtomicPtr::new(Arc::as_ptr(&first).cast_mut());
+        let methods = numbering.methods;
+        let list = List { all: vec![first], methods, is_closed: false, is_handing_over: false };
+        Self { current, list: Mutex::new(list), settled: Condvar::new() }
+    }
+
+    /// The one that is called now.
+    #[inline]
+    pub(crate) fn now(&self) -> &Instance {
+        // SYNC POINT generation: what made the instance ready is seen by who finds it.
+        let current = self.current.load(Ordering::Acquire);
+        // SAFETY: it points to one of `all`, which loses none as long as this is there.
+        unsafe { &*current }
+    }
+
+    /// As [`Self::now`], to keep.
+    pub(crate) fn last(&self) -> Arc<Instance> {
+        Arc::clone(self.lock().last())
+    }
+
+    /// Inside the one that is called now.
+    ///
+    /// # Errors
+    /// `Closed`, `Faulted`; `Again` if state is handed over for too long.
+    pub(crate) fn enter(&self) -> Result<Inside> {
+        loop {
+            let instance = self.last();
+            match instance.enter() {
+                Ok(inside) => return Ok(inside),
+                Err(refusal) => self.refused(&instance, refusal)?,
+            }
+        }
+    }
+
+    /// Runs a method that never waits on this thread; the bytes of its result.
+    ///
+    /// # Errors
+    /// As [`Self::enter`], and what the call says.
+    #[inline]
+    pub(crate) fn call(&self, method: u32, input: &[u8], out: &mut [u8]) -> Result<usize> {
+        loop {
+            let instance = self.now();
+            match instance.call(method, input, out) {
+                Ok(result) => return result,
+                Err(refusal) => self.refused(instance, refusal)?,
+            }
+        }
+    }
+
+    /// `instance` let nobody in: an error, unless there is another one now.
+    #[cold]
+    pub(crate) fn refused(&self, instance: &Instance, refusal: Refusal) -> Result<()> {
+        let mut list = self.lock();
+        let deadline = Instant::now() + HAND_OVER_MAX;
+        while list.is_handing_over {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                let message = "its state is being handed over to a new generation";
+                let error = Error::new(ErrorKind::Again, Stage::Call, message);
+                return Err(instance.say(error));
+            }
+            let waited = self.settled.wait_timeout(list, left);
+            list = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if std::ptr::eq(Arc::as_ptr(list.last()), instance) || list.is_closed {
+            return Err(instance.refused(refusal));
+        }
+        Ok(())
+    }
+
+    /// Every method that there is or was, by its number.
+    pub(crate) fn methods(&self) -> Arc<[Method]> {
+        Arc::clone(&self.lock().methods)
+    }
+
+    /// How many generations there were.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.lock().all.len()).unwrap_or(u32::MAX)
+    }
+
+    /// There will be no others; the last one.
+    pub(crate) fn close(&self) -> Arc<Instance> {
+        let mut list = self.lock();
+        list.is_closed = true;
+        Arc::clone(list.last())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl List {
+    fn last(&self) -> &Arc<Instance> {
+        self.all.last().expect("invariant: there was a first one")
+    }
+}

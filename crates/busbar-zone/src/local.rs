@@ -1,0 +1,303 @@
+//! A plugin in this process: on the caller's own thread, on the threads that zones share, or on
+//! the zone's own.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use busbar_types::registry::Registry;
+
+use crate::contract::Method;
+use crate::generations::{Generations, Numbering};
+use crate::host::on_thread_of;
+use crate::instance::{Birth, Instance, Target};
+use crate::library::Library;
+use crate::pending::{CallId, GivenUp, Pending, closed};
+use crate::pool::Pool;
+use crate::queue::{Job, Queue, Runner};
+use crate::transport::{Identity, Transport};
+use crate::{Mode, Result, State};
+
+/// A zone's plugin in this process.
+pub(crate) struct Local {
+    pub(crate) zone: u64,
+    pub(crate) mode: Mode,
+    pub(crate) registry: &'static Registry,
+    pub(crate) config: String,
+    pub(crate) generations: Generations,
+    pub(crate) pending: Arc<Pending>,
+    /// Of every mode but inline.
+    threads: Option<Threads>,
+}
+
+/// Threads, and the zone's queue for them.
+#[derive(Clone)]
+pub(crate) struct Threads {
+    pool: Arc<Pool>,
+    running_max: usize,
+    queue: Option<Arc<Queue>>,
+}
+
+impl Threads {
+    /// # Errors
+    /// `Io` if the system has no threads left.
+    fn of(mode: Mode) -> Result<Option<Self>> {
+        let (pool, running_max) = match mode {
+            Mode::Inline => return Ok(None),
+            Mode::Shared => Pool::shared()?,
+            Mode::Dedicated { threads } => {
+                (Arc::new(Pool::new("busbar-zone", threads, true)?), threads.get())
+            }
+        };
+        Ok(Some(Self { pool, running_max, queue: None }))
+    }
+}
+
+/// What a plugin in this process is opened with.
+pub(crate) struct Plan<'a> {
+    pub(crate) zone: u64,
+    pub(crate) mode: Mode,
+    pub(crate) registry: &'static Registry,
+    pub(crate) config: &'a str,
+    pub(crate) allow_versions: bool,
+    pub(crate) pending: Arc<Pending>,
+}
+
+impl Local {
+    /// Its first generation, active.
+    ///
+    /// # Errors
+    /// What the plugin says; `SchemaMismatch` for its types; `InUse`.
+    pub(crate) fn open(library: &Arc<Library>, plan: Plan<'_>) -> Result<Arc<Self>> {
+        let mut threads = Threads::of(plan.mode)?;
+        let numbering = Numbering::first(&library.contract.methods);
+        let Plan { zone, mode, registry, config, allow_versions, pending } = plan;
+        let maker = Maker {
+            threads: threads.clone(),
+            zone,
+            generation: 1,
+            registry,
+            pending: Arc::clone(&pending),
+            config: config.to_owned(),
+        };
+        let made = maker.make(library, &numbering.targets, allow_versions);
+        let first = made.inspect_err(|_| end_threads(mode, threads.as_ref(), Duration::MAX))?;
+        let generations = Generations::new(first, numbering);
+        Ok(Arc::new_cyclic(|this: &Weak<Self>| {
+            if let Some(threads) = &mut threads {
+                let runner: Weak<dyn Runner> = Weak::<Self>::clone(this);
+                threads.queue = Some(Arc::new(Queue::new(runner, threads.running_max)));
+            }
+            let config = config.to_owned();
+            Self { zone, mode, registry, config, generations, pending, threads }
+        }))
+    }
+
+    /// Makes instances of this zone.
+    pub(crate) fn maker(&self) -> Maker {
+        Maker {
+            threads: self.threads.clone(),
+            zone: self.zone,
+            generation: self.generations.count() + 1,
+            registry: self.registry,
+            pending: Arc::clone(&self.pending),
+            config: self.config.clone(),
+        }
+    }
+
+    fn queue(&self) -> Option<(&Pool, &Arc<Queue>)> {
+        let threads = self.threads.as_ref()?;
+        Some((&threads.pool, threads.queue.as_ref()?))
+    }
+
+    /// Lets nobody into `instance` any more, waits until nobody is, and ends it.
+    ///
+    /// # Errors
+    /// `TimedOut` if somebody stays: then it is left as it is.
+    pub(crate) fn end(&self, instance: &Arc<Instance>, soft: Instant, hard: Instant) -> Result<()> {
+        let maker = self.maker();
+        let ended = instance.drain(soft, hard).map(|()| maker.end(instance));
+        maker.release(instance.library());
+        ended
+    }
+}
+
+/// Makes and ends instances of a zone, on the thread that the contract says.
+pub(crate) struct Maker {
+    threads: Option<Threads>,
+    zone: u64,
+    /// Of the next instance.
+    generation: u32,
+    registry: &'static Registry,
+    pending: Arc<Pending>,
+    config: String,
+}
+
+impl Maker {
+    /// An active instance whose types are registered.
+    pub(crate) fn make(
+        &self,
+        library: &Arc<Library>,
+        methods: &[Option<Target>],
+        allow_versions: bool,
+    ) -> Result<Arc<Instance>> {
+        library.add_instance()?;
+        let made = {
+            let (library, methods) = (Arc::clone(library), methods.to_vec());
+            let (zone, generation) = (self.zone, self.generation);
+            let (pending, config) = (Arc::clone(&self.pending), self.config.clone());
+            self.on_zone_thread(move || {
+                let (pending, config, methods) = (&pending, &*config, &*methods);
+                let birth = Birth { zone, generation, pending, config, methods };
+                Instance::make(&library, &birth)
+            })
+        };
+        let made = made.and_then(|made| made);
+        let instance = made.inspect_err(|_| library.remove_instance())?;
+        let published = library.types().publish(self.registry, allow_versions);
+        if let Err(error) = published {
+            let now = Instant::now();
+            if instance.drain(now, now).is_ok() {
+                self.end(&instance);
+            }
+            library.remove_instance();
+            return Err(instance.say(error));
+        }
+        Ok(instance)
+    }
+
+    /// Ends a drained instance.
+    pub(crate) fn end(&self, instance: &Arc<Instance>) {
+        let instance = Arc::clone(instance);
+        if let Err(error) = self.on_zone_thread(move || instance.end()) {
+            log::warn!(target: "busbar::zone", "an instance could not be ended: {error}");
+        }
+    }
+
+    /// One instance less of `library`.
+    pub(crate) fn release(&self, library: &Library) {
+        library.types().withdraw(self.registry);
+        library.remove_instance();
+    }
+
+    /// Runs what the contract says to run on a thread of the zone.
+    pub(crate) fn on_zone_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let zone = self.zone;
+        let work = move || on_thread_of(zone, work);
+        match &self.threads {
+            None => Ok(work()),
+            Some(threads) => threads.pool.run(work),
+        }
+    }
+}
+
+fn end_threads(mode: Mode, threads: Option<&Threads>, grace: Duration) {
+    if let (Mode::Dedicated { .. }, Some(threads)) = (mode, threads) {
+        threads.pool.close(grace);
+    }
+}
+
+impl Transport for Arc<Local> {
+    fn local(&self) -> Option<&Arc<Local>> {
+        Some(self)
+    }
+
+    fn identity(&self) -> Identity {
+        let instance = self.generations.last();
+        let contract = &instance.library().contract;
+        Identity {
+            id: contract.id.clone(),
+            version: contract.version.clone(),
+            runtime: contract.runtime,
+        }
+    }
+
+    fn methods(&self) -> Arc<[Method]> {
+        self.generations.methods()
+    }
+
+    fn types(&self) -> Vec<(String, u64)> {
+        let instance = self.generations.last();
+        instance.library().types().names().map(|(name, hash)| (name.to_owned(), hash)).collect()
+    }
+
+    fn state(&self) -> State {
+        match self.generations.now().state() {
+            // What waits for a thread still runs.
+            State::Active if self.generations.is_closed() => State::Draining,
+            state => state,
+        }
+    }
+
+    fn submit(&self, method: u32, input: Vec<u8>, id: CallId) -> Result<()> {
+        let instance = self.generations.now();
+        let Some((pool, queue)) = self.queue() else {
+            instance.inline_target(method)?;
+            let inside = self.generations.enter()?;
+            let instance = Arc::clone(inside.instance());
+            if self.pending.attach(id, Some(inside)) {
+                instance.start(method, &input, id);
+            }
+            return Ok(());
+        };
+        let is_serial = !instance.target(method)?.is_thread_safe();
+        if let Some(refusal) = instance.refusal() {
+            self.generations.refused(instance, refusal)?;
+        }
+        let sent = pool.send(queue, Job { method, input, id, is_serial });
+        sent.map_err(|error| instance.say(error))
+    }
+
+    fn cancel(&self, id: CallId, call: GivenUp) {
+        if let GivenUp::Running(Some(inside)) = call {
+            inside.instance().cancel(id);
+        }
+    }
+
+    fn close(&self, grace: Duration) -> Result<()> {
+        let now = Instant::now();
+        let (soft, hard) = (now + grace / 2, now + grace);
+        let instance = self.generations.close();
+        if let Some((_, queue)) = self.queue()
+            && !self.pending.wait_empty(soft)
+        {
+            queue.clear();
+            self.pending.fail_waiting(&instance.say(closed()));
+        }
+        let ended = self.end(&instance, soft, hard);
+        if ended.is_ok() {
+            let left = hard.saturating_duration_since(Instant::now());
+            end_threads(self.mode, self.threads.as_ref(), left.max(THREADS_END));
+        }
+        ended
+    }
+}
+
+/// What threads with nothing left to do have to end.
+const THREADS_END: Duration = Duration::from_secs(1);
+
+impl Runner for Local {
+    fn run(&self, job: Job) {
+        let Job { method, input, id, .. } = job;
+        match self.generations.enter() {
+            Ok(inside) => {
+                let instance = Arc::clone(inside.instance());
+                if self.pending.attach(id, Some(inside)) {
+                    on_thread_of(self.zone, || instance.start(method, &input, id));
+                }
+            }
+            Err(error) => {
+                self.pending.end(id, None, Err(error));
+            }
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // A zone that was closed has none any more.
+        end_threads(self.mode, self.threads.as_ref(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,147 @@
+//! The calls of one zone that wait for a thread, and which of them may run now.
+//!
+//! Methods that are not thread-safe run one at a time, in the order they were called in; they never
+//! keep a thread waiting for their turn. All others run as threads come.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::pending::CallId;
+use crate::{Error, ErrorKind, Result, Stage};
+
+/// Calls of a zone that may wait for a thread.
+pub(crate) const WAITING_MAX: usize = 4096;
+
+/// A call that was accepted.
+pub(crate) struct Job {
+    pub(crate) method: u32,
+    pub(crate) input: Vec<u8>,
+    pub(crate) id: CallId,
+    /// Whether it runs alone.
+    pub(crate) is_serial: bool,
+}
+
+/// Whoever runs the jobs of a queue.
+pub(crate) trait Runner: Send + Sync {
+    /// On a thread of the pool.
+    fn run(&self, job: Job);
+}
+
+/// The queue of one zone.
+pub(crate) struct Queue {
+    runner: Weak<dyn Runner>,
+    /// How many of its jobs run at the same time.
+    running_max: usize,
+    lanes: Mutex<Lanes>,
+}
+
+#[derive(Default)]
+struct Lanes {
+    serial: VecDeque<(u64, Job)>,
+    free: VecDeque<(u64, Job)>,
+    /// How many came before the next one: of the two lanes, who came first runs first.
+    count: u64,
+    running: usize,
+    is_serial_running: bool,
+    /// Whether its pool knows that there is something to run.
+    is_listed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(runner: Weak<dyn Runner>, running_max: usize) -> Self {
+        Self { runner, running_max, lanes: Mutex::default() }
+    }
+
+    pub(crate) fn runner(&self) -> Option<Arc<dyn Runner>> {
+        self.runner.upgrade()
+    }
+
+    /// Adds a job; whether its pool is to be told.
+    ///
+    /// # Errors
+    /// `Again` if the queue is full.
+    pub(crate) fn push(&self, job: Job) -> Result<bool> {
+        let mut lanes = self.lock();
+        if lanes.serial.len() + lanes.free.len() >= WAITING_MAX {
+            let message = format!("{WAITING_MAX} calls of the zone wait for a thread");
+            return Err(Error::new(ErrorKind::Again, Stage::Call, message));
+        }
+        let number = lanes.count;
+        lanes.count += 1;
+        let lane = if job.is_serial { &mut lanes.serial } else { &mut lanes.free };
+        lane.push_back((number, job));
+        Ok(self.list(&mut lanes))
+    }
+
+    /// The next job for the thread that found the queue in its pool's list, and whether it goes
+    /// back there, for others.
+    pub(crate) fn pop(&self) -> (Option<Job>, bool) {
+        let mut lanes = self.lock();
+        lanes.is_listed = false;
+        let job = self.take(&mut lanes);
+        let is_listed = self.list(&mut lanes);
+        (job, is_listed)
+    }
+
+    /// A job has run; whether the pool is to be told.
+    pub(crate) fn done(&self, was_serial: bool) -> bool {
+        let mut lanes = self.lock();
+        lanes.running -= 1;
+        if was_serial {
+            lanes.is_serial_running = false;
+        }
+        self.list(&mut lanes)
+    }
+
+    /// Forgets what waits. Who called was told.
+    pub(crate) fn clear(&self) {
+        let mut lanes = self.lock();
+        let waiting = (std::mem::take(&mut lanes.serial), std::mem::take(&mut lanes.free));
+        drop(lanes);
+        drop(waiting);
+    }
+
+    fn list(&self, lanes: &mut Lanes) -> bool {
+        let is_new = !lanes.is_listed && lanes.next(self.running_max).is_some();
+        lanes.is_listed |= is_new;
+        is_new
+    }
+
+    fn take(&self, lanes: &mut Lanes) -> Option<Job> {
+        let lane = lanes.next(self.running_max)?;
+        lanes.running += 1;
+        let (_, job) = match lane {
+            Lane::Serial => {
+                lanes.is_serial_running = true;
+                lanes.serial.pop_front()
+            }
+            Lane::Free => lanes.free.pop_front(),
+        }?;
+        Some(job)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Lane {
+    Serial,
+    Free,
+}
+
+impl Lanes {
+    /// Where the next job is that may run.
+    fn next(&self, running_max: usize) -> Option<Lane> {
+        if self.running >= running_max {
+            return None;
+        }
+        let serial = self.serial.front().filter(|_| !self.is_serial_running);
+        match (serial, self.free.front()) {
+            (Some((serial, _)), Some((free, _))) if free < serial => Some(Lane::Free),
+            (Some(_), _) => Some(Lane::Serial),
+            (None, Some(_)) => Some(Lane::Free),
+            (None, None) => None,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! From one generation of a plugin to the next, while calls go on.
+//!
+//! ```text
+//! make      the next one, active, while the last one serves      fails: the last one goes on
+//! compare   its methods with those that callers know             fails: likewise
+//! hand over only if both have state: new calls wait, the last
+//!           one's end, it saves, the next one loads              fails: likewise, with its state
+//! swap      one store: new calls are the next one's
+//! drain     the last one's calls end, or are asked to at half
+//!           of the grace, or it is left as it is at its end
+//! ```
+//!
+//! Without state no call ever waits or fails. What loads the next library, and decides about
+//! whether there is one, is elsewhere.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::generations::Numbering;
+use crate::instance::Instance;
+use crate::library::Library;
+use crate::local::Local;
+use crate::pending::closed;
+use crate::{Error, ErrorKind, Result, Stage};
+
+/// How a plugin is reloaded.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ReloadOptions {
+    /// Calls of the last generation have that long to end; from half of it on they are asked to.
+    pub grace: Duration,
+    /// Whether methods may be missing or have other types. Who calls those gets `MethodNotFound`.
+    pub breaking: bool,
+    /// Whether the next generation begins without state, rather than not at all, if it cannot read
+    /// that of the last one.
+    pub cold: bool,
+}
+
+impl Default for ReloadOptions {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(5), breaking: false, cold: false }
+    }
+}
+
+/// What came of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reloaded {
+    /// The file is the one that runs.
+    Unchanged,
+    /// This generation is called now.
+    Generation(u32),
+}
+
+impl Local {
+    /// Calls an instance of `library` from now on. One reload at a time: others wait.
+    ///
+    /// # Errors
+    /// `Closed`; `SchemaMismatch` if its methods are not those of the last one, or its state is
+    /// not; what the plugin says. The last generation goes on in any case.
+    pub(crate) fn reload(&self, library: &Arc<Library>, options: &ReloadOptions) -> Result<u32> {
+        let last = self.generations.last();
+        check_id(&last, library)?;
+        let numbering = self.generations.renumber(&library.contract.methods);
+        if !options.breaking && !numbering.missing.is_empty() {
+            let names = numbering.missing.join(", ");
+            let message = format!("{names} would be missing, or have other types");
+            return Err(last.say(Error::new(ErrorKind::SchemaMismatch, Stage::Bind, message)));
+        }
+        let maker = self.maker();
+        let next = maker.make(library, &numbering.targets, true)?;
+        let swapped = self.swap(&last, &next, numbering, options);
+        if let Err(error) = swapped {
+            let now = Instant::now();
+            let ended = self.end(&next, now, now + options.grace);
+            if let Err(error) = ended {
+                log::warn!(target: "busbar::zone", "{error}");
+            }
+            return Err(error);
+        }
+        let now = Instant::now();
+        if let Err(error) = self.end(&last, now + options.grace / 2, now + options.grace) {
+            // It is told of in the log; the next one serves.
+            log::warn!(target: "busbar::zone", "generation {}: {error}", next.generation() - 1);
+        }
+        Ok(next.generation())
+    }
+
+    fn swap(
+        &self,
+        last: &Arc<Instance>,
+        next: &Arc<Instance>,
+        numbering: Numbering,
+        options: &ReloadOptions,
+    ) -> Result<()> {
+        // One that panicked has nothing to hand over.
+        let has_state = last.has_state() && next.has_state() && last.refusal().is_none();
+        if !has_state {
+            return self.generations.replace(next, numbering);
+        }
+        self.pause(true);
+        let handed_over = self.hand_over(last, next, options);
+        let swapped = match handed_over {
+            Ok(()) => self.generations.replace(next, numbering),
+            Err(error) => {
+                last.reopen();
+                self.generations.settle();
+                Err(error)
+            }
+        };
+        self.pause(false);
+        swapped
+    }
+
+    /// The state of `last`, whose calls have ended, becomes that of `next`.
+    fn hand_over(
+        &self,
+        last: &Arc<Instance>,
+        next: &Arc<Instance>,
+        options: &ReloadOptions,
+    ) -> Result<()> {
+        if self.generations.is_closed() {
+            return Err(closed());
+        }
+        self.generations.begin_hand_over();
+        last.quiesce(Instant::now() + options.grace)?;
+        let (from, to) = (Arc::clone(last), Arc::clone(next));
+        let cold = options.cold;
+        self.maker().on_zone_thread(move || {
+            let (bytes, hash) = from.save_state()?;
+            match to.load_state(&bytes, hash) {
+                Err(error) if cold && error.kind() == ErrorKind::SchemaMismatch => {
+                    log::warn!(target: "busbar::zone", "{error}: it begins without state");
+                    Ok(())
+                }
+                loaded => loaded,
+            }
+        })?
+    }
+}
+
+fn check_id(last: &Instance, library: &Library) -> Result<()> {
+    let (id, next) = (last.id(), &library.contract.id);
+    if id == next {
+        return Ok(());
+    }
+    let message = format!("the file is of the plugin {next}");
+    Err(last.say(Error::new(ErrorKind::InvalidArgument, Stage::Bind, message)))
+}

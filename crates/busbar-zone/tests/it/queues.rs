@@ -1,0 +1,206 @@
+//! Who runs when and on which thread, and what becomes of calls that are given up.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use busbar_zone::{Completions, ErrorKind, Loader, Mode, Options, Result, State, Zone};
+
+use crate::fixtures::{Fixture, load, loader, physics};
+use crate::modes::{all, dedicated, wait};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Waits for what other threads do soon.
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < LONG, "it never holds");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn open(loader: &Loader, fixture: &Fixture, mode: Mode) -> Zone {
+    // SAFETY: our own fixture.
+    unsafe { loader.load(&fixture.path, &Options::new(mode)) }.expect("it loads")
+}
+
+/// [Z04 Z08] a zone whose methods block kept all shared threads from the others
+#[test]
+fn a_blocking_zone_does_not_starve_others() {
+    let (fixture, quiet, loader) = (Fixture::plugin(&[]), Fixture::plugin(&[]), loader());
+    let key = open(&loader, &fixture, Mode::Inline);
+    let busy = open(&loader, &fixture, Mode::Shared);
+    let method = busy.method("wait").expect("it has it");
+    let blocked: Vec<_> =
+        (0..200).map(|_| busy.start(method, Vec::new()).expect("queued")).collect();
+    // Loading and closing need a thread, too.
+    for _ in 0..3 {
+        let quiet = load(&quiet.path, &Options::new(Mode::Shared)).expect("it loads");
+        for n in 0..100_u32 {
+            let bytes = n.to_le_bytes();
+            assert_eq!(wait(&quiet, "echo", &bytes).expect("it echoes"), bytes);
+        }
+        quiet.close(LONG).expect("it closes");
+    }
+    assert_eq!(busy.open_calls(), 200);
+    wait(&key, "open", b"").expect("it opens");
+    for call in blocked {
+        call.wait(LONG).expect("it ends");
+    }
+    busy.close(LONG).expect("it closes");
+}
+
+/// [Z18] each zone has a queue of its own: one that is full refuses its own calls only
+#[test]
+fn a_full_queue_is_one_zones() {
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let key = open(&loader, &fixture, Mode::Inline);
+    let [busy, other] = [(); 2].map(|()| open(&loader, &fixture, Mode::Shared));
+    let method = busy.method("wait").expect("it has it");
+    let mut calls = Vec::new();
+    let refused = loop {
+        match busy.start(method, Vec::new()) {
+            Ok(call) => calls.push(call),
+            Err(error) => break error,
+        }
+        assert!(calls.len() < 10_000, "it is bounded");
+    };
+    assert_eq!((refused.kind(), refused.subject()), (ErrorKind::Again, "fixture.c"));
+    assert_eq!(wait(&other, "echo", b"abc").expect("it echoes"), b"abc");
+    wait(&key, "open", b"").expect("it opens");
+    let count = calls.len();
+    assert_eq!(calls.into_iter().filter_map(|call| call.wait(LONG).ok()).count(), count);
+}
+
+/// [Z04 Z11] methods that are not thread-safe run alone, in the order of their calls, on however
+/// many threads; and they keep no thread from the others
+#[test]
+fn serial_methods_run_in_order() {
+    for mode in [Mode::Shared, dedicated(4)] {
+        let fixture = Fixture::plugin(&[]);
+        let zone = load(&fixture.path, &Options::new(mode)).expect("it loads");
+        let [note, echo] = ["note", "echo"].map(|name| zone.method(name).expect("it has it"));
+        let calls: Vec<_> = (0..1000_u32)
+            .map(|n| {
+                drop(zone.start(echo, vec![0; 8]).expect("queued"));
+                zone.start(note, n.to_le_bytes().to_vec()).expect("queued")
+            })
+            .collect();
+        for call in calls {
+            call.wait(LONG).expect("it ends");
+        }
+        let noted = wait(&zone, "noted", b"").expect("it says");
+        let expected: Vec<_> = (0..1000_u32).flat_map(u32::to_le_bytes).collect();
+        assert!(noted == expected, "{mode:?}");
+    }
+}
+
+/// [Z08 Z09] instances were made and ended on threads that are not the zone's
+#[test]
+fn instances_begin_and_end_on_threads_of_the_zone() {
+    for mode in [all()[0](), all()[1](), dedicated(3)] {
+        let (fixture, loader) = (Fixture::plugin(&[]), loader());
+        for _ in 0..10 {
+            let zone = open(&loader, &fixture, mode);
+            wait(&zone, "echo", b"").expect("it echoes");
+            zone.close(LONG).expect("it closes");
+            // The last one dropped, on another thread.
+            let zone = open(&loader, &fixture, mode);
+            std::thread::spawn(move || drop(zone)).join().expect("no panic");
+        }
+        let watch = open(&loader, &fixture, Mode::Inline);
+        let counts = wait(&watch, "strays", b"").expect("it says");
+        assert_eq!(counts[..4], [0; 4], "{mode:?}");
+        if let Mode::Dedicated { .. } = mode {
+            assert_eq!(counts[4..], [0; 4], "each instance has one thread for these");
+        }
+    }
+}
+
+/// [Z17] a call that is given up is told of at once; if it waits, it never runs; if it runs, its
+/// plugin is asked to end it, and what comes of it is dropped and counted
+#[test]
+fn calls_are_cancelled() {
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let key = open(&loader, &fixture, Mode::Inline);
+    let zone = open(&loader, &fixture, dedicated(1));
+    let [block, note] = ["wait", "note"].map(|name| zone.method(name).expect("it has it"));
+    let running = zone.start(block, Vec::new()).expect("queued");
+    let waiting = zone.start(note, 7_u32.to_le_bytes().to_vec()).expect("queued");
+    assert!(waiting.cancel());
+    assert!(!waiting.cancel(), "once");
+    assert_eq!(waiting.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
+    assert_eq!((zone.open_calls(), zone.late_calls()), (1, 0));
+    until(|| key.open_calls() == 0);
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(running.cancel());
+    assert_eq!(running.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
+    assert_eq!(zone.open_calls(), 1, "it goes on, for nobody");
+    wait(&key, "open", b"").expect("it opens");
+    until(|| zone.open_calls() == 0);
+    assert_eq!(zone.late_calls(), 1);
+    assert_eq!(wait(&zone, "noted", b"").expect("it says"), b"", "what waited did not run");
+    zone.close(LONG).expect("nobody is inside");
+}
+
+/// [Z17] asynchronous methods end when they are cancelled, whenever that is, and leave nothing
+#[test]
+fn asynchronous_calls_are_cancelled() {
+    for mode in [Mode::Shared, dedicated(2)] {
+        let zone = load(&physics(), &Options::new(mode)).expect("it loads");
+        let never = zone.method("never").expect("it has it");
+        for n in 0..200 {
+            let call = zone.start(never, Vec::new()).expect("queued");
+            if n % 2 == 0 {
+                std::thread::yield_now();
+            }
+            assert!(call.cancel(), "{mode:?}");
+            assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
+        }
+        until(|| zone.open_calls() == 0);
+        zone.close(Duration::from_secs(60)).expect("nobody is inside");
+        assert_eq!(zone.state(), State::Destroyed);
+    }
+}
+
+/// [Z17 Z18] of calls that end, are cancelled and are refused at random, each is told of once
+#[test]
+fn each_call_is_told_of_once() {
+    #[derive(Default)]
+    struct Ends(Mutex<Vec<u64>>);
+    impl Completions for Ends {
+        fn complete(&self, operation: u64, _result: Result<&[u8]>) {
+            self.0.lock().expect("no panic").push(operation);
+        }
+    }
+    let fixture = Fixture::plugin(&["WITH_START"]);
+    for mode in [Mode::Shared, dedicated(3)] {
+        let zone = load(&fixture.path, &Options::new(mode)).expect("it loads");
+        let (echo, ends) = (zone.method("echo").expect("it has it"), Arc::<Ends>::default());
+        let mut accepted: Vec<_> = std::thread::scope(|scope| {
+            let threads = [0, 1, 2, 3].map(|thread| {
+                let (zone, ends) = (&zone, &ends);
+                scope.spawn(move || {
+                    (0..2000)
+                        .filter_map(|n| {
+                            let sink: Arc<dyn Completions> = Arc::<Ends>::clone(ends);
+                            let operation = thread * 10_000 + n;
+                            let call = zone.submit(echo, vec![1; 9], sink, operation).ok()?;
+                            if n % 3 == 0 {
+                                zone.cancel(call);
+                            }
+                            Some(operation)
+                        })
+                        .collect::<Vec<_>>()
+                })
+            });
+            threads.into_iter().flat_map(|it| it.join().expect("no panic")).collect()
+        });
+        zone.close(LONG).expect("it closes");
+        let mut told = ends.0.lock().expect("no panic").clone();
+        told.sort_unstable();
+        accepted.sort_unstable();
+        assert_eq!(told, accepted, "{mode:?}");
+        assert_eq!(zone.open_calls(), 0);
+    }
+}
