@@ -52,6 +52,8 @@ export type {
   ZoneMethod,
   ZoneMode,
   ZoneStats,
+  ReloadEvent,
+  ReloadZoneOptions,
 } from './dist/index.js';
 
 // When something goes wrong

@@ -1,10 +1,19 @@
 /** Native plugins, loaded and called as users do: crates/busbar-zone/examples/physics.rs. */
 
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 
 import test, { type ExecutionContext } from 'ava';
 
@@ -16,6 +25,7 @@ import {
   registry,
   Zone,
   type LoadZoneOptions,
+  type ReloadEvent,
 } from '../index.js';
 import { PHYSICS } from './helpers/built.js';
 import { run } from './helpers/child.js';
@@ -140,7 +150,8 @@ test('[Z17] calls that wait for a thread do not run once they are given up', asy
   const physics = zone.interface<Promised<Physics>>(NUMBERS);
   const busy = physics.sleep(200);
   const options = { timeoutMs: 10 };
-  const { encode } = registry.lookup<{ a: bigint; b: bigint }>('physics.AddArguments');
+  const named = registry.list().find(({ name }) => name.endsWith('AddArguments'));
+  const { encode } = registry.lookup<{ a: bigint; b: bigint }>(named?.name ?? '');
   const added = zone.call('add', encode({ a: 1n, b: 2n }), options);
   await t.throwsAsync(added, { code: 'ERR_TIMED_OUT' });
   await busy;
@@ -287,4 +298,62 @@ test('[Z14] a worker that ends with zones open and calls under way disturbs nobo
   const { code, stdout, stderr } = await run('zone-workers.js', [PHYSICS]);
   t.is(code, 0, stderr);
   t.is(stdout.trim(), 'done');
+});
+
+test('[Z12] a plugin is reloaded while it is called, and keeps its state', async (t) => {
+  const folder = privateCopy(t);
+  const file = `${folder}/${basename(PHYSICS)}`;
+  for (const mode of ['inline', 'shared', 'dedicated'] as const) {
+    copyFileSync(PHYSICS, file);
+    await using zone = await loadZone({ path: file, mode });
+    const physics = zone.interface<Physics>(NUMBERS);
+    t.is(await physics.add(1, 2), 3);
+    t.false(await zone.reload(), 'the same file is no new generation');
+    // Another file, the same plugin: a few bytes behind what a loader looks at.
+    appendFileSync(file, 'next');
+    let [isDone, calls] = [false, 0];
+    const load = (async () => {
+      while (!isDone) {
+        await physics.add(1, 0);
+        calls++;
+        await setImmediate();
+      }
+    })();
+    t.true(await zone.reload());
+    isDone = true;
+    await load;
+    t.is(zone.generation, 2);
+    t.is(await physics.total(), 3 + calls);
+    writeFileSync(file, 'no library');
+    const broken = zone.reload();
+    await t.throwsAsync(broken, { code: 'ERR_PLUGIN_DAMAGED' });
+    t.is(await physics.add(20, 22), 42);
+    t.is(zone.generation, 2);
+    await t.throwsAsync(zone.reload(''), { code: 'ERR_INVALID_ARGUMENT' });
+    await t.throwsAsync(zone.reload(file, { grace: 1 } as object), {
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+  }
+});
+
+test('[Z12] a zone follows its file', async (t) => {
+  const folder = privateCopy(t);
+  const file = `${folder}/${basename(PHYSICS)}`;
+  const events: ReloadEvent[] = [];
+  const onReload = (event: ReloadEvent): number => events.push(event);
+  await using zone = await loadZone({ path: file, watch: true, onReload });
+  const change = async (bytes: Buffer): Promise<ReloadEvent | undefined> => {
+    const count = events.length;
+    writeFileSync(`${folder}/next`, bytes, { mode: 0o644 });
+    renameSync(`${folder}/next`, file);
+    while (events.length === count) await setTimeout(5);
+    return events.at(-1);
+  };
+  const bytes = readFileSync(PHYSICS);
+  const next = await change(Buffer.concat([bytes, Buffer.from('next')]));
+  t.deepEqual(next, { type: 'reloaded', generation: 2 });
+  const broken = await change(bytes.subarray(0, 5000));
+  t.is(broken?.type === 'failed' ? broken.error.code : broken, 'ERR_PLUGIN_DAMAGED');
+  t.is(zone.generation, 2);
+  t.deepEqual(await change(bytes), { type: 'reloaded', generation: 3 });
 });

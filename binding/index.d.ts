@@ -38,6 +38,8 @@ export declare class NativeZone {
   get version(): string
   /** Where its instance is in its life. */
   get state(): string
+  /** What its calls are at. */
+  stats(): NativeZoneStats
   /** Its methods; calls name them by their index. */
   methods(): Array<NativeMethod>
   /** Its types. */
@@ -50,13 +52,15 @@ export declare class NativeZone {
    */
   inline(registers: Uint32Array, arena: Uint8Array): object
   /**
-   * Starts a call; its end comes with the others.
+   * Starts a call, whose number this is; its end comes with the others.
    *
    * # Errors
    * `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
    * `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
    */
-  submit(method: number, input: Uint8Array, operation: number): void
+  submit(method: number, input: Uint8Array, operation: number): number
+  /** Gives up a call that [`Self::submit`] numbered. */
+  cancel(call: number): void
   /**
    * Closes the zone and its children; running calls have `grace_ms` to end.
    *
@@ -150,8 +154,24 @@ export interface NativeEnd {
   result?: Buffer
   /** Of a load. */
   zone?: NativeZone
-  /** Code and message. */
-  error?: Array<string>
+  /** Why it failed. */
+  error?: NativeFailure
+}
+
+/** Why an operation failed. */
+export interface NativeFailure {
+  /** Of the table of errors. */
+  code: string
+  /** For a person. */
+  message: string
+  /** If it is an error of a plugin's; the others then, too. */
+  pluginId?: string
+  /** Empty if no method was called. */
+  method?: string
+  /** What the plugin returned, a number. */
+  status?: string
+  /** A number. */
+  generation?: string
 }
 
 /** A method of a plugin. */
@@ -202,6 +222,14 @@ export interface NativeZoneOptions {
   keys: Array<string>
   /** Whether files that others can change are loaded. */
   insecure: boolean
+}
+
+/** What the calls of a zone are at, and came to. */
+export interface NativeZoneStats {
+  /** Those that have not ended. */
+  openCalls: number
+  /** Those that ended after they were given up. */
+  lateCalls: number
 }
 
 /** A type of a plugin. */

@@ -108,6 +108,8 @@ export {
   type ZoneMethod,
   type ZoneMode,
   type ZoneStats,
+  type ReloadEvent,
+  type ReloadZoneOptions,
 } from './zone.js';
 
 /** The version of this package. */

@@ -3,7 +3,7 @@
 import { markAsUntransferable } from 'node:worker_threads';
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
-import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
+import type { NativeReload, NativeZone, NativeZoneOptions } from './internal/binding.js';
 import { checkNames } from './internal/checks.js';
 import type { WaitOptions } from './internal/wait.js';
 import { InlineCalls, isShared, signatureOf, type Signature } from './internal/zone-methods.js';
@@ -48,6 +48,10 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly allowVersions?: boolean;
   /** Who vouches for it. Nobody has to, unless `allow` or `keys` is given. */
   readonly trust?: PluginTrust;
+  /** Whether the zone is reloaded when its library's file changes. `false`. */
+  readonly watch?: boolean;
+  /** Is told of each reload that `watch` leads to; failed ones leave the last generation be. */
+  readonly onReload?: (event: ReloadEvent) => void;
   /** Room for the argument of an inline call, and as much for its result, 1 KiB–256 MiB. 64 KiB. */
   readonly arenaBytes?: number;
 }
@@ -65,6 +69,24 @@ export interface ZoneMethod {
   /** Whether calling it twice is the same as calling it once. */
   readonly idempotent: boolean;
 }
+
+/** How a plugin is reloaded. */
+export interface ReloadZoneOptions {
+  /** How long calls of the last generation may take to end, in milliseconds. 5000. */
+  readonly graceMs?: number;
+  /**
+   * Whether methods may be missing or have other types; calling those then is
+   * `ERR_METHOD_NOT_FOUND`, until {@link Zone.interface} is asked again. `false`.
+   */
+  readonly breaking?: boolean;
+  /** Whether a generation that cannot read the last one's state begins without. `false`. */
+  readonly cold?: boolean;
+}
+
+/** What came of a reload that a change of the file led to. */
+export type ReloadEvent =
+  | { readonly type: 'reloaded'; readonly generation: number }
+  | { readonly type: 'failed'; readonly error: BusbarError };
 
 /** What the calls of a zone are at, and came to. */
 export interface ZoneStats {
@@ -112,7 +134,14 @@ export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const { zone } = await port.run('loadZone()', waitOf(options), (operation) => {
     port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
   });
-  return new Zone(zone as NativeZone, { mode, parent, arenaBytes });
+  const opened = new Zone(zone as NativeZone, { mode, parent, arenaBytes });
+  try {
+    if (options.watch === true) watch(opened, options.onReload);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  return opened;
 }
 
 function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
@@ -130,6 +159,7 @@ interface Place {
 
 /** What a zone keeps to itself. */
 let nativeOf: (zone: Zone) => NativeZone;
+let watch: (zone: Zone, onReload: ((event: ReloadEvent) => void) | undefined) => void;
 
 /** A loaded plugin; {@link loadZone} makes them. */
 export class Zone {
@@ -139,17 +169,15 @@ export class Zone {
   readonly parent: Zone | undefined;
   /** Its plugin's id, such as `example.physics`. */
   readonly pluginId: string;
-  /** Its plugin's version. */
-  readonly pluginVersion: string;
-  /** Its plugin's methods. */
-  readonly methods: readonly ZoneMethod[];
   readonly #native: NativeZone;
   readonly #indexes = new Map<string, number>();
   readonly #inline: InlineCalls | null;
   #closing: Promise<void> | null = null;
+  #unwatch: (() => void) | null = null;
 
   static {
     nativeOf = (zone) => zone.#native;
+    watch = (zone, onReload) => zone.#watch(onReload);
   }
 
   /** @internal */
@@ -158,15 +186,7 @@ export class Zone {
     this.mode = mode;
     this.parent = parent;
     this.pluginId = native.id;
-    this.pluginVersion = native.version;
-    this.methods = native.methods().map(({ name, flags }) => ({
-      name,
-      sync: (flags & 1) !== 0,
-      threadSafe: (flags & 2) !== 0,
-      oneway: (flags & 4) !== 0,
-      idempotent: (flags & 8) !== 0,
-    }));
-    for (const [index, { name }] of this.methods.entries()) this.#indexes.set(name, index);
+    this.#number();
     this.#inline = mode === 'inline' ? openInline(native, arenaBytes) : null;
   }
 
@@ -176,6 +196,27 @@ export class Zone {
    */
   get state(): string {
     return this.#native.state;
+  }
+
+  /** The version of its plugin: of the generation that is called now. */
+  get pluginVersion(): string {
+    return this.#native.version;
+  }
+
+  /** The methods of its plugin, likewise. */
+  get methods(): readonly ZoneMethod[] {
+    return this.#native.methods().map(({ name, flags }) => ({
+      name,
+      sync: (flags & 1) !== 0,
+      threadSafe: (flags & 2) !== 0,
+      oneway: (flags & 4) !== 0,
+      idempotent: (flags & 8) !== 0,
+    }));
+  }
+
+  /** Which generation of its plugin is called: 1 until {@link reload} finds another one. */
+  get generation(): number {
+    return this.#native.generation;
   }
 
   /** What its calls are at, and came to. */
@@ -194,9 +235,9 @@ export class Zone {
    */
   interface<T extends object>(options: CompileOptions = {}): T {
     const types = this.#native.types();
-    const functions = this.#native.methods().map((method, index) => {
+    const functions = this.#native.methods().map((method) => {
       const signature = signatureOf(method, types, options);
-      return [method.name, this.#function(method.name, index, signature)] as const;
+      return [method.name, this.#function(method.name, method.number, signature)] as const;
     });
     return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
   }
@@ -245,6 +286,58 @@ export class Zone {
   }
 
   /**
+   * Loads the library at `path`, or the one that the zone was loaded from, anew, and calls it from
+   * now on. The next generation is loaded from a private copy and made active while the last one
+   * serves, so that no call fails or waits. If both keep state, calls wait while it is handed over.
+   * Calls that run end in the generation they began in. If anything is wrong with the file, the last
+   * generation goes on; one that panics within 5 seconds is replaced by what came before it.
+   *
+   * Resolves to whether there is a new generation: there is none if the file is the one that runs.
+   *
+   * @throws BusbarError (as a rejection) as {@link loadZone}; `ERR_SCHEMA_MISMATCH` if methods would
+   * be missing or have other types, or state cannot be read; `ERR_PLUGIN_BUDGET` if too many
+   * images of former generations are left in memory, which in this process is for ever
+   *
+   * @example
+   * ```ts
+   * import { loadZone } from 'busbar';
+   *
+   * async function main(path: string): Promise<void> {
+   *   await using zone = await loadZone({ path });
+   *   process.on('SIGHUP', async () => {
+   *     const isNew = await zone.reload();
+   *     console.log(isNew ? `now ${zone.pluginVersion}` : 'nothing new');
+   *   });
+   *   await new Promise((resolve) => process.once('SIGTERM', resolve));
+   * }
+   *
+   * if (process.argv[2] !== undefined) await main(process.argv[2]);
+   * ```
+   */
+  async reload(path?: string, options: ReloadZoneOptions = {}): Promise<boolean> {
+    if (path !== undefined && (typeof path !== 'string' || path === '')) {
+      throw invalidArgument(`path is ${show(path)}; it must be that of a library`);
+    }
+    checkNames(options, ['graceMs', 'breaking', 'cold']);
+    const native = reloadOf(options);
+    const end = await zonePort().run('reload()', undefined, (operation) => {
+      this.#native.reload(path ?? null, native, operation);
+    });
+    this.#number();
+    return end.generation !== 0;
+  }
+
+  #watch(onReload: ((event: ReloadEvent) => void) | undefined): void {
+    this.#unwatch = zonePort().subscribe(
+      (operation) => this.#native.watch(reloadOf({}), operation),
+      ({ generation }, error) => {
+        if (error !== null) onReload?.({ type: 'failed', error });
+        else if (generation) onReload?.({ type: 'reloaded', generation });
+      },
+    );
+  }
+
+  /**
    * Closes the zone, the zones that belong to it first. Running calls have `graceMs` to end; from
    * half of that on they are asked to.
    *
@@ -256,6 +349,8 @@ export class Zone {
       const message = `graceMs is ${show(graceMs)}; it must be a number of milliseconds`;
       return Promise.reject(invalidArgument(message));
     }
+    this.#unwatch?.();
+    this.#native.unwatch();
     this.#closing ??= zonePort()
       .run('close()', undefined, (operation) => this.#native.close(graceMs, operation))
       .then(() => undefined);
@@ -284,9 +379,18 @@ export class Zone {
     return end.result as Buffer;
   }
 
+  #number(): void {
+    this.#indexes.clear();
+    for (const { name, number } of this.#native.methods()) this.#indexes.set(name, number);
+  }
+
   #index(method: string): number {
     const index = this.#indexes.get(method);
     if (index !== undefined) return index;
+    // A reload may have brought it.
+    this.#number();
+    const later = this.#indexes.get(method);
+    if (later !== undefined) return later;
     const names = [...this.#indexes.keys()].join(', ');
     const message = `${this.pluginId} has no method ${show(method)}, but ${names}`;
     throw new BusbarError('ERR_METHOD_NOT_FOUND', message);
@@ -297,6 +401,7 @@ export class Zone {
 const REGISTERS = 6;
 const ARENA_BYTES = 64 * 1024;
 const GRACE_MS = 2000;
+const RELOAD_GRACE_MS = 5000;
 
 function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
   const [registers, arena] = [new Uint32Array(REGISTERS), new Uint8Array(2 * arenaBytes)];
@@ -308,7 +413,7 @@ function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
 
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
-  ...(['trust', 'arenaBytes', 'signal', 'timeoutMs'] as const),
+  ...(['trust', 'arenaBytes', 'watch', 'onReload', 'signal', 'timeoutMs'] as const),
 ];
 
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
@@ -327,6 +432,9 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
   }
   checkInteger('threads', threads, 1, 64);
   checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024, 16);
+  if (options.onReload !== undefined && typeof options.onReload !== 'function') {
+    throw invalidArgument(`onReload is ${show(options.onReload)}; it must be a function`);
+  }
   if (parent !== undefined && !(parent instanceof Zone)) {
     throw invalidArgument(`parent is ${show(parent)}; it must be a zone`);
   }
@@ -345,6 +453,12 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     keys: texts('trust.keys', trust.keys),
     insecure: trust.insecure === true,
   };
+}
+
+function reloadOf(options: ReloadZoneOptions): NativeReload {
+  const { graceMs = RELOAD_GRACE_MS, breaking = false, cold = false } = options;
+  checkInteger('graceMs', graceMs, 0, 0xffff_ffff);
+  return { graceMs, breaking: breaking === true, cold: cold === true };
 }
 
 function configOf(config: unknown): string {

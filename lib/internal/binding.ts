@@ -239,6 +239,8 @@ export interface NativeEnd {
   result?: Buffer | null;
   zone?: NativeZone | null;
   /** Code and message. */
+  /** Of a reload: the generation that is called now; 0 if it is the one that was. */
+  generation?: number | null;
   error?: NativeFailure | null;
 }
 
@@ -250,14 +252,25 @@ export interface NativeZone {
   methods(): NativeMethod[];
   types(): { name: string; hash: bigint }[];
   inline(registers: Uint32Array, arena: Uint8Array): NativeInline;
+  readonly generation: number;
   stats(): { openCalls: number; lateCalls: number };
+  reload(path: string | null, options: NativeReload, operation: number): void;
+  watch(options: NativeReload, operation: number): void;
+  unwatch(): void;
   /** The call's number, for `cancel`. */
   submit(method: number, input: Uint8Array, operation: number): number;
   cancel(call: number): void;
   close(graceMs: number, operation: number): void;
 }
 
+export interface NativeReload {
+  graceMs: number;
+  breaking: boolean;
+  cold: boolean;
+}
+
 export interface NativeMethod {
+  number: number;
   name: string;
   flags: number;
   inHash: bigint;

@@ -1,6 +1,6 @@
 /** This environment's side of all plugin zones: the operations under way, and how they end. */
 
-import { callNative, fromNative } from '../errors.js';
+import { type BusbarError, callNative, fromNative } from '../errors.js';
 import type { NativeEnd, NativeZone, NativeZones } from './binding.js';
 import { native } from './native.js';
 import { checkWait, Deadline, type WaitOptions } from './wait.js';
@@ -14,6 +14,7 @@ interface Operation {
 class ZonePort {
   readonly native: NativeZones;
   readonly #operations = new Map<number, Operation>();
+  readonly #subscriptions = new Map<number, (end: NativeEnd, error: BusbarError | null) => void>();
   #next = 0;
 
   constructor() {
@@ -46,10 +47,29 @@ class ZonePort {
     });
   }
 
+  /**
+   * Starts an operation that ends again and again, each time with a call of `onEnd`; it keeps
+   * nothing alive. It ends for good with what this returns.
+   */
+  subscribe(
+    start: (operation: number) => void,
+    onEnd: (end: NativeEnd, error: BusbarError | null) => void,
+  ): () => void {
+    const operation = this.#number();
+    this.#subscriptions.set(operation, onEnd);
+    try {
+      callNative(() => start(operation));
+    } catch (error) {
+      this.#subscriptions.delete(operation);
+      throw error;
+    }
+    return () => this.#subscriptions.delete(operation);
+  }
+
   /** A number that no operation has: it may be taken round 2^32 once. */
   #number(): number {
     do this.#next = (this.#next + 1) >>> 0;
-    while (this.#operations.has(this.#next));
+    while (this.#operations.has(this.#next) || this.#subscriptions.has(this.#next));
     return this.#next;
   }
 
@@ -62,6 +82,13 @@ class ZonePort {
 
   #deliver(): void {
     for (const end of this.native.take()) {
+      const subscribed = this.#subscriptions.get(end.operation);
+      if (subscribed !== undefined) {
+        // What users do there is theirs: it must not keep the others from being told.
+        const error = end.error === undefined || end.error === null ? null : fromNative(end.error);
+        queueMicrotask(() => subscribed(end, error));
+        continue;
+      }
       const operation = this.#forget(end.operation);
       operation?.deadline?.disarm();
       if (operation === undefined) discard(end.zone);

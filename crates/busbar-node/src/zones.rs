@@ -12,7 +12,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use busbar_types::registry::Registry;
-use busbar_zone::{CallId, Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
+use busbar_zone::{
+    CallId, Error, FileHash, Listener, Loader, MethodId, Mode, Options, ReloadOptions, Reloaded,
+    Trust, Watch, Zone,
+};
 use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint8Array, Uint32Array};
 use napi::{JsValue, Status, sys};
 use napi_derive::napi;
@@ -120,6 +123,19 @@ impl Drop for Held {
     }
 }
 
+/// A zone, and where it is from.
+struct Opened {
+    zone: Zone,
+    origin: Origin,
+}
+
+/// What a zone is reloaded from.
+#[derive(Clone)]
+struct Origin {
+    loader: Arc<Loader>,
+    path: PathBuf,
+}
+
 /// How a zone is opened.
 #[napi(object)]
 pub struct NativeZoneOptions {
@@ -148,6 +164,8 @@ pub struct NativeZoneOptions {
 /// A method of a plugin.
 #[napi(object)]
 pub struct NativeMethod {
+    /// What calls name it by.
+    pub number: u32,
     /// Its name.
     pub name: String,
     /// As in `include/busbar_plugin.h`.
@@ -176,6 +194,8 @@ pub struct NativeEnd {
     pub result: Option<Buffer>,
     /// Of a load.
     pub zone: Option<NativeZone>,
+    /// Of a reload: the generation that is called now; 0 if it is the one that was.
+    pub generation: Option<u32>,
     /// Why it failed.
     pub error: Option<NativeFailure>,
 }
@@ -237,16 +257,19 @@ impl NativeZones {
     }
 
     fn end(&self, operation: u32, outcome: Outcome) -> NativeEnd {
-        let mut end = NativeEnd { operation, result: None, zone: None, error: None };
+        let mut end =
+            NativeEnd { operation, result: None, zone: None, generation: None, error: None };
         match outcome {
             Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
-            Outcome::Opened(Ok(zone)) => {
-                let outbox = Arc::clone(&self.outbox);
-                end.zone = Some(NativeZone { zone: Held::new(&zone), outbox });
+            Outcome::Opened(Ok(Opened { zone, origin })) => {
+                let (outbox, watch) = (Arc::clone(&self.outbox), None);
+                end.zone = Some(NativeZone { zone: Held::new(&zone), outbox, origin, watch });
             }
+            Outcome::Reloaded(Ok(generation)) => end.generation = Some(generation),
             Outcome::Closed(Ok(())) => {}
             Outcome::Called(Err(failure))
             | Outcome::Opened(Err(failure))
+            | Outcome::Reloaded(Err(failure))
             | Outcome::Closed(Err(failure)) => end.error = Some(failure.into_native()),
         }
         end
@@ -264,6 +287,28 @@ impl NativeZones {
 pub struct NativeZone {
     zone: Held,
     outbox: Arc<Outbox>,
+    origin: Origin,
+    watch: Option<Watch>,
+}
+
+/// How a zone is reloaded.
+#[napi(object)]
+pub struct NativeReload {
+    /// What running calls have to end, in milliseconds.
+    pub grace_ms: u32,
+    /// Whether methods may be missing or have other types.
+    pub breaking: bool,
+    /// Whether state that cannot be read is left out.
+    pub cold: bool,
+}
+
+impl From<&NativeReload> for ReloadOptions {
+    fn from(native: &NativeReload) -> Self {
+        let mut options = Self::default();
+        options.grace = Duration::from_millis(native.grace_ms.into());
+        (options.breaking, options.cold) = (native.breaking, native.cold);
+        options
+    }
 }
 
 #[napi]
@@ -299,12 +344,22 @@ impl NativeZone {
         }
     }
 
-    /// Its methods; calls name them by their index.
+    /// Which generation of its plugin is called.
+    #[napi(getter)]
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.zone.generation()
+    }
+
+    /// The methods that it has now; calls name them by their number.
     #[napi]
     #[must_use]
     pub fn methods(&self) -> Vec<NativeMethod> {
         let methods = self.zone.methods();
-        let methods = methods.iter().map(|method| NativeMethod {
+        let numbered = (0..).zip(methods.iter());
+        let methods = numbered.filter(|(number, _)| self.zone.has(MethodId::from_index(*number)));
+        let methods = methods.map(|(number, method)| NativeMethod {
+            number,
             name: method.name.clone(),
             flags: method.flags,
             in_hash: method.in_hash.into(),
@@ -358,6 +413,54 @@ impl NativeZone {
         self.zone.cancel(CallId::from_number(call as u64));
     }
 
+    /// Has the zone call the library at `path`, or that which it was loaded from.
+    ///
+    /// # Errors
+    /// `ERR_IO` if there can be no thread for it.
+    #[napi]
+    pub fn reload(
+        &self,
+        env: Env,
+        path: Option<String>,
+        options: NativeReload,
+        operation: u32,
+    ) -> napi::Result<()> {
+        let (zone, outbox) = (Zone::clone(&self.zone), Arc::clone(&self.outbox));
+        let Origin { loader, path: origin } = self.origin.clone();
+        let path = path.map_or(origin, PathBuf::from);
+        let work = move || {
+            // SAFETY: whoever names a library trusts it.
+            let reloaded = unsafe { loader.reload(&zone, &path, &(&options).into()) };
+            outbox.push(operation, Outcome::Reloaded(generation_of(reloaded)));
+        };
+        in_background(work).map_err(|failure| failure.throw(env))
+    }
+
+    /// Reloads the zone whenever its library changes; `operation` ends with each time.
+    ///
+    /// # Errors
+    /// `ERR_IO` if that cannot be watched.
+    #[napi]
+    pub fn watch(&mut self, env: Env, options: NativeReload, operation: u32) -> napi::Result<()> {
+        let outbox = Arc::clone(&self.outbox);
+        let listener: Listener = Box::new(move |reloaded| {
+            outbox.push(operation, Outcome::Reloaded(generation_of(reloaded)));
+        });
+        let Origin { loader, path } = self.origin.clone();
+        let options = (&options).into();
+        // SAFETY: whoever has a library watched trusts those who can change it.
+        let watch = unsafe { Watch::new(loader, &self.zone, &path, options, listener) };
+        let watch = watch.map_err(|error| Failure::from(error).throw(env))?;
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    /// Watches no longer.
+    #[napi]
+    pub fn unwatch(&mut self) {
+        self.watch = None;
+    }
+
     /// Closes the zone and its children; running calls have `grace_ms` to end.
     ///
     /// # Errors
@@ -379,7 +482,14 @@ fn in_background(work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     thread.map(drop).map_err(|error| Failure::io(format!("starting a thread: {error}")))
 }
 
-fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Zone, Failure> {
+fn generation_of(reloaded: Result<Reloaded, Error>) -> Result<u32, Failure> {
+    match reloaded? {
+        Reloaded::Generation(generation) => Ok(generation),
+        _ => Ok(0),
+    }
+}
+
+fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Opened, Failure> {
     let loader = loader(options)?;
     let path = match options.is_name {
         true => loader.find(&options.library)?,
@@ -395,7 +505,8 @@ fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Zone, Fail
     (how.config, how.parent) = (&options.config, parent);
     how.allow_versions = options.allow_versions;
     // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
-    Ok(unsafe { loader.load(&path, &how) }?)
+    let zone = unsafe { loader.load(&path, &how) }?;
+    Ok(Opened { zone, origin: Origin { loader, path } })
 }
 
 /// The loader that trusts and looks as `options` says. Each file is mapped once by each of them.

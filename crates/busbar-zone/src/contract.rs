@@ -39,6 +39,13 @@ pub struct Method {
     pub out_hash: u64,
 }
 
+impl Method {
+    /// Whether callers of `other` may call it instead.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        (self.in_hash, self.out_hash) == (other.in_hash, other.out_hash)
+    }
+}
+
 impl Contract {
     /// # Errors
     /// `Null`, `Magic`, `Size`, `Version`, `Target`, `Name`, `SchemaInvalid`.

@@ -26,7 +26,7 @@ pub(crate) enum Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     word: AtomicU64,
-    /// Whoever leaves a closed gate last, says so while holding it.
+    /// Whoever leaves a closed gate last, or last but one, says so while holding it.
     lock: Mutex<()>,
     empty: Condvar,
 }
@@ -52,7 +52,7 @@ impl Gate {
     pub(crate) fn leave(&self) {
         // SYNC POINT gate-empty: what was done inside is seen by who waits for the last.
         let before = self.word.fetch_sub(1, Ordering::Release);
-        if before & CLOSED != 0 && before & INSIDE == 1 {
+        if before & CLOSED != 0 && before & INSIDE <= 2 {
             self.wake();
         }
     }
@@ -88,11 +88,25 @@ impl Gate {
         (self.word.load(Ordering::Relaxed) & INSIDE) as usize
     }
 
+    /// Whoever may enter again what was closed; not after a panic.
+    pub(crate) fn reopen(&self) {
+        self.word.fetch_and(!CLOSED, Ordering::AcqRel);
+    }
+
     /// Waits until nobody is inside a closed gate; whether that came to be.
     pub(crate) fn wait_empty(&self, deadline: Instant) -> bool {
+        self.wait_for(0, deadline)
+    }
+
+    /// As [`Self::wait_empty`], for one who is inside: until there are no others.
+    pub(crate) fn wait_alone(&self, deadline: Instant) -> bool {
+        self.wait_for(1, deadline)
+    }
+
+    fn wait_for(&self, most: u64, deadline: Instant) -> bool {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         // SYNC POINT gate-empty.
-        while self.word.load(Ordering::Acquire) & INSIDE != 0 {
+        while self.word.load(Ordering::Acquire) & INSIDE > most {
             let left = deadline.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
                 return false;

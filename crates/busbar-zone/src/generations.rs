@@ -2,6 +2,7 @@
 //! are kept until the zone is dropped. So whoever finds one needs no lock and no count to look at
 //! it; whether it may still be called says its gate.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::contract::Method;
 use crate::gate::Refusal;
 use crate::instance::{Inside, Instance, Target};
+use crate::pending::closed;
 use crate::{Error, ErrorKind, Result, Stage};
 
 /// Calls wait that long while state is handed over.
@@ -29,19 +31,22 @@ struct List {
     methods: Arc<[Method]>,
     is_closed: bool,
     is_handing_over: bool,
+    is_reloading: bool,
 }
 
 /// The methods of the next generation, by the zone's numbers, which stay what they are.
 pub(crate) struct Numbering {
     pub(crate) targets: Vec<Option<Target>>,
     methods: Arc<[Method]>,
+    /// Those of the last generation that the next one lacks, or has with other types.
+    pub(crate) missing: Vec<String>,
 }
 
 impl Numbering {
     /// Of a first generation.
     pub(crate) fn first(methods: &[Method]) -> Self {
         let targets = methods.iter().map(|method| Some(Target::from(method))).collect();
-        Self { targets, methods: methods.into() }
+        Self { targets, methods: methods.into(), missing: Vec::new() }
     }
 }
 
@@ -49,7 +54,8 @@ impl Generations {
     pub(crate) fn new(first: Arc<Instance>, numbering: Numbering) -> Self {
         let current = AtomicPtr::new(Arc::as_ptr(&first).cast_mut());
         let methods = numbering.methods;
-        let list = List { all: vec![first], methods, is_closed: false, is_handing_over: false };
+        let (is_closed, is_handing_over, is_reloading) = (false, false, false);
+        let list = List { all: vec![first], methods, is_closed, is_handing_over, is_reloading };
         Self { current, list: Mutex::new(list), settled: Condvar::new() }
     }
 
@@ -111,7 +117,8 @@ impl Generations {
             let waited = self.settled.wait_timeout(list, left);
             list = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if std::ptr::eq(Arc::as_ptr(list.last()), instance) || list.is_closed {
+        let is_last = std::ptr::eq(Arc::as_ptr(list.last()), instance);
+        if list.is_closed || (is_last && instance.refusal().is_some()) {
             return Err(instance.refused(refusal));
         }
         Ok(())
@@ -127,10 +134,92 @@ impl Generations {
         u32::try_from(self.lock().all.len()).unwrap_or(u32::MAX)
     }
 
-    /// There will be no others; the last one.
-    pub(crate) fn close(&self) -> Arc<Instance> {
+    /// The numbers for another version's methods: those that are the same keep theirs.
+    pub(crate) fn renumber(&self, methods: &[Method]) -> Numbering {
+        let list = self.lock();
+        let by_name: HashMap<_, _> = methods.iter().map(|it| (&*it.name, it)).collect();
+        let same = |old: &Method| by_name.get(&*old.name).copied().filter(|new| new.is_as(old));
+        let mut all: Vec<_> = list.methods.to_vec();
+        let mut targets: Vec<_> = all.iter().map(|old| same(old).map(Target::from)).collect();
+        let instance = list.last();
+        let missing = all
+            .iter()
+            .zip(0..)
+            .filter(|(old, number)| instance.target(*number).is_ok() && same(old).is_none());
+        let missing = missing.map(|(old, _)| old.name.clone()).collect();
+        for new in methods {
+            if !list.methods.iter().any(|old| new.name == old.name && new.is_as(old)) {
+                all.push(new.clone());
+                targets.push(Some(Target::from(new)));
+            }
+        }
+        Numbering { targets, methods: all.into(), missing }
+    }
+
+    /// Calls that are let in nowhere wait from now on, until [`Self::settle`] or `replace`.
+    pub(crate) fn begin_hand_over(&self) {
+        self.lock().is_handing_over = true;
+    }
+
+    /// They wait no longer: `last` goes on, unless the zone closes.
+    pub(crate) fn settle(&self, last: &Instance) {
+        let mut list = self.lock();
+        if !list.is_closed {
+            last.reopen();
+        }
+        list.is_handing_over = false;
+        drop(list);
+        self.settled.notify_all();
+    }
+
+    /// Waits for another reload to end; others wait until what this gives is dropped.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) fn begin_reload(&self) -> Result<Reloading<'_>> {
+        let mut list = self.lock();
+        while list.is_reloading && !list.is_closed {
+            list = self.settled.wait(list).unwrap_or_else(PoisonError::into_inner);
+        }
+        if list.is_closed {
+            return Err(closed());
+        }
+        list.is_reloading = true;
+        Ok(Reloading(self))
+    }
+
+    /// New calls are `next`'s.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) fn replace(&self, next: &Arc<Instance>, numbering: Numbering) -> Result<()> {
+        let mut list = self.lock();
+        if list.is_closed {
+            return Err(closed());
+        }
+        list.all.push(Arc::clone(next));
+        list.methods = numbering.methods;
+        list.is_handing_over = false;
+        // SYNC POINT generation.
+        self.current.store(Arc::as_ptr(next).cast_mut(), Ordering::Release);
+        drop(list);
+        self.settled.notify_all();
+        Ok(())
+    }
+
+    /// There will be no others; the last one. A reload under way fails, and is waited for.
+    pub(crate) fn close(&self, deadline: Instant) -> Arc<Instance> {
         let mut list = self.lock();
         list.is_closed = true;
+        self.settled.notify_all();
+        while list.is_reloading {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            let waited = self.settled.wait_timeout(list, left);
+            list = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         Arc::clone(list.last())
     }
 
@@ -140,6 +229,16 @@ impl Generations {
 
     fn lock(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody else reloads meanwhile.
+pub(crate) struct Reloading<'a>(&'a Generations);
+
+impl Drop for Reloading<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_reloading = false;
+        self.0.settled.notify_all();
     }
 }
 

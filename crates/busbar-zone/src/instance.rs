@@ -5,10 +5,10 @@ use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use busbar_abi::{self as abi, Buf, Plugin, Slice, Status, method as flag};
+use busbar_abi::{self as abi, Buf, Plugin, Slice, StateExtension, Status, method as flag};
 
 use crate::contract::{Method, bad_size, null};
 use crate::gate::Refusal;
@@ -35,6 +35,13 @@ pub(crate) struct Instance {
     /// Of methods that are not thread-safe, one runs at a time.
     serial: Serial,
     state: Mutex<State>,
+    /// Who is told of a panic.
+    watcher: OnceLock<Weak<dyn Watcher>>,
+}
+
+/// Who is told of the panic of an instance. It must not wait for anything of the zone.
+pub(crate) trait Watcher: Send + Sync {
+    fn handle_fault(&self, instance: &Instance);
 }
 
 /// What a call needs to know of a method.
@@ -55,6 +62,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) methods: &'a [Option<Target>],
 }
 
+type Save = unsafe extern "C" fn(*const Plugin, *mut Buf, *mut u64) -> Status;
+type Load = unsafe extern "C" fn(*const Plugin, Slice, u64) -> Status;
 type Call = unsafe extern "C" fn(*const Plugin, u32, Slice, *mut Buf) -> Status;
 
 // SAFETY: by the contract, what is called from several threads at once may be: `call` and `start`
@@ -92,6 +101,7 @@ impl Instance {
             methods: birth.methods.into(),
             serial: Serial::default(),
             state: Mutex::new(State::Bound),
+            watcher: OnceLock::new(),
         };
         if let Err(error) = instance.bring_up(birth.config) {
             instance.destroy();
@@ -135,6 +145,9 @@ impl Instance {
             self.library.distrust();
             // It may have ended by now.
             let _ = self.advance(Step::Panic);
+            if let Some(watcher) = self.watcher.get().and_then(Weak::upgrade) {
+                watcher.handle_fault(self);
+            }
         }
         error.of_plugin(self.id(), self.core.generation)
     }
@@ -395,6 +408,87 @@ impl Instance {
             }
         }
         Err(self.abandon())
+    }
+
+    /// Has `watcher` told of a panic, from now on.
+    pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
+        // The first one is the only one.
+        let _ = self.watcher.set(watcher);
+    }
+
+    /// Lets nobody in any more, and waits until nobody else is inside than the one who asks.
+    ///
+    /// # Errors
+    /// `TimedOut`: then who is inside goes on, and nobody else gets in.
+    pub(crate) fn quiesce(&self, deadline: Instant) -> Result<()> {
+        self.core.gate.close();
+        if self.core.gate.wait_alone(deadline) {
+            return Ok(());
+        }
+        let message = "a call did not end in time, and state is handed over between calls only";
+        Err(self.say(Error::new(ErrorKind::TimedOut, Stage::Close, message)))
+    }
+
+    /// Lets others in again, after [`Self::quiesce`].
+    pub(crate) fn reopen(&self) {
+        self.core.gate.reopen();
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.core.generation
+    }
+
+    /// Whether its state can be handed over.
+    pub(crate) fn has_state(&self) -> bool {
+        self.state_functions().is_some()
+    }
+
+    fn state_functions(&self) -> Option<(Save, Load)> {
+        let get = self.table.get_extension?;
+        // SAFETY: by the contract: from any thread; the name ends with NUL.
+        let extension = unsafe { get(self.plugin, abi::extension::STATE.as_ptr()) };
+        if extension.is_null() {
+            return None;
+        }
+        // SAFETY: by the contract: what has this name is this.
+        let table = unsafe { abi::read_growing(extension.cast::<StateExtension>()) }.ok()?;
+        Some((table.save?, table.load?))
+    }
+
+    /// Its state, and the hash of what that is. [zone, no call in flight]
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub(crate) fn save_state(&self) -> Result<(Vec<u8>, u64)> {
+        let Some((save, _)) = self.state_functions() else { return Ok((Vec::new(), 0)) };
+        let (mut room, mut hash) = (vec![0; RESULT_BYTES], 0);
+        loop {
+            let mut buf = Buf::new(&mut room);
+            forget_error();
+            // SAFETY: by the contract; both can be written.
+            let status = unsafe { save(self.plugin, &raw mut buf, &raw mut hash) };
+            let (length, capacity) = (buf.len, buf.cap);
+            if status == Status::OK && length <= capacity {
+                room.truncate(length);
+                return Ok((room, hash));
+            }
+            let is_more = (capacity + 1..=RESULT_BYTES_MAX).contains(&length);
+            if status != Status::BUFFER_TOO_SMALL || !is_more {
+                let status = if status.is_error() { status } else { Status::INTERNAL };
+                return Err(self.judge(error_of(status, Stage::Close)));
+            }
+            room = vec![0; length];
+        }
+    }
+
+    /// Takes state over. [zone, no call in flight]
+    ///
+    /// # Errors
+    /// What the plugin says; `SchemaMismatch` if it is of another version.
+    pub(crate) fn load_state(&self, bytes: &[u8], hash: u64) -> Result<()> {
+        let Some((_, load)) = self.state_functions() else { return Ok(()) };
+        // SAFETY: by the contract: the bytes are there during the call.
+        self.check(Stage::Activate, || unsafe { load(self.plugin, Slice::new(bytes), hash) })
     }
 
     /// Ends a drained instance. [zone]

@@ -6,8 +6,9 @@
 //! image     what kind of file it is; a private copy, mapped for ever
 //! contract  what it says of itself, believed in nothing
 //! library   contract and types, shared by all zones of a file
-//! instance  the plugin's functions: made, called, ended                 state, gate, host, pending
+//! instance  the plugin's functions: made, called, ended                 state, gate, host
 //! zone      an instance, the way to it, its place in the tree           transport, pool, call
+//! reload    from one instance to the next, while calls go on            generations, watch
 //! ```
 //!
 //! In-process plugins can do anything that the program can: what is refused here is refused because
@@ -29,11 +30,13 @@ mod pending;
 mod pool;
 mod queue;
 mod record;
+mod reload;
 mod source;
 mod state;
 mod transport;
 mod trust;
 mod types;
+mod watch;
 mod zone;
 
 pub use call::Call;
@@ -43,9 +46,11 @@ pub use library::LegacyEntries;
 pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use pending::{CallId, Completions};
 pub use record::Record;
+pub use reload::{ReloadOptions, Reloaded};
 pub use source::Sidecar;
 pub use state::State;
 pub use trust::{FileHash, Trust};
+pub use watch::{Listener, Watch};
 pub use zone::{MethodId, Mode, Options, Zone};
 
 /// How many instances were left as they are because a call of them never ended.

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::contract::{Contract, bad, check_count, named, null};
 use crate::image::{Image, claim_entry, no_entry};
 use crate::source::Source;
+use crate::trust::FileHash;
 use crate::types;
 use crate::{Error, ErrorKind, Result, Stage};
 
@@ -32,6 +33,8 @@ pub(crate) struct Library {
     distrusted: AtomicBool,
     /// How many instances there are.
     instances: Mutex<usize>,
+    /// Of its file; none if it is compiled in.
+    pub(crate) hash: Option<FileHash>,
     /// Of its file.
     image_bytes: usize,
 }
@@ -133,7 +136,7 @@ impl Library {
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
         let mut library = unsafe { Self::bind(entry, &schemas, Some(&image), &source.path) }?;
-        library.image_bytes = source.bytes.len();
+        (library.hash, library.image_bytes) = (Some(source.hash), source.bytes.len());
         if let Some(sidecar) = &source.sidecar {
             library.check_sidecar(sidecar)?;
         }
@@ -173,6 +176,7 @@ impl Library {
             types: Types::new(entries),
             distrusted: AtomicBool::new(false),
             instances: Mutex::new(0),
+            hash: None,
             image_bytes: 0,
         })
     }

@@ -9,6 +9,7 @@ use busbar_abi as abi;
 use busbar_types::registry::Registry;
 
 use crate::library::{Library, load_types};
+use crate::reload::{ReloadOptions, Reloaded};
 use crate::source::Source;
 use crate::trust::FileHash;
 use crate::zone::{Options, Zone};
@@ -122,6 +123,36 @@ impl Loader {
         let library = unsafe { self.library(&source) };
         let library = library.map_err(|error| error.of(subject()))?;
         Zone::open(&library, self.registry, options).map_err(|error| error.of(subject()))
+    }
+
+    /// Has the zone call the library at `path` from now on, without a call failing: see
+    /// [`ReloadOptions`]. This reads files, runs the plugin's `init` and waits for the last calls of
+    /// the last generation: it is nothing for the thread of an event loop.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; `SchemaMismatch` if its methods, or its state, are not those of the last
+    /// generation; `NotSupported` for zones that are not in this process. Then the last generation
+    /// goes on.
+    ///
+    /// # Safety
+    /// As [`Self::load`].
+    pub unsafe fn reload(
+        &self,
+        zone: &Zone,
+        path: &Path,
+        options: &ReloadOptions,
+    ) -> Result<Reloaded> {
+        let source = Source::read(path, &self.trust)?;
+        let subject = || source.path.display().to_string();
+        let local = zone.local()?;
+        if local.is_current(source.hash) {
+            return Ok(Reloaded::Unchanged);
+        }
+        // SAFETY: by this function's own contract.
+        let library = unsafe { self.library(&source) };
+        let library = library.map_err(|error| error.of(subject()))?;
+        let generation = local.reload(&library, options);
+        generation.map(Reloaded::Generation).map_err(|error| error.of(subject()))
     }
 
     /// Opens a zone of a plugin that is compiled into this program.

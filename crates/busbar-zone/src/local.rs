@@ -1,7 +1,7 @@
 //! A plugin in this process: on the caller's own thread, on the threads that zones share, or on
 //! the zone's own.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use busbar_types::registry::Registry;
@@ -14,7 +14,9 @@ use crate::library::Library;
 use crate::pending::{CallId, GivenUp, Pending, closed};
 use crate::pool::Pool;
 use crate::queue::{Job, Queue, Runner};
+use crate::reload::Probation;
 use crate::transport::{Identity, Transport};
+use crate::trust::FileHash;
 use crate::{Mode, Result, State};
 
 /// A zone's plugin in this process.
@@ -27,6 +29,8 @@ pub(crate) struct Local {
     pub(crate) pending: Arc<Pending>,
     /// Of every mode but inline.
     threads: Option<Threads>,
+    pub(crate) this: Weak<Self>,
+    pub(crate) probation: Mutex<Option<Probation>>,
 }
 
 /// Threads, and the zone's queue for them.
@@ -45,7 +49,7 @@ impl Threads {
             Mode::Inline => return Ok(None),
             Mode::Shared => Pool::shared()?,
             Mode::Dedicated { threads } => {
-                (Arc::new(Pool::new("busbar-zone", threads, true)?), threads.get())
+                (Arc::new(Pool::new("busbar-zone", threads)?), threads.get())
             }
         };
         Ok(Some(Self { pool, running_max, queue: None }))
@@ -88,7 +92,8 @@ impl Local {
                 threads.queue = Some(Arc::new(Queue::new(runner, threads.running_max)));
             }
             let config = config.to_owned();
-            Self { zone, mode, registry, config, generations, pending, threads }
+            let (this, probation) = (Weak::clone(this), Mutex::default());
+            Self { zone, mode, registry, config, generations, pending, threads, this, probation }
         }))
     }
 
@@ -104,9 +109,30 @@ impl Local {
         }
     }
 
+    /// Whether the file with this hash is what runs, and runs well.
+    pub(crate) fn is_current(&self, hash: FileHash) -> bool {
+        let instance = self.generations.last();
+        instance.refusal().is_none() && instance.library().hash == Some(hash)
+    }
+
     fn queue(&self) -> Option<(&Pool, &Arc<Queue>)> {
         let threads = self.threads.as_ref()?;
         Some((&threads.pool, threads.queue.as_ref()?))
+    }
+
+    /// No call is started until [`Self::resume`]; they wait in the queue.
+    pub(crate) fn pause(&self) {
+        if let Some((_, queue)) = self.queue() {
+            queue.pause();
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        if let Some((pool, queue)) = self.queue()
+            && queue.resume()
+        {
+            pool.list(queue);
+        }
     }
 
     /// Lets nobody into `instance` any more, waits until nobody is, and ends it.
@@ -211,6 +237,7 @@ impl Transport for Arc<Local> {
             id: contract.id.clone(),
             version: contract.version.clone(),
             runtime: contract.runtime,
+            generation: instance.generation(),
         }
     }
 
@@ -259,7 +286,7 @@ impl Transport for Arc<Local> {
     fn close(&self, grace: Duration) -> Result<()> {
         let now = Instant::now();
         let (soft, hard) = (now + grace / 2, now + grace);
-        let instance = self.generations.close();
+        let instance = self.generations.close(hard);
         if let Some((_, queue)) = self.queue()
             && !self.pending.wait_empty(soft)
         {

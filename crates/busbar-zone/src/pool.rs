@@ -9,7 +9,8 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,8 +28,6 @@ struct Inner {
     state: Mutex<State>,
     work: Condvar,
     ended: Condvar,
-    /// Whether the first thread alone makes and ends instances: then it is always the same one.
-    is_one_zone: bool,
 }
 
 #[derive(Default)]
@@ -50,15 +49,15 @@ thread_local! {
 impl Pool {
     /// # Errors
     /// `Io` if the system has no threads left.
-    pub(crate) fn new(name: &str, threads: NonZeroUsize, is_one_zone: bool) -> Result<Self> {
+    pub(crate) fn new(name: &str, threads: NonZeroUsize) -> Result<Self> {
         let (state, work, ended) = Default::default();
-        let inner = Arc::new(Inner { state, work, ended, is_one_zone });
+        let inner = Arc::new(Inner { state, work, ended });
         let pool = Self { inner, threads: Mutex::default() };
-        for index in 0..threads.get() {
+        for _ in 0..threads.get() {
             let inner = Arc::clone(&pool.inner);
             inner.lock().live += 1;
             let builder = std::thread::Builder::new().name(name.to_owned());
-            let thread = builder.spawn(move || inner.work(index == 0)).map_err(|error| {
+            let thread = builder.spawn(move || inner.work()).map_err(|error| {
                 Error::new(ErrorKind::Io, Stage::Ready, error.to_string()).with_source(error)
             });
             match thread {
@@ -85,7 +84,7 @@ impl Pool {
             return Ok(shared.clone());
         }
         let most = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let pool = Arc::new(Self::new("busbar-shared", most.saturating_add(1), false)?);
+        let pool = Arc::new(Self::new("busbar-shared", most.saturating_add(1))?);
         Ok(shared.insert((pool, most.get())).clone())
     }
 
@@ -108,7 +107,7 @@ impl Pool {
     /// Runs `work` on a thread of the pool, and waits for it; from a thread of the pool, here.
     ///
     /// # Errors
-    /// `Closed` if the pool ends before that.
+    /// `Closed` if the pool ends before that; `TimedOut` if no thread is free for [`PATIENCE`].
     pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -117,16 +116,30 @@ impl Pool {
             return Ok(work());
         }
         let (done, result) = sync_channel(1);
+        // Who sets it first decides whether the work is done.
+        let decided = Arc::new(AtomicBool::new(false));
         let mut state = self.inner.lock();
         if !state.is_closing {
-            // Nobody waits any more if this thread was ended.
-            state.orders.push_back(Box::new(move || drop(done.send(work()))));
+            let decided = Arc::clone(&decided);
+            state.orders.push_back(Box::new(move || {
+                if !decided.swap(true, Ordering::Relaxed) {
+                    let _ = done.send(work());
+                }
+            }));
+        } else {
+            drop(done);
         }
         drop(state);
-        self.inner.work.notify_all();
-        result.recv().map_err(|_| {
-            Error::new(ErrorKind::Closed, Stage::Ready, "the threads of the zone have ended")
-        })
+        self.inner.work.notify_one();
+        let ended = |_| Error::new(ErrorKind::Closed, Stage::Ready, "its threads have ended");
+        match result.recv_timeout(PATIENCE) {
+            Ok(done) => Ok(done),
+            Err(RecvTimeoutError::Timeout) if !decided.swap(true, Ordering::Relaxed) => {
+                let message = format!("no thread of the zone is free for {} s", PATIENCE.as_secs());
+                Err(Error::new(ErrorKind::TimedOut, Stage::Ready, message))
+            }
+            Err(_) => result.recv().map_err(ended),
+        }
     }
 
     /// Ends the threads, once they have run what waits, and waits for them as long as `grace`.
@@ -161,6 +174,9 @@ impl Pool {
     }
 }
 
+/// Beginnings and ends of instances wait that long for a thread.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a thread does next.
 enum Next {
     Order(Box<dyn FnOnce() + Send>),
@@ -186,9 +202,9 @@ impl Inner {
         }
     }
 
-    fn work(&self, is_first: bool) {
+    fn work(&self) {
         POOL.set(self.address());
-        while let Some(next) = self.next(is_first || !self.is_one_zone) {
+        while let Some(next) = self.next() {
             // Whoever is told of ends may panic; that costs nobody else a thread.
             let run = catch_unwind(AssertUnwindSafe(|| match next {
                 Next::Order(order) => order(),
@@ -203,10 +219,10 @@ impl Inner {
         self.ended.notify_all();
     }
 
-    fn next(&self, takes_orders: bool) -> Option<Next> {
+    fn next(&self) -> Option<Next> {
         let mut state = self.lock();
         loop {
-            if takes_orders && let Some(order) = state.orders.pop_front() {
+            if let Some(order) = state.orders.pop_front() {
                 return Some(Next::Order(order));
             }
             if let Some(queue) = state.ready.pop_front() {

@@ -43,6 +43,7 @@ struct Lanes {
     count: u64,
     running: usize,
     is_serial_running: bool,
+    is_paused: bool,
     /// Whether its pool knows that there is something to run.
     is_listed: bool,
 }
@@ -93,6 +94,18 @@ impl Queue {
         self.list(&mut lanes)
     }
 
+    /// Nothing is started until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        self.lock().is_paused = true;
+    }
+
+    /// Whether the pool is to be told.
+    pub(crate) fn resume(&self) -> bool {
+        let mut lanes = self.lock();
+        lanes.is_paused = false;
+        self.list(&mut lanes)
+    }
+
     /// Forgets what waits. Who called was told.
     pub(crate) fn clear(&self) {
         let mut lanes = self.lock();
@@ -133,7 +146,7 @@ enum Lane {
 impl Lanes {
     /// Where the next job is that may run.
     fn next(&self, running_max: usize) -> Option<Lane> {
-        if self.running >= running_max {
+        if self.is_paused || self.running >= running_max {
             return None;
         }
         let serial = self.serial.front().filter(|_| !self.is_serial_running);

@@ -13,15 +13,14 @@
 //! Without state no call ever waits or fails. What loads the next library, and decides about
 //! whether there is one, is elsewhere.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::generations::Numbering;
-use crate::instance::Instance;
+use crate::instance::{Instance, Watcher};
 use crate::library::Library;
 use crate::local::Local;
-use crate::pending::closed;
-use crate::{Error, ErrorKind, Result, Stage};
+use crate::{Error, ErrorKind, Result, Stage, State};
 
 /// How a plugin is reloaded.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +58,12 @@ impl Local {
     /// `Closed`; `SchemaMismatch` if its methods are not those of the last one, or its state is
     /// not; what the plugin says. The last generation goes on in any case.
     pub(crate) fn reload(&self, library: &Arc<Library>, options: &ReloadOptions) -> Result<u32> {
+        let _alone = self.generations.begin_reload()?;
+        self.next(library, options)
+    }
+
+    /// As [`Self::reload`], while nobody else does that.
+    fn next(&self, library: &Arc<Library>, options: &ReloadOptions) -> Result<u32> {
         let last = self.generations.last();
         check_id(&last, library)?;
         let numbering = self.generations.renumber(&library.contract.methods);
@@ -78,6 +83,7 @@ impl Local {
             }
             return Err(error);
         }
+        self.put_on_probation(&last, &next);
         let now = Instant::now();
         if let Err(error) = self.end(&last, now + options.grace / 2, now + options.grace) {
             // It is told of in the log; the next one serves.
@@ -98,17 +104,17 @@ impl Local {
         if !has_state {
             return self.generations.replace(next, numbering);
         }
-        self.pause(true);
+        // Inside: who closes the zone waits for this.
+        let inside = last.enter().map_err(|refusal| last.refused(refusal))?;
+        self.pause();
+        self.generations.begin_hand_over();
         let handed_over = self.hand_over(last, next, options);
-        let swapped = match handed_over {
-            Ok(()) => self.generations.replace(next, numbering),
-            Err(error) => {
-                last.reopen();
-                self.generations.settle();
-                Err(error)
-            }
-        };
-        self.pause(false);
+        let swapped = handed_over.and_then(|()| self.generations.replace(next, numbering));
+        if swapped.is_err() {
+            self.generations.settle(last);
+        }
+        drop(inside);
+        self.resume();
         swapped
     }
 
@@ -119,10 +125,6 @@ impl Local {
         next: &Arc<Instance>,
         options: &ReloadOptions,
     ) -> Result<()> {
-        if self.generations.is_closed() {
-            return Err(closed());
-        }
-        self.generations.begin_hand_over();
         last.quiesce(Instant::now() + options.grace)?;
         let (from, to) = (Arc::clone(last), Arc::clone(next));
         let cold = options.cold;
@@ -136,6 +138,70 @@ impl Local {
                 loaded => loaded,
             }
         })?
+    }
+}
+
+/// A generation that is young, and what came before it.
+pub(crate) struct Probation {
+    generation: u32,
+    ends: Instant,
+    before: Arc<Library>,
+}
+
+/// A generation that panics within that time of a reload is replaced by what came before it.
+const PROBATION: Duration = Duration::from_secs(5);
+
+impl Local {
+    fn put_on_probation(&self, last: &Arc<Instance>, next: &Arc<Instance>) {
+        if last.state() == State::Faulted {
+            return;
+        }
+        let before = Arc::clone(last.library());
+        let ends = Instant::now() + PROBATION;
+        let probation = Probation { generation: next.generation(), ends, before };
+        *self.lock_probation() = Some(probation);
+        let watcher: Weak<dyn Watcher> = Weak::<Self>::clone(&self.this);
+        next.watch(watcher);
+    }
+
+    fn lock_probation(&self) -> MutexGuard<'_, Option<Probation>> {
+        self.probation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn roll_back(&self, faulted: u32, library: &Arc<Library>) {
+        let rolled_back = self.generations.begin_reload().and_then(|_alone| {
+            if self.generations.last().generation() != faulted {
+                // It was replaced already.
+                return Ok(faulted);
+            }
+            let (breaking, cold) = (true, true);
+            self.next(library, &ReloadOptions { breaking, cold, ..ReloadOptions::default() })
+        });
+        match rolled_back {
+            Ok(generation) => log::warn!(
+                target: "busbar::zone",
+                "generation {faulted} panicked soon after its reload: generation {generation} is \
+                 what came before it"
+            ),
+            Err(error) => log::error!(target: "busbar::zone", "no way back: {error}"),
+        }
+    }
+}
+
+impl Watcher for Local {
+    fn handle_fault(&self, instance: &Instance) {
+        let young = self.lock_probation().take_if(|it| it.generation == instance.generation());
+        let Some(Probation { generation, ends, before }) = young else { return };
+        let Some(this) = self.this.upgrade() else { return };
+        if Instant::now() > ends || !before.is_reusable() {
+            return;
+        }
+        // Not here: this is inside a call of it.
+        let roll_back = move || this.roll_back(generation, &before);
+        let thread = std::thread::Builder::new().name(String::from("busbar-rollback"));
+        if let Err(error) = thread.spawn(roll_back) {
+            log::error!(target: "busbar::zone", "no thread for the way back: {error}");
+        }
     }
 }
 

@@ -49,4 +49,6 @@ pub(crate) struct Identity {
     pub(crate) id: String,
     pub(crate) version: String,
     pub(crate) runtime: u32,
+    /// Counts from 1.
+    pub(crate) generation: u32,
 }

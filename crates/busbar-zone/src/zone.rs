@@ -358,6 +358,37 @@ impl Zone {
         self.body.close(grace)
     }
 
+    /// Its plugin in this process.
+    ///
+    /// # Errors
+    /// `NotSupported` if it is in another one.
+    pub(crate) fn local(&self) -> Result<&Arc<Local>> {
+        self.body.transport.local().ok_or_else(|| {
+            let message = "its plugin runs in a process of its own";
+            let error = Error::new(ErrorKind::NotSupported, Stage::Call, message);
+            error.of_plugin(self.plugin_id(), 0)
+        })
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Body> {
+        Arc::downgrade(&self.body)
+    }
+
+    /// Whether the generation that is called now has this method.
+    #[must_use]
+    pub fn has(&self, method: MethodId) -> bool {
+        match self.body.transport.local() {
+            Some(local) => local.generations.now().target(method.0).is_ok(),
+            None => self.methods().len() > method.0 as usize,
+        }
+    }
+
+    /// Which generation of its plugin is called now: 1 until it is reloaded.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.body.transport.identity().generation
+    }
+
     #[cold]
     fn not_inline(&self) -> Error {
         let message = "its mode is not inline: submit the call instead";
@@ -388,7 +419,7 @@ impl Options<'_> {
 }
 
 impl Body {
-    fn zone(self: &Arc<Self>) -> Option<Zone> {
+    pub(crate) fn zone(self: &Arc<Self>) -> Option<Zone> {
         let handle = self.handle.get()?.upgrade()?;
         Some(Zone { body: Arc::clone(self), _handle: handle })
     }

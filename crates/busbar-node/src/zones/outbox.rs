@@ -5,17 +5,19 @@ use std::mem;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use busbar_zone::{Completions, Zone};
+use busbar_zone::Completions;
 use napi::sys;
 
-use super::Failure;
+use super::{Failure, Opened};
 use crate::raw;
 
 /// How an operation ended.
 pub(super) enum Outcome {
-    Opened(Result<Zone, Failure>),
+    Opened(Result<Opened, Failure>),
     Called(Result<Vec<u8>, Failure>),
     Closed(Result<(), Failure>),
+    /// The generation that is called now; 0 if it is the one that was.
+    Reloaded(Result<u32, Failure>),
 }
 
 pub(super) struct Outbox {

@@ -6,6 +6,7 @@ mod hostile;
 mod legacy;
 mod modes;
 mod queues;
+mod reload;
 mod sdk;
 mod tree;
 mod trust;

@@ -1,0 +1,345 @@
+//! From one version of a plugin to the next, while others call it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use busbar_zone::{Error, ErrorKind, Loader, Mode, Options, ReloadOptions, Reloaded, State, Zone};
+
+use crate::fixtures::{Fixture, alive, loader, registry, trusting};
+use crate::modes::{all, dedicated, wait};
+use crate::queues::until;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn open(loader: &Loader, path: &Path, mode: Mode) -> Zone {
+    // SAFETY: our own fixture.
+    unsafe { loader.load(path, &Options::new(mode)) }.expect("it loads")
+}
+
+fn reload(loader: &Loader, zone: &Zone, path: &Path) -> Result<Reloaded, Error> {
+    reload_with(loader, zone, path, &ReloadOptions::default())
+}
+
+fn reload_with(
+    loader: &Loader,
+    zone: &Zone,
+    path: &Path,
+    options: &ReloadOptions,
+) -> Result<Reloaded, Error> {
+    // SAFETY: our own fixture.
+    unsafe { loader.reload(zone, path, options) }
+}
+
+fn version(zone: &Zone) -> i32 {
+    number(&wait(zone, "version", b"").expect("it says"))
+}
+
+#[expect(clippy::host_endian_bytes, reason = "the plugin is in this process")]
+fn number(bytes: &[u8]) -> i32 {
+    i32::from_ne_bytes(bytes.try_into().expect("4 bytes"))
+}
+
+/// What this process has that a reload could leave behind.
+fn left_behind() -> (usize, usize) {
+    let count = |folder: &Path, wanted: &dyn Fn(&str) -> bool| {
+        let names = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
+        names.filter(|it| wanted(&it.file_name().to_string_lossy())).count()
+    };
+    let files = count(&std::env::temp_dir(), &|name| name.starts_with("busbar-"));
+    (count(Path::new("/proc/self/fd"), &|_| true), files)
+}
+
+/// [Z12] in every mode new calls are the next version's, once it is there; the same file again is
+/// no reload; a version that is called no more is ended
+#[test]
+fn versions_follow_each_other() {
+    for mode in all() {
+        let (one, two) = (Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"]));
+        let loader = loader();
+        let zone = open(&loader, &one.path, mode());
+        let first = open(&loader, &one.path, Mode::Inline);
+        assert_eq!((version(&zone), zone.generation(), alive(&first)), (1, 1, 2));
+        let same = reload(&loader, &zone, &one.path).expect("nothing to do");
+        assert_eq!((same, zone.generation()), (Reloaded::Unchanged, 1));
+        let next = reload(&loader, &zone, &two.path).expect("it reloads");
+        assert_eq!((next, version(&zone)), (Reloaded::Generation(2), 2));
+        assert_eq!(alive(&first), 1, "the first generation is gone");
+        let back = reload(&loader, &zone, &one.path).expect("it reloads");
+        assert_eq!((back, version(&zone), alive(&first)), (Reloaded::Generation(3), 1, 2));
+        zone.close(LONG).expect("it closes");
+        assert_eq!((zone.state(), alive(&first)), (State::Destroyed, 1));
+        let error = reload(&loader, &zone, &two.path).expect_err("it is closed");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+}
+
+/// [Z12] under constant load from several threads no call fails, and results change once; whatever
+/// is wrong with a file, the version before it serves on; nothing is left behind
+#[test]
+fn no_call_fails() {
+    let reloads = std::env::var("BUSBAR_TEST_RELOADS").map_or(20, |it| it.parse().expect("count"));
+    for mode in all() {
+        let versions = [Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"])];
+        let broken = Fixture::plugin(&["INIT_FAILS", "VERSION=3"]);
+        let cut = Fixture::plugin(&["VERSION=4"]);
+        let bytes = std::fs::read(&cut.path).expect("read");
+        std::fs::write(&cut.path, &bytes[..bytes.len() / 2]).expect("written");
+        let loader = loader();
+        let zone = open(&loader, &versions[0].path, mode());
+        // What is made once: images, pools.
+        for fixture in versions.iter().rev() {
+            reload(&loader, &zone, &fixture.path).expect("it reloads");
+        }
+        let before = left_behind();
+        let (done, calls) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let version = wait(&zone, "version", b"").map(|it| number(&it));
+                        assert!(matches!(version, Ok(1 | 2)), "{version:?}");
+                        calls.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for n in 1..=reloads {
+                let seen = calls.load(Ordering::Relaxed);
+                let next = reload(&loader, &zone, &versions[n % 2].path).expect("it reloads");
+                assert!(matches!(next, Reloaded::Generation(_)));
+                assert_eq!(version(&zone), (n % 2) as i32 + 1);
+                let error = reload(&loader, &zone, &broken.path).expect_err("it is broken");
+                assert_eq!((error.kind(), error.status().0), (ErrorKind::Failed, -1007));
+                let error = reload(&loader, &zone, &cut.path).expect_err("it is cut off");
+                assert_eq!(error.kind(), ErrorKind::Damaged);
+                until(|| calls.load(Ordering::Relaxed) > seen);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(zone.generation(), 3 + 2 * reloads as u32 - reloads as u32);
+        assert_eq!((zone.open_calls(), zone.late_calls()), (0, 0));
+        zone.close(LONG).expect("it closes");
+        let after = left_behind();
+        // Other tests have files open, too, for moments.
+        assert!(after.0 <= before.0 + 20, "{before:?} {after:?}");
+    }
+}
+
+/// [Z12] calls that run are the last version's to their end, while new ones are the next one's;
+/// those that do not end in time leave their instance as it is
+#[test]
+fn calls_that_run_end_where_they_began() {
+    let (one, two) = (Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"]));
+    let loader = loader();
+    let key = open(&loader, &one.path, Mode::Inline);
+    let zone = open(&loader, &one.path, dedicated(3));
+    let [block, stuck] = ["wait", "stuck"].map(|name| zone.method(name).expect("it has it"));
+    let running = zone.start(block, Vec::new()).expect("queued");
+    until(|| zone.open_calls() == 1);
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
+        until(|| version(&zone) == 2);
+        assert_eq!(zone.open_calls(), 1, "it runs");
+        wait(&key, "open", b"").expect("it opens");
+        running.wait(LONG).expect("it ends");
+        reloading.join().expect("no panic").expect("it reloads");
+    });
+    assert_eq!(alive(&key), 1);
+
+    let never = zone.start(stuck, Vec::new()).expect("queued");
+    std::thread::sleep(Duration::from_millis(20));
+    let before = busbar_zone::abandoned_instances();
+    let mut options = ReloadOptions::default();
+    options.grace = Duration::from_millis(100);
+    reload_with(&loader, &zone, &one.path, &options).expect("it reloads");
+    assert_eq!(never.wait(LONG).expect_err("given up").kind(), ErrorKind::Closed);
+    assert!(busbar_zone::abandoned_instances() > before);
+    assert_eq!(version(&zone), 1);
+}
+
+/// [Z12] methods that are missing or of other types are no reload, unless that is wanted; then
+/// their callers are told, and numbers of methods mean what they meant
+#[test]
+fn methods_that_change() {
+    let one = Fixture::plugin(&[]);
+    let two = Fixture::plugin(&["METHOD_NAME=\"repeat\"", "VERSION=2"]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Inline);
+    let [echo, versions] = ["echo", "version"].map(|name| zone.method(name).expect("it has it"));
+    let error = reload(&loader, &zone, &two.path).expect_err("echo is missing");
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+    assert!(error.to_string().contains("echo would be missing"), "{error}");
+    assert_eq!(zone.call(echo, b"abc", &mut [0; 3]).expect("it echoes"), 3);
+    let mut options = ReloadOptions::default();
+    options.breaking = true;
+    reload_with(&loader, &zone, &two.path, &options).expect("it reloads");
+    let error = zone.call(echo, b"abc", &mut [0; 3]).expect_err("it is gone");
+    assert_eq!(error.kind(), ErrorKind::MethodNotFound);
+    assert_eq!(zone.call(versions, b"", &mut [0; 4]).expect("as before"), 4);
+    let repeat = zone.method("repeat").expect("it is new");
+    assert_eq!(zone.call(repeat, b"abc", &mut [0; 3]).expect("it repeats"), 3);
+    let other = Fixture::plugin(&["ID=\"fixture.other\""]);
+    let error = reload(&loader, &zone, &other.path).expect_err("another plugin");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+}
+
+/// [Z12] state goes from the last generation to the next, after the last call of the one and before
+/// the first of the other; calls wait for that; if it cannot be read, the last one goes on with it
+#[test]
+fn state_is_handed_over() {
+    for mode in all() {
+        let one = Fixture::plugin(&["WITH_STATE"]);
+        let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+        let other = Fixture::plugin(&["WITH_STATE", "VERSION=3", "STATE_HASH=8"]);
+        let loader = loader();
+        let zone = open(&loader, &one.path, mode());
+        let (done, counted) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        wait(&zone, "count", b"").expect("it counts");
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for n in 0..10 {
+                let path = if n % 2 == 0 { &two.path } else { &one.path };
+                reload(&loader, &zone, path).expect("it reloads");
+                let error = reload(&loader, &zone, &other.path).expect_err("another state");
+                assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let total = number(&wait(&zone, "counted", b"").expect("it says"));
+        assert_eq!(total as u64, counted.load(Ordering::Relaxed), "no call is lost or repeated");
+        let mut options = ReloadOptions::default();
+        options.cold = true;
+        reload_with(&loader, &zone, &other.path, &options).expect("it begins anew");
+        assert_eq!(number(&wait(&zone, "counted", b"").expect("it says")), 0);
+    }
+}
+
+/// [Z12] a version that panics soon after its reload is replaced by what came before it
+#[test]
+fn a_panic_on_probation_is_rolled_back() {
+    let (one, two) = (Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"]));
+    for mode in all() {
+        let loader = Loader::new(registry(), trusting());
+        let zone = open(&loader, &one.path, mode());
+        reload(&loader, &zone, &two.path).expect("it reloads");
+        assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+        until(|| zone.generation() == 3);
+        assert_eq!((version(&zone), zone.state()), (1, State::Active));
+        // What came before has nothing before it.
+        assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+        until(|| zone.state() == State::Faulted);
+        assert_eq!(wait(&zone, "version", b"").expect_err("it ends").kind(), ErrorKind::Faulted);
+        reload(&loader, &zone, &two.path).expect("a reload heals");
+        assert_eq!((version(&zone), zone.generation()), (2, 4));
+        zone.close(LONG).expect("it closes");
+    }
+}
+
+/// [Z12 Z14] loading, calling, reloading and closing at once, from many threads
+#[test]
+fn everything_at_once() {
+    let rounds = std::env::var("BUSBAR_TEST_ROUNDS").map_or(3, |it| it.parse().expect("count"));
+    let versions = [Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"])];
+    let loader = Arc::new(loader());
+    for round in 0..rounds {
+        for mode in all() {
+            let zone = open(&loader, &versions[0].path, mode());
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        loop {
+                            match wait(&zone, "version", b"") {
+                                Ok(bytes) => assert!([1, 2].contains(&number(&bytes))),
+                                Err(error) if error.kind() == ErrorKind::Again => {}
+                                Err(error) => {
+                                    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+                                    break;
+                                }
+                            }
+                        }
+                    });
+                }
+                for first in [0, 1] {
+                    let (zone, versions, loader) = (&zone, &versions, &loader);
+                    scope.spawn(move || {
+                        for n in 0.. {
+                            match reload(loader, zone, &versions[(first + n) % 2].path) {
+                                Ok(_) => {}
+                                Err(error) => {
+                                    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+                                    break;
+                                }
+                            }
+                        }
+                    });
+                }
+                scope.spawn(|| {
+                    let mut child = Options::new(mode());
+                    child.parent = Some(&zone);
+                    // SAFETY: our own fixture.
+                    while let Ok(child) = unsafe { loader.load(&versions[1].path, &child) } {
+                        let _ = wait(&child, "echo", b"hello");
+                    }
+                });
+                std::thread::sleep(Duration::from_millis(30 + 10 * (round % 4)));
+                zone.close(LONG).expect("it closes");
+            });
+            assert_eq!((zone.state(), zone.open_calls()), (State::Destroyed, 0));
+        }
+    }
+    let one = open(&loader, &versions[0].path, Mode::Inline);
+    let two = open(&loader, &versions[1].path, Mode::Inline);
+    assert_eq!((alive(&one), alive(&two)), (1, 1));
+}
+
+/// [Z12] a file that changes is loaded, however it is replaced; one that is broken is told of, and
+/// the version before it goes on
+#[test]
+fn files_are_watched() {
+    let (one, two) = (Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"]));
+    let bytes = [&one, &two].map(|fixture| std::fs::read(&fixture.path).expect("read"));
+    let loader = Arc::new(loader());
+    let zone = open(&loader, &one.path, dedicated(1));
+    let (sender, told) = std::sync::mpsc::channel();
+    let listener: busbar_zone::Listener = Box::new(move |reloaded| drop(sender.send(reloaded)));
+    let (options, watched) = (ReloadOptions::default(), Arc::clone(&loader));
+    // SAFETY: our own fixtures.
+    let watch = unsafe { busbar_zone::Watch::new(watched, &zone, &one.path, options, listener) };
+    let watch = watch.expect("it watches");
+    let next = |expected: Result<Reloaded, ErrorKind>| {
+        let reloaded = told.recv_timeout(LONG).expect("it is told").map_err(|error| error.kind());
+        assert_eq!(reloaded, expected);
+    };
+    let renamed = |bytes: &[u8]| {
+        let beside = one.folder.path().join("next");
+        std::fs::write(&beside, bytes).expect("written");
+        std::fs::rename(&beside, &one.path).expect("renamed");
+    };
+    renamed(&bytes[1]);
+    next(Ok(Reloaded::Generation(2)));
+    assert_eq!(version(&zone), 2);
+    // In place: the image is a copy.
+    std::fs::write(&one.path, &bytes[0]).expect("written");
+    next(Ok(Reloaded::Generation(3)));
+    assert_eq!(version(&zone), 1);
+    renamed(&bytes[0]);
+    next(Ok(Reloaded::Unchanged));
+    renamed(b"no library");
+    next(Err(ErrorKind::Damaged));
+    assert_eq!(version(&zone), 1);
+    // What lies beside it is not looked at.
+    std::fs::write(one.folder.path().join("other"), "text").expect("written");
+    renamed(&bytes[1]);
+    next(Ok(Reloaded::Generation(4)));
+    drop(watch);
+    renamed(&bytes[0]);
+    told.recv_timeout(LONG).expect_err("nobody watches");
+    assert_eq!(version(&zone), 2);
+}
