@@ -173,7 +173,8 @@ proptest! {
     /// [D24] [D25] [D26] [D27] every message is taken once, dropped once and counted, or refused
     #[test]
     fn agrees_with_a_naive_model(steps in vec(step(), 0..200)) {
-        let marks = HighWaterMarks { messages: NonZeroUsize::new(4), bytes: NonZeroUsize::new(100) };
+        let (messages, bytes) = (NonZeroUsize::new(4), NonZeroUsize::new(100));
+        let marks = HighWaterMarks { messages, bytes };
         let own = |priority, backpressure| ChannelOptions {
             marks, priority, backpressure, ..ChannelOptions::default()
         };
