@@ -60,6 +60,8 @@ pub struct Next<'a, T> {
     pub size: usize,
     /// When it is of no more use.
     pub expires: Option<Duration>,
+    /// Whether it goes before all others, whatever holds for them.
+    pub is_control: bool,
 }
 
 /// Messages that wait, on all channels of a pipe.
@@ -145,6 +147,12 @@ impl<T> Queue<T> {
         outcome
     }
 
+    /// Whether a message of `size` bytes would find room on `channel`.
+    #[must_use]
+    pub fn admits(&self, channel: u16, size: usize) -> bool {
+        self.lanes[self.lane_of(channel)].lane.admits(size)
+    }
+
     /// Adds a message that goes before all others, is never dropped, and counts against no mark.
     pub fn offer_control(&mut self, message: T) {
         self.control.push_back(message);
@@ -155,12 +163,14 @@ impl<T> Queue<T> {
         self.expire(now);
         match self.next()? {
             Place::Control => {
-                self.control.front().map(|message| Next { message, size: 0, expires: None })
+                let message = self.control.front()?;
+                Some(Next { message, size: 0, expires: None, is_control: true })
             }
             Place::Lane(at) => {
                 let lane = &self.lanes[at].lane;
                 let (message, size) = lane.peek()?;
-                Some(Next { message, size, expires: lane.front_expires() })
+                let expires = lane.front_expires();
+                Some(Next { message, size, expires, is_control: false })
             }
         }
     }
