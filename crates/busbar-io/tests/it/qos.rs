@@ -311,7 +311,7 @@ fn channels_share_by_priority_and_weight() {
 fn rates_hold() {
     let rate = |n| {
         let number = |n| NonZeroU64::new(n).unwrap();
-        Some(Rate { per_second: number(n), burst: number(1) })
+        Some(Rate { per_second: number(n), burst: number(n / 10) })
     };
     for scheme in SCHEMES {
         for is_shared in [false, true] {
@@ -336,9 +336,9 @@ fn rates_hold() {
                 received += pair.there.receive(pair.server).len();
             }
             let expected = 2000.0 * begin.elapsed().as_secs_f64();
-            // The machine may have stalled, so there may be less.
-            assert!(received as f64 <= expected * 1.03 + 2.0, "{scheme}: {received}, {expected}");
-            assert!(received as f64 >= expected * 0.5, "{scheme}: {received}, {expected}");
+            // The machine may have stalled: then there are fewer.
+            assert!(received as f64 <= 200.0 + expected * 1.03, "{scheme}: {received}, {expected}");
+            assert!(received > 200, "{scheme}: {received} pass, and not only the burst");
         }
     }
 }
