@@ -288,14 +288,14 @@ export class Zone {
   /**
    * Loads the library at `path`, or the one that the zone was loaded from, anew, and calls it from
    * now on. The next generation is loaded from a private copy and made active while the last one
-   * serves, so that no call fails or waits. If both keep state, calls wait while it is handed over.
-   * Calls that run end in the generation they began in. If anything is wrong with the file, the last
-   * generation goes on; one that panics within 5 seconds is replaced by what came before it.
+   * serves, so that no call fails or waits. If both keep state, calls wait while it is handed
+   * over. Calls that run end in the generation they began in. If anything is wrong with the file,
+   * the last generation goes on; one that panics within 5 seconds is replaced by what came before.
    *
    * Resolves to whether there is a new generation: there is none if the file is the one that runs.
    *
-   * @throws BusbarError (as a rejection) as {@link loadZone}; `ERR_SCHEMA_MISMATCH` if methods would
-   * be missing or have other types, or state cannot be read; `ERR_PLUGIN_BUDGET` if too many
+   * @throws BusbarError (as a rejection) as {@link loadZone}; `ERR_SCHEMA_MISMATCH` if methods are
+   * missing or have other types, or state cannot be read; `ERR_PLUGIN_BUDGET` if too many
    * images of former generations are left in memory, which in this process is for ever
    *
    * @example

@@ -126,8 +126,8 @@ impl Loader {
     }
 
     /// Has the zone call the library at `path` from now on, without a call failing: see
-    /// [`ReloadOptions`]. This reads files, runs the plugin's `init` and waits for the last calls of
-    /// the last generation: it is nothing for the thread of an event loop.
+    /// [`ReloadOptions`]. This reads files, runs the plugin's `init` and waits for the calls of the
+    /// last generation: it is nothing for the thread of an event loop.
     ///
     /// # Errors
     /// As [`Self::load`]; `SchemaMismatch` if its methods, or its state, are not those of the last
