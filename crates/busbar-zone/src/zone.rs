@@ -55,7 +55,7 @@ impl MethodId {
     }
 }
 
-/// A loaded plugin. Cheap to clone; the last one dropped closes it, without waiting for calls.
+/// A loaded plugin. Cheap to clone; the last one dropped closes it, with a second for calls to end.
 #[derive(Clone)]
 pub struct Zone {
     body: Arc<Body>,
@@ -481,7 +481,20 @@ impl Body {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // What runs keeps its instance; it is told of in the log.
-        let _ = self.0.close(Duration::ZERO);
+        // Whoever was told of the end of a call may be faster than the call, which is out a moment
+        // later. How it ends is told of in the log.
+        if !is_thread_of(self.0.id) {
+            let _ = self.0.close(DROP_GRACE);
+            return;
+        }
+        // This is a call of its own, which would wait for itself.
+        let body = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name(String::from("busbar-close"));
+        if thread.spawn(move || drop(body.close(DROP_GRACE))).is_err() {
+            let _ = self.0.close(Duration::ZERO);
+        }
     }
 }
+
+/// What calls have to end in a zone that is dropped, and not closed.
+const DROP_GRACE: Duration = Duration::from_secs(1);

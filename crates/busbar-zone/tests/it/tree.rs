@@ -170,3 +170,18 @@ fn children_that_are_gone_are_forgotten() {
     }
     assert_eq!(alive(&parent), 1);
 }
+
+/// [Z06] a zone that was dropped right after its call was abandoned, as the call was not quite out
+#[test]
+fn a_zone_is_dropped_right_after_a_call() {
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    // SAFETY: our own fixture.
+    let load = |mode| unsafe { loader.load(&fixture.path, &Options::new(mode)) }.expect("it loads");
+    let watch = load(Mode::Inline);
+    for _ in 0..300 {
+        let zone = load(Mode::Shared);
+        crate::modes::wait(&zone, "echo", b"hello").expect("it echoes");
+        drop(zone);
+    }
+    assert_eq!(alive(&watch), 1);
+}
