@@ -40,7 +40,9 @@ export declare class NativeZone {
   get state(): string
   /** What its calls are at. */
   stats(): NativeZoneStats
-  /** Its methods; calls name them by their index. */
+  /** Which generation of its plugin is called. */
+  get generation(): number
+  /** The methods that it has now; calls name them by their number. */
   methods(): Array<NativeMethod>
   /** Its types. */
   types(): Array<NativeZoneType>
@@ -61,6 +63,22 @@ export declare class NativeZone {
   submit(method: number, input: Uint8Array, operation: number): number
   /** Gives up a call that [`Self::submit`] numbered. */
   cancel(call: number): void
+  /**
+   * Has the zone call the library at `path`, or that which it was loaded from.
+   *
+   * # Errors
+   * `ERR_IO` if there can be no thread for it.
+   */
+  reload(path: string | undefined | null, options: NativeReload, operation: number): void
+  /**
+   * Reloads the zone whenever its library changes; `operation` ends with each time.
+   *
+   * # Errors
+   * `ERR_IO` if that cannot be watched.
+   */
+  watch(options: NativeReload, operation: number): void
+  /** Watches no longer. */
+  unwatch(): void
   /**
    * Closes the zone and its children; running calls have `grace_ms` to end.
    *
@@ -154,6 +172,8 @@ export interface NativeEnd {
   result?: Buffer
   /** Of a load. */
   zone?: NativeZone
+  /** Of a reload: the generation that is called now; 0 if it is the one that was. */
+  generation?: number
   /** Why it failed. */
   error?: NativeFailure
 }
@@ -176,6 +196,8 @@ export interface NativeFailure {
 
 /** A method of a plugin. */
 export interface NativeMethod {
+  /** What calls name it by. */
+  number: number
   /** Its name. */
   name: string
   /** As in `include/busbar_plugin.h`. */
@@ -184,6 +206,16 @@ export interface NativeMethod {
   inHash: bigint
   /** Schema hash of its result. */
   outHash: bigint
+}
+
+/** How a zone is reloaded. */
+export interface NativeReload {
+  /** What running calls have to end, in milliseconds. */
+  graceMs: number
+  /** Whether methods may be missing or have other types. */
+  breaking: boolean
+  /** Whether state that cannot be read is left out. */
+  cold: boolean
 }
 
 /** An entry of the registry. */

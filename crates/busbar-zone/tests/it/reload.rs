@@ -140,7 +140,8 @@ fn calls_that_run_end_where_they_began() {
     std::thread::scope(|scope| {
         let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
         until(|| version(&zone) == 2);
-        assert_eq!(zone.open_calls(), 1, "it runs");
+        // A call is told of a moment before it is out.
+        until(|| zone.open_calls() == 1);
         wait(&key, "open", b"").expect("it opens");
         running.wait(LONG).expect("it ends");
         reloading.join().expect("no panic").expect("it reloads");
