@@ -8,8 +8,9 @@ import { join } from 'node:path';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { dial, listen, setLogger, type LogEntry } from '../index.js';
+import { setLogger, type LogEntry } from '../index.js';
 import { start } from './helpers/child.js';
+import { dial, listen } from './helpers/ends.js';
 import { freshAddress, nobodyThere, SCHEMES, unusedAddress } from './helpers/pairs.js';
 
 for (const scheme of SCHEMES) {

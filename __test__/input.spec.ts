@@ -5,14 +5,13 @@ import test from 'ava';
 import {
   bindInproc,
   connectInproc,
-  dial,
-  listen,
   parseAddress,
   setLogger,
   type Address,
   type Pipe,
   type Sendable,
 } from '../index.js';
+import { dial, listen } from './helpers/ends.js';
 import { pattern, sameBytes } from './helpers/data.js';
 import { freshAddress, pairOf, SCHEMES } from './helpers/pairs.js';
 

@@ -6,7 +6,9 @@
 import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
 import { invalidArgument, show } from './errors.js';
 import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
+import type { Peer } from './internal/peer.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
+import { dialerTls, listenerTls, type TlsOptions } from './tls.js';
 
 /** How to wait for the peer: what an idle moment costs against what a wake-up costs. */
 export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
@@ -16,6 +18,14 @@ export type Trust = 'same-user' | 'hostile';
 
 /** Which users' processes an end talks to. */
 export type Access = 'same-user' | 'anyone';
+
+/**
+ * Decides who may connect: `true` lets the peer in, `false` or a text turns it away. The dialer gets
+ * `ERR_PERMISSION_DENIED`, with the text as the reason. What is thrown turns away too, and is an
+ * `'error'` of the listener that the dialer hears nothing of. It must decide within
+ * `handshakeTimeoutMs`.
+ */
+export type Authorize = (peer: Peer) => boolean | string | Promise<boolean | string>;
 
 /** Options of one end of a pipe. */
 export interface PipeOptions {
@@ -56,6 +66,8 @@ export interface DialOptions extends PipeOptions, WaitOptions {
   readonly timeoutMs?: number;
   /** Goes on trying while nobody listens there yet, until `timeoutMs` is over. `false`. */
   readonly retry?: boolean;
+  /** tls: whom to trust, and what to show. */
+  readonly tls?: TlsOptions;
 }
 
 /** Options of `listen()`, and of the pipes that it accepts. */
@@ -68,6 +80,10 @@ export interface ListenOptions extends PipeOptions {
   readonly mode?: number;
   /** tcp: whether several listeners may share the port, each getting its part. `false`. */
   readonly reusePort?: boolean;
+  /** tls: what to show, and whom to trust. */
+  readonly tls?: TlsOptions;
+  /** shm, uds, tcp, tls: asked about everybody who connects. */
+  readonly authorize?: Authorize;
   /** Closes the listener. */
   readonly signal?: AbortSignal;
 }
@@ -81,6 +97,7 @@ export interface PipeSettings {
 /** Checked listener options. */
 export interface ListenSettings extends PipeSettings {
   readonly native: NativeListenOptions;
+  readonly authorize: Authorize | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -96,27 +113,35 @@ export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
 }
 
 /** Checks the options of `dial()`. */
-export function dialSettings(options: DialOptions | undefined): DialSettings {
+export function dialSettings(options: DialOptions | undefined, address = ''): DialSettings {
   const values = checked(options, DIAL);
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  return { ...settingsOf(values), retry: values['retry'] as boolean, wait };
+  const settings = settingsOf(values);
+  // A dialer need not say whom it trusts: those whom Node trusts.
+  const isSecure = values['tls'] !== undefined || address.startsWith('tls:');
+  if (isSecure) settings.native.tls = dialerTls(values['tls'] ?? {});
+  return { ...settings, retry: values['retry'] as boolean, wait };
 }
 
 /** Checks the options of `listen()`. */
 export function listenSettings(options: ListenOptions | undefined): ListenSettings {
   const values = checked(options, LISTEN);
   const { native, sendHighWaterMark } = settingsOf(values);
+  if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
+  const authorize = values['authorize'] as Authorize | undefined;
   return {
     native: {
       ...native,
+      authorize: Number(authorize !== undefined),
       backlog: values['backlog'] as number,
       handshakeTimeoutMs: values['handshakeTimeoutMs'] as number,
       mode: values['mode'] as number,
       reusePort: Number(values['reusePort']),
     },
     sendHighWaterMark,
+    authorize,
     signal: values['signal'] as AbortSignal | undefined,
   };
 }
@@ -155,6 +180,7 @@ const DIAL: Readonly<Record<string, Rule>> = {
   timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
   signal: SIGNAL,
   retry: flag(),
+  tls: object(),
 };
 
 const LISTEN: Readonly<Record<string, Rule>> = {
@@ -163,6 +189,14 @@ const LISTEN: Readonly<Record<string, Rule>> = {
   handshakeTimeoutMs: integer(5000, 1, 2 ** 31 - 1),
   mode: integer(0o600, 0, 0o777),
   reusePort: flag(),
+  tls: object(),
+  authorize: {
+    standard: undefined,
+    check(name, value) {
+      if (typeof value === 'function') return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be a function`);
+    },
+  },
   signal: SIGNAL,
 };
 
@@ -209,6 +243,11 @@ function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
 
 function flag(): Rule {
   return { standard: false, check: checkFlag };
+}
+
+/** What is looked into elsewhere. */
+function object(): Rule {
+  return { standard: undefined, check: (_, value) => void checkObject(value as object) };
 }
 
 function integer(standard: number, min: number, max: number): Rule {

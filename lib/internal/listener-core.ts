@@ -1,11 +1,20 @@
 /** A listener behind its public face: who takes the pipes that come in. */
 
-import { AbortError, BusbarError, callNative, fromNative } from '../errors.js';
+import {
+  AbortError,
+  BusbarError,
+  callNative,
+  fromNative,
+  invalidArgument,
+  show,
+} from '../errors.js';
 import { log } from '../logger.js';
 import type { ListenSettings } from '../options.js';
 import { Pipe } from '../pipe.js';
+import { listenerTls, type TlsOptions } from '../tls.js';
 import { PipeCore, type Face } from './core.js';
 import { Deque } from './deque.js';
+import { peerOf } from './peer.js';
 import { rethrowLater, type ListenerSink, type Port } from './port.js';
 import { Deadline, checkWait, type WaitOptions } from './wait.js';
 
@@ -126,6 +135,41 @@ export class ListenerCore implements ListenerSink {
       // Until somebody has it, it is the listener that keeps the process alive, or does not.
       this.arrived.push(pipe.unref());
     }
+  }
+
+  handleAsking(handle: number): void {
+    void this.judge(handle).then((verdict) => {
+      const reason = typeof verdict === 'string' && verdict !== '' ? verdict : 'not authorized';
+      this.port.native.admit(handle, Number(verdict === true), reason);
+    });
+  }
+
+  /** What the user's function says of a dialer; what is no clear yes is a no. */
+  private async judge(handle: number): Promise<boolean | string> {
+    try {
+      const native = callNative(() => this.port.native.peer(handle));
+      // It has given up meanwhile.
+      if (native === null || this.settings.authorize === undefined) return false;
+      const verdict: unknown = await this.settings.authorize(peerOf(native));
+      if (typeof verdict === 'boolean' || typeof verdict === 'string') return verdict;
+      const message = `authorize() has given ${show(verdict)}; it must give true, false or a text`;
+      throw invalidArgument(message);
+    } catch (error) {
+      this.report(
+        error instanceof BusbarError
+          ? error
+          : new BusbarError('ERR_PERMISSION_DENIED', `authorize() has thrown: ${String(error)}`, {
+              cause: error,
+            }),
+      );
+      return false;
+    }
+  }
+
+  setCredentials(options: TlsOptions): void {
+    const native = listenerTls(options);
+    if (this.closed !== null) throw this.closed;
+    callNative(() => this.port.native.setCredentials(this.handle, native));
   }
 
   handleWarning(): void {

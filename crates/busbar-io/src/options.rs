@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use busbar_proto::{Code, Error};
 
+use crate::tls::Credentials;
+
 /// Options of one pipe. Both ends choose their own; the smaller message limit holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PipeOptions {
     /// Bytes of the ring that this end writes, or, on uds and tcp, of its send queue: a power of
@@ -27,6 +29,8 @@ pub struct PipeOptions {
     pub access: Access,
     /// For how long after the close what was sent is still being delivered. 30 s by default.
     pub linger: Duration,
+    /// tls: who this end is, and whom it trusts. Needed there.
+    pub tls: Option<Credentials>,
 }
 
 /// Which users' processes an end talks to.
@@ -79,6 +83,7 @@ impl Default for PipeOptions {
             wait: Wait::Balanced,
             access: Access::default(),
             linger: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -106,7 +111,7 @@ impl PipeOptions {
 }
 
 /// Options of a listener, and of the pipes that it accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
     /// Options of accepted pipes.
@@ -119,6 +124,9 @@ pub struct ListenOptions {
     pub mode: u32,
     /// tcp: whether several listeners of this user may share the port. Not by default.
     pub reuse_port: bool,
+    /// shm, uds, tcp, tls: whether to ask, by [`Event::Asking`](crate::Event), who is let in. Only
+    /// for listeners of an [`Engine`](crate::Engine). Not by default.
+    pub authorize: bool,
 }
 
 impl Default for ListenOptions {
@@ -129,6 +137,7 @@ impl Default for ListenOptions {
             handshake_timeout: Duration::from_secs(5),
             mode: 0o600,
             reuse_port: false,
+            authorize: false,
         }
     }
 }

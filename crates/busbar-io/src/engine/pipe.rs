@@ -36,6 +36,8 @@ pub(super) struct PipeEntry {
     pub(super) linger: Duration,
     /// In the engine's list of pipes that have put something off.
     pub(super) is_at_work: bool,
+    /// Somebody has been asked whether it is let in.
+    pub(super) is_asked: bool,
     wait: Wait,
     idle_turns: u32,
     /// When a `LowLatency` pipe became idle; `None` while it is not.
@@ -90,6 +92,7 @@ impl PipeEntry {
             announced: VecDeque::new(),
             linger: options.linger,
             is_at_work: false,
+            is_asked: false,
             wait: options.wait,
             idle_turns: 0,
             idle_since: None,

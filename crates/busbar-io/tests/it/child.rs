@@ -109,7 +109,7 @@ fn stranger(address: &str) {
 
 fn dialed(address: &str, options: PipeOptions) -> Pipe {
     let pipe = loop {
-        match dial(address, options, PATIENCE) {
+        match dial(address, options.clone(), PATIENCE) {
             Err(error) if error.code() == Code::NotFound => thread::sleep(Duration::from_millis(2)),
             result => break result.unwrap(),
         }
