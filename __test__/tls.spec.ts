@@ -212,10 +212,7 @@ test('[D03 D39] a line that is cut is a lost connection', async (t) => {
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');
   const via = `tls://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-  const [accepted, dialed] = await Promise.all([
-    listener.accept(),
-    dial(via, { tls: { ca } }),
-  ]);
+  const [accepted, dialed] = await Promise.all([listener.accept(), dial(via, { tls: { ca } })]);
   await dialed.send('before');
   t.is(String(await accepted.receive()), 'before');
   proxy.emit('cut');
@@ -345,7 +342,17 @@ function hostOf(address: string): { host: string; port: number } {
   return { host: parsed.host, port: parsed.port };
 }
 
-/** HELLO as docs/formats/hello.md has it. */
+/** HELLO in a frame, as docs/formats/hello.md and frame.md have them. */
 function hello(): Buffer {
-  throw new Error('to be written');
+  const bytes = Buffer.alloc(16 + 52);
+  bytes.writeUInt32BE(52, 0);
+  bytes.writeUInt8(1, 4);
+  bytes.write('BUSB', 16, 'latin1');
+  bytes.writeUInt16BE(1, 20);
+  bytes.writeUInt16BE(1, 22);
+  bytes.fill(7, 32, 48);
+  bytes.writeBigUInt64BE(1n, 48);
+  bytes.writeBigUInt64BE(1n << 20n, 56);
+  bytes.writeUInt32BE(65_536, 64);
+  return bytes;
 }

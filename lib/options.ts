@@ -16,8 +16,13 @@ export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
 /** How far this end relies on its peer. */
 export type Trust = 'same-user' | 'hostile';
 
-/** Which users' processes an end talks to. */
-export type Access = 'same-user' | 'anyone';
+/**
+ * Which users' processes an end talks to: those of its own user, whoever the socket's permissions
+ * let in, or those whose user or primary group is listed, as the system has them (`SO_PEERCRED`).
+ * A list is complete: the own user is let in only if it is listed too.
+ */
+export type Access =
+  'same-user' | 'anyone' | { readonly uids?: readonly number[]; readonly gids?: readonly number[] };
 
 /**
  * Decides who may connect: `true` lets the peer in, `false` or a text turns it away. The dialer gets
@@ -52,8 +57,9 @@ export interface PipeOptions {
   /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
   /**
-   * uds: which users' processes may be at the other end. `'same-user'`, or `'anyone'` whom the
-   * socket's permissions let in.
+   * uds: which users' processes may be at the other end: `'same-user'`, `'anyone'` whom the
+   * socket's permissions let in, or a list such as `{ uids: [1000], gids: [100] }`. Others get
+   * `ERR_PERMISSION_DENIED`. To be reachable for other users, a path needs a `mode` too.
    */
   readonly access?: Access;
 }
@@ -158,7 +164,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const WAITS: readonly WaitMode[] = ['park', 'balanced', 'low-latency', 'busy'];
-const ACCESSES: readonly Access[] = ['same-user', 'anyone'];
+const ACCESSES = ['same-user', 'anyone'] as const;
 const TRUSTS: readonly Trust[] = ['same-user', 'hostile'];
 
 const PIPE: Readonly<Record<string, Rule>> = {
@@ -170,7 +176,7 @@ const PIPE: Readonly<Record<string, Rule>> = {
   trust: choice('same-user', TRUSTS),
   sendHighWaterMark: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
-  access: choice('same-user', ACCESSES),
+  access: { standard: 'same-user', check: checkAccess },
 };
 
 const SIGNAL: Rule = { standard: undefined, check: (_, value) => checkSignal(value) };
@@ -224,11 +230,34 @@ function settingsOf(values: Values): PipeSettings {
       maxMessageBytes: values['maxMessageBytes'] as number,
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
-      access: ACCESSES.indexOf(values['access'] as Access),
+      ...accessOf(values['access'] as Access),
     },
     sendHighWaterMark: values['sendHighWaterMark'] as number,
   };
 }
+
+function accessOf(access: Access): Pick<NativePipeOptions, 'access' | 'uids' | 'gids'> {
+  if (typeof access === 'string') return { access: ACCESSES.indexOf(access) };
+  return { access: ACCESSES.length, uids: access.uids ?? [], gids: access.gids ?? [] };
+}
+
+function checkAccess(name: string, value: unknown): void {
+  if ((ACCESSES as readonly unknown[]).includes(value)) return;
+  if (typeof value !== 'object' || value === null) {
+    const list = [...ACCESSES.map((each) => `'${each}'`), '{ uids, gids }'].join(', ');
+    throw invalidArgument(`${name} is ${show(value)}; it must be one of ${list}`);
+  }
+  const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >>> 0 === id;
+  const { uids = [], gids = [], ...rest } = value as { uids?: unknown; gids?: unknown };
+  for (const other of Object.keys(rest)) throw unknownOption(`${name}.${other}`, ['uids', 'gids']);
+  for (const [kind, ids] of Object.entries({ uids, gids })) {
+    if (Array.isArray(ids) && ids.length <= IDS_MAX && ids.every(isId)) continue;
+    const what = `must be an array of at most ${IDS_MAX} ids, 0 to 4294967295`;
+    throw invalidArgument(`${name}.${kind} ${what}`);
+  }
+}
+
+const IDS_MAX = 1024;
 
 function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
   return {

@@ -36,7 +36,10 @@ export function authority(name = 'Busbar test authority'): Authority {
     ca: readFileSync(at('ca.pem'), 'utf8'),
     issue(subject, extensions = [HERE], days = ['-days', '30']) {
       const own = `end-${++serial}`;
-      writeFileSync(at(`${own}.cnf`), ['basicConstraints=critical,CA:FALSE', ...extensions].join('\n'));
+      writeFileSync(
+        at(`${own}.cnf`),
+        ['basicConstraints=critical,CA:FALSE', ...extensions].join('\n'),
+      );
       run('req', ...ec, '-keyout', `${own}.key`, '-out', `${own}.csr`, '-subj', `/CN=${subject}`);
       const by = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-set_serial', String(serial)];
       const files = ['-in', `${own}.csr`, '-out', `${own}.pem`, '-extfile', `${own}.cnf`];

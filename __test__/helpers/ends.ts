@@ -5,10 +5,7 @@ import { authority } from './certificates.js';
 import './runtime.js';
 
 /** As `listen()` of the package. */
-export function listen(
-  address: string,
-  options?: busbar.ListenOptions,
-): Promise<busbar.Listener> {
+export function listen(address: string, options?: busbar.ListenOptions): Promise<busbar.Listener> {
   return busbar.listen(address, suited(address, options));
 }
 

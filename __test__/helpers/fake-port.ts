@@ -125,7 +125,7 @@ export class FakePort implements NativePort {
 
   /** Takes turns until nothing happens any more. */
   async settle(): Promise<void> {
-    for (let idle = 0; idle < 2; ) {
+    for (let idle = 0; idle < 2;) {
       await new Promise((resolve) => setImmediate(resolve));
       idle = this.turn() ? 0 : idle + 1;
     }

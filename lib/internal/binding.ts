@@ -74,8 +74,10 @@ export interface NativePipeOptions {
   spinMicros: number;
   /** inproc, uds, tcp: messages queued per direction, 0 = unbounded */
   queueMessages: number;
-  /** 0 same-user, 1 anyone */
+  /** 0 same-user, 1 anyone, 2 those in the lists that follow */
   access: number;
+  uids?: readonly number[];
+  gids?: readonly number[];
   /** tls only */
   tls?: NativeTlsOptions;
 }

@@ -34,7 +34,7 @@ pub use event::{Event, ListenerId, PipeId};
 pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
-pub use options::{Access, ListenOptions, PipeOptions, Trust, Wait};
+pub use options::{Access, AccessList, ListenOptions, PipeOptions, Trust, Wait};
 pub use peer::{Peer, Process, TlsPeer};
 pub use pipe::{Listener, Message, Pipe, dial, listen};
 pub use tls::{Credentials, TlsOptions, TlsVersion};

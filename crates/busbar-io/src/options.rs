@@ -1,6 +1,7 @@
 //! What a user may choose for a pipe or a listener. `lib/options.ts` has the same defaults.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_proto::{Code, Error};
@@ -34,7 +35,7 @@ pub struct PipeOptions {
 }
 
 /// Which users' processes an end talks to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {
     /// Those of the user that this process runs as.
@@ -42,6 +43,19 @@ pub enum Access {
     SameUser,
     /// All that the socket's permissions let in.
     Anyone,
+    /// Those that run as one of these users, or whose primary group is one of these, and no others:
+    /// not even this process' own user, unless it is among them.
+    Listed(Arc<AccessList>),
+}
+
+/// See [`Access::Listed`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessList {
+    /// User ids.
+    pub uids: Vec<u32>,
+    /// Group ids.
+    pub gids: Vec<u32>,
 }
 
 /// How far this end relies on its peer.

@@ -2,10 +2,12 @@
 //! `busbar-io` validates again.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_io::{
-    Access, Credentials, Error, ListenOptions, PipeOptions, TlsOptions, TlsVersion, Trust, Wait,
+    Access, AccessList, Credentials, Error, ListenOptions, PipeOptions, TlsOptions, TlsVersion,
+    Trust, Wait,
 };
 use napi::sys;
 
@@ -21,7 +23,16 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
     options.message_bytes_max = size(number(c"maxMessageBytes"));
     options.trust = if number(c"trust") == 0.0 { Trust::SameUser } else { Trust::Hostile };
     options.queue_messages = NonZeroUsize::new(size(number(c"queueMessages")));
-    options.access = if number(c"access") == 0.0 { Access::SameUser } else { Access::Anyone };
+    options.access = match whole(number(c"access")) {
+        0 => Access::SameUser,
+        1 => Access::Anyone,
+        _ => {
+            let ids = |name| raw::uints(env, raw::property(env, object, name));
+            let mut list = AccessList::default();
+            (list.uids, list.gids) = (ids(c"uids"), ids(c"gids"));
+            Access::Listed(Arc::new(list))
+        }
+    };
     options.wait = match whole(number(c"wait")) {
         0 => Wait::Park,
         2 => Wait::LowLatency { spin: Duration::from_micros(whole(number(c"spinMicros"))) },

@@ -105,6 +105,20 @@ pub(crate) fn bytes(env: sys::napi_env, value: sys::napi_value) -> Option<Vec<u8
     Some(unsafe { std::slice::from_raw_parts(data, len) }.to_vec())
 }
 
+/// A copy of an array of numbers; empty if it is something else.
+pub(crate) fn uints(env: sys::napi_env, array: sys::napi_value) -> Vec<u32> {
+    let mut len = 0;
+    // SAFETY: on thread; the out-pointer is a live local, which stays 0 for what is no array.
+    unsafe { sys::napi_get_array_length(env, array, &raw mut len) };
+    let element = |index| {
+        let mut value = ptr::null_mut();
+        // SAFETY: on thread; the out-pointer is a live local.
+        unsafe { sys::napi_get_element(env, array, index, &raw mut value) };
+        uint(env, value)
+    };
+    (0..len).map(element).collect()
+}
+
 /// Whether an argument is an object, and not `null`.
 pub(crate) fn is_object(env: sys::napi_env, value: sys::napi_value) -> bool {
     let mut kind = sys::ValueType::napi_undefined;
