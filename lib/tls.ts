@@ -1,7 +1,7 @@
 /** What an end of `tls://` shows and trusts: the options, their check, and what the core is given. */
 
 import { readFileSync } from 'node:fs';
-import { getCACertificates, rootCertificates } from 'node:tls';
+import * as nodeTls from 'node:tls';
 
 import { BusbarError, invalidArgument, show } from './errors.js';
 import type { NativeTlsOptions } from './internal/binding.js';
@@ -112,8 +112,9 @@ function authorities(ca: TlsOptions['ca']): Uint8Array | undefined {
 
 /** What Node trusts, which depends on its command line, its environment and its version. */
 function standardAuthorities(): Uint8Array {
-  // Node 20 has the first only.
-  const all: readonly string[] = getCACertificates?.('default') ?? rootCertificates;
+  // Not every version that this package runs on has it.
+  const { getCACertificates } = nodeTls as { getCACertificates?: (of: 'default') => string[] };
+  const all = getCACertificates?.('default') ?? nodeTls.rootCertificates;
   return Buffer.from(all.join('\n'));
 }
 

@@ -12,6 +12,7 @@
 
 pub mod transport;
 
+mod clock;
 mod connection;
 mod endpoint;
 mod engine;
@@ -24,9 +25,11 @@ mod options;
 mod os;
 mod peer;
 mod pipe;
+mod qos;
 mod slots;
 mod tls;
 
+pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
 pub use busbar_proto::{CloseReason, Code, ConnectionState, Error};
 pub use endpoint::{Endpoint, ShmName, UdsName};
 pub use engine::{Engine, PipeStats, Readiness};
@@ -37,4 +40,7 @@ pub use loan::{Lease, Loan};
 pub use options::{Access, AccessList, ListenOptions, PipeOptions, Trust, Wait};
 pub use peer::{Peer, Process, TlsPeer};
 pub use pipe::{Listener, Message, Pipe, dial, listen};
+pub use qos::{
+    CHANNELS_MAX, Qos, QosStats, ReceivingQos, SendOptions, SendingQos, Sent, SharedThrottle,
+};
 pub use tls::{Credentials, TlsOptions, TlsVersion};
