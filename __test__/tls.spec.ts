@@ -123,7 +123,8 @@ test('[D03 D52] refused: an expired certificate', async (t) => {
     expired = root.issue('late', [HERE], past);
   } catch {
     t.log('this openssl makes no expired certificates; the tests in Rust do');
-    return t.pass();
+    t.pass();
+    return;
   }
   const listener = await listen('tls://127.0.0.1:0', { tls: expired });
   t.teardown(() => listener.close());
@@ -166,8 +167,7 @@ test("[D03] Node's tls as the dialer: HELLO by hand, and a goodbye", async (t) =
     const ended = once(socket, 'end');
     await accepted.close({ reason: 'done' });
     await ended;
-    const bytes = Buffer.concat(chunks);
-    t.true(bytes.includes('hello, Node') && bytes.includes('done'));
+    t.regex(Buffer.concat(chunks).toString('latin1'), /hello, Node.*done/s);
     socket.end();
   }
 });
@@ -181,7 +181,7 @@ test("[D03] Node's tls as the listener, and one that speaks another protocol", a
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.teardown(() => new Promise((resolve) => server.close(resolve)));
+  t.teardown(() => new Promise<void>((resolve) => server.close(() => resolve())));
   const { port } = server.address() as AddressInfo;
   const pipe = await dial(`tls://127.0.0.1:${port}`, { tls: { ca } });
   t.is(pipe.state, 'CONNECTED');

@@ -138,32 +138,26 @@ export class ListenerCore implements ListenerSink {
   }
 
   handleAsking(handle: number): void {
-    void this.judge(handle).then((verdict) => {
-      const reason = typeof verdict === 'string' && verdict !== '' ? verdict : 'not authorized';
-      this.port.native.admit(handle, Number(verdict === true), reason);
-    });
+    void this.judge(handle);
   }
 
-  /** What the user's function says of a dialer; what is no clear yes is a no. */
-  private async judge(handle: number): Promise<boolean | string> {
+  /** Asks the user's function about a dialer; what is no clear yes is a no. */
+  private async judge(handle: number): Promise<void> {
+    let verdict: unknown = false;
     try {
       const native = callNative(() => this.port.native.peer(handle));
-      // It has given up meanwhile.
-      if (native === null || this.settings.authorize === undefined) return false;
-      const verdict: unknown = await this.settings.authorize(peerOf(native));
-      if (typeof verdict === 'boolean' || typeof verdict === 'string') return verdict;
-      const message = `authorize() has given ${show(verdict)}; it must give true, false or a text`;
-      throw invalidArgument(message);
-    } catch (error) {
-      this.report(
-        error instanceof BusbarError
-          ? error
-          : new BusbarError('ERR_PERMISSION_DENIED', `authorize() has thrown: ${String(error)}`, {
-              cause: error,
-            }),
-      );
-      return false;
+      // It may have given up meanwhile.
+      verdict = native !== null && (await this.settings.authorize?.(peerOf(native)));
+      if (typeof verdict !== 'boolean' && typeof verdict !== 'string') {
+        const allowed = 'it must give true, false or a text';
+        throw invalidArgument(`authorize() has given ${show(verdict)}; ${allowed}`);
+      }
+    } catch (cause) {
+      verdict = false;
+      this.report(cause instanceof BusbarError ? cause : hasThrown(cause));
     }
+    const reason = typeof verdict === 'string' && verdict !== '' ? verdict : 'not authorized';
+    this.port.native.admit(handle, Number(verdict === true), reason);
   }
 
   setCredentials(options: TlsOptions): void {
@@ -227,4 +221,9 @@ const ACCEPTING_MAX = 1024;
 
 function tooMany(): BusbarError {
   return new BusbarError('ERR_AGAIN', `${ACCEPTING_MAX} calls of accept() wait already`);
+}
+
+function hasThrown(cause: unknown): BusbarError {
+  const message = `authorize() has thrown: ${String(cause)}`;
+  return new BusbarError('ERR_PERMISSION_DENIED', message, { cause });
 }
