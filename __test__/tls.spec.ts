@@ -207,7 +207,7 @@ test('[D03 D39] a line that is cut is a lost connection', async (t) => {
     const far = connectPlain(port, host);
     near.pipe(far).pipe(near);
     for (const socket of [near, far]) socket.on('error', () => {});
-    proxy.once('cut', () => [near, far].forEach((socket) => socket.end()));
+    proxy.once('cut', () => [near, far].forEach((socket) => socket.destroy()));
   });
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');

@@ -25,8 +25,8 @@ export type Access =
   'same-user' | 'anyone' | { readonly uids?: readonly number[]; readonly gids?: readonly number[] };
 
 /**
- * Decides who may connect: `true` lets the peer in, `false` or a text turns it away. The dialer gets
- * `ERR_PERMISSION_DENIED`, with the text as the reason. What is thrown turns away too, and is an
+ * Decides who may connect: `true` lets the peer in, `false` or a text turns it away. The dialer
+ * gets `ERR_PERMISSION_DENIED`, with the text as the reason. What is thrown turns away too, and is an
  * `'error'` of the listener that the dialer hears nothing of. It must decide within
  * `handshakeTimeoutMs`.
  */

@@ -1,4 +1,4 @@
-/** What an end of `tls://` shows and trusts: the options, their check, and what the core is given. */
+/** What an end of `tls://` shows and trusts: the options, their check, what the core is given. */
 
 import { readFileSync } from 'node:fs';
 import * as nodeTls from 'node:tls';

@@ -286,7 +286,7 @@ function url(setup) {
 
 /**
  * @param {Setup} setup
- * @returns {import('../../../index.js').PipeOptions & { tls?: import('../../../index.js').TlsOptions }}
+ * @returns {import('../../../index.js').DialOptions & import('../../../index.js').ListenOptions}
  */
 function options(setup) {
   const wait = setup.options['wait'] ?? 'balanced';

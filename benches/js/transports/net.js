@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * Peer: node:net over a unix domain socket or TCP, or node:tls over TCP, messages kept apart by a length prefix. With
- * `write: 'each'` every message is a write of its own, as most programs do it; with
- * `write: 'batched'` small ones are gathered by hand. Messages are read in place.
+ * Peer: node:net over a unix domain socket or TCP, or node:tls over TCP, messages kept apart by a
+ * length prefix. With `write: 'each'` every message is a write of its own, as most programs do it;
+ * with `write: 'batched'` small ones are gathered by hand. Messages are read in place.
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

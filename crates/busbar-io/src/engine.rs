@@ -226,8 +226,8 @@ impl Engine {
         }
     }
 
-    /// Replaces what a listener at `tls://` shows to dialers from now on. Pipes that it has accepted
-    /// stay as they are.
+    /// Replaces what a listener at `tls://` shows to dialers from now on. Pipes that it has
+    /// accepted stay as they are.
     ///
     /// # Errors
     /// `NotSupported` at other listeners, `InvalidArgument` without a certificate, `Closed`.

@@ -1,6 +1,6 @@
 //! What an end of `tls://` needs: its own certificate, and whose certificates it trusts.
 //!
-//! [`TlsOptions`] are what users write; [`Credentials`] are the same, checked, and cheap to hand on.
+//! [`TlsOptions`] are what users write; [`Credentials`] are the same, checked, cheap to hand on.
 //! The handshake and the records are rustls', driven by `transport/stream/tls`. Everything runs
 //! with ring, under TLS 1.2 or 1.3, and the ALPN protocol `busbar/1` is demanded of both ends, so
 //! that no other server's or client's handshake can be turned into one of ours.

@@ -1,5 +1,5 @@
-//! Pipes over byte streams: what `uds://`, `tcp://` and `tls://` have in common, which is everything
-//! but the way in which a socket comes about.
+//! Pipes over byte streams: what `uds://`, `tcp://` and `tls://` have in common, which is
+//! everything but the way in which a socket comes about.
 //!
 //! ```text
 //! dialer   HELLO ───────────→ listener     checks version, limits, user        [handshake]
