@@ -26,8 +26,8 @@ export type Access =
 
 /**
  * Decides who may connect: `true` lets the peer in, `false` or a text turns it away. The dialer
- * gets `ERR_PERMISSION_DENIED`, with the text as the reason. What is thrown turns away too, and is an
- * `'error'` of the listener that the dialer hears nothing of. It must decide within
+ * gets `ERR_PERMISSION_DENIED`, with the text as the reason. What is thrown turns away too, and is
+ * an `'error'` of the listener that the dialer hears nothing of. It must decide within
  * `handshakeTimeoutMs`.
  */
 export type Authorize = (peer: Peer) => boolean | string | Promise<boolean | string>;
