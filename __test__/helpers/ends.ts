@@ -27,7 +27,7 @@ function suited<T extends busbar.DialOptions | busbar.ListenOptions>(
 function ordinary(): busbar.TlsOptions {
   if (made === undefined) {
     const { ca, issue } = authority();
-    made = { ...issue('localhost'), ca };
+    made = { ...issue('localhost'), ca, servername: 'localhost' };
   }
   return made;
 }
