@@ -170,6 +170,9 @@ callbacks! {
 
     fn receive(port, env, args: 1) {
         let [pipe, start, max, copy_max] = port.registers.arguments();
+        if port.registers.take_ahead() {
+            port.state.borrow_mut().engine.look_ahead(PipeId::from_number(pipe));
+        }
         let count = raw::typed_array(env, args[0]).ok_or_else(detached).and_then(|(bytes, len)| {
             // SAFETY: the array is alive for the call and used by nothing else on this thread;
             // arenas are never shared memory.
