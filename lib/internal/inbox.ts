@@ -184,7 +184,7 @@ export class Inbox {
     if (this.reader.isEmpty) return false;
     const arena = port.enterArena();
     try {
-      const count = port.receive(handle, arena, 0, consumer.max);
+      const count = port.receive(handle, arena.bytes, 0, consumer.max);
       if (count <= 0) {
         this.reader.foundNothing();
         return false;

@@ -7,9 +7,8 @@
  * one `nextTick` for all pipes.
  */
 
-import { markAsUntransferable } from 'node:worker_threads';
-
 import { addCounters, noCounters, type Counters } from '../stats.js';
+import { Arena } from './arena.js';
 import type { BatchView } from './batch.js';
 import { Event, HANDLE_INDEX_MASK, type Native, type NativePort } from './binding.js';
 import { Chunk, SLICE_MAX } from './chunk.js';
@@ -62,7 +61,7 @@ export class Port {
   private readonly registers = new Int32Array(7);
   private readonly pipes: (PipeSink | undefined)[] = [];
   private readonly listeners: (ListenerSink | undefined)[] = [];
-  private readonly arenas: Buffer[] = [];
+  private readonly arenas: Arena[] = [];
   private depth = 0;
   private readonly dirty: (Flushable | null)[] = [];
   /** Used part of `dirty`, which never shrinks: setting an array's length costs 20 ns. */
@@ -151,13 +150,12 @@ export class Port {
   }
 
   /** Reusable memory for one batch; {@link Port.leaveArena} ends the use. */
-  enterArena(): Buffer {
+  enterArena(): Arena {
     const depth = this.depth++;
     const arena = this.arenas[depth];
     // Its length is 0 if a user has transferred the memory away.
-    if (arena !== undefined && arena.length !== 0) return arena;
-    const fresh = Buffer.from(new ArrayBuffer(ARENA_BYTES));
-    markAsUntransferable(fresh.buffer);
+    if (arena !== undefined && arena.bytes.length !== 0) return arena;
+    const fresh = new Arena();
     this.arenas[depth] = fresh;
     return fresh;
   }
@@ -280,4 +278,3 @@ const STAGED = 5;
 const AHEAD = 6;
 
 const EVENTS_MAX = 256;
-const ARENA_BYTES = 256 * 1024;

@@ -3,9 +3,9 @@
  * payloads lie in a chunk already; a Buffer over each is made when it is asked for.
  */
 
-import { BatchView } from './batch.js';
+import { BatchView, type BatchMemory } from './batch.js';
 import { isLeased } from './binding.js';
-import { FastBuffer, transferred } from './chunk.js';
+import { FastBuffer, sliceOf, transferred } from './chunk.js';
 import { copyLarge } from './large.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
@@ -93,7 +93,7 @@ export class Prefetch {
     const slots = (this.slots as Uint32Array).slice(3 * head, 3 * count);
     const moved = large && new Map([...large].map(([i, loan]) => [i - head, loan]));
     this.clear();
-    return new BatchView(port, this.bytes, slots, count - head, moved);
+    return new BatchView(port, viewsOf(this.bytes, this.memory), slots, count - head, moved);
   }
 
   clear(): void {
@@ -117,6 +117,11 @@ export class Prefetch {
     this.large?.delete(i);
     return loan;
   }
+}
+
+/** A chunk, as the memory of a batch. */
+function viewsOf(bytes: Buffer, memory: ArrayBuffer): BatchMemory {
+  return { bytes, view: (_, offset, length) => sliceOf(memory, offset, length) };
 }
 
 /** Less room than this is not worth a native call. Above what a small message needs. */
