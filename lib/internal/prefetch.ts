@@ -18,6 +18,8 @@ export class Prefetch {
   private head = 0;
   private count = 0;
   private large: Map<number, LoanView> | null = null;
+  /** The large payload that was taken last. */
+  private last: LoanView | null = null;
 
   /** The channel of the message that was taken last. */
   get channel(): number {
@@ -70,10 +72,18 @@ export class Prefetch {
   take(): Buffer {
     const slots = this.slots as Uint32Array;
     const i = this.head++;
-    if (isLeased(slots[3 * i + 2] as number)) return this.takeLarge(i).bytes;
+    if (isLeased(slots[3 * i + 2] as number)) return (this.last = this.takeLarge(i)).bytes;
     // Its length is 0 if a user has transferred the memory away.
     if (this.bytes.length === 0) throw transferred();
     return new FastBuffer(this.memory, slots[3 * i] as number, slots[3 * i + 1] as number);
+  }
+
+  /** Puts the message back that was taken last. */
+  putBack(): void {
+    this.head--;
+    if (isLeased((this.slots as Uint32Array)[3 * this.head + 2] as number)) {
+      this.large?.set(this.head, this.last as LoanView);
+    }
   }
 
   /** The next messages, at most `max`. */

@@ -90,6 +90,10 @@ export class Reader implements Source {
     return this.prefetch.take();
   }
 
+  putBack(): void {
+    this.prefetch.putBack();
+  }
+
   readLoan(): Loan | null {
     if (this.prefetch.length > 0) return this.prefetch.takeLoan();
     if (this.isEmpty) return null;
