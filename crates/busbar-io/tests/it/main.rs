@@ -6,6 +6,8 @@
 mod ahead;
 mod answering;
 mod archive;
+mod authorizing;
+mod certificates;
 mod chaos;
 mod child;
 mod conformance;
@@ -17,4 +19,5 @@ mod raw;
 mod rendezvous;
 mod stream;
 mod support;
+mod tls;
 mod waiting;
