@@ -133,7 +133,7 @@ test('[Z04 Z17] a call that is given up rejects at once, and ends in the plugin'
   controller.abort(new Error('enough'));
   for (const call of calls) {
     const error = await t.throwsAsync(call, { code: 'ABORT_ERR', instanceOf: AbortError });
-    t.is((error?.cause as Error).message, 'enough');
+    t.like(error?.cause, { message: 'enough' });
   }
   await t.throwsAsync(zone.call('never', undefined, { signal: controller.signal }));
   while (zone.stats.openCalls > 0) await setTimeout(1);
