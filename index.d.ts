@@ -46,6 +46,7 @@ export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist
 // Native plugins
 export { loadZone, Zone } from './dist/index.js';
 export type {
+  BoundMethod,
   CloseZoneOptions,
   LoadZoneOptions,
   PluginTrust,

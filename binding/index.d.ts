@@ -48,7 +48,7 @@ export declare class NativeZone {
    * # Errors
    * When memory is short.
    */
-  inline(registers: Uint32Array, arena: Uint8Array): object
+  inline(registers: Uint32Array, room: number): object
   /**
    * Starts a call; its end comes with the others.
    *

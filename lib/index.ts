@@ -96,6 +96,7 @@ export type { Counters, PipeStats } from './stats.js';
 export {
   loadZone,
   Zone,
+  type BoundMethod,
   type CloseZoneOptions,
   type LoadZoneOptions,
   type PluginTrust,

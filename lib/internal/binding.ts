@@ -239,7 +239,7 @@ export interface NativeZone {
   readonly state: string;
   methods(): NativeMethod[];
   types(): { name: string; hash: bigint }[];
-  inline(registers: Uint32Array, arena: Uint8Array): NativeInline;
+  inline(registers: Uint32Array, room: number): NativeInline;
   submit(method: number, input: Uint8Array, operation: number): void;
   close(graceMs: number, operation: number): void;
 }
@@ -251,13 +251,15 @@ export interface NativeMethod {
   outHash: bigint;
 }
 
-/** Calls on this thread; both functions throw. */
+/** Calls on this thread; all functions throw. */
 export interface NativeInline {
+  /** Its first half is for arguments, its second for results. */
+  readonly arena: ArrayBuffer;
   /**
-   * Registers: method, where the argument begins in the arena, its bytes, where the result goes,
-   * the room for it; then, set, the bytes of the result.
+   * A function for a method, with everything looked up. Registers: bytes of the argument, room for
+   * the result; then, set, bytes of the result.
    */
-  call(): void;
+  bind(method: number): () => void;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
 }

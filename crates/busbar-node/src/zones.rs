@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use busbar_types::registry::Registry;
 use busbar_zone::{Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
-use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint8Array, Uint32Array};
+use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint32Array};
 use napi::{JsValue, Status};
 use napi_derive::napi;
 
@@ -260,10 +260,10 @@ impl NativeZone {
         &self,
         env: &'env Env,
         registers: Uint32Array,
-        arena: Uint8Array,
+        room: u32,
     ) -> napi::Result<Object<'env>> {
         let object = Object::new(env)?;
-        inline::define(env.raw(), object.raw(), &self.zone, registers, arena)?;
+        inline::define(env, object.raw(), &self.zone, registers, room)?;
         Ok(object)
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use busbar_types::registry::Registry;
 
+use crate::bound::Bound;
 use crate::call::Call;
 use crate::contract::Method;
 use crate::host::is_thread_of;
@@ -235,6 +236,18 @@ impl Zone {
             return Err(self.not_inline());
         }
         inner.instance.call(method.0, input, out)
+    }
+
+    /// A method for this thread, looked up once: calling it costs less than [`Self::call`].
+    ///
+    /// # Errors
+    /// `NotSupported` unless the zone is [`Mode::Inline`] and the method never waits;
+    /// `MethodNotFound`.
+    pub fn bind(&self, method: MethodId) -> Result<Bound> {
+        if !self.0.is_inline {
+            return Err(self.not_inline());
+        }
+        Bound::new(&self.0.instance, method)
     }
 
     /// Runs one method on this thread, with argument and result in an arena; how many bytes its
