@@ -96,6 +96,8 @@ export type { Counters, PipeStats } from './stats.js';
 export {
   loadZone,
   Zone,
+  type BatchOf,
+  type BatchOptions,
   type BoundMethod,
   type CloseZoneOptions,
   type LoadZoneOptions,
@@ -103,6 +105,8 @@ export {
   type ZoneMethod,
   type ZoneMode,
 } from './zone.js';
+
+export { BatchError } from './internal/inline-batch.js';
 
 /** The version of this package. */
 export const version: string = native.version();

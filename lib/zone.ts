@@ -3,6 +3,7 @@
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
 import { checkNames } from './internal/checks.js';
+import { batchFunction, type BatchError } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
 import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
@@ -89,6 +90,19 @@ export interface BoundMethod {
    */
   readonly call: (input: Uint8Array, out: Uint8Array) => number;
 }
+
+/** How many calls at once are made. */
+export interface BatchOptions extends CompileOptions {
+  /** Room for each result whose type does not say how long it is, in bytes. 1024. */
+  readonly resultBytes?: number;
+}
+
+/** The functions of an interface, for many calls each. */
+export type BatchOf<T> = {
+  readonly [K in keyof T]: T[K] extends (...values: infer A) => infer R
+    ? (calls: readonly Readonly<A>[]) => R[]
+    : never;
+};
 
 /** How a zone is closed. */
 export interface CloseZoneOptions {
@@ -210,6 +224,46 @@ export class Zone {
       return [method.name, this.#function(method.name, index, signature)] as const;
     });
     return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
+  }
+
+  /**
+   * The plugin's methods as functions of many calls: each takes an array of lists of arguments, and
+   * returns an array of results. They are made in order, by one native call for hundreds of them;
+   * the zone must be inline.
+   *
+   * @throws BusbarError as {@link interface}; `ERR_NOT_SUPPORTED` if the zone is not inline. The
+   * functions throw a {@link BatchError} if calls fail, with the results of all others
+   *
+   * @example
+   * ```ts
+   * import { loadZone } from 'busbar';
+   *
+   * interface Physics {
+   *   distance(x: number, y: number): number;
+   * }
+   *
+   * async function main(path: string): Promise<void> {
+   *   await using zone = await loadZone({ path, mode: 'inline' });
+   *   const { distance } = zone.callBatch<Physics>();
+   *   console.log(distance([[3, 4], [5, 12]])); // [ 5, 13 ]
+   * }
+   *
+   * if (process.argv[2] !== undefined) await main(process.argv[2]);
+   * ```
+   */
+  callBatch<T extends object>(options: BatchOptions = {}): BatchOf<T> {
+    const inline = this.#inlineCalls('callBatch()');
+    const { resultBytes = RESULT_BYTES, ...compile } = options;
+    checkInteger('resultBytes', resultBytes, 1, inline.room);
+    const types = this.#native.types();
+    const functions = this.#native.methods().flatMap((method, index) => {
+      if (this.methods[index]?.sync !== true) return [];
+      const signature = signatureOf(method, types, compile);
+      return [[method.name, batchFunction(inline, index, signature, resultBytes)] as const];
+    });
+    return Object.freeze(
+      Object.assign(Object.create(null), Object.fromEntries(functions)),
+    ) as BatchOf<T>;
   }
 
   #function(name: string, index: number, signature: Signature): (...values: unknown[]) => unknown {
@@ -334,6 +388,7 @@ export class Zone {
   }
 }
 
+const RESULT_BYTES = 1024;
 const NO_BYTES = new Uint8Array(0);
 const ARENA_BYTES = 64 * 1024;
 const GRACE_MS = 2000;

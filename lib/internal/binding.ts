@@ -262,6 +262,12 @@ export interface NativeInline {
   bind(method: number): () => void;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
+  /**
+   * Calls in order. A record is 8 words: method, where its argument begins in the arena and its
+   * bytes, where its result goes and the room for it; then, set, bytes of the result and a status;
+   * 0. Index, code and message of each call that failed.
+   */
+  callBatch(records: Uint8Array): [index: number, code: string, message: string][] | undefined;
 }
 
 /** A file that is open, see mapped.ts. */

@@ -27,6 +27,9 @@ export interface BoundBytes {
 const COPIED_BYTES_MAX = 1024;
 /** Registers that the native side knows; see `NativeInline`. */
 const REGISTERS = 3;
+/** Calls of a batch that go together, and the words that each takes. */
+export const RECORDS = 256;
+export const RECORD_WORDS = 8;
 
 export class InlineCalls {
   /** Where arguments are written. */
@@ -43,6 +46,7 @@ export class InlineCalls {
   readonly #native: NativeInline;
   readonly #functions = new Map<number, () => void>();
   readonly #bytes = new Map<number, BoundBytes>();
+  #records: Uint32Array | null = null;
 
   constructor(zone: NativeZone, room: number) {
     this.#native = zone.inline(this.registers, room);
@@ -71,6 +75,25 @@ export class InlineCalls {
     const bound = make(this, native, large, COPIED_BYTES_MAX, fromNative);
     this.#bytes.set(method, bound);
     return bound;
+  }
+
+  /** Room for the records of a batch; filled for {@link callBatch}. */
+  records(): Uint32Array {
+    return (this.#records ??= new Uint32Array(RECORDS * RECORD_WORDS));
+  }
+
+  /** Makes the first `count` calls of the records; those that failed. */
+  callBatch(count: number): readonly [index: number, code: string, message: string][] {
+    const { buffer } = this.records();
+    const bytes = new Uint8Array(buffer, 0, count * RECORD_WORDS * 4);
+    this.isBusy = true;
+    try {
+      return this.#native.callBatch(bytes) ?? [];
+    } catch (error) {
+      throw fromNative(error);
+    } finally {
+      this.isBusy = false;
+    }
   }
 
   /** Calls with values whose bytes have no room in the arena, or must not be written there now. */
@@ -113,7 +136,7 @@ export class InlineCalls {
       if (this.isBusy) return this.apart(method, signature, values);
       this.isBusy = true;
       try {
-        registers[0] = signature.encodeInto(values, argument);
+        registers[0] = signature.encodeInto(values, argument, 0);
         registers[1] = room;
         native();
       } catch (error) {
@@ -238,12 +261,7 @@ function generated(
 const ENTER_ARGUMENT = 'if (written.bytes !== argument) enterPrepared(written, argumentRegion);';
 const ENTER_RESULT = 'if (region.bytes !== view) enterPrepared(region, prepared);';
 
-function putBytes(
-  { argument }: InlineCalls,
-  name: string,
-  value: unknown,
-  given: number,
-): number {
+function putBytes({ argument }: InlineCalls, name: string, value: unknown, given: number): number {
   checkCount(name, given, 1);
   const bytes = bytesOf(name, [value]);
   if (bytes.length > argument.length) throw new BufferTooSmallError(bytes.length, argument.length);

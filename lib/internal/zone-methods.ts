@@ -21,8 +21,8 @@ export interface Signature {
   readonly isWrapped: boolean;
   /** The arguments as bytes of their own. */
   encode(values: readonly unknown[]): Uint8Array;
-  /** The arguments at the beginning of `target`; how many bytes they take. */
-  encodeInto(values: readonly unknown[], target: Uint8Array): number;
+  /** The arguments in `target` from `offset` on; how many bytes they take. */
+  encodeInto(values: readonly unknown[], target: Uint8Array, offset: number): number;
   /** The result. Its bytes may be used again: nothing of it lies in them. */
   decode(bytes: Uint8Array): unknown;
 }
@@ -68,12 +68,15 @@ export function signatureOf(
         ? bytesOf(method.name, values)
         : argument.encode(pack(values));
     },
-    encodeInto(values, target) {
-      if (argument !== null && pack !== null) return argument.encodeInto(pack(values), target, 0);
+    encodeInto(values, target, offset) {
+      if (argument !== null && pack !== null) {
+        return argument.encodeInto(pack(values), target, offset);
+      }
       const bytes = bytesOf(method.name, values);
       if (bytes.length === 0) return 0;
-      if (bytes.length > target.length) throw new BufferTooSmallError(bytes.length, target.length);
-      target.set(bytes);
+      const room = target.length - offset;
+      if (bytes.length > room) throw new BufferTooSmallError(bytes.length, room);
+      target.set(bytes, offset);
       return bytes.length;
     },
     decode: decoder(result, isWrapped),

@@ -174,6 +174,21 @@ pub(crate) fn undefined(env: sys::napi_env) -> sys::napi_value {
     value
 }
 
+/// An array of these values.
+pub(crate) fn array(
+    env: sys::napi_env,
+    values: impl Iterator<Item = sys::napi_value>,
+) -> sys::napi_value {
+    let mut array = ptr::null_mut();
+    // SAFETY: on thread; the out-pointer is a live local.
+    unsafe { sys::napi_create_array(env, &raw mut array) };
+    for (index, value) in (0..).zip(values) {
+        // SAFETY: on thread; both values belong to `env`.
+        unsafe { sys::napi_set_element(env, array, index, value) };
+    }
+    array
+}
+
 /// A plain object with these properties.
 pub(crate) fn object(
     env: sys::napi_env,

@@ -13,7 +13,7 @@ use std::ffi::c_void;
 use std::rc::Rc;
 use std::{ptr, slice};
 
-use busbar_zone::{Bound, Error, MethodId, Zone};
+use busbar_zone::{Bound, Error, MethodId, Record, Zone};
 use napi::JsValue;
 use napi::bindgen_prelude::{ArrayBuffer, Env, Uint32Array};
 use napi::sys;
@@ -47,7 +47,8 @@ struct Method {
 }
 
 /// Defines on `object`, which keeps what they need: the `ArrayBuffer` `arena`, two halves of `room`
-/// bytes; `bind(method)`, which gives a function; `callBytes(method, input, out)`.
+/// bytes; `bind(method)`, which gives a function; `callBytes(method, input, out)`;
+/// `callBatch(records)`, which gives the failures.
 pub(super) fn define(
     env: &Env,
     object: sys::napi_value,
@@ -82,8 +83,9 @@ pub(super) fn define(
     let env = env.raw();
     property(env, object, "arena", buffer.raw());
     let bind = function(env, "bind", bind, Rc::clone(&shared));
-    let call_bytes = function(env, "callBytes", call_bytes, shared);
-    for (name, value) in [("bind", bind), ("callBytes", call_bytes)] {
+    let call_bytes = function(env, "callBytes", call_bytes, Rc::clone(&shared));
+    let call_batch = function(env, "callBatch", call_batch, shared);
+    for (name, value) in [("bind", bind), ("callBytes", call_bytes), ("callBatch", call_batch)] {
         property(env, object, name, value);
         // A function that outlives the object's last mention keeps it, and so the arena.
         property(env, value, "zone", object);
@@ -194,6 +196,42 @@ unsafe extern "C" fn call_bytes(
         let out = unsafe { slice::from_raw_parts_mut(out, room) };
         match shared.zone.call(method, input, out) {
             Ok(length) => raw::number(env, length as f64),
+            Err(error) => throw(env, &error),
+        }
+    })
+}
+
+/// `callBatch(records)`: for each that failed its index, a code and a message; `undefined` if none
+/// did. The records are bytes, each a [`Record`] whose places are in the arena.
+unsafe extern "C" fn call_batch(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    raw::guard(env, || {
+        let ([records], data) = raw::arguments::<1>(env, info);
+        // SAFETY: `define` made it, and it lives as long as this function.
+        let shared = unsafe { &*data.cast::<Rc<Shared>>() };
+        let Some((records, bytes)) = raw::typed_array(env, records) else { return raw::NOTHING };
+        let records = records.cast::<Record>();
+        if !records.is_aligned() || bytes % size_of::<Record>() != 0 {
+            return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", "these are no records");
+        }
+        let count = bytes / size_of::<Record>();
+        // SAFETY: aligned memory of a typed array of ours, which no other thread has; any bits are a
+        // record.
+        let records = unsafe { slice::from_raw_parts_mut(records, count) };
+        // SAFETY: the whole arena, which is there as long as `shared`.
+        let arena = unsafe { slice::from_raw_parts_mut(shared.argument, 2 * shared.room as usize) };
+        match shared.zone.call_batch(records, arena) {
+            Ok(failed) if failed.is_empty() => raw::NOTHING,
+            Ok(failed) => raw::array(
+                env,
+                failed.iter().map(|(index, error)| {
+                    let texts = [error.kind().code(), &*error.to_string()];
+                    let [code, message] = texts.map(|text| raw::text(env, text));
+                    raw::array(env, [raw::number(env, *index as f64), code, message].into_iter())
+                }),
+            ),
             Err(error) => throw(env, &error),
         }
     })
