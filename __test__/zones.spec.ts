@@ -80,10 +80,10 @@ test('[Z10] what is larger than the arena goes by buffers of its own', async (t)
 
 test('[Z03 Z10] a bound method takes bytes where they are, or in the arena', async (t) => {
   await using zone = await loadZone({ ...INLINE, arenaBytes: 4096 });
-  const { input, output, run, call } = zone.bind('invert');
+  const { input, output, run: inArena, call } = zone.bind('invert');
   t.deepEqual([input.length, output.length], [4096, 4096]);
   input.set([0, 1, 255]);
-  t.is(run(3), 3);
+  t.is(inArena(3), 3);
   t.deepEqual([...output.subarray(0, 3)], [255, 254, 0]);
   // Below and above what is copied, and beyond the arena.
   for (const length of [0, 5, 64, 1024, 1025, 4096, 5000]) {
@@ -91,14 +91,14 @@ test('[Z03 Z10] a bound method takes bytes where they are, or in the arena', asy
     t.is(call(bytes, out), length);
     t.true(out.subarray(0, length).every((byte) => byte === 252));
     t.is(out[length], 7);
-    t.deepEqual([...zone.callSync('invert', bytes).subarray(0, 2)], length > 0 ? [252, 252] : []);
+    if (length <= 4096) t.deepEqual(zone.callSync('invert', bytes), Buffer.alloc(length, 252));
     if (length === 0) continue;
     const small = new Uint8Array(length - 1);
     t.throws(() => call(bytes, small), { code: 'ERR_BUFFER_TOO_SMALL' });
     t.throws(() => call(out, out), { code: 'ERR_INVALID_ARGUMENT' });
   }
   for (const wrong of [-1, 1.5, 4097, Number.NaN])
-    t.throws(() => run(wrong), { name: 'RangeError' });
+    t.throws(() => inArena(wrong), { name: 'RangeError' });
   t.throws(() => zone.bind('sleep'), { code: 'ERR_NOT_SUPPORTED' });
   t.throws(() => zone.bind('nowhere'), { code: 'ERR_METHOD_NOT_FOUND' });
   const shared = new Uint8Array(new SharedArrayBuffer(8));
@@ -106,9 +106,9 @@ test('[Z03 Z10] a bound method takes bytes where they are, or in the arena', asy
   // Memory that went elsewhere is empty here, and not gone for the plugin.
   structuredClone(0, { transfer: [input.buffer as ArrayBuffer] });
   t.is(input.length, 0);
-  t.is(run(3), 3);
+  t.is(inArena(3), 3);
   await zone.close();
-  t.throws(() => run(3), { code: 'ERR_ZONE_CLOSED' });
+  t.throws(() => inArena(3), { code: 'ERR_ZONE_CLOSED' });
 });
 
 test('[Z03 Z10] a batch is many calls, each with its end', async (t) => {
@@ -259,9 +259,11 @@ test('[Z10] shared memory is copied before a plugin looks at it', async (t) => {
   const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(1);
   t.deepEqual([...zone.callSync('invert', shared)], [254, 254, 254, 254]);
   t.deepEqual([...(await zone.call('invert', shared))], [254, 254, 254, 254]);
-  t.throws(() => zone.callSync('invert', new Uint8Array(4), shared), {
-    code: 'ERR_INVALID_ARGUMENT',
-  });
+  for (const length of [4, 2000]) {
+    const out = new Uint8Array(new SharedArrayBuffer(length));
+    t.is(zone.callSync('invert', new Uint8Array(length), out), out);
+    t.true(out.every((byte) => byte === 255));
+  }
 });
 
 test('[Z17] what is wrong has a code and says so', async (t) => {

@@ -3,7 +3,7 @@
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
 import { checkNames } from './internal/checks.js';
-import { batchFunction, type BatchError } from './internal/inline-batch.js';
+import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
 import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
@@ -68,8 +68,8 @@ export interface ZoneMethod {
 
 /**
  * A method of bytes that {@link Zone.bind} has looked up. `input` and `output` are memory that the
- * plugin works on directly; they belong to the zone, are the same for all its methods, and hold what
- * they hold until its next call.
+ * plugin works on directly; they belong to the zone, are the same for all its methods, and keep
+ * what is in them until its next call.
  */
 export interface BoundMethod {
   /** Where the argument is written for `run`; as long as the option `arenaBytes` says. */
@@ -232,7 +232,7 @@ export class Zone {
    * the zone must be inline.
    *
    * @throws BusbarError as {@link interface}; `ERR_NOT_SUPPORTED` if the zone is not inline. The
-   * functions throw a {@link BatchError} if calls fail, with the results of all others
+   * functions throw a `BatchError` if calls fail, with the results of all others
    *
    * @example
    * ```ts
@@ -312,8 +312,8 @@ export class Zone {
   /**
    * Looks a method up, for the most frequent calls with bytes; the zone must be inline.
    *
-   * @throws BusbarError `ERR_METHOD_NOT_FOUND`; `ERR_NOT_SUPPORTED` if the zone is not inline or the
-   * method may wait
+   * @throws BusbarError `ERR_METHOD_NOT_FOUND`; `ERR_NOT_SUPPORTED` if the zone is not inline or
+   * the method may wait
    *
    * @example
    * ```ts

@@ -7,6 +7,7 @@ import { native } from '../internal/native.js';
 import { subDescriptor } from '../schema/check.js';
 import type { Descriptor } from '../schema/descriptor.js';
 import { sourceOf, type SourceOptions } from '../schema/source.js';
+import { headerOf } from './c-header.js';
 import { chosenTypes } from './types.js';
 
 /** Options of `busbar gen`. */
@@ -30,11 +31,16 @@ export function generate(files: readonly string[], options: GenerateOptions): Ge
   const { out, check, u64 = 'bigint', intern = false } = options;
   const from = options.from === undefined ? {} : { from: options.from };
   const types = chosenTypes(files, options.type);
-  const text =
-    out?.endsWith('.capnp') === true ? capnpText(types) : sourceOf(types, { u64, intern, ...from });
+  const text = textOf(types, out ?? '', { u64, intern, ...from });
   const isStale = out !== undefined && contentsOf(out) !== text;
   if (out !== undefined && isStale && check !== true) writeFileSync(out, text);
   return { text, isStale };
+}
+
+/** What a file of this name holds. */
+function textOf(types: Descriptor, file: string, options: SourceOptions): string {
+  if (file.endsWith('.capnp')) return capnpText(types);
+  return file.endsWith('.h') ? headerOf(types) : sourceOf(types, options);
 }
 
 /** The Cap'n Proto schema of the first type of the files, and of what it mentions. */

@@ -92,7 +92,7 @@ function write(
       at += aligned(length);
     }
   } catch {
-    // Whatever it was, too long or wrong: it is the next to be called, apart, and the error its end.
+    // Whatever it was, too long or wrong: it is the next to be called, apart, where it fails again.
   } finally {
     calls.isBusy = false;
   }

@@ -5,7 +5,7 @@
  * native function it calls and what is written.
  */
 
-import { fromNative, invalidArgument } from '../errors.js';
+import { fromNative } from '../errors.js';
 import { canGenerate, runCode } from '../schema/generate.js';
 import { BufferTooSmallError } from '../schema/problems.js';
 import { enterPrepared, prepareRegion, region, written, type Region } from '../schema/region.js';
@@ -117,11 +117,14 @@ export class InlineCalls {
 
   /** Borrows the memory of both. */
   #large(method: number, input: Uint8Array, out: Uint8Array): number {
-    if (isShared(out)) {
-      throw invalidArgument('out is shared memory; the result needs memory of its own');
-    }
     // Another thread could change what the plugin has checked, while it reads it.
     const own = isShared(input) ? Buffer.from(input) : input;
+    if (isShared(out)) {
+      const room = Buffer.allocUnsafe(out.length);
+      const length = this.#large(method, own, room);
+      out.set(room.subarray(0, length));
+      return length;
+    }
     try {
       return this.#native.callBytes(method, own, out);
     } catch (error) {
@@ -249,8 +252,16 @@ function generated(
       ${result === null ? '' : `return decode(view)${isWrapped ? '[0]' : ''};`}
     } }[name];`;
   return runCode(text, {
-    ...{ calls, native, apart, name, fromNative, BufferTooSmallError, NOTHING },
-    ...{ region, written, enterPrepared },
+    calls,
+    native,
+    apart,
+    name,
+    fromNative,
+    BufferTooSmallError,
+    NOTHING,
+    region,
+    written,
+    enterPrepared,
     encodeInto: argument?.encodeInto,
     decode: result?.decode,
     put: (bytes: unknown, given: number) => putBytes(calls, name, bytes, given),

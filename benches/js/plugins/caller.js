@@ -90,7 +90,11 @@ const AWAITED = {
   },
 };
 
-/** Of 100 calls under way the eldest is awaited before the next. @type {Record<Payload, Awaited>} */
+/**
+ * Of 100 calls under way the eldest is awaited before the next.
+ *
+ * @type {Record<Payload, Awaited>}
+ */
 const CROWDED = {
   none: (call) => async (n) => {
     const under = Array.from({ length: 100 }, () => null);

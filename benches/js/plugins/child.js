@@ -5,8 +5,14 @@
  */
 import { timeCalls } from './caller.js';
 
-/** @typedef {{ contender: import('./cases.js').Contender, manner: import('./cases.js').Manner,
- *   payload: import('./cases.js').Payload, built: import('./build.js').Built, seconds: number }} Orders */
+/**
+ * @typedef {object} Orders
+ * @property {import('./cases.js').Contender} contender
+ * @property {import('./cases.js').Manner} manner
+ * @property {import('./cases.js').Payload} payload
+ * @property {import('./build.js').Built} built
+ * @property {number} seconds
+ */
 /** @typedef {import('./caller.js').Timing | { error: string }} Answer */
 
 /** @type {Orders} */

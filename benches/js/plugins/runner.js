@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Runs plugin cases: contenders take turns, each with a process of its own in each round. Nothing is
- * pinned. A result line is made of the medians over the rounds.
+ * Runs plugin cases: contenders take turns, each with a process of its own in each round. Nothing
+ * is pinned. A result line is made of the medians over the rounds.
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -7,7 +7,7 @@ use crate::instance::{Instance, Target};
 use crate::passage::Passage;
 use crate::{MethodId, Result};
 
-/// One method of an inline zone, for the thread that asked for it: [`Zone::bind`](crate::Zone::bind).
+/// One method of an inline zone, for the thread that asked: [`Zone::bind`](crate::Zone::bind).
 pub struct Bound {
     instance: Arc<Instance>,
     passage: Passage,

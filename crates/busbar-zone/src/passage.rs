@@ -1,6 +1,7 @@
-//! A way into an instance for one thread that goes often: it says that it is inside by plain stores,
-//! where [`Gate::enter`](crate::gate::Gate::enter) needs two atomic additions, which cost more than
-//! a short call. Whoever closes the gate pays instead, by a barrier on all threads of the process.
+//! A way into an instance for one thread that goes often: it says that it is inside by plain
+//! stores, where [`Gate::enter`](crate::gate::Gate::enter) needs two atomic additions, which cost
+//! more than a short call. Whoever closes the gate pays instead, by a barrier on all threads of the
+//! process.
 //!
 //! ```text
 //! inside = 1                          word |= CLOSED

@@ -1,6 +1,6 @@
 //! Calls on the environment's own thread, by raw functions: generated glue would cost more than the
 //! call. A bound one takes nothing and gives nothing, since its numbers are in registers and its
-//! bytes in an arena that both sides know: the argument in the first half, the result in the second.
+//! bytes in an arena that both sides know: the argument in the first half, the result in the other.
 //!
 //! | register | before | after |
 //! |---:|---|---|
@@ -217,8 +217,8 @@ unsafe extern "C" fn call_batch(
             return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", "these are no records");
         }
         let count = bytes / size_of::<Record>();
-        // SAFETY: aligned memory of a typed array of ours, which no other thread has; any bits are a
-        // record.
+        // SAFETY: aligned memory of a typed array of ours, which no other thread has; any bits are
+        // a record.
         let records = unsafe { slice::from_raw_parts_mut(records, count) };
         // SAFETY: the whole arena, which is there as long as `shared`.
         let arena = unsafe { slice::from_raw_parts_mut(shared.argument, 2 * shared.room as usize) };
