@@ -52,6 +52,7 @@ export type {
   CloseZoneOptions,
   LoadZoneOptions,
   PluginTrust,
+  Promised,
   ZoneMethod,
   ZoneMode,
 } from './dist/index.js';

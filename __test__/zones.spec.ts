@@ -14,6 +14,7 @@ import {
   registry,
   Zone,
   type LoadZoneOptions,
+  type Promised,
 } from '../index.js';
 import { PHYSICS } from './helpers/built.js';
 import { run } from './helpers/child.js';
@@ -31,12 +32,6 @@ interface Physics {
   invert(bytes: Uint8Array): Buffer;
   panic(message: string): void;
 }
-
-type Promised<T> = {
-  [K in keyof T]: T[K] extends (...values: infer A) => infer R
-    ? (...values: A) => Promise<R>
-    : never;
-};
 
 const NUMBERS = { u64: 'number' } as const;
 const INLINE = { path: PHYSICS, mode: 'inline' } as const;

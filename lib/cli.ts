@@ -15,7 +15,7 @@ const USAGE = `usage: busbar <command> [options] <file...>
   A file is a library with types (.so, .dylib, .dll, .node) or a descriptor (.json).
 
 commands:
-  gen        write TypeScript codecs: values, cursors, encoders
+  gen        write TypeScript codecs: values, cursors, encoders; and the methods of plugins
     -o, --out FILE     where to; standard output otherwise. To a .capnp file goes the Cap'n Proto
                        schema of the first type, to a .h file the types as structs of C
     --u64 number       64-bit integers as numbers instead of bigints

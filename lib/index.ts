@@ -102,6 +102,7 @@ export {
   type CloseZoneOptions,
   type LoadZoneOptions,
   type PluginTrust,
+  type Promised,
   type ZoneMethod,
   type ZoneMode,
 } from './zone.js';

@@ -97,6 +97,13 @@ export interface BatchOptions extends CompileOptions {
   readonly resultBytes?: number;
 }
 
+/** The functions of an interface in a zone with threads: their results are promises. */
+export type Promised<T> = {
+  readonly [K in keyof T]: T[K] extends (...values: infer A) => infer R
+    ? (...values: A) => Promise<R>
+    : never;
+};
+
 /** The functions of an interface, for many calls each. */
 export type BatchOf<T> = {
   readonly [K in keyof T]: T[K] extends (...values: infer A) => infer R

@@ -123,7 +123,7 @@ const busbar_manifest manifest = {
     8 * sizeof(void *),  // bits of a pointer
     0,
     BUSBAR_RUNTIME_C,
-    "geometry.cpp",
+    "cpp.geometry",
     "1.0.0",
     BUSBAR_TARGET,
     methods,

@@ -20,10 +20,10 @@ const SHARED = ['-O2', '-shared', '-fPIC', '-Wall', '-Wextra', '-Werror', '-I', 
 
 /** @type {readonly Language[]} */
 export const LANGUAGES = [
-  { name: 'Rust', id: 'geometry.rust', tool: 'cargo', mode: 'inline', build: buildRust },
+  { name: 'Rust', id: 'rust.geometry', tool: 'cargo', mode: 'inline', build: buildRust },
   {
     name: 'C',
-    id: 'geometry.c',
+    id: 'c.geometry',
     tool: 'cc',
     mode: 'inline',
     build: (library) =>
@@ -31,7 +31,7 @@ export const LANGUAGES = [
   },
   {
     name: 'C++',
-    id: 'geometry.cpp',
+    id: 'cpp.geometry',
     tool: 'c++',
     mode: 'inline',
     build: (library) =>
@@ -39,7 +39,7 @@ export const LANGUAGES = [
   },
   {
     name: 'Go',
-    id: 'geometry.go',
+    id: 'go.geometry',
     tool: 'go',
     // Its calls wait for its scheduler and collector: not for the thread of an event loop.
     mode: 'dedicated',

@@ -6,7 +6,6 @@
  * that hold the pointer.
  */
 
-import { BusbarError } from '../errors.js';
 import type { Descriptor, PlaceDescriptor, TypeDescriptor } from '../schema/descriptor.js';
 
 const SCALARS: Readonly<Record<string, string>> = {
@@ -32,6 +31,15 @@ const WORDS: Readonly<Record<number, string>> = {
   8: 'uint64_t',
 };
 
+const ALIGNED = [
+  '#ifdef __cplusplus',
+  '#define BUSBAR_ALIGNED(bytes) alignas(bytes)',
+  '#else',
+  '#define BUSBAR_ALIGNED(bytes) _Alignas(bytes)',
+  '#endif',
+  '',
+];
+
 /** The header of all types of a descriptor. */
 export function headerOf(descriptor: Descriptor): string {
   const names = inOrder(descriptor.types);
@@ -43,6 +51,7 @@ export function headerOf(descriptor: Descriptor): string {
     '',
     '#include <busbar_plugin.h>',
     '',
+    ...(types.some((text) => text.includes('BUSBAR_ALIGNED')) ? ALIGNED : []),
     ...types,
     '/* One file of a library defines this first: there is the description of the types. */',
     '#ifdef BUSBAR_EXPORT_TYPES',
@@ -135,7 +144,7 @@ function declare(name: string, place: PlaceDescriptor): string {
 function wordsOf(size: number, align: number): { type: string; count: number } {
   const type = WORDS[align];
   if (type !== undefined) return { type, count: size / align };
-  throw new BusbarError('ERR_NOT_SUPPORTED', `C has no integers of ${align} bytes`);
+  return { type: `BUSBAR_ALIGNED(${align}) uint8_t`, count: size };
 }
 
 function identOf(name: string): string {

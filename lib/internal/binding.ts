@@ -182,6 +182,7 @@ export interface Native {
   unregisterType(name: string, hash: bigint): boolean;
   loadTypes(path: string, allowVersions: boolean): NativeType[];
   describeLibrary(path: string): string[];
+  describePlugin(path: string): NativePlugin;
   convertType(
     name: string,
     hash: bigint | undefined,
@@ -242,6 +243,12 @@ export interface NativeZone {
   inline(registers: Uint32Array, room: number): NativeInline;
   submit(method: number, input: Uint8Array, operation: number): void;
   close(graceMs: number, operation: number): void;
+}
+
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  id: string;
+  methods: NativeMethod[];
 }
 
 export interface NativeMethod {

@@ -132,7 +132,7 @@ export function checkCount(method: string, given: number, count: number): void {
 }
 
 /** `add_all` and `Arguments` make the type `AddAllArguments`, in whatever module. */
-function isNamedAfter(method: string, what: string, type: string): boolean {
+export function isNamedAfter(method: string, what: string, type: string): boolean {
   const named = pascalCase(method) + what;
   return type === named || type.endsWith(`.${named}`);
 }

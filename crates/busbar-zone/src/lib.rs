@@ -40,7 +40,7 @@ pub use call::Call;
 pub use contract::Method;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
-pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
+pub use loader::{Description, Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use pending::Completions;
 pub use source::Sidecar;
 pub use state::State;

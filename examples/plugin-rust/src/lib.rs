@@ -19,7 +19,7 @@ impl Plugin for Geometry {
     }
 }
 
-#[plugin(id = "geometry.rust")]
+#[plugin(id = "rust.geometry")]
 impl Geometry {
     /// How far a point is from the origin.
     #[method(sync, idempotent)]
