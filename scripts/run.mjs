@@ -20,7 +20,7 @@ const LOOM = {
 };
 
 const PLUGINS = { folder: 'examples/plugin-host', needs: 'build' };
-const FLIGHTS = { folder: 'examples/flights', needs: 'build' };
+const FLIGHTS = { folder: 'examples/flights', needs: 'peer' };
 
 /**
  * What `npm test` runs. `count` says how the output is read, `needs` names a step that must have
@@ -90,6 +90,7 @@ process.exitCode = await JOBS[job]();
 async function start() {
   await install('.');
   await must('npm run build:fast');
+  await must('cargo build --profile fast -p busbar-zone --example flights');
   await install('examples/flights');
   return (await execute(quoted('node examples/flights/main.js'))).status;
 }

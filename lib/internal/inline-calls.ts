@@ -216,7 +216,11 @@ function generated(
   const count = argument === null ? null : (fields?.length ?? 1);
   const names = Array.from({ length: count ?? 1 }, (_, index) => `a${index}`);
   const values = count === null ? 'arguments.length === 0 ? [] : [a0]' : `[${names.join(', ')}]`;
-  const properties = fields?.map((field, index) => `${JSON.stringify(field)}: a${index}`);
+  const properties = fields?.map((field, index) => {
+    // In brackets it is a property like any other.
+    const key = JSON.stringify(field);
+    return `${field === '__proto__' ? `[${key}]` : key}: a${index}`;
+  });
   const value = properties === undefined ? 'a0' : `{ ${properties.join(', ')} }`;
   const write =
     count === null
