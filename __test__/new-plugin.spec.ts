@@ -46,7 +46,8 @@ function folder(t: ExecutionContext): string {
 function install(project: string): void {
   mkdirSync(`${project}/node_modules/.bin`, { recursive: true });
   symlinkSync(PACKAGE, `${project}/node_modules/busbar`);
-  symlinkSync(CLI, `${project}/node_modules/.bin/busbar`);
+  const shim = `#!/bin/sh\nexec "${process.execPath}" "${CLI}" "$@"\n`;
+  writeFileSync(`${project}/node_modules/.bin/busbar`, shim, { mode: 0o755 });
   writeFileSync(`${project}/.npmrc`, 'offline=true\n');
 }
 
