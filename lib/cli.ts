@@ -24,8 +24,7 @@ commands:
     --check            write nothing; fail if the file would change
   inspect    print types, hashes, layouts and formats
     --json             as descriptors
-
-    --type NAME        with both: only this type, and what it mentions
+    --type NAME        with gen and inspect: only this type, and what it mentions
   new plugin write a project with a plugin that works into a folder of its name
     --lang LANGUAGE    rust (the default), c or go
   include    print the folder of busbar_plugin.h, for compilers
@@ -56,10 +55,11 @@ async function main(args: readonly string[]): Promise<number> {
   const [command, ...files] = positionals;
   if (values.version === true) return print(`${(await import('./index.js')).version}\n`);
   if (values.help === true) return print(USAGE);
+  if (command === undefined) return fail(`no command\n\n${USAGE}`, 2);
   if (command === 'include' && files.length === 0) return print(`${includeFolder()}\n`);
   if (command === 'new') return createNew(files, values.lang);
   if (command !== 'gen' && command !== 'inspect') {
-    throw new UsageError(command === undefined ? 'no command' : `there is no command ${command}`);
+    throw new UsageError(`there is no command ${command}`);
   }
   if (files.length === 0) throw new UsageError(`${command} needs a library or a descriptor`);
   if (command === 'inspect') return print(inspect(files, values));
@@ -105,7 +105,7 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (error instanceof UsageError) {
-    process.exitCode = fail(`${error.message}\n\n${USAGE}`, 2);
+    process.exitCode = fail(`${error.message}; busbar --help says more`, 2);
   } else {
     const code = error instanceof BusbarError ? ` (${error.code})` : '';
     process.exitCode = fail(`${error instanceof Error ? error.message : String(error)}${code}`, 1);
