@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The same aggregation in a plugin in Rust (plugin.rs), once called inline, on this thread, and
- * once isolated, on a thread of its own. Flights are packed into bytes: what a plugin reads in place.
+ * once isolated, on a thread of its own. Flights are packed into bytes, which it reads in place.
  */
 
 import { existsSync } from 'node:fs';
