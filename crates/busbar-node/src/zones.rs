@@ -16,7 +16,7 @@ use busbar_zone::{
     CallId, Error, FileHash, Listener, Loader, MethodId, Mode, Options, ReloadOptions, Reloaded,
     Trust, Watch, Zone,
 };
-use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint8Array, Uint32Array};
+use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint32Array};
 use napi::{JsValue, Status, sys};
 use napi_derive::napi;
 
@@ -176,6 +176,18 @@ pub struct NativeMethod {
     pub out_hash: BigInt,
 }
 
+impl NativeMethod {
+    fn new(number: u32, method: &busbar_zone::Method) -> Self {
+        Self {
+            number,
+            name: method.name.clone(),
+            flags: method.flags,
+            in_hash: method.in_hash.into(),
+            out_hash: method.out_hash.into(),
+        }
+    }
+}
+
 /// A type of a plugin.
 #[napi(object)]
 pub struct NativeZoneType {
@@ -183,6 +195,32 @@ pub struct NativeZoneType {
     pub name: String,
     /// Its schema hash.
     pub hash: BigInt,
+}
+
+/// A plugin that was not loaded.
+#[napi(object)]
+pub struct NativePlugin {
+    /// Its id.
+    pub id: String,
+    /// Its methods.
+    pub methods: Vec<NativeMethod>,
+}
+
+/// What the library at `path` says of itself; nothing of it is called but its entry.
+///
+/// # Errors
+/// One code for each thing that can be wrong with a library.
+#[napi]
+pub fn describe_plugin(env: Env, path: String) -> napi::Result<NativePlugin> {
+    let mut trust = Trust::default();
+    trust.allow_insecure();
+    let loader = Loader::new(Registry::global(), trust);
+    // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
+    let described = unsafe { loader.describe(&PathBuf::from(path)) };
+    let plugin = described.map_err(|error| Failure::from(error).throw(env))?;
+    let methods = (0..).zip(&plugin.methods);
+    let methods = methods.map(|(number, method)| NativeMethod::new(number, method)).collect();
+    Ok(NativePlugin { id: plugin.id, methods })
 }
 
 /// How an operation ended: with one of the last three, or with nothing to say.
@@ -358,14 +396,7 @@ impl NativeZone {
         let methods = self.zone.methods();
         let numbered = (0..).zip(methods.iter());
         let methods = numbered.filter(|(number, _)| self.zone.has(MethodId::from_index(*number)));
-        let methods = methods.map(|(number, method)| NativeMethod {
-            number,
-            name: method.name.clone(),
-            flags: method.flags,
-            in_hash: method.in_hash.into(),
-            out_hash: method.out_hash.into(),
-        });
-        methods.collect()
+        methods.map(|(number, method)| NativeMethod::new(number, method)).collect()
     }
 
     /// Its types.
@@ -385,10 +416,10 @@ impl NativeZone {
         &self,
         env: &'env Env,
         registers: Uint32Array,
-        arena: Uint8Array,
+        room: u32,
     ) -> napi::Result<Object<'env>> {
         let object = Object::new(env)?;
-        inline::define(env.raw(), object.raw(), &self.zone, registers, arena)?;
+        inline::define(env, object.raw(), &self.zone, registers, room)?;
         Ok(object)
     }
 

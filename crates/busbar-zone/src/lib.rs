@@ -9,12 +9,14 @@
 //! instance  the plugin's functions: made, called, ended                 state, gate, host
 //! zone      an instance, the way to it, its place in the tree           transport, pool, call
 //! reload    from one instance to the next, while calls go on            generations, watch
+//! bound     one method for one thread: what can be done once is done    passage
 //! ```
 //!
 //! In-process plugins can do anything that the program can: what is refused here is refused because
 //! it would go wrong by accident. A library that is trusted and keeps to `include/busbar_plugin.h`
 //! cannot make this crate do what its safe functions do not say.
 
+mod bound;
 mod call;
 mod contract;
 mod error;
@@ -26,6 +28,7 @@ mod instance;
 mod library;
 mod loader;
 mod local;
+mod passage;
 mod pending;
 mod pool;
 mod queue;
@@ -39,11 +42,12 @@ mod types;
 mod watch;
 mod zone;
 
+pub use bound::Bound;
 pub use call::Call;
 pub use contract::Method;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
-pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
+pub use loader::{Description, Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use pending::{CallId, Completions};
 pub use record::Record;
 pub use reload::{ReloadOptions, Reloaded};

@@ -344,3 +344,21 @@ fn files_are_watched() {
     told.recv_timeout(LONG).expect_err("nobody watches");
     assert_eq!(version(&zone), 2);
 }
+
+/// [Z12] a method that was looked up once follows the generations
+#[test]
+fn bound_methods_follow() {
+    let (one, two) = (Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"]));
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Inline);
+    let bound = zone.bind(zone.method("version").expect("it has it")).expect("it is inline");
+    let version = || bound.call(&[], &mut [0; 4]).map(|_| ());
+    let mut out = [0; 4];
+    for (path, expected) in [(&one.path, 1), (&two.path, 2), (&one.path, 1)] {
+        reload(&loader, &zone, path).expect("it reloads");
+        bound.call(&[], &mut out).expect("it says");
+        assert_eq!(number(&out), expected);
+    }
+    zone.close(LONG).expect("it closes");
+    assert_eq!(version().expect_err("it is closed").kind(), ErrorKind::Closed);
+}

@@ -1,0 +1,71 @@
+//! A method that one thread calls often: everything about it that stays the same was looked up,
+//! until another generation of the plugin is called.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::instance::{Instance, Target};
+use crate::local::Local;
+use crate::passage::Passage;
+use crate::{MethodId, Result};
+
+/// One method of an inline zone, for the thread that asked: [`Zone::bind`](crate::Zone::bind).
+pub struct Bound {
+    local: Arc<Local>,
+    method: MethodId,
+    /// Not changed while a call is on it, which may be the outer one of another.
+    way: RefCell<Way>,
+}
+
+/// To one generation.
+struct Way {
+    instance: Arc<Instance>,
+    passage: Passage,
+    target: Target,
+}
+
+impl Way {
+    fn new(instance: Arc<Instance>, method: MethodId) -> Result<Self> {
+        let target = instance.inline_target(method.index())?;
+        Ok(Self { passage: instance.passage(), instance, target })
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+impl Bound {
+    /// # Errors
+    /// `MethodNotFound`; `NotSupported` if the method may wait.
+    pub(crate) fn new(local: &Arc<Local>, method: MethodId) -> Result<Self> {
+        let way = RefCell::new(Way::new(local.generations.last(), method)?);
+        Ok(Self { local: Arc::clone(local), method, way })
+    }
+
+    /// Runs the method on this thread; see [`Zone::call`](crate::Zone::call).
+    ///
+    /// # Errors
+    /// As `Zone::call`.
+    #[inline]
+    pub fn call(&self, input: &[u8], out: &mut [u8]) -> Result<usize> {
+        loop {
+            let way = self.way.borrow();
+            let refusal = match way.instance.call_by(&way.passage, way.target, input, out) {
+                Ok(result) => return result,
+                Err(refusal) => refusal,
+            };
+            self.local.generations.refused(&way.instance, refusal)?;
+            drop(way);
+            let next = Way::new(self.local.generations.last(), self.method)?;
+            match self.way.try_borrow_mut() {
+                Ok(mut way) => *way = next,
+                // A call within a call: the outer one is still on the old way.
+                Err(_) => return self.local.generations.call(self.method.index(), input, out),
+            }
+        }
+    }
+}
