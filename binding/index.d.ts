@@ -216,6 +216,14 @@ export interface NativeMethod {
   outHash: bigint
 }
 
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  /** Its id. */
+  id: string
+  /** Its methods. */
+  methods: Array<NativeMethod>
+}
+
 /** How a zone is reloaded. */
 export interface NativeReload {
   /** What running calls have to end, in milliseconds. */
@@ -224,12 +232,6 @@ export interface NativeReload {
   breaking: boolean
   /** Whether state that cannot be read is left out. */
   cold: boolean
-/** A plugin that was not loaded. */
-export interface NativePlugin {
-  /** Its id. */
-  id: string
-  /** Its methods. */
-  methods: Array<NativeMethod>
 }
 
 /** An entry of the registry. */
