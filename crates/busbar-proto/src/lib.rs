@@ -1,4 +1,5 @@
-//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states.
+//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states,
+//! sessions.
 //!
 //! Nothing here reads a clock, a random source, a socket, a file, a thread or a lock: bytes,
 //! durations and random identities come in as arguments, and bytes and decisions go out as values.
@@ -11,6 +12,7 @@ pub mod frame;
 mod hello;
 mod limits;
 mod reader;
+pub mod session;
 mod state;
 
 pub use close::CloseReason;
