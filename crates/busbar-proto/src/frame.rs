@@ -310,9 +310,7 @@ fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> R
             let plain = Header { channel, ack, ..Header::new(kind) };
             *header == plain && ack.is_some() && payload_bytes == 0
         }
-        Kind::Skip => {
-            *header == Header { channel, seq, ..Header::new(kind) } && payload_bytes == 0
-        }
+        Kind::Skip => *header == Header { channel, seq, ..Header::new(kind) } && payload_bytes == 0,
         Kind::Probe | Kind::Pong => {
             *header == Header { seq, ..Header::new(kind) } && payload_bytes == 0
         }

@@ -546,9 +546,7 @@ impl<P> Transmit<P> {
     #[must_use]
     pub fn header(&self) -> Header {
         match *self {
-            Self::Ack(channel, ack) => {
-                Header { channel, ack: Some(ack), ..Header::new(Kind::Ack) }
-            }
+            Self::Ack(channel, ack) => Header { channel, ack: Some(ack), ..Header::new(Kind::Ack) },
             Self::Skip(channel, Seq(seq)) => Header { channel, seq, ..Header::new(Kind::Skip) },
             Self::Data(channel, Seq(seq), _) => {
                 Header { channel, seq, is_reliable: true, ..Header::new(Kind::Data) }

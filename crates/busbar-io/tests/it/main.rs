@@ -12,6 +12,7 @@ mod counters;
 mod dialing;
 mod endings;
 mod raw;
+mod recorded;
 mod rendezvous;
 mod stream;
 mod support;

@@ -1,11 +1,11 @@
 //! HELLO and reasons: round trips, damage, and what two HELLOs add up to.
 
+use busbar_proto::frame::Ack;
+use busbar_proto::session::{Resume, ResumeToken};
 use busbar_proto::{
     Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, Limits, SessionId,
     ShmParameters, Trust, Versions, negotiate,
 };
-use busbar_proto::frame::Ack;
-use busbar_proto::session::{Resume, ResumeToken};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -31,7 +31,7 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(messages: u64, random: &mut Random) -> Self {
+    pub(super) fn new(messages: u64, large: u64, random: &mut Random) -> Self {
         let mut counts = BTreeMap::new();
         let mut to_send: Vec<_> = (0..messages)
             .map(|_| {
@@ -40,7 +40,7 @@ impl App {
                 let count = counts.entry(channel).or_insert(0u32);
                 let name = (channel, *count);
                 *count += 1;
-                let padding = if random.chance(5) { 9_000 } else { random.within(0..200) };
+                let padding = if random.chance(large) { 9_000 } else { random.within(0..200) };
                 (name, payload(name.1, padding))
             })
             .collect();

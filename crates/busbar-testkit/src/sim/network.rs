@@ -14,7 +14,8 @@ use crate::Random;
 pub enum Fault {
     /// Both ends learn that it is gone. What is on its way is lost, too, in both directions.
     Cut,
-    /// Nothing arrives any more, and nobody learns of it.
+    /// Nothing arrives any more. Whoever expects nothing learns of it only when the transport looks
+    /// after its idle connections, seconds later.
     Swallow,
 }
 
@@ -59,8 +60,8 @@ pub(super) struct Written {
     /// Bytes taken.
     pub(super) taken: usize,
     pub(super) pieces: Vec<Piece>,
-    /// The connection was cut just now.
-    pub(super) is_cut: bool,
+    /// What struck the connection just now.
+    pub(super) struck: Option<Fault>,
 }
 
 impl Connection {
@@ -102,13 +103,9 @@ impl Connection {
         }
         self.lanes[by].written += taken as u64;
         if strikes.is_some_and(|strike| self.lanes[by].written >= strike.after) {
-            match strikes.map(|strike| strike.fault) {
-                Some(Fault::Swallow) => self.is_swallowing = true,
-                _ => {
-                    self.is_cut = true;
-                    written.is_cut = true;
-                }
-            }
+            written.struck = strikes.map(|strike| strike.fault);
+            self.is_swallowing |= written.struck == Some(Fault::Swallow);
+            self.is_cut |= written.struck == Some(Fault::Cut);
             self.strike = None;
         }
         written

@@ -15,7 +15,7 @@ use crate::Random;
 pub use super::network::{Fault, Strike};
 
 /// Steps after which a run that has not come to its end is stuck.
-const STEPS_MAX: u64 = 2_000_000;
+const STEPS_MAX: u64 = 200_000;
 
 /// How bytes travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,13 @@ pub struct Plan {
     pub wire: Wire,
     /// Messages that each end sends with the session.
     pub messages: u64,
+    /// Percent of them that are larger than what an end encodes ahead.
+    pub large: u64,
     /// What goes wrong with the first connections, one each; later ones hold.
     pub strikes: VecDeque<Option<Strike>>,
     /// The dialer's and the listener's choices.
     pub options: [SessionOptions; 2],
-    /// Percent of attempts that the dialer forgets at once, to begin another.
+    /// How often the dialer forgets an attempt that is not answered yet, to begin another.
     pub impatience: u64,
     /// How long the dialer waits until it dials again: microseconds.
     pub redial_micros: u64,
@@ -90,9 +92,10 @@ impl Plan {
         Self {
             wire,
             messages: random.within(0..60),
+            large: 5,
             strikes: (0..random.within(0..8)).map(|_| strike(random)).collect(),
             options: [options(random), options(random)],
-            impatience: random.within(0..30),
+            impatience: random.within(0..6),
             redial_micros: 20_000,
         }
     }
@@ -145,7 +148,7 @@ impl World {
     fn new(plan: Plan, mut random: Random) -> Self {
         let keeps_order = plan.wire == Wire::Stream;
         let mut end = |options| {
-            End::new(App::new(plan.messages, &mut random), options, keeps_order)
+            End::new(App::new(plan.messages, plan.large, &mut random), options, keeps_order)
         };
         let mut ends = [end(plan.options[0]), end(plan.options[1])];
         let (id, token) = (SessionId([1; 16]), ResumeToken([2; 16]));
@@ -229,7 +232,7 @@ impl World {
         self.write(at);
         if at == 0 && self.ends[0].link.is_none() {
             if self.redial_at <= self.now {
-                self.redial_at = self.now + self.random.within(1..self.plan.redial_micros);
+                self.redial_at = self.now + self.random.within(1..self.plan.redial_micros + 1);
             }
             self.wake(0, self.redial_at);
         }
@@ -248,7 +251,11 @@ impl World {
         }
         let is_due = match &end.link {
             None => self.now >= self.redial_at,
-            Some(link) => !link.is_open && self.random.chance(self.plan.impatience),
+            Some(link) => {
+                let is_tired = !link.is_open && self.plan.impatience > 0 && self.random.chance(20);
+                self.plan.impatience -= u64::from(is_tired);
+                is_tired
+            }
         };
         if !is_due {
             return;
@@ -270,25 +277,24 @@ impl World {
         }
         let connection = link.connection;
         let wire = self.plan.wire;
-        let Written { taken, pieces, is_cut } = self.connections[connection].write(
-            by,
-            &link.out,
-            self.now,
-            wire,
-            &mut self.random,
-        );
+        let Written { taken, pieces, struck } =
+            self.connections[connection].write(by, &link.out, self.now, wire, &mut self.random);
         link.out.drain(..taken);
         let wants_more = !link.out.is_empty();
         for piece in pieces {
             let arrival = Happening::Arrival { connection, to: 1 - by, bytes: piece.bytes };
             self.plan(piece.at, arrival);
         }
-        if is_cut {
-            for to in [0, 1] {
-                let at = self.soon();
-                self.plan(at, Happening::Gone { connection, to });
-            }
-        } else if wants_more && taken > 0 {
+        for to in [0, 1] {
+            let delay = match struck {
+                None => break,
+                Some(Fault::Cut) => 1..3_000,
+                Some(Fault::Swallow) => 2_000_000..12_000_000,
+            };
+            let at = self.now + self.random.within(delay);
+            self.plan(at, Happening::Gone { connection, to });
+        }
+        if struck.is_none() && wants_more {
             let at = self.now + self.random.within(0..500);
             self.wake(by, at.max(self.now + 1));
         }

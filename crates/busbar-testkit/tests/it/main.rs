@@ -23,6 +23,7 @@ fn plain() -> Plan {
     Plan {
         wire: Wire::Stream,
         messages: 6,
+        large: 0,
         strikes: [].into(),
         options: [SessionOptions::default(); 2],
         impatience: 0,
