@@ -1,4 +1,4 @@
-//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states,
+//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states, queues,
 //! sessions.
 //!
 //! Nothing here reads a clock, a random source, a socket, a file, a thread or a lock: bytes,
@@ -11,6 +11,7 @@ mod error;
 pub mod frame;
 mod hello;
 mod limits;
+pub mod qos;
 mod reader;
 pub mod session;
 mod state;

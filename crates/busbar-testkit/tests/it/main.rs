@@ -1,5 +1,7 @@
 //! Sessions on a network that fails on purpose.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "seeds and sums are for people")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
