@@ -18,6 +18,7 @@ import { STATES, type CloseReason, type ConnectionState } from '../state.js';
 import { noCounters, readCounters, type Counters } from '../stats.js';
 import { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
+import { peerOf, type Peer } from './peer.js';
 import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
 import { PipeTypes } from './types.js';
@@ -27,16 +28,6 @@ import type { WaitOptions } from './wait.js';
 export interface Face {
   emit(event: string, ...details: unknown[]): boolean;
   listenerCount(event: string): number;
-}
-
-/** The process at the other end. */
-export interface Peer {
-  /** Its process id, as this process sees it. */
-  readonly pid: number;
-  /** The user it runs as. */
-  readonly uid: number;
-  /** The primary group of that user's process. */
-  readonly gid: number;
 }
 
 export class PipeCore implements PipeSink {
@@ -85,7 +76,8 @@ export class PipeCore implements PipeSink {
 
   get peer(): Peer | null {
     if (this.peerSeen === undefined && this.held && this.state !== 'CONNECTING') {
-      this.peerSeen = callNative(() => this.port.native.peer(this.handle));
+      const native = callNative(() => this.port.native.peer(this.handle));
+      this.peerSeen = native && peerOf(native);
     }
     return this.peerSeen ?? null;
   }

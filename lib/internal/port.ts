@@ -29,6 +29,7 @@ export interface PipeSink {
 export interface ListenerSink {
   readonly handle: number;
   handleAccepted(pipe: number): void;
+  handleAsking(pipe: number): void;
   handleWarning(): void;
   handleClosed(): void;
 }
@@ -223,7 +224,7 @@ export class Port {
   }
 
   private deliver(kind: number, handle: number, argument: number): void {
-    if (kind === Event.Accepted || kind === Event.Warning || kind === Event.ListenerClosed) {
+    if (kind === Event.Accepted || (kind >= Event.Warning && kind <= Event.Asking)) {
       this.deliverToListener(kind, handle, argument);
       return;
     }
@@ -244,6 +245,7 @@ export class Port {
       return;
     }
     if (kind === Event.Accepted) listener.handleAccepted(argument);
+    else if (kind === Event.Asking) listener.handleAsking(argument);
     else if (kind === Event.Warning) listener.handleWarning();
     else listener.handleClosed();
   }

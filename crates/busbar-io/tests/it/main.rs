@@ -5,6 +5,8 @@
 
 mod answering;
 mod archive;
+mod authorizing;
+mod certificates;
 mod chaos;
 mod child;
 mod conformance;
@@ -17,4 +19,5 @@ mod recorded;
 mod rendezvous;
 mod stream;
 mod support;
+mod tls;
 mod waiting;
