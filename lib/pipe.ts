@@ -11,6 +11,8 @@ import {
   checkConsumeOptions,
   checkMax,
   checkResolve,
+  MESSAGES_MAX,
+  MESSAGES_STANDARD,
 } from './internal/arguments.js';
 import type { PipeCore } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
@@ -334,6 +336,3 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return { ...this.#core.counters(), messagesQueued: this.#core.outbox.queued };
   }
 }
-
-const MESSAGES_STANDARD = 1024;
-const MESSAGES_MAX = 65_536;
