@@ -144,7 +144,7 @@ fn sessions_are_kept_for_the_agreed_time() {
     assert_eq!(code(pair.dialer.send(0, vec![2])), Code::SessionLost);
 }
 
-/// [D33] a window bounds messages and bytes of its channel, and of no other; a message that is larger
+/// [D33] a window bounds messages and bytes of its channel, and of no other; a larger message
 /// goes alone
 #[test]
 fn windows_hold_back_their_channel_only() {
