@@ -194,9 +194,16 @@ codes! {
          message names both ranges and which end to upgrade.";
     ZoneClosed = 64, "ERR_ZONE_CLOSED", fatal,
         "The zone was closed, or its parent was. Fix the caller: load the plugin again to go on.";
+    ZoneCrashed = 72, "ERR_ZONE_CRASHED", retry,
+        "The plugin's process ended while the call ran: the message says how. The plugin is at \
+         fault: the process is started anew, so call again if calling twice does no harm. After \
+         too many crashes it is not started any more: close the zone, and load it anew.";
     ZoneFaulted = 65, "ERR_ZONE_FAULTED", fatal,
         "The plugin panicked in an earlier call and is not called again. The plugin is at fault: \
          close the zone and load it anew.";
+    ZoneHost = 73, "ERR_ZONE_HOST", fatal,
+        "The executable that plugins run in, busbar-host, is missing, cannot be run, or is of \
+         another version. The installation is at fault: install the package again.";
 }
 
 impl Code {
@@ -254,6 +261,7 @@ mod tests {
                 Code::OutOfMemory,
                 Code::TimedOut,
                 Code::Unreachable,
+                Code::ZoneCrashed,
             ]
         );
     }

@@ -153,6 +153,11 @@ impl Instance {
         self.core.zone
     }
 
+    /// Whether calls are started, and end whenever the plugin says so.
+    pub(crate) fn is_asynchronous(&self) -> bool {
+        self.table.start.is_some()
+    }
+
     #[inline]
     pub(crate) fn target(&self, index: u32) -> Result<Target> {
         match self.methods.get(index as usize) {

@@ -8,6 +8,7 @@
 //! library   contract and types, shared by all zones of a file
 //! instance  the plugin's functions: made, called, ended                 state, gate, host, pending
 //! zone      an instance, the way to it, its place in the tree           transport, pool, call
+//! process   the same in another process, which may crash                 busbar-host
 //! ```
 //!
 //! In-process plugins can do anything that the program can: what is refused here is refused because
@@ -25,6 +26,7 @@ mod library;
 mod loader;
 mod pending;
 mod pool;
+mod process;
 mod source;
 mod state;
 mod transport;
@@ -38,6 +40,10 @@ pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
 pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use pending::Completions;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use process::run_host;
+pub use process::{Output, ProcessOptions, ProcessStatus, Sandbox};
 pub use source::Sidecar;
 pub use state::State;
 pub use trust::{FileHash, Trust};

@@ -11,7 +11,7 @@ use busbar_types::registry::Registry;
 use crate::library::{Library, load_types};
 use crate::source::Source;
 use crate::trust::FileHash;
-use crate::zone::{Options, Zone};
+use crate::zone::{Mode, Options, Zone};
 use crate::{Error, ErrorKind, LegacyEntries, Result, Sidecar, Stage, Trust};
 
 /// Folders of libraries, beside those that are configured.
@@ -116,6 +116,11 @@ impl Loader {
     /// The library's code runs, and must be trusted to do no harm and to keep to the contract.
     pub unsafe fn load(&self, path: &Path, options: &Options<'_>) -> Result<Zone> {
         let source = Source::read(path, &self.trust)?;
+        if options.mode == Mode::Process {
+            let subject = source.path.display().to_string();
+            let zone = Zone::open_process(source, &self.trust, self.registry, options);
+            return zone.map_err(|error| error.of(subject));
+        }
         let subject = || source.path.display().to_string();
         // SAFETY: by this function's own contract.
         let library = unsafe { self.library(&source) };
