@@ -258,10 +258,21 @@ export const CODES = {
    */
   ERR_ZONE_CLOSED: { number: 64, retryable: false },
   /**
+   * The plugin's process ended while the call ran: the message says how. The plugin is at fault:
+   * the process is started anew, so call again if calling twice does no harm. After too many
+   * crashes it is not started any more: close the zone, and load it anew.
+   */
+  ERR_ZONE_CRASHED: { number: 72, retryable: true },
+  /**
    * The plugin panicked in an earlier call and is not called again. The plugin is at fault: close
    * the zone and load it anew.
    */
   ERR_ZONE_FAULTED: { number: 65, retryable: false },
+  /**
+   * The executable that plugins run in, busbar-host, is missing, cannot be run, or is of another
+   * version. The installation is at fault: install the package again.
+   */
+  ERR_ZONE_HOST: { number: 73, retryable: false },
 } as const;
 
 /** The `code` of a {@link BusbarError}: `ERR_…`, or `ABORT_ERR` as Node itself has it. */

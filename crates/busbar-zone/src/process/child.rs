@@ -145,8 +145,7 @@ impl Recipe {
             Failure::Own(Error::new(ErrorKind::OutOfMemory, Stage::Ready, error.to_string()))
         };
         let (segment, segment_fd) = Segment::create(launch.geometry()).map_err(memory)?;
-        let their_bell =
-            bell().map_err(|errno| Failure::Own(os("making a bell", errno)))?;
+        let their_bell = bell().map_err(|errno| Failure::Own(os("making a bell", errno)))?;
         let control = &child.control;
         let fds =
             [self.library.as_fd(), segment_fd.as_fd(), child.bell.as_fd(), their_bell.as_fd()];

@@ -194,7 +194,12 @@ impl Shared {
         {
             let mut live = self.lock();
             let Some(line) = &mut live.line else { return 0 };
-            if !(0..looks).any(|_| line.is_readable() || { std::hint::spin_loop(); false }) {
+            if !(0..looks).any(|_| {
+                line.is_readable() || {
+                    std::hint::spin_loop();
+                    false
+                }
+            }) {
                 return 0;
             }
         }

@@ -7,10 +7,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use busbar_abi::method as flag;
+use busbar_types::SerializeError;
 use busbar_types::format::Formats;
 use busbar_types::registry::{ForeignFunctions, Origin, TypeEntry};
 use busbar_types::schema::Schema;
-use busbar_types::SerializeError;
 
 use super::ProcessStatus;
 use super::calls::InFlight;
@@ -79,8 +79,13 @@ impl Remote {
         let (methods, types) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                let remote =
-                    Self { shared, methods: Vec::new(), types: Types::new(Vec::new()), spin: Duration::ZERO, supervisor };
+                let remote = Self {
+                    shared,
+                    methods: Vec::new(),
+                    types: Types::new(Vec::new()),
+                    spin: Duration::ZERO,
+                    supervisor,
+                };
                 let _ = remote.close(Duration::ZERO);
                 return Err(error);
             }
@@ -197,7 +202,8 @@ impl Remote {
         live.wake();
         self.shared.changed.notify_all();
         let mut supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_own = supervisor.as_ref().is_some_and(|it| it.thread().id() == thread::current().id());
+        let is_own =
+            supervisor.as_ref().is_some_and(|it| it.thread().id() == thread::current().id());
         if is_own {
             // From within a completion on that thread: there is nobody else to wait for it.
             live.kill();

@@ -38,8 +38,7 @@ pub(super) fn apply(sandbox: &Sandbox) -> Result<(), String> {
         .and_then(BpfProgram::try_from)
         .map_err(|error| format!("making a filter of system calls: {error}"))?;
     // It gives up new privileges, too.
-    seccompiler::apply_filter(&filter)
-        .map_err(|error| format!("filtering system calls: {error}"))
+    seccompiler::apply_filter(&filter).map_err(|error| format!("filtering system calls: {error}"))
 }
 
 /// System calls that are refused, some for certain arguments only.

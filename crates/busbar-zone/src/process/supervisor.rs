@@ -51,11 +51,7 @@ impl Supervisor {
     }
 
     /// The thread's work. `opened` is told how the first start went.
-    pub(super) fn run(
-        mut self,
-        check: &dyn Fn(&Bound) -> Result<()>,
-        opened: &Sender<Result<()>>,
-    ) {
+    pub(super) fn run(mut self, check: &dyn Fn(&Bound) -> Result<()>, opened: &Sender<Result<()>>) {
         let mut started = match self.start(check) {
             Ok(started) => {
                 let _ = opened.send(Ok(()));
@@ -156,10 +152,8 @@ impl Supervisor {
     /// Sleeps until there is something to do; whether the process has ended.
     fn sleep(&self, child: &mut Child, is_doomed: bool) -> bool {
         let Child { bell, pidfd, printed, .. } = child;
-        let mut fds = vec![
-            PollFd::new(&**pidfd, PollFlags::IN),
-            PollFd::new(&**bell, PollFlags::IN),
-        ];
+        let mut fds =
+            vec![PollFd::new(&**pidfd, PollFlags::IN), PollFd::new(&**bell, PollFlags::IN)];
         let pipes: Vec<_> = printed.iter().map(|it| it.fd()).collect();
         fds.extend(pipes.iter().map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN)));
         let patience = if is_doomed { None } else { self.patience() };
@@ -314,8 +308,9 @@ impl Supervisor {
     fn end(&self, how: &Error) {
         let shared = &*self.shared;
         let mut live = shared.lock();
-        // A process that was asked to end has said how that went.
-        let is_orderly = live.closed.is_some() || matches!(live.phase, Phase::GivenUp(_));
+        // A process that was asked to end has said how that went; one that crashed before has not
+        // been asked.
+        let is_orderly = live.closed.is_some() || !matches!(live.phase, Phase::Running);
         let mut replies = live.part();
         replies.extend(live.take_all());
         drop(live);
