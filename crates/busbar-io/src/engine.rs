@@ -15,6 +15,9 @@ pub(crate) mod descriptors;
 mod linger;
 mod pipe;
 mod readiness;
+mod receiving;
+mod sending;
+mod shape;
 mod traffic;
 
 #[cfg(unix)]
@@ -29,6 +32,7 @@ use crate::event::{Event, ListenerId, PipeId};
 use crate::link::{Interest, Link, LinkStats};
 use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
+use crate::qos::{Qos, QosStats};
 use crate::slots::Slots;
 use crate::transport;
 
@@ -49,6 +53,8 @@ pub struct Engine {
     hot: Vec<PipeId>,
     /// Pipes that have put something off.
     at_work: Vec<PipeId>,
+    /// Pipes with queues of their own.
+    shaped: Vec<PipeId>,
     lingering: Slots<Lingering>,
     /// Events that came about between two turns.
     pending: Vec<Event>,
@@ -61,6 +67,8 @@ pub struct Engine {
 struct ListenerEntry {
     acceptor: Box<dyn Acceptor>,
     options: ListenOptions,
+    /// For the pipes that come in.
+    qos: Qos,
     /// Connections of this listener that are being set up.
     handshakes: usize,
 }
@@ -73,6 +81,8 @@ pub struct PipeStats {
     pub link: LinkStats,
     /// Times its bell woke this engine.
     pub wakes: u64,
+    /// What its queues hold and have dropped.
+    pub qos: QosStats,
 }
 
 impl Engine {
@@ -89,6 +99,7 @@ impl Engine {
             listeners: Slots::new(),
             hot: Vec::new(),
             at_work: Vec::new(),
+            shaped: Vec::new(),
             lingering: Slots::new(),
             pending: Vec::new(),
             stalled: Vec::new(),
@@ -111,7 +122,7 @@ impl Engine {
             let waker = board.waker(Subject::Listener(handle));
             let mut acceptor = transport::listen(endpoint, options, &waker)?;
             acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
-            Ok(ListenerEntry { acceptor, options: *options, handshakes: 0 })
+            Ok(ListenerEntry { acceptor, options: *options, qos: Qos::default(), handshakes: 0 })
         });
         inserted.ok_or_else(too_many)?.map(ListenerId)
     }
@@ -216,7 +227,7 @@ impl Engine {
             Phase::Connected(connection) => connection.stats(),
             Phase::Handshaking { .. } | Phase::Over => LinkStats::default(),
         };
-        Some(PipeStats { link, wakes: entry.wakes })
+        Some(PipeStats { link, wakes: entry.wakes, qos: entry.qos_stats() })
     }
 
     /// The link itself, for callers that move messages without the engine in between.
@@ -331,7 +342,7 @@ impl Engine {
 
     /// Forgets the next deadline if nothing has one: whoever sleeps need not wake for what is over.
     fn relax(&mut self) {
-        let is_idle = self.stalled.is_empty() && !self.is_lingering();
+        let is_idle = self.stalled.is_empty() && !self.is_lingering() && self.shaped.is_empty();
         if is_idle && self.listeners.values().all(|entry| entry.handshakes == 0) {
             self.next_deadline = None;
         }
@@ -389,6 +400,7 @@ impl Engine {
             entry.phase = Phase::Over;
         }
         entry.reason = Some(reason);
+        entry.give_up_sending();
         self.apply(id, input);
         self.pending.push(Event::Closed(id));
     }
@@ -415,6 +427,7 @@ impl Engine {
             Phase::Over => {}
         }
         self.hot.retain(|&hot| hot != id);
+        self.shaped.retain(|&shaped| shaped != id);
         self.pending.retain(|event| event.pipe() != Some(id));
         Some(entry)
     }
@@ -424,7 +437,7 @@ impl Engine {
         loop {
             let Some(entry) = self.listeners.get_mut(id.0) else { return };
             let deadline = Instant::now() + entry.options.handshake_timeout;
-            let options = entry.options.pipe;
+            let (options, qos) = (entry.options.pipe, entry.qos.clone());
             let full = entry.handshakes >= entry.options.backlog;
             let origin = Origin::Accepted { listener: id, deadline };
             let board = &self.board;
@@ -453,7 +466,10 @@ impl Engine {
                         return self.stall(id);
                     }
                 }
-                Some(Ok(handle)) => self.accepted(id, PipeId(handle), deadline, full),
+                Some(Ok(handle)) => {
+                    self.install(PipeId(handle), &qos);
+                    self.accepted(id, PipeId(handle), deadline, full);
+                }
             }
         }
     }

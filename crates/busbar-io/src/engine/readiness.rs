@@ -180,11 +180,12 @@ impl Engine {
                 self.hot.swap_remove(index);
                 continue;
             };
-            if entry.interest.is_none() && entry.park() {
+            if entry.is_unwanted() && entry.park() {
                 self.hot.swap_remove(index);
                 continue;
             }
-            let ready = entry.readiness();
+            let is_shaped = entry.is_shaped();
+            let ready = if is_shaped { self.shaped_readiness(id) } else { entry.readiness() };
             if ready.readable {
                 events.push(Event::Readable(id));
             }
@@ -242,6 +243,7 @@ impl Engine {
                 self.expire_by(deadline);
             }
         }
+        self.handle_times(now);
         self.expire_lingering(now);
         for listener in std::mem::take(&mut self.stalled) {
             self.accept(listener);
