@@ -46,11 +46,16 @@ export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist
 // Native plugins
 export { loadZone, Zone } from './dist/index.js';
 export type {
+  CallSyncOptions,
   CloseZoneOptions,
   LoadZoneOptions,
   PluginTrust,
+  ZoneDenial,
   ZoneMethod,
   ZoneMode,
+  ZoneProcess,
+  ZoneProcessOptions,
+  ZoneSandboxOptions,
 } from './dist/index.js';
 
 // When something goes wrong

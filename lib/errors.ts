@@ -170,5 +170,7 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_UNREACHABLE: 'no way leads to the host; check the address and the network',
   ERR_VERSION_MISMATCH: 'the two ends have no protocol version in common; upgrade the older',
   ERR_ZONE_CLOSED: 'the zone was closed; load the plugin again to go on',
+  ERR_ZONE_CRASHED: 'the process of the plugin ended; call again if that does no harm',
   ERR_ZONE_FAULTED: 'the plugin panicked before; load it anew',
+  ERR_ZONE_HOST: 'busbar-host cannot be run; install the package again',
 };

@@ -99,9 +99,16 @@ export {
   type CloseZoneOptions,
   type LoadZoneOptions,
   type PluginTrust,
+  type CallSyncOptions,
   type ZoneMethod,
   type ZoneMode,
 } from './zone.js';
+export type {
+  ZoneDenial,
+  ZoneProcess,
+  ZoneProcessOptions,
+  ZoneSandboxOptions,
+} from './zone-process.js';
 
 /** The version of this package. */
 export const version: string = native.version();

@@ -8,15 +8,19 @@ import { checkNames } from './internal/checks.js';
 import type { WaitOptions } from './internal/wait.js';
 import { InlineCalls, isShared, signatureOf, type Signature } from './internal/zone-methods.js';
 import { zonePort } from './internal/zone-port.js';
+import { resolveProcess } from './internal/zone-process.js';
+import { WaitingCalls } from './internal/zone-waiting.js';
 import type { CompileOptions } from './schema/codec.js';
+import type { ZoneProcess, ZoneProcessOptions } from './zone-process.js';
 
 /**
  * Which threads run a plugin's methods: the caller's own (`'inline'`; only methods that never
- * wait), those that all zones share, or the zone's own.
+ * wait), those that all zones share, the zone's own, or those of a process of its own, which may
+ * crash without harm to this one (Linux).
  */
-export type ZoneMode = 'inline' | 'shared' | 'dedicated';
+export type ZoneMode = 'inline' | 'shared' | 'dedicated' | 'process';
 
-const MODES: readonly ZoneMode[] = ['inline', 'shared', 'dedicated'];
+const MODES: readonly ZoneMode[] = ['inline', 'shared', 'dedicated', 'process'];
 
 /** Who vouches for libraries. */
 export interface PluginTrust {
@@ -38,8 +42,10 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly folders?: readonly string[];
   /** Which threads run its methods. `'shared'`. */
   readonly mode?: ZoneMode;
-  /** How many threads a dedicated zone has, 1–64. 1. */
+  /** How many threads a dedicated zone has, or one in a process for what may wait, 1–64. 1. */
   readonly threads?: number;
+  /** How its process is run, if the mode is `'process'`. */
+  readonly process?: ZoneProcessOptions;
   /** What the plugin is told when it becomes active; becomes JSON. `null`. */
   readonly config?: unknown;
   /** The zone that it belongs to and closes before. None. */
@@ -64,6 +70,15 @@ export interface ZoneMethod {
   readonly oneway: boolean;
   /** Whether calling it twice is the same as calling it once. */
   readonly idempotent: boolean;
+}
+
+/** How long a call is waited for on this thread. */
+export interface CallSyncOptions {
+  /**
+   * In milliseconds, 1–4,294,967,295: then `ERR_TIMED_OUT`, and the call goes on without anybody
+   * waiting. Of no use to inline calls, which nobody can end. 5000.
+   */
+  readonly timeoutMs?: number;
 }
 
 /** How a zone is closed. */
@@ -138,6 +153,7 @@ export class Zone {
   readonly #native: NativeZone;
   readonly #indexes = new Map<string, number>();
   readonly #inline: InlineCalls | null;
+  readonly #waiting: WaitingCalls;
   #closing: Promise<void> | null = null;
 
   static {
@@ -160,14 +176,23 @@ export class Zone {
     }));
     for (const [index, { name }] of this.methods.entries()) this.#indexes.set(name, index);
     this.#inline = mode === 'inline' ? openInline(native, arenaBytes) : null;
+    this.#waiting = new WaitingCalls(native);
   }
 
   /**
    * Where it is in its life: `ACTIVE`, `DRAINING` while its last calls run, `DESTROYED`; `FAULTED`
-   * after a panic; `ZOMBIE` if a call never ended.
+   * after a panic; `ZOMBIE` if a call never ended; `CRASHED` if its process did so too often.
    */
   get state(): string {
     return this.#native.state;
+  }
+
+  /** How its process does; `null` if it has none. */
+  get process(): ZoneProcess | null {
+    const process = this.#native.process() ?? null;
+    if (process === null) return null;
+    const { pid, starts, crashes, retried, lastCrash } = process;
+    return { pid: pid ?? null, starts, crashes, retried, lastCrash: lastCrash ?? null };
   }
 
   /**
@@ -202,7 +227,7 @@ export class Zone {
    * on; its result is dropped.
    *
    * @throws BusbarError (as a rejection) what the plugin says; `ERR_METHOD_NOT_FOUND`,
-   * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`; `ERR_AGAIN` if too many calls wait
+   * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`, `ERR_ZONE_CRASHED`; `ERR_AGAIN` if too many calls wait
    */
   async call(
     method: string,
@@ -214,20 +239,43 @@ export class Zone {
   }
 
   /**
-   * Calls a method with bytes, on this thread; the zone must be inline. The result lies in `out`,
-   * if that is given.
+   * Calls a method with bytes and returns the bytes of its result, which lie in `out`, if that is
+   * given. The method runs on this thread, or this thread waits while it runs in its process: there,
+   * short calls cost about a microsecond.
    *
-   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is not inline or the
-   * method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the method may have had its effect
+   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is neither inline nor in a
+   * process, or is inline and the method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the
+   * method may have had its effect; `ERR_TIMED_OUT`
    */
-  callSync(method: string, input: Uint8Array = new Uint8Array(0), out?: Uint8Array): Uint8Array {
+  callSync(
+    method: string,
+    input: Uint8Array = new Uint8Array(0),
+    out?: Uint8Array,
+    options?: CallSyncOptions,
+  ): Uint8Array {
     checkBytes('input', input);
     if (out !== undefined) checkBytes('out', out);
-    if (this.#inline === null) {
-      const message = `callSync() needs a zone of the mode inline; this one is ${this.mode}`;
+    const index = this.#index(method);
+    if (this.#inline !== null) return this.#inline.callBytes(index, input, out);
+    if (this.mode !== 'process') {
+      const message = `callSync() needs the mode inline or process; this zone is ${this.mode}`;
       throw new BusbarError('ERR_NOT_SUPPORTED', message);
     }
-    return this.#inline.callBytes(this.#index(method), input, out);
+    return this.#waiting.call(index, input, out, options?.timeoutMs);
+  }
+
+  /**
+   * Has a method run without waiting for it: what it returns is dropped, a failure is told to the
+   * logger.
+   *
+   * @throws BusbarError `ERR_METHOD_NOT_FOUND`, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
+   * `ERR_ZONE_CRASHED`; `ERR_NOT_SUPPORTED` if the zone is inline and the method may wait;
+   * `ERR_AGAIN` if too many calls wait
+   */
+  post(method: string, input: Uint8Array = new Uint8Array(0)): void {
+    checkBytes('input', input);
+    const [index, bytes] = [this.#index(method), isShared(input) ? Buffer.from(input) : input];
+    callNative(() => this.#native.post(index, bytes));
   }
 
   /**
@@ -289,12 +337,15 @@ function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
 
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
-  ...(['trust', 'arenaBytes', 'signal', 'timeoutMs'] as const),
+  ...(['trust', 'process', 'arenaBytes', 'signal', 'timeoutMs'] as const),
 ];
 
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
   checkNames(options, LOAD_OPTIONS);
   const { path, name, mode = 'shared', threads = 1, parent, trust = {} } = options;
+  if (options.process !== undefined && mode !== 'process') {
+    throw invalidArgument(`process is for the mode process; this one is ${mode}`);
+  }
   checkNames(trust, ['allow', 'keys', 'insecure']);
   if ((path === undefined) === (name === undefined)) {
     throw invalidArgument('loadZone() takes a path or a name of a library, one of them');
@@ -316,6 +367,7 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     isName: path === undefined,
     folders: texts('folders', options.folders),
     mode: MODES.indexOf(mode),
+    ...(mode === 'process' ? { process: resolveProcess(options.process) } : {}),
     threads,
     config: configOf(options.config),
     allowVersions: options.allowVersions === true,

@@ -6,6 +6,8 @@
  * integers and their result in the port's registers, see `port.ts`. Cold functions throw.
  */
 
+import type { LogLevel } from '../logger.js';
+
 /** Bits of {@link NativePort.interest}. */
 export const READABLE = 1;
 export const WRITABLE = 2;
@@ -202,6 +204,8 @@ export interface NativeZones {
   load(options: NativeZoneOptions, parent: NativeZone | null, operation: number): void;
   /** What has ended since it was last asked. */
   take(): NativeEnd[];
+  /** The least important log records that are wanted, from here on: 0 error to 3 debug. */
+  logLevel(level: number): void;
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void;
 }
@@ -211,8 +215,9 @@ export interface NativeZoneOptions {
   library: string;
   isName: boolean;
   folders: string[];
-  /** 0 inline, 1 shared, 2 dedicated */
+  /** 0 inline, 1 shared, 2 dedicated, 3 process */
   mode: number;
+  process?: NativeProcessOptions;
   threads: number;
   /** JSON */
   config: string;
@@ -230,6 +235,39 @@ export interface NativeEnd {
   zone?: NativeZone | null;
   /** Code and message. */
   error?: string[] | null;
+  /** Level and text of a log record; then there is no operation. */
+  log?: [LogLevel, string] | null;
+}
+
+/** The process of a plugin, see zone-process.ts. */
+export interface NativeProcessOptions {
+  host: string;
+  /** Names and values in turn. */
+  env?: string[];
+  /** 0 inherit, 1 ignore, 2 log */
+  output: number;
+  startTimeoutMs: number;
+  callTimeoutMs?: number;
+  crashesMax: number;
+  crashWindowMs: number;
+  spinMicros?: number;
+  ringBytes: number;
+  slabBytes: number;
+  memoryBytes?: number;
+  cpuSeconds?: number;
+  files?: number;
+  denyExec: boolean;
+  denyNetwork: boolean;
+  denyWrite: boolean;
+}
+
+/** How a process does. */
+export interface NativeProcess {
+  pid?: number | null;
+  starts: number;
+  crashes: number;
+  retried: number;
+  lastCrash?: string | null;
 }
 
 /** An open zone, see zone.ts. Its functions throw. */
@@ -237,10 +275,22 @@ export interface NativeZone {
   readonly id: string;
   readonly version: string;
   readonly state: string;
+  /** As {@link NativeZoneOptions.mode}. */
+  readonly mode: number;
+  /** Nothing if it has none. */
+  process(): NativeProcess | null;
   methods(): NativeMethod[];
   types(): { name: string; hash: bigint }[];
   inline(registers: Uint32Array, arena: Uint8Array): NativeInline;
   submit(method: number, input: Uint8Array, operation: number): void;
+  post(method: number, input: Uint8Array): void;
+  /** The length of the result, which lies in `out`; or the result, if it has no room there. */
+  callWaiting(
+    method: number,
+    input: Uint8Array,
+    out: Uint8Array,
+    timeoutMs: number,
+  ): number | Buffer;
   close(graceMs: number, operation: number): void;
 }
 

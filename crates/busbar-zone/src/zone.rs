@@ -375,6 +375,16 @@ impl Zone {
         }
     }
 
+    /// Starts a call whose result nobody wants. If it fails, that is logged.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn post(&self, method: MethodId, input: Vec<u8>) -> Result<()> {
+        let name = self.methods().get(method.0 as usize).map_or("", |method| &method.name);
+        let sink = Arc::new(Unanswered(format!("{}: {name}", self.plugin_id())));
+        self.submit(method, input, sink, 0)
+    }
+
     /// As [`Self::submit`], for Rust.
     ///
     /// # Errors
@@ -420,6 +430,17 @@ impl Zone {
     fn not_inline(&self) -> Error {
         let message = "its mode is not inline: submit the call instead";
         Error::new(ErrorKind::NotSupported, Stage::Call, message).of(self.plugin_id())
+    }
+}
+
+/// Of a call whose result nobody wants: what was called.
+struct Unanswered(String);
+
+impl Completions for Unanswered {
+    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+        if let Err(error) = result {
+            log::warn!(target: "busbar::zone", "{}: {}", self.0, error.message());
+        }
     }
 }
 
