@@ -40,7 +40,7 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly name?: string;
   /** Where names are looked for. None. */
   readonly folders?: readonly string[];
-  /** Which threads run its methods. `'shared'`. */
+  /** Which threads run its methods. `'shared'`; `'process'` for libraries in Go. */
   readonly mode?: ZoneMode;
   /** How many threads a dedicated zone has, or one in a process for what may wait, 1–64. 1. */
   readonly threads?: number;
@@ -48,6 +48,11 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly process?: ZoneProcessOptions;
   /** What the plugin is told when it becomes active; becomes JSON. `null`. */
   readonly config?: unknown;
+  /**
+   * Whether a library in Go may be in this process, one in all: its runtime is never unloaded, its
+   * panics end the process, and it handles signals. `false`.
+   */
+  readonly allowGoInProcess?: boolean;
   /** The zone that it belongs to and closes before. None. */
   readonly parent?: Zone;
   /** Whether its types may be other versions of registered ones. `false`. */
@@ -114,12 +119,12 @@ export interface CloseZoneOptions {
  */
 export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const native = checkLoad(options);
-  const { parent, mode = 'shared', arenaBytes = ARENA_BYTES } = options;
+  const { parent, arenaBytes = ARENA_BYTES } = options;
   const port = zonePort();
   const { zone } = await port.run('loadZone()', waitOf(options), (operation) => {
     port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
   });
-  return new Zone(zone as NativeZone, { mode, parent, arenaBytes });
+  return new Zone(zone as NativeZone, { parent, arenaBytes });
 }
 
 function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
@@ -130,7 +135,6 @@ function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
 }
 
 interface Place {
-  readonly mode: ZoneMode;
   readonly parent: Zone | undefined;
   readonly arenaBytes: number;
 }
@@ -161,9 +165,9 @@ export class Zone {
   }
 
   /** @internal */
-  constructor(native: NativeZone, { mode, parent, arenaBytes }: Place) {
+  constructor(native: NativeZone, { parent, arenaBytes }: Place) {
     this.#native = native;
-    this.mode = mode;
+    this.mode = MODES[native.mode] as ZoneMode;
     this.parent = parent;
     this.pluginId = native.id;
     this.pluginVersion = native.version;
@@ -175,7 +179,7 @@ export class Zone {
       idempotent: (flags & 8) !== 0,
     }));
     for (const [index, { name }] of this.methods.entries()) this.#indexes.set(name, index);
-    this.#inline = mode === 'inline' ? openInline(native, arenaBytes) : null;
+    this.#inline = this.mode === 'inline' ? openInline(native, arenaBytes) : null;
     this.#waiting = new WaitingCalls(native);
   }
 
@@ -337,13 +341,15 @@ function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
 
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
+  'allowGoInProcess',
   ...(['trust', 'process', 'arenaBytes', 'signal', 'timeoutMs'] as const),
 ];
 
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
   checkNames(options, LOAD_OPTIONS);
   const { path, name, mode = 'shared', threads = 1, parent, trust = {} } = options;
-  if (options.process !== undefined && mode !== 'process') {
+  const mayBeProcess = options.mode === undefined || mode === 'process';
+  if (options.process !== undefined && !mayBeProcess) {
     throw invalidArgument(`process is for the mode process; this one is ${mode}`);
   }
   checkNames(trust, ['allow', 'keys', 'insecure']);
@@ -367,7 +373,8 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     isName: path === undefined,
     folders: texts('folders', options.folders),
     mode: MODES.indexOf(mode),
-    ...(mode === 'process' ? { process: resolveProcess(options.process) } : {}),
+    go: options.allowGoInProcess === true ? 2 : options.mode === undefined ? 1 : 0,
+    ...(mayBeProcess ? { process: resolveProcess(options.process) } : {}),
     threads,
     config: configOf(options.config),
     allowVersions: options.allowVersions === true,

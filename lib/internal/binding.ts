@@ -217,6 +217,8 @@ export interface NativeZoneOptions {
   folders: string[];
   /** 0 inline, 1 shared, 2 dedicated, 3 process */
   mode: number;
+  /** Libraries in Go in this process: 0 refuse, 1 give them a process, 2 allow */
+  go: number;
   process?: NativeProcessOptions;
   threads: number;
   /** JSON */

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use busbar_types::registry::Registry;
-use busbar_zone::{Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
+use busbar_zone::{Error, FileHash, GoLibraries, Loader, MethodId, Mode, Options, Trust, Zone};
 use napi::bindgen_prelude::{
     BigInt, Buffer, Either, Env, Function, Object, Uint8Array, Uint32Array,
 };
@@ -82,6 +82,8 @@ pub struct NativeZoneOptions {
     pub folders: Vec<String>,
     /// 0 inline, 1 shared, 2 dedicated, 3 process.
     pub mode: u32,
+    /// Libraries in Go in this process: 0 refuse, 1 give them a process, 2 allow.
+    pub go: u32,
     /// In the mode process.
     pub process: Option<NativeProcessOptions>,
     /// Of a dedicated zone.
@@ -392,6 +394,11 @@ fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Zone, Fail
     (how.config, how.parent) = (&options.config, parent);
     how.allow_versions = options.allow_versions;
     how.process = process.as_ref();
+    how.go = match options.go {
+        0 => GoLibraries::Refuse,
+        1 => GoLibraries::Isolate,
+        _ => GoLibraries::Allow,
+    };
     // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
     Ok(unsafe { loader.load(&path, &how) }?)
 }

@@ -114,6 +114,17 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     options.open(path)?.write_all(bytes)
 }
 
+/// Whether Go made it: then a runtime of its own starts as soon as it is mapped, so this is asked
+/// before. Files that cannot be read are told of by [`inspect`].
+pub(crate) fn is_go(bytes: &[u8]) -> bool {
+    let file = object::File::parse(bytes);
+    let has = |file: &object::File<'_>, name| file.section_by_name(name).is_some();
+    file.is_ok_and(|file| GO_SECTIONS.iter().any(|name| has(&file, name)))
+}
+
+/// What Go leaves in every library, stripped ones included.
+const GO_SECTIONS: [&str; 2] = [".go.buildinfo", "__go_buildinfo"];
+
 pub(crate) fn io_error(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Io, Stage::Load, error.to_string()).with_source(error)
 }

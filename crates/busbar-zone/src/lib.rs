@@ -47,7 +47,7 @@ pub use process::{Output, ProcessOptions, ProcessStatus, Sandbox};
 pub use source::Sidecar;
 pub use state::State;
 pub use trust::{FileHash, Trust};
-pub use zone::{MethodId, Mode, Options, Record, Zone};
+pub use zone::{GoLibraries, MethodId, Mode, Options, Record, Zone};
 
 /// How many instances were left as they are because a call of them never ended.
 #[must_use]

@@ -458,13 +458,37 @@ pub struct Options<'a> {
     pub allow_versions: bool,
     /// How its process is run, in the mode [`Mode::Process`].
     pub process: Option<&'a ProcessOptions>,
+    /// What becomes of a library in Go.
+    pub go: GoLibraries,
+}
+
+/// What becomes of a library in Go for which a mode within this process is asked. Its runtime cannot
+/// be unloaded, a second one hangs the first, its panics end the process, and its handlers of
+/// signals are not for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GoLibraries {
+    /// It is not loaded.
+    #[default]
+    Refuse,
+    /// It has a process of its own.
+    Isolate,
+    /// It is loaded, if it is the only one.
+    Allow,
 }
 
 impl Options<'_> {
     /// A zone of this mode, with nothing special.
     #[must_use]
     pub const fn new(mode: Mode) -> Self {
-        Self { mode, config: "null", parent: None, allow_versions: false, process: None }
+        Self {
+            mode,
+            config: "null",
+            parent: None,
+            allow_versions: false,
+            process: None,
+            go: GoLibraries::Refuse,
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use busbar_zone::{Error, ErrorKind, Mode, Options, Output, ProcessOptions, Result, Stage};
+use busbar_zone::{
+    Error, ErrorKind, GoLibraries, Mode, Options, Output, ProcessOptions, Result, Stage,
+};
 use busbar_zone::{State, Zone};
 
 use crate::fixtures::{Fixture, load, options, process};
@@ -500,6 +502,38 @@ fn play_parent() {
     fs::rename(folder.join("new"), folder.join("pid")).expect("renamed");
     std::thread::sleep(LONG);
     drop(started);
+}
+
+/// [Z13] a library in Go gets a process, or is refused in this one, unless it is the only one and
+/// allowed
+#[test]
+fn libraries_in_go() {
+    let _alone = alone();
+    // What tells them from others, so that this needs no Go.
+    let made_by_go = |id: &str| {
+        let mark =
+            "__attribute__((section(\".go.buildinfo\"), used)) static const char go[] = \"x\";";
+        let source = format!("{mark}\n{}", include_str!("fixtures/crash.c"));
+        Fixture::new(&source.replace("fixture.crash", id), &[])
+    };
+    let (first, second) = (made_by_go("first.go"), made_by_go("second.go"));
+    let open = |fixture: &Fixture, go| {
+        let mut options = options(Mode::Shared);
+        options.go = go;
+        load(&fixture.path, &options)
+    };
+    let error = open(&first, GoLibraries::Refuse).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert!(error.to_string().contains("mode process"), "{error}");
+    let zone = open(&first, GoLibraries::Isolate).expect("it starts");
+    assert_eq!(zone.mode(), Mode::Process);
+    zone.close(LONG).expect("it closes");
+    for _ in 0..2 {
+        let zone = open(&first, GoLibraries::Allow).expect("allowed");
+        assert_eq!(zone.mode(), Mode::Shared);
+    }
+    let error = open(&second, GoLibraries::Allow).expect_err("there is one");
+    assert!(error.to_string().contains("another library in Go"), "{error}");
 }
 
 /// [Z13 T40] what a plugin logs and prints is in the log of this process
