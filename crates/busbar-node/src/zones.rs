@@ -16,7 +16,7 @@ use std::time::Duration;
 use busbar_types::registry::Registry;
 use busbar_zone::{Error, FileHash, GoLibraries, Loader, MethodId, Mode, Options, Trust, Zone};
 use napi::bindgen_prelude::{
-    BigInt, Buffer, Either, Env, Function, Object, Uint8Array, Uint32Array,
+    BigInt, Buffer, BufferSlice, Either, Env, Function, Object, Uint8Array, Uint32Array,
 };
 use napi::{JsValue, Status};
 use napi_derive::napi;
@@ -338,15 +338,13 @@ impl NativeZone {
         &self,
         env: Env,
         method: u32,
-        input: &[u8],
-        mut out: Uint8Array,
+        input: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
         timeout_ms: u32,
     ) -> napi::Result<Either<u32, Buffer>> {
         let timeout = Duration::from_millis(timeout_ms.into());
-        let result = self.zone.call_waiting(MethodId::from_index(method), input, timeout);
+        let result = self.zone.call_waiting(MethodId::from_index(method), &input, timeout);
         let result = result.map_err(|error| Failure::from(error).throw(env))?;
-        // SAFETY: only this thread has the array, and no JavaScript runs meanwhile.
-        let out = unsafe { out.as_mut() };
         let Some(room) = out.get_mut(..result.len()) else {
             return Ok(Either::B(result.into()));
         };

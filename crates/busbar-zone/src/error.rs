@@ -227,6 +227,7 @@ impl Error {
         self.with(|it| it.subject = subject.into())
     }
 
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn with_status(self, status: Status) -> Self {
         self.with(|it| it.status = status)
     }

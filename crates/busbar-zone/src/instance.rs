@@ -154,6 +154,7 @@ impl Instance {
     }
 
     /// Whether calls are started, and end whenever the plugin says so.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn is_asynchronous(&self) -> bool {
         self.table.start.is_some()
     }

@@ -59,6 +59,7 @@ impl Types {
         Self { entries, users: Mutex::default() }
     }
 
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn entries(&self) -> &[Arc<TypeEntry>] {
         &self.entries
     }

@@ -411,6 +411,7 @@ impl Zone {
     }
 
     /// Its instance, if that is in this process.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
         match &self.0.home {
             Home::Here { instance, .. } => Some(instance),

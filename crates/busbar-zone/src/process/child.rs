@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use busbar_abi as abi;
 use busbar_shm::{PeerSegment, Segment};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -49,6 +50,7 @@ pub(super) struct Child {
     /// The host ends when this is closed.
     control: UnixStream,
     pub(super) printed: Vec<Printed>,
+    is_gone: bool,
 }
 
 impl Recipe {
@@ -90,7 +92,7 @@ impl Recipe {
         let printed = Printed::of(&mut process);
         let bell = Arc::new(bell);
         // From here on, whatever fails ends the process.
-        let mut child = Child { process, pidfd, bell, control, printed };
+        let mut child = Child { process, pidfd, bell, control, printed, is_gone: false };
         let line = self.greet(&child, deadline, bound);
         line.map_err(|failure| child.judge(failure, self.options.start_timeout))
             .map(|line| (child, line))
@@ -185,8 +187,10 @@ impl From<io::Error> for Failure {
 }
 
 impl Child {
-    /// Whether it is gone, and how it ended.
+    /// Waits until it is gone; how it ended.
     pub(super) fn wait(&mut self) -> String {
+        self.end_group();
+        self.is_gone = true;
         match self.process.wait() {
             Ok(status) => describe(status),
             // A program that ignores SIGCHLD does not get to know.
@@ -217,23 +221,32 @@ impl Child {
         }
     }
 
+    /// Ends what the plugin has started. As long as nobody has waited for the host, its number is
+    /// nobody else's.
+    fn end_group(&self) {
+        if let Some(group) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+            // There may be nobody.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+
     /// A process that crashes closes its files first, and is gone then.
     fn linger(&mut self) {
         let end = Instant::now() + END;
-        while matches!(self.process.try_wait(), Ok(None)) {
-            if Instant::now() > end {
-                let _ = self.process.kill();
-            }
-            std::thread::sleep(Duration::from_micros(200));
+        let mut fds = [PollFd::new(&*self.pidfd, PollFlags::IN)];
+        while fds[0].revents().is_empty() && Instant::now() < end {
+            // Whoever is late, is ended.
+            let _ = rustix::event::poll(&mut fds, END.try_into().ok().as_ref());
         }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Both do nothing once it was waited for.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // Once it was waited for, this does nothing.
+        if !self.is_gone {
+            self.wait();
+        }
     }
 }
 

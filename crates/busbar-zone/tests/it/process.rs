@@ -461,6 +461,23 @@ fn killed_at_random() {
     assert_eq!(belongings(), before);
 }
 
+/// [Z13] what a plugin has started ends with its process, whether that crashes or is closed
+#[test]
+fn what_a_plugin_starts() {
+    let _alone = alone();
+    let fixture = plugin();
+    let zone = open(&fixture);
+    let fork =
+        || u32::try_from(number(&call(&zone, "fork", b"").expect("it forks"))).expect("a pid");
+    let first = fork();
+    assert!(is_alive(first));
+    crashed(call(&zone, "segfault", b""), "SIGSEGV");
+    until("it is gone", || !is_alive(first));
+    let second = fork();
+    zone.close(LONG).expect("it closes");
+    until("it is gone", || !is_alive(second));
+}
+
 /// [Z13] whoever starts a process may be killed at any time: the process ends with it, even in the
 /// middle of a call that runs in circles
 #[test]
