@@ -197,10 +197,11 @@ test.serial('[Z13] what it logs and prints goes to the logger', async (t) => {
   zone.post('segfault');
   const told = (): boolean => entries.some(({ message }) => message.includes('SIGSEGV'));
   await until(t, 'the crash is told', told);
+  t.pass();
 });
 
 test.serial('[Z13] killed at random, and closed: nothing is left', async (t) => {
-  await (await loadZone(crash())).close();
+  await (await loadZone(crash())).close({ graceMs: 60_000 });
   const before = [descriptors(), children()];
   const zone = await loadZone(crash());
   let [ended, failed] = [0, 0];

@@ -27,7 +27,7 @@ use crate::{Error, ErrorKind, Options, Result, Stage, State, Trust};
 /// How often a caller looks for an answer before somebody else may.
 const LOOKS: u32 = 64;
 /// How long a plugin without calls may take to end, whatever the time of grace.
-const END_MIN: Duration = Duration::from_secs(1);
+const END_MIN: Duration = Duration::from_secs(5);
 
 pub(crate) struct Remote {
     shared: Arc<Shared>,

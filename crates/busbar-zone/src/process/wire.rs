@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use busbar_abi::Status;
 use busbar_shm::Geometry;
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -204,12 +205,10 @@ pub(super) fn send(
         let fits = ancillary.push(SendAncillaryMessage::ScmRights(fds));
         debug_assert!(fits, "space for {LAUNCH_DESCRIPTORS} descriptors");
     }
-    let sent = rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(&length)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?;
+    let head = [IoSlice::new(&length)];
+    // Sockets with a time limit are interrupted by signals, whatever handlers say.
+    let sent =
+        retry_on_intr(|| rustix::net::sendmsg(socket, &head, &mut ancillary, SendFlags::NOSIGNAL))?;
     socket.write_all(&length[sent..])?;
     socket.write_all(&text)
 }
@@ -225,8 +224,10 @@ pub(super) fn receive<T: DeserializeOwned>(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAUNCH_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let head = &mut [IoSliceMut::new(&mut length)];
-    let received =
-        rustix::net::recvmsg(socket, head, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let received = retry_on_intr(|| {
+        rustix::net::recvmsg(socket, head, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let received = received.bytes;
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = part {
             fds.extend(rights);
@@ -258,9 +259,11 @@ fn read_exact(
 ) -> io::Result<()> {
     while !into.is_empty() {
         limit(socket, deadline)?;
-        match socket.read(into)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => into = &mut into[read..],
+        match socket.read(into) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => into = &mut into[read..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
