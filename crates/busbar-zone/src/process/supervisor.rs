@@ -53,23 +53,40 @@ impl Supervisor {
     /// The thread's work. `opened` is told how the first start went.
     pub(super) fn run(mut self, check: &dyn Fn(&Bound) -> Result<()>, opened: &Sender<Result<()>>) {
         let mut started = match self.start(check) {
-            Ok(started) => {
-                let _ = opened.send(Ok(()));
-                started
-            }
+            Ok(started) => self.install(started),
             Err(error) => {
                 self.end(&error);
                 let _ = opened.send(Err(error));
                 return;
             }
         };
+        // Not before: whoever closes it at once has to find the process.
+        let _ = opened.send(Ok(()));
         loop {
             let crash = self.serve(started);
             match self.recover(crash) {
-                Some(next) => started = next,
+                Some(next) => started = self.install(next),
                 None => return,
             }
         }
+    }
+
+    /// From here on calls go to this process.
+    fn install(&self, (child, line): (Child, Line)) -> Child {
+        let shared = &*self.shared;
+        let mut live = shared.lock();
+        live.bell = Some(Arc::clone(&child.bell));
+        if live.is_closing {
+            // Whoever closes the zone did not find a process, and waits for none to end well.
+            live.kill();
+        } else {
+            live.line = Some(line);
+            live.phase = Phase::Running;
+            live.send_waiting(shared.is_timed);
+        }
+        drop(live);
+        shared.changed.notify_all();
+        child
     }
 
     fn start(&self, check: &dyn Fn(&Bound) -> Result<()>) -> Result<(Child, Line)> {
@@ -95,19 +112,8 @@ impl Supervisor {
     }
 
     /// Until the process has ended; how it did.
-    fn serve(&self, (mut child, line): (Child, Line)) -> String {
+    fn serve(&self, mut child: Child) -> String {
         let shared = &*self.shared;
-        {
-            let mut live = shared.lock();
-            live.bell = Some(Arc::clone(&child.bell));
-            live.line = Some(line);
-            live.phase = Phase::Running;
-            live.send_waiting(shared.is_timed);
-            if live.is_closing {
-                live.kill();
-            }
-        }
-        shared.changed.notify_all();
         let mut reason = None;
         loop {
             if reason.is_none() {

@@ -387,6 +387,16 @@ fn sandboxes() {
     assert_eq!(run(&|it| it.sandbox.deny_write = true), [0, 0, eperm]);
 }
 
+/// [Z06] a process that was closed as soon as it was open was killed, and said to have crashed
+#[test]
+fn closed_at_once() {
+    let _alone = alone();
+    let fixture = plugin();
+    for _ in 0..20 {
+        open(&fixture).close(LONG).expect("it closes");
+    }
+}
+
 /// [Z06] closing runs the plugin's own end, in its process
 #[test]
 fn closing_is_orderly() {
