@@ -46,12 +46,16 @@ export type {
 export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist/index.js';
 
 // Native plugins
-export { loadZone, Zone } from './dist/index.js';
+export { BatchError, loadZone, Zone } from './dist/index.js';
 export type {
+  BatchOf,
+  BatchOptions,
+  BoundMethod,
   CallSyncOptions,
   CloseZoneOptions,
   LoadZoneOptions,
   PluginTrust,
+  Promised,
   ZoneDenial,
   ZoneMethod,
   ZoneMode,

@@ -98,10 +98,14 @@ export type { Pem, TlsOptions, TlsVersion } from './tls.js';
 export {
   loadZone,
   Zone,
+  type BatchOf,
+  type BatchOptions,
+  type BoundMethod,
   type CloseZoneOptions,
   type LoadZoneOptions,
   type PluginTrust,
   type CallSyncOptions,
+  type Promised,
   type ZoneMethod,
   type ZoneMode,
 } from './zone.js';
@@ -111,6 +115,8 @@ export type {
   ZoneProcessOptions,
   ZoneSandboxOptions,
 } from './zone-process.js';
+
+export { BatchError } from './internal/inline-batch.js';
 
 /** The version of this package. */
 export const version: string = native.version();

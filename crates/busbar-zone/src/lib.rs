@@ -9,12 +9,14 @@
 //! instance  the plugin's functions: made, called, ended                 state, gate, host, pending
 //! zone      an instance, the way to it, its place in the tree           transport, pool, call
 //! process   the same in another process, which may crash                 busbar-host
+//! bound     one method for one thread: what can be done once is done    passage
 //! ```
 //!
 //! In-process plugins can do anything that the program can: what is refused here is refused because
 //! it would go wrong by accident. A library that is trusted and keeps to `include/busbar_plugin.h`
 //! cannot make this crate do what its safe functions do not say.
 
+mod bound;
 mod call;
 mod contract;
 mod error;
@@ -24,6 +26,7 @@ mod image;
 mod instance;
 mod library;
 mod loader;
+mod passage;
 mod pending;
 mod pool;
 mod process;
@@ -34,11 +37,12 @@ mod trust;
 mod types;
 mod zone;
 
+pub use bound::Bound;
 pub use call::Call;
 pub use contract::Method;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
-pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
+pub use loader::{Description, Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use pending::Completions;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
