@@ -80,6 +80,11 @@ export const CODES = {
    */
   ERR_CONNECTION_REFUSED: { number: 8, retryable: true },
   /**
+   * The time to live of a message was over before there was room for it. Nobody is at fault: send
+   * it again if it is still of use, or raise `ttlMs`.
+   */
+  ERR_EXPIRED: { number: 84, retryable: true },
+  /**
    * Nothing writes this format for this type. Fix the caller: ask for a format that the type has,
    * or register a writer for it.
    */

@@ -35,9 +35,18 @@ export {
   type CloseOptions,
   type ConsumeOptions,
   type PipeEvents,
+  type ReserveOptions,
   type SendOptions,
   type TrySendOptions,
 } from './pipe.js';
+export type {
+  Backpressure,
+  ChannelOptions,
+  ListenerRates,
+  QosOptions,
+  RateOptions,
+  ReceiveBackpressure,
+} from './qos.js';
 export {
   registry,
   type ConvertOptions,
@@ -92,7 +101,7 @@ export {
   type TypedBatch,
   type TypedOptions,
 } from './typed.js';
-export type { Counters, PipeStats } from './stats.js';
+export type { Counters, Gauges, PipeStats } from './stats.js';
 export {
   loadZone,
   Zone,

@@ -46,6 +46,8 @@ export const Event = {
   Warning: 6,
   /** [kind, listener, 0, 0]: the listener was closed underneath. Last event of a listener. */
   ListenerClosed: 7,
+  /** [kind, pipe, 0, 0]: messages were dropped; `stats()` says how many and why. */
+  Dropped: 8,
 } as const;
 
 /** What the addon throws from cold functions, or hands out as a reason. */
@@ -95,6 +97,12 @@ export interface NativePort {
   close(pipe: number, status: number, reason: string, lingerMs: number): void;
   /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
   refuse(pipe: number, reason: string): void;
+  /** Gives a pipe its quality of service, as `encodeQos` in qos.ts writes it. */
+  shape(pipe: number, qos: Uint8Array): void;
+  /** As shape(), for all pipes that come in at a listener from now on. */
+  shapeListener(listener: number, qos: Uint8Array): void;
+  /** Messages in the queue of a pipe. Unless there are none, Writable follows when there are none. */
+  drain(pipe: number): number;
   takeReason(pipe: number): NativeReason;
   takeWarning(): NativeError | null;
   /** The next announcement of the peer that was not taken yet; see announcement.ts. */
@@ -103,7 +111,7 @@ export interface NativePort {
   listenerAddress(listener: number): string;
   /** The peer process, or null where it is this process or the system does not know it. */
   peer(pipe: number): { pid: number; uid: number; gid: number } | null;
-  /** Fills `out` with the counters in STATS order (stats.ts). */
+  /** Fills `out` with the counters and gauges in the order of stats.ts. */
   stats(pipe: number, out: Float64Array): void;
   /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */
   ref(count: number): void;
@@ -125,6 +133,11 @@ export interface NativePort {
    * Writable, or abandon(pipe).
    */
   send(pipe: number, channel: number, bytes: Uint8Array): number;
+  /**
+   * Offers one message under terms of its own; below 0 they are absent. 0 = refused, 1 = accepted,
+   * 2 = dropped. A pipe without a queue gets one.
+   */
+  sendWith(pipe: number, channel: number, bytes: Uint8Array, policy: number, ttlMs: number): number;
   /** Gives up a message. `true` if it is too large to be ever sent by a single send(). */
   abandon(pipe: number): boolean;
   /**

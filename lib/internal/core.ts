@@ -15,11 +15,13 @@ import { BusbarError, callNative, fromNative } from '../errors.js';
 import { log } from '../logger.js';
 import type { PipeSettings } from '../options.js';
 import { STATES, type CloseReason, type ConnectionState } from '../state.js';
-import { noCounters, readCounters, type Counters } from '../stats.js';
+import { DROPS, noCounters, noGauges, readStats, type Counters, type Gauges } from '../stats.js';
 import { Inbox } from './inbox.js';
-import { Outbox } from './outbox.js';
+import { Outbox, type OutboxLimits } from './outbox.js';
 import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
+import type { QosSettings } from './qos.js';
+import { QueuedOutbox } from './queued-outbox.js';
 import { PipeTypes } from './types.js';
 import type { WaitOptions } from './wait.js';
 
@@ -44,7 +46,7 @@ export class PipeCore implements PipeSink {
   readonly handle: number;
   readonly address: string;
   readonly inbox: Inbox;
-  readonly outbox: Outbox;
+  outbox: Outbox;
   readonly types: PipeTypes;
   state: ConnectionState;
   reason: CloseReason | null = null;
@@ -58,8 +60,11 @@ export class PipeCore implements PipeSink {
   private closing: Closing | null = null;
   /** Until when what was sent is worth delivering after the close. */
   private lingersUntil = 0;
+  private dropsTold: Counters = noCounters();
   private peerSeen: Peer | null | undefined;
-  private last: Counters | null = null;
+  private last: (Counters & Gauges) | null = null;
+  private readonly limits: OutboxLimits;
+  private readonly qos: QosSettings | null;
 
   constructor(
     port: Port,
@@ -72,11 +77,16 @@ export class PipeCore implements PipeSink {
     this.handle = handle;
     this.address = address;
     this.state = state;
-    this.inbox = new Inbox(this);
-    this.outbox = new Outbox(this, {
+    this.inbox = new Inbox(this, settings.qos?.isReceiving === true);
+    this.limits = {
       maxMessageBytes: settings.native.maxMessageBytes,
-      sendHighWaterMark: settings.sendHighWaterMark,
-    });
+      maxPendingSends: settings.maxPendingSends,
+    };
+    this.qos = settings.qos;
+    this.outbox =
+      settings.qos === null || settings.qos.standard === null
+        ? new Outbox(this, this.limits)
+        : new QueuedOutbox(this, this.limits, settings.qos, null);
     this.types = new PipeTypes(this);
     this.opening = state === 'CONNECTING' ? new Opening() : null;
     port.addPipe(this);
@@ -94,9 +104,19 @@ export class PipeCore implements PipeSink {
     return this.held ? this.port.native.takeAnnouncement(this.handle) : null;
   }
 
-  counters(): Counters {
-    if (this.held) return readCounters(this.port.native, this.handle);
-    return this.last ?? noCounters();
+  counters(): Counters & Gauges {
+    if (this.held) return readStats(this.port.native, this.handle);
+    return this.last ?? { ...noCounters(), ...noGauges() };
+  }
+
+  /** The outbox for messages with terms of their own, which need a queue in the core. */
+  queuedOutbox(): Outbox {
+    if (!(this.outbox instanceof QueuedOutbox)) {
+      this.outbox.sender.flush();
+      const previous = this.outbox;
+      this.outbox = new QueuedOutbox(this, this.limits, this.qos, previous);
+    }
+    return this.outbox;
   }
 
   /** Settles when the pipe is connected, or cannot be; closes it if the wait is given up. */
@@ -141,6 +161,16 @@ export class PipeCore implements PipeSink {
 
   handleWritable(): void {
     this.outbox.handleWritable();
+  }
+
+  /** Messages were dropped. */
+  handleDropped(): void {
+    const now = this.counters();
+    for (const cause of DROPS) {
+      const count = now[cause] - this.dropsTold[cause];
+      if (count > 0) log('debug', `${count} messages dropped: ${cause}`, { pipe: this.handle });
+    }
+    this.dropsTold = now;
   }
 
   handleState(number: number): void {
@@ -206,7 +236,7 @@ export class PipeCore implements PipeSink {
 
   private closeNow(status: number, text: string): void {
     if (this.state !== 'CLOSED') {
-      const lost = this.outbox.queued;
+      const lost = this.outbox.queued + (this.held ? this.counters().messagesQueued : 0);
       if (lost > 0) log('warn', `closed with ${lost} messages unsent`, { pipe: this.handle });
       const reason: CloseReason = { code: 'ERR_CLOSED', status, text, clean: true, local: true };
       this.finish(reason, closedHere(), false);
@@ -237,6 +267,8 @@ export class PipeCore implements PipeSink {
       void this.peer;
       this.types.collect();
       this.last = this.counters();
+      // What still waits there now goes nowhere.
+      this.last.sendsLost += this.last.messagesQueued;
       const lingerMs = Math.max(0, this.lingersUntil - Date.now());
       this.port.native.close(this.handle, status, text, lingerMs);
     } catch (error) {

@@ -20,6 +20,7 @@ export interface PipeSink {
   readonly handle: number;
   handleReadable(): void;
   handleWritable(): void;
+  handleDropped(): void;
   handleState(state: number): void;
   handleClosed(): void;
   counters(): Counters;
@@ -234,6 +235,7 @@ export class Port {
     else if (kind === Event.Writable) pipe.handleWritable();
     else if (kind === Event.State) pipe.handleState(argument);
     else if (kind === Event.Closed) pipe.handleClosed();
+    else if (kind === Event.Dropped) pipe.handleDropped();
   }
 
   private deliverToListener(kind: number, handle: number, argument: number): void {

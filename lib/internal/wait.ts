@@ -12,7 +12,14 @@ export interface WaitOptions {
 }
 
 /** Options of waiting calls, and of those that may wait: a misspelt limit would be none. */
-const WAIT_OPTIONS: readonly string[] = ['signal', 'timeoutMs', 'channel', 'max'];
+const WAIT_OPTIONS: readonly string[] = [
+  'signal',
+  'timeoutMs',
+  'channel',
+  'max',
+  'ttlMs',
+  'backpressure',
+];
 
 /** A signal and a timer that are armed; `disarm()` before the wait ends otherwise. */
 export class Deadline {

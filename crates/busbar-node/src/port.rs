@@ -292,6 +292,7 @@ fn encode(event: &Event, warnings: &mut VecDeque<Error>) -> [u32; EVENT_WORDS] {
             warnings.push_back(error.clone());
             [6, listener.number(), 0, 0]
         }
+        Event::Dropped(pipe) => [8, pipe.number(), 0, 0],
         Event::ListenerClosed(listener) => [7, listener.number(), 0, 0],
         // An event that this version does not know is one that JavaScript passes over.
         _ => [0; EVENT_WORDS],

@@ -98,6 +98,13 @@ pub(crate) fn typed_array(env: sys::napi_env, value: sys::napi_value) -> Option<
     (status == sys::Status::napi_ok && is_bytes && !data.is_null()).then_some((data.cast(), len))
 }
 
+/// A copy of a typed array of bytes; empty if it is none.
+pub(crate) fn bytes(env: sys::napi_env, value: sys::napi_value) -> Vec<u8> {
+    let Some((start, len)) = typed_array(env, value) else { return Vec::new() };
+    // SAFETY: the array is alive for the call, and nothing else runs on this thread meanwhile.
+    unsafe { std::slice::from_raw_parts(start, len) }.to_vec()
+}
+
 /// An integer result.
 #[inline]
 pub(crate) fn int(env: sys::napi_env, number: i32) -> sys::napi_value {

@@ -85,6 +85,9 @@ codes! {
     ConnectionRefused = 8, "ERR_CONNECTION_REFUSED", retry,
         "The listener turned the connection away: it is closing, its backlog is full, or nobody \
          listens at an address left behind. The other side is at fault: dial again later.";
+    Expired = 84, "ERR_EXPIRED", retry,
+        "The time to live of a message was over before there was room for it. Nobody is at fault: \
+         send it again if it is still of use, or raise `ttlMs`.";
     FormatUnsupported = 29, "ERR_FORMAT_UNSUPPORTED", fatal,
         "Nothing writes this format for this type. Fix the caller: ask for a format that the type \
          has, or register a writer for it.";
@@ -249,6 +252,7 @@ mod tests {
                 Code::Again,
                 Code::ConnectionLost,
                 Code::ConnectionRefused,
+                Code::Expired,
                 Code::InUse,
                 Code::NotFound,
                 Code::OutOfMemory,
