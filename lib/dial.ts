@@ -51,10 +51,12 @@ export async function dial(address: string, options?: DialOptions): Promise<Pipe
 
 async function attempt(address: string, settings: DialSettings, wait: WaitOptions): Promise<Pipe> {
   const port = environmentPort();
+  const begin = performance.now();
   const handle = dialNative(port, address, settings);
   const core = new PipeCore(port, handle, address, settings, 'CONNECTING');
   const pipe = new Pipe(core);
   await core.connected(wait);
+  port.dials.record(performance.now() - begin);
   return pipe;
 }
 

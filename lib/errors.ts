@@ -134,6 +134,7 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_CLOSED: 'the pipe is closed; open a new one to go on',
   ERR_CONNECTION_LOST: 'the peer is gone without saying goodbye; dial again',
   ERR_CONNECTION_REFUSED: 'the listener turned the connection away; dial again later',
+  ERR_EXPIRED: 'its time to live was over; send it again, or raise ttlMs',
   ERR_FORMAT_UNSUPPORTED: 'nothing writes this format for this type; choose another format',
   ERR_IN_USE: 'it is in use; try again when its calls are done',
   ERR_INTERNAL: 'Busbar is at fault; please report this message',

@@ -20,7 +20,7 @@ export { Listener, type ListenerEvents } from './listener.js';
 export type { Loan } from './loan.js';
 export { setLogger, type LogEntry, type Logger, type LogLevel } from './logger.js';
 export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './mapped.js';
-export { metrics, type Metrics } from './metrics.js';
+export { metrics, type Latency, type Metrics, type PipeMetrics } from './metrics.js';
 export type {
   Access,
   DialOptions,
@@ -39,6 +39,7 @@ export {
   type SendOptions,
   type TrySendOptions,
 } from './pipe.js';
+export { prometheus } from './prometheus.js';
 export type {
   Backpressure,
   ChannelOptions,
@@ -101,7 +102,7 @@ export {
   type TypedBatch,
   type TypedOptions,
 } from './typed.js';
-export type { Counters, Gauges, PipeStats } from './stats.js';
+export type { Counters, DropCause, Gauges, PipeStats } from './stats.js';
 export {
   loadZone,
   Zone,

@@ -341,8 +341,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
 
   /** What has passed through this pipe, and what waits in it. */
   stats(): PipeStats {
-    const stats = this.#core.counters();
-    return { ...stats, messagesQueued: stats.messagesQueued + this.#core.outbox.queued };
+    return this.#core.stats();
   }
 }
 

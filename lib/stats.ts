@@ -86,6 +86,9 @@ export const DROPS = [
   'receivesExpired',
 ] as const;
 
+/** Why a message was dropped or lost. */
+export type DropCause = (typeof DROPS)[number];
+
 /** Names of the gauges, which follow the counters in the native array. */
 export const GAUGES = ['messagesQueued', 'bytesQueued', 'messagesReady', 'bytesReady'] as const;
 
@@ -113,7 +116,7 @@ export function noGauges(): Gauges {
 }
 
 /** Adds `counters` to `sum`. */
-export function addCounters(sum: Counters, counters: Counters): void {
+export function addCounters(sum: Counters, counters: Readonly<Counters>): void {
   for (const name of STATS) sum[name] += counters[name];
 }
 

@@ -125,7 +125,7 @@ export class FakePort implements NativePort {
 
   /** Takes turns until nothing happens any more. */
   async settle(): Promise<void> {
-    for (let idle = 0; idle < 2; ) {
+    for (let idle = 0; idle < 2;) {
       await new Promise((resolve) => setImmediate(resolve));
       idle = this.turn() ? 0 : idle + 1;
     }
@@ -265,6 +265,22 @@ export class FakePort implements NativePort {
 
   takeAnnouncement(): Buffer | null {
     return null;
+  }
+
+  shape(): void {
+    throw new Error('the fake has no queues');
+  }
+
+  shapeListener(): void {
+    throw new Error('the fake has no queues');
+  }
+
+  drain(): number {
+    return 0;
+  }
+
+  sendWith(): number {
+    throw new Error('the fake has no queues');
   }
 
   refuse(handle: number, text: string): void {

@@ -13,9 +13,19 @@
 
 import { BusbarError, callNative, fromNative } from '../errors.js';
 import { log } from '../logger.js';
+import type { PipeMetrics } from '../metrics.js';
 import type { PipeSettings } from '../options.js';
 import { STATES, type CloseReason, type ConnectionState } from '../state.js';
-import { DROPS, noCounters, noGauges, readStats, type Counters, type Gauges } from '../stats.js';
+import {
+  DROPS,
+  noCounters,
+  noGauges,
+  readStats,
+  type Counters,
+  type Gauges,
+  type PipeStats,
+} from '../stats.js';
+import { publish } from './diagnostics.js';
 import { Inbox } from './inbox.js';
 import { Outbox, type OutboxLimits } from './outbox.js';
 import { Closing, Opening } from './phases.js';
@@ -91,6 +101,7 @@ export class PipeCore implements PipeSink {
     this.opening = state === 'CONNECTING' ? new Opening() : null;
     port.addPipe(this);
     port.ref(1);
+    if (state === 'CONNECTED') this.told(state, 'CONNECTING');
   }
 
   get peer(): Peer | null {
@@ -107,6 +118,17 @@ export class PipeCore implements PipeSink {
   counters(): Counters & Gauges {
     if (this.held) return readStats(this.port.native, this.handle);
     return this.last ?? { ...noCounters(), ...noGauges() };
+  }
+
+  /** The same with what waits in JavaScript. */
+  stats(): PipeStats {
+    const stats = this.counters();
+    return { ...stats, messagesQueued: stats.messagesQueued + this.outbox.queued };
+  }
+
+  metrics(): PipeMetrics {
+    const { handle: pipe, address, state } = this;
+    return { pipe, address, state, ...this.stats() };
   }
 
   /** The outbox for messages with terms of their own, which need a queue in the core. */
@@ -151,6 +173,7 @@ export class PipeCore implements PipeSink {
 
   /** A background failure: told to whoever listens. */
   report(error: BusbarError): void {
+    publish('error', { pipe: this.handle, address: this.address, error });
     if (this.face !== null && this.face.listenerCount('error') > 0) this.emit('error', error);
     else log('warn', error.message, { code: error.code, pipe: this.handle, error });
   }
@@ -168,7 +191,9 @@ export class PipeCore implements PipeSink {
     const now = this.counters();
     for (const cause of DROPS) {
       const count = now[cause] - this.dropsTold[cause];
-      if (count > 0) log('debug', `${count} messages dropped: ${cause}`, { pipe: this.handle });
+      if (count <= 0) continue;
+      log('debug', `messages dropped (${cause}): ${count}`, { pipe: this.handle });
+      publish('drop', { pipe: this.handle, address: this.address, cause, count });
     }
     this.dropsTold = now;
   }
@@ -180,6 +205,7 @@ export class PipeCore implements PipeSink {
     if (state === 'CLOSED') return;
     const previous = this.state;
     this.state = state;
+    this.told(state, previous);
     this.emit('state', state, previous);
     if (state === 'CONNECTED') this.opening?.succeed();
   }
@@ -254,6 +280,8 @@ export class PipeCore implements PipeSink {
     this.outbox.fail(error);
     this.inbox.finish({ error, clean: reason.clean });
     this.reference(false);
+    this.told('CLOSED', previous);
+    publish('close', { pipe: this.handle, address: this.address, reason });
     this.emit('state', 'CLOSED', previous, reason);
     if (isFailure) this.report(error);
     this.emit('close', reason);
@@ -297,6 +325,14 @@ export class PipeCore implements PipeSink {
     if (this.referenced === wanted) return;
     this.referenced = wanted;
     this.port.ref(wanted ? 1 : -1);
+  }
+
+  /** Tells those who watch all pipes. */
+  private told(state: ConnectionState, previous: ConnectionState): void {
+    const about = { pipe: this.handle, address: this.address };
+    log('debug', `${this.address}: ${state}`, { pipe: this.handle });
+    publish('state', { ...about, state, previous });
+    if (state === 'CONNECTED' && previous === 'CONNECTING') publish('open', about);
   }
 
   /** Tells the face; what a listener throws must not keep the pipe from going on. */

@@ -248,6 +248,7 @@ export class Outbox {
         this.waiting--;
       }
       this.queue.shift();
+      this.host.port.sendWaits.record(performance.now() - pending.since);
       pending.resolve();
     } catch (error) {
       // The failure of the pipe has rejected everything that waited.

@@ -9,10 +9,12 @@
 
 import { markAsUntransferable } from 'node:worker_threads';
 
+import type { PipeMetrics } from '../metrics.js';
 import { addCounters, noCounters, type Counters } from '../stats.js';
 import type { BatchView } from './batch.js';
 import { Event, HANDLE_INDEX_MASK, type Native, type NativePort } from './binding.js';
 import { Chunk, SLICE_MAX } from './chunk.js';
+import { Histogram } from './histogram.js';
 import { checkByteOrder } from './record.js';
 
 /** What a pipe is told. */
@@ -23,7 +25,7 @@ export interface PipeSink {
   handleDropped(): void;
   handleState(state: number): void;
   handleClosed(): void;
-  counters(): Counters;
+  metrics(): PipeMetrics;
 }
 
 /** What a listener is told. */
@@ -55,6 +57,9 @@ export class Port {
   pipesClosed = 0;
   /** Sum over closed pipes. */
   readonly past: Counters = noCounters();
+  /** How long sends waited for room, and how long connecting took. */
+  readonly sendWaits: Histogram = new Histogram();
+  readonly dials: Histogram = new Histogram();
 
   private readonly events = new Uint32Array(4 * EVENTS_MAX);
   /** See `registers.rs`. */

@@ -132,8 +132,8 @@ export class QueuedOutbox extends Outbox {
     const { previous, host } = this;
     if (this.sender.isDead) return;
     previous?.handleWritable();
-    this.serve(this.others);
-    for (const lane of this.lanes.values()) this.serve(lane);
+    this.serveLane(this.others);
+    for (const lane of this.lanes.values()) this.serveLane(lane);
     if (this.sender.isDead) return;
     if (this.pendingMessages > 0 || previous?.isIdle === false) return host.want(WRITABLE);
     if (this.onIdle === null) return host.unwant(WRITABLE);
@@ -248,7 +248,7 @@ export class QueuedOutbox extends Outbox {
   }
 
   /** Places as much as possible of what waits in a lane. */
-  private serve(lane: Lane): void {
+  private serveLane(lane: Lane): void {
     if (this.previous?.isIdle === false) return;
     for (let pending = lane.queue.peek(); pending !== undefined; pending = lane.queue.peek()) {
       try {
@@ -259,6 +259,7 @@ export class QueuedOutbox extends Outbox {
           this.pendingMessages--;
         }
         lane.queue.shift();
+        this.host.port.sendWaits.record(performance.now() - pending.since);
         pending.resolve();
       } catch (error) {
         // The failure of the pipe has rejected everything that waited.
