@@ -17,8 +17,9 @@ import { POLICIES, STANDARD_LANE, type LaneSettings, type QosSettings, type Term
 import { ACCEPTED, REFUSED, Sender, type Offer, type SenderHost } from './sender.js';
 import { Deadline, checkWait, type WaitOptions } from './wait.js';
 
-/** How the queue in the core answers, beside REFUSED. */
-const DROPPED = 2;
+/** How else an attempt to place a message ends: it was dropped, and the core has counted it. */
+const DROPPED = 3;
+type Outcome = Offer | typeof DROPPED;
 
 /** Stages nothing: what cannot be placed at once is not placed. */
 class DirectSender extends Sender {
@@ -183,7 +184,7 @@ export class QueuedOutbox extends Outbox {
   }
 
   /** Offers a message unless others of its lane wait. */
-  private offerNow(data: Sendable, channel: number, terms: Terms | null): Offer | typeof DROPPED {
+  private offerNow(data: Sendable, channel: number, terms: Terms | null): Outcome {
     const bytes = typeof data === 'string' ? Buffer.from(data) : bytesOf(data);
     this.sender.checkLength(bytes.length);
     return this.mayGo(this.laneOf(channel)) ? this.offerBytes(bytes, channel, terms) : REFUSED;
@@ -194,13 +195,12 @@ export class QueuedOutbox extends Outbox {
     channel: number,
     terms: Terms | null,
     ttlMs: number = terms?.ttlMs ?? -1,
-  ): Offer {
+  ): Outcome {
     const { port, handle } = this.host;
     const policy = terms?.backpressure === undefined ? -1 : POLICIES.indexOf(terms.backpressure);
     const result = port.native.sendWith(handle, channel, bytes, policy, ttlMs);
     if (result < 0) throw errorOf(result, 'sending');
-    if (result === REFUSED) return REFUSED;
-    return result === DROPPED ? (DROPPED as Offer) : ACCEPTED;
+    return ANSWERS[result] ?? ACCEPTED;
   }
 
   private commit(loan: Loaned, channel: number): boolean {
@@ -292,6 +292,9 @@ export class QueuedOutbox extends Outbox {
     return lane.queue.length === 0 && this.previous?.isIdle !== false;
   }
 }
+
+/** What the results of `sendWith` mean. */
+const ANSWERS: readonly Outcome[] = [REFUSED, ACCEPTED, DROPPED];
 
 const NOTHING = new Uint8Array(1);
 

@@ -120,11 +120,12 @@ callbacks! {
     fn send_with(port, env, args: 5) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let channel = channel(env, args[1]);
-        let Some((start, len)) = raw::typed_array(env, args[2]) else {
-            return raw::failure(env, &detached());
+        // TypeScript has looked whether it is detached: what has no memory is empty.
+        let payload = match raw::typed_array(env, args[2]) {
+            // SAFETY: as in `send`.
+            Some((start, len)) => unsafe { std::slice::from_raw_parts(start, len) },
+            None => &[],
         };
-        // SAFETY: as in `send`.
-        let payload = unsafe { std::slice::from_raw_parts(start, len) };
         let terms = options::terms(raw::double(env, args[3]), raw::double(env, args[4]));
         let result = port.state.borrow_mut().engine.send_with(pipe, channel, payload, terms);
         port.after_call();
