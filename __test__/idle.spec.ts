@@ -6,11 +6,11 @@ import test from 'ava';
 
 import { metrics, type WaitMode } from '../index.js';
 import { run } from './helpers/child.js';
-import { openPair, closePair, SCHEMES } from './helpers/pairs.js';
+import { openPair, closePair, PLAIN_SCHEMES } from './helpers/pairs.js';
 
 const SLEEPING: readonly WaitMode[] = ['park', 'balanced', 'low-latency'];
 
-for (const scheme of SCHEMES) {
+for (const scheme of PLAIN_SCHEMES) {
   for (const wait of SLEEPING) {
     test.serial(`[D44 D49] ${scheme}, '${wait}': a parked pair is left in peace`, async (t) => {
       const pair = await openPair(scheme, { both: { wait } });

@@ -23,6 +23,7 @@ test('[D09] defaults are as documented', (t) => {
       access: 0,
     },
     maxPendingSends: 1024,
+    qos: null,
   });
   t.is(dialSettings({}).wait.timeoutMs, 10_000);
   t.like(listenSettings({}).native, { backlog: 128, handshakeTimeoutMs: 5000 });

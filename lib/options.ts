@@ -5,11 +5,13 @@
 
 import { invalidArgument, show } from './errors.js';
 import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
-import { checkFlag } from './internal/checks.js';
+import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
+import type { Peer } from './internal/peer.js';
 import { LISTENER_QOS, QOS, qosSettings, type QosSettings } from './internal/qos.js';
 import { checked, choice, integer, type Rule, type Rules, type Values } from './internal/rules.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
 import type { ListenerRates, QosOptions } from './qos.js';
+import { dialerTls, listenerTls, type TlsOptions } from './tls.js';
 
 /** How to wait for the peer: what an idle moment costs against what a wake-up costs. */
 export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
@@ -17,8 +19,21 @@ export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
 /** How far this end relies on its peer. */
 export type Trust = 'same-user' | 'hostile';
 
-/** Which users' processes an end talks to. */
-export type Access = 'same-user' | 'anyone';
+/**
+ * Which users' processes an end talks to: those of its own user, whoever the socket's permissions
+ * let in, or those whose user or primary group is listed, as the system has them (`SO_PEERCRED`).
+ * A list is complete: the own user is let in only if it is listed too.
+ */
+export type Access =
+  'same-user' | 'anyone' | { readonly uids?: readonly number[]; readonly gids?: readonly number[] };
+
+/**
+ * Decides who may connect: `true` lets the peer in, `false` or a text turns it away. The dialer
+ * gets `ERR_PERMISSION_DENIED`, with the text as the reason. What is thrown turns away too, and is
+ * an `'error'` of the listener that the dialer hears nothing of. It must decide within
+ * `handshakeTimeoutMs`.
+ */
+export type Authorize = (peer: Peer) => boolean | string | Promise<boolean | string>;
 
 /** Options of one end of a pipe. */
 export interface PipeOptions extends QosOptions {
@@ -45,8 +60,9 @@ export interface PipeOptions extends QosOptions {
   /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
   /**
-   * uds: which users' processes may be at the other end. `'same-user'`, or `'anyone'` whom the
-   * socket's permissions let in.
+   * uds: which users' processes may be at the other end: `'same-user'`, `'anyone'` whom the
+   * socket's permissions let in, or a list such as `{ uids: [1000], gids: [100] }`. Others get
+   * `ERR_PERMISSION_DENIED`. To be reachable for other users, a path needs a `mode` too.
    */
   readonly access?: Access;
 }
@@ -59,6 +75,8 @@ export interface DialOptions extends PipeOptions, WaitOptions {
   readonly timeoutMs?: number;
   /** Goes on trying while nobody listens there yet, until `timeoutMs` is over. `false`. */
   readonly retry?: boolean;
+  /** tls: whom to trust, and what to show. */
+  readonly tls?: TlsOptions;
 }
 
 /** Options of `listen()`, and of the pipes that it accepts. */
@@ -71,6 +89,10 @@ export interface ListenOptions extends PipeOptions, ListenerRates {
   readonly mode?: number;
   /** tcp: whether several listeners may share the port, each getting its part. `false`. */
   readonly reusePort?: boolean;
+  /** tls: what to show, and whom to trust. */
+  readonly tls?: TlsOptions;
+  /** shm, uds, tcp, tls: asked about everybody who connects. */
+  readonly authorize?: Authorize;
   /** Closes the listener. */
   readonly signal?: AbortSignal;
 }
@@ -86,6 +108,7 @@ export interface PipeSettings {
 /** Checked listener options. */
 export interface ListenSettings extends PipeSettings {
   readonly native: NativeListenOptions;
+  readonly authorize: Authorize | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -101,21 +124,28 @@ export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
 }
 
 /** Checks the options of `dial()`. */
-export function dialSettings(options: DialOptions | undefined): DialSettings {
+export function dialSettings(options: DialOptions | undefined, address = ''): DialSettings {
   const values = checked(options, DIAL);
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  return { ...settingsOf(values), retry: values['retry'] as boolean, wait };
+  const settings = settingsOf(values);
+  // A dialer need not say whom it trusts: those whom Node trusts.
+  const isSecure = values['tls'] !== undefined || address.startsWith('tls:');
+  if (isSecure) settings.native.tls = dialerTls(values['tls'] ?? {});
+  return { ...settings, retry: values['retry'] as boolean, wait };
 }
 
 /** Checks the options of `listen()`. */
 export function listenSettings(options: ListenOptions | undefined): ListenSettings {
   const values = checked(options, LISTEN);
   const { native, maxPendingSends, qos } = settingsOf(values);
+  if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
+  const authorize = values['authorize'] as Authorize | undefined;
   return {
     native: {
       ...native,
+      authorize: Number(authorize !== undefined),
       backlog: values['backlog'] as number,
       handshakeTimeoutMs: values['handshakeTimeoutMs'] as number,
       mode: values['mode'] as number,
@@ -123,6 +153,7 @@ export function listenSettings(options: ListenOptions | undefined): ListenSettin
     },
     maxPendingSends,
     qos,
+    authorize,
     signal: values['signal'] as AbortSignal | undefined,
   };
 }
@@ -131,7 +162,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const WAITS: readonly WaitMode[] = ['park', 'balanced', 'low-latency', 'busy'];
-const ACCESSES: readonly Access[] = ['same-user', 'anyone'];
+const ACCESSES = ['same-user', 'anyone'] as const;
 const TRUSTS: readonly Trust[] = ['same-user', 'hostile'];
 
 const PIPE: Rules = {
@@ -143,7 +174,7 @@ const PIPE: Rules = {
   trust: choice('same-user', TRUSTS),
   maxPendingSends: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
-  access: choice('same-user', ACCESSES),
+  access: { standard: 'same-user', check: checkAccess },
   ...QOS,
 };
 
@@ -154,6 +185,7 @@ const DIAL: Rules = {
   timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
   signal: SIGNAL,
   retry: flag(),
+  tls: object(),
 };
 
 const LISTEN: Rules = {
@@ -163,6 +195,14 @@ const LISTEN: Rules = {
   handshakeTimeoutMs: integer(5000, 1, 2 ** 31 - 1),
   mode: integer(0o600, 0, 0o777),
   reusePort: flag(),
+  tls: object(),
+  authorize: {
+    standard: undefined,
+    check(name, value) {
+      if (typeof value === 'function') return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be a function`);
+    },
+  },
   signal: SIGNAL,
 };
 
@@ -176,15 +216,43 @@ function settingsOf(values: Values): PipeSettings {
       maxMessageBytes: values['maxMessageBytes'] as number,
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
-      access: ACCESSES.indexOf(values['access'] as Access),
+      ...accessOf(values['access'] as Access),
     },
     maxPendingSends: values['maxPendingSends'] as number,
     qos: qosSettings(values),
   };
 }
 
+function accessOf(access: Access): Pick<NativePipeOptions, 'access' | 'uids' | 'gids'> {
+  if (typeof access === 'string') return { access: ACCESSES.indexOf(access) };
+  return { access: ACCESSES.length, uids: access.uids ?? [], gids: access.gids ?? [] };
+}
+
+function checkAccess(name: string, value: unknown): void {
+  if ((ACCESSES as readonly unknown[]).includes(value)) return;
+  if (typeof value !== 'object' || value === null) {
+    const list = [...ACCESSES.map((each) => `'${each}'`), '{ uids, gids }'].join(', ');
+    throw invalidArgument(`${name} is ${show(value)}; it must be one of ${list}`);
+  }
+  const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >>> 0 === id;
+  const { uids = [], gids = [], ...rest } = value as { uids?: unknown; gids?: unknown };
+  for (const other of Object.keys(rest)) throw unknownOption(`${name}.${other}`, ['uids', 'gids']);
+  for (const [kind, ids] of Object.entries({ uids, gids })) {
+    if (Array.isArray(ids) && ids.length <= IDS_MAX && ids.every(isId)) continue;
+    const what = `must be an array of at most ${IDS_MAX} ids, 0 to 4294967295`;
+    throw invalidArgument(`${name}.${kind} ${what}`);
+  }
+}
+
+const IDS_MAX = 1024;
+
 function flag(): Rule {
   return { standard: false, check: checkFlag };
+}
+
+/** What is looked into elsewhere. */
+function object(): Rule {
+  return { standard: undefined, check: (_, value) => void checkObject(value as object) };
 }
 
 function powerOfTwo(standard: number, min: number, max: number, orZero: boolean): Rule {

@@ -12,8 +12,9 @@ import {
   checkMax,
   checkResolve,
 } from './internal/arguments.js';
-import type { PipeCore, Peer } from './internal/core.js';
+import type { PipeCore } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
+import type { Peer } from './internal/peer.js';
 import { checkNames } from './internal/checks.js';
 import type { Sendable } from './internal/pending.js';
 import { termsOf } from './internal/qos.js';
@@ -129,7 +130,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return this.#core.state;
   }
 
-  /** The process at the other end; `null` if it is this one. */
+  /** Who is at the other end; `null` for this process. */
   get peer(): Peer | null {
     return this.#core.peer;
   }

@@ -283,6 +283,14 @@ export class FakePort implements NativePort {
     throw new Error('the fake has no queues');
   }
 
+  admit(): void {
+    throw new Error('the fake asks nobody');
+  }
+
+  setCredentials(): void {
+    throw new Error('the fake has no credentials');
+  }
+
   refuse(handle: number, text: string): void {
     this.close(handle, 0, text);
   }

@@ -28,6 +28,7 @@ import {
 import { publish } from './diagnostics.js';
 import { Inbox } from './inbox.js';
 import { Outbox, type OutboxLimits } from './outbox.js';
+import { peerOf, type Peer } from './peer.js';
 import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
 import type { QosSettings } from './qos.js';
@@ -39,16 +40,6 @@ import type { WaitOptions } from './wait.js';
 export interface Face {
   emit(event: string, ...details: unknown[]): boolean;
   listenerCount(event: string): number;
-}
-
-/** The process at the other end. */
-export interface Peer {
-  /** Its process id, as this process sees it. */
-  readonly pid: number;
-  /** The user it runs as. */
-  readonly uid: number;
-  /** The primary group of that user's process. */
-  readonly gid: number;
 }
 
 export class PipeCore implements PipeSink {
@@ -106,7 +97,8 @@ export class PipeCore implements PipeSink {
 
   get peer(): Peer | null {
     if (this.peerSeen === undefined && this.held && this.state !== 'CONNECTING') {
-      this.peerSeen = callNative(() => this.port.native.peer(this.handle));
+      const native = callNative(() => this.port.native.peer(this.handle));
+      this.peerSeen = native && peerOf(native);
     }
     return this.peerSeen ?? null;
   }
@@ -297,6 +289,7 @@ export class PipeCore implements PipeSink {
       this.last = this.counters();
       // What still waits there now goes nowhere.
       this.last.sendsLost += this.last.messagesQueued;
+      Object.assign(this.last, noGauges());
       const lingerMs = Math.max(0, this.lingersUntil - Date.now());
       this.port.native.close(this.handle, status, text, lingerMs);
     } catch (error) {

@@ -13,7 +13,7 @@ import { Loaned, PendingSend, type Sendable } from './pending.js';
 import type { Terms } from './qos.js';
 import { INLINE_MAX } from './record.js';
 import { ACCEPTED, BEGUN, REFUSED, Sender, type Offer, type SenderHost } from './sender.js';
-import { Deadline, checkWait, type WaitOptions } from './wait.js';
+import { Deadline, SEND_OPTIONS, checkWait, type WaitOptions } from './wait.js';
 
 /** Limits of an outbox. */
 export interface OutboxLimits {
@@ -79,7 +79,7 @@ export class Outbox {
   ): Promise<void> {
     let offer: Offer;
     try {
-      if (options !== undefined) checkWait(options, 'send()');
+      if (options !== undefined) checkWait(options, 'send()', SEND_OPTIONS);
       offer = this.offer(data, channel);
     } catch (error) {
       return Promise.reject(error);
@@ -103,7 +103,7 @@ export class Outbox {
       if (!Array.isArray(messages)) {
         throw invalidArgument(`messages is ${show(messages)}; it must be an array`);
       }
-      if (options !== undefined) checkWait(options, 'sendBatch()');
+      if (options !== undefined) checkWait(options, 'sendBatch()', SEND_OPTIONS);
       while (sent < messages.length) {
         if (this.isReady) sent = this.sender.placeRun(messages, sent, channel);
         if (sent === messages.length) break;
@@ -191,7 +191,7 @@ export class Outbox {
       pending.begun = offer === BEGUN;
       const refusal = this.refusal ?? (isRest ? null : this.overflow(own.length, this.waiting));
       if (refusal !== null) return this.giveUp(pending, refusal);
-      if (options !== undefined && checkWait(options, what)) {
+      if (options !== undefined && checkWait(options, what, SEND_OPTIONS)) {
         pending.deadline = new Deadline(options, what, (error) => {
           this.queue.remove(pending);
           this.waiting -= pending.left;

@@ -32,6 +32,7 @@ export interface PipeSink {
 export interface ListenerSink {
   readonly handle: number;
   handleAccepted(pipe: number): void;
+  handleAsking(pipe: number): void;
   handleWarning(): void;
   handleClosed(): void;
 }
@@ -229,7 +230,7 @@ export class Port {
   }
 
   private deliver(kind: number, handle: number, argument: number): void {
-    if (kind === Event.Accepted || kind === Event.Warning || kind === Event.ListenerClosed) {
+    if (kind === Event.Accepted || (kind >= Event.Warning && kind <= Event.Asking)) {
       this.deliverToListener(kind, handle, argument);
       return;
     }
@@ -251,6 +252,7 @@ export class Port {
       return;
     }
     if (kind === Event.Accepted) listener.handleAccepted(argument);
+    else if (kind === Event.Asking) listener.handleAsking(argument);
     else if (kind === Event.Warning) listener.handleWarning();
     else listener.handleClosed();
   }

@@ -15,7 +15,7 @@ import { DONE, Outbox, type OutboxLimits } from './outbox.js';
 import { Loaned, PendingSend, type Sendable } from './pending.js';
 import { POLICIES, STANDARD_LANE, type LaneSettings, type QosSettings, type Terms } from './qos.js';
 import { ACCEPTED, REFUSED, Sender, type Offer, type SenderHost } from './sender.js';
-import { Deadline, checkWait, type WaitOptions } from './wait.js';
+import { Deadline, SEND_OPTIONS, checkWait, type WaitOptions } from './wait.js';
 
 /** How else an attempt to place a message ends: it was dropped, and the core has counted it. */
 const DROPPED = 3;
@@ -166,7 +166,7 @@ export class QueuedOutbox extends Outbox {
   ): Promise<void> {
     let sent = 0;
     try {
-      if (options !== undefined) checkWait(options, what);
+      if (options !== undefined) checkWait(options, what, SEND_OPTIONS);
       this.checkOpen();
       while (sent < messages.length) {
         const message = messages[sent] as Sendable;
@@ -231,7 +231,7 @@ export class QueuedOutbox extends Outbox {
         this.pendingMessages -= pending.left;
         pending.reject(error);
       };
-      if (options !== undefined && checkWait(options, what)) {
+      if (options !== undefined && checkWait(options, what, SEND_OPTIONS)) {
         pending.deadline = new Deadline(options, what, giveUp);
       }
       pending.arm(terms?.ttlMs ?? lane.settings.ttlMs, () => {

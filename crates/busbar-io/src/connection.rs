@@ -6,10 +6,12 @@
 
 use std::task::Waker;
 
-use busbar_proto::{CloseReason, Error};
+use busbar_proto::{CloseReason, Code, Error};
 use mio::{Registry, Token};
 
 use crate::link::Link;
+use crate::peer::Peer;
+use crate::tls::Credentials;
 
 /// An established connection.
 pub(crate) trait Connection: Link {
@@ -90,6 +92,16 @@ pub(crate) trait Handshake: Send {
     /// Goes on as far as it can without waiting; `None`: not finished. Descriptors that it comes to
     /// need on the way are added to `registry`.
     fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error>;
+
+    /// Who is at the other end, if it can go on only after [`Handshake::admit`].
+    fn asking(&self) -> Option<&Peer> {
+        None
+    }
+
+    /// Lets the peer in, or turns it away when it goes on.
+    fn admit(&mut self, verdict: Result<(), Error>) {
+        let _ = verdict;
+    }
 }
 
 /// A bound listener.
@@ -108,6 +120,16 @@ pub(crate) trait Acceptor: Send {
 
     /// The address that a dialer uses.
     fn address(&self) -> String;
+
+    /// Replaces what is shown to dialers from now on.
+    ///
+    /// # Errors
+    /// `NotSupported` where there is no such thing; `InvalidArgument` if they do not suffice.
+    fn set_credentials(&mut self, credentials: Credentials) -> Result<(), Error> {
+        drop(credentials);
+        let message = "only a listener at tls:// has credentials";
+        Err(Error::new(Code::NotSupported, message))
+    }
 }
 
 /// What [`Acceptor::accept`] and dialing give.
@@ -116,16 +138,4 @@ pub(crate) enum Incoming {
     Handshake(Box<dyn Handshake>),
     /// Ready.
     Connected(Box<dyn Connection>),
-}
-
-/// The process at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Peer {
-    /// Process id, as this process sees it.
-    pub pid: u32,
-    /// User id.
-    pub uid: u32,
-    /// Its primary group's id.
-    pub gid: u32,
 }

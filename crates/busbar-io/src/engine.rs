@@ -26,14 +26,16 @@ use std::time::{Duration, Instant};
 
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
 
-use crate::connection::{Acceptor, Connection, Peer};
+use crate::connection::{Acceptor, Connection};
 use crate::endpoint::Endpoint;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::link::{Interest, Link, LinkStats};
 use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
+use crate::peer::Peer;
 use crate::qos::{Qos, QosStats};
 use crate::slots::Slots;
+use crate::tls::Credentials;
 use crate::transport;
 
 use descriptors::{Descriptors, Role};
@@ -122,7 +124,8 @@ impl Engine {
             let waker = board.waker(Subject::Listener(handle));
             let mut acceptor = transport::listen(endpoint, options, &waker)?;
             acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
-            Ok(ListenerEntry { acceptor, options: *options, qos: Qos::default(), handshakes: 0 })
+            let (options, qos) = (options.clone(), Qos::default());
+            Ok(ListenerEntry { acceptor, options, qos, handshakes: 0 })
         });
         inserted.ok_or_else(too_many)?.map(ListenerId)
     }
@@ -201,10 +204,40 @@ impl Engine {
         Some(self.listeners.get(id.0)?.acceptor.address())
     }
 
-    /// The process at the other end of a pipe; `None` if it is this one or not connected.
+    /// Who is at the other end of a pipe; `None` if it is this process, or not known yet.
     #[must_use]
     pub fn peer(&mut self, id: PipeId) -> Option<Peer> {
-        self.connection(id)?.peer()
+        match &self.pipes.get(id.0)?.phase {
+            Phase::Handshaking { handshake, .. } => handshake.asking().cloned(),
+            Phase::Connected(connection) => connection.peer(),
+            Phase::Over => None,
+        }
+    }
+
+    /// Answers [`Event::Asking`]: lets the peer in, or tells it the error. Does nothing to a pipe
+    /// that has given up meanwhile.
+    pub fn admit(&mut self, id: PipeId, verdict: Result<(), Error>) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        if let Phase::Handshaking { handshake, .. } = &mut entry.phase
+            && handshake.asking().is_some()
+        {
+            handshake.admit(verdict);
+            self.advance(id);
+        }
+    }
+
+    /// Replaces what a listener at `tls://` shows to dialers from now on. Pipes that it has
+    /// accepted stay as they are.
+    ///
+    /// # Errors
+    /// `NotSupported` at other listeners, `InvalidArgument` without a certificate, `Closed`.
+    pub fn set_credentials(
+        &mut self,
+        id: ListenerId,
+        credentials: Credentials,
+    ) -> Result<(), Error> {
+        let entry = self.listeners.get_mut(id.0).ok_or_else(gone)?;
+        entry.acceptor.set_credentials(credentials)
     }
 
     /// Where a pipe stands; `None` once it is closed by [`Engine::close`].
@@ -307,7 +340,7 @@ impl Engine {
         let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
         let origin = *origin;
         let connection = match handshake.advance(self.descriptors.registry()) {
-            Ok(None) => return,
+            Ok(None) => return self.ask(id),
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
         };
@@ -320,6 +353,19 @@ impl Engine {
             // The peer may have spoken on already.
             Ok(()) => self.handle_control(id),
             Err(error) => self.fail(id, &error),
+        }
+    }
+
+    /// Asks, once, whether a handshake that waits for it may go on.
+    fn ask(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Phase::Handshaking { handshake, origin: Origin::Accepted { listener, .. } } =
+            &entry.phase
+        else {
+            return;
+        };
+        if handshake.asking().is_some() && !std::mem::replace(&mut entry.is_asked, true) {
+            self.pending.push(Event::Asking { listener: *listener, pipe: id });
         }
     }
 
@@ -437,7 +483,7 @@ impl Engine {
         loop {
             let Some(entry) = self.listeners.get_mut(id.0) else { return };
             let deadline = Instant::now() + entry.options.handshake_timeout;
-            let (options, qos) = (entry.options.pipe, entry.qos.clone());
+            let (options, qos) = (entry.options.pipe.clone(), entry.qos.clone());
             let full = entry.handshakes >= entry.options.backlog;
             let origin = Origin::Accepted { listener: id, deadline };
             let board = &self.board;

@@ -1,12 +1,15 @@
 //! What a user may choose for a pipe or a listener. `lib/options.ts` has the same defaults.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_proto::{Code, Error};
 
+use crate::tls::Credentials;
+
 /// Options of one pipe. Both ends choose their own; the smaller message limit holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PipeOptions {
     /// Bytes of the ring that this end writes, or, on uds and tcp, of its send queue: a power of
@@ -27,10 +30,12 @@ pub struct PipeOptions {
     pub access: Access,
     /// For how long after the close what was sent is still being delivered. 30 s by default.
     pub linger: Duration,
+    /// tls: who this end is, and whom it trusts. Needed there.
+    pub tls: Option<Credentials>,
 }
 
 /// Which users' processes an end talks to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {
     /// Those of the user that this process runs as.
@@ -38,6 +43,19 @@ pub enum Access {
     SameUser,
     /// All that the socket's permissions let in.
     Anyone,
+    /// Those that run as one of these users, or whose primary group is one of these, and no others:
+    /// not even this process' own user, unless it is among them.
+    Listed(Arc<AccessList>),
+}
+
+/// See [`Access::Listed`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessList {
+    /// User ids.
+    pub uids: Vec<u32>,
+    /// Group ids.
+    pub gids: Vec<u32>,
 }
 
 /// How far this end relies on its peer.
@@ -79,6 +97,7 @@ impl Default for PipeOptions {
             wait: Wait::Balanced,
             access: Access::default(),
             linger: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -106,7 +125,7 @@ impl PipeOptions {
 }
 
 /// Options of a listener, and of the pipes that it accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
     /// Options of accepted pipes.
@@ -119,6 +138,9 @@ pub struct ListenOptions {
     pub mode: u32,
     /// tcp: whether several listeners of this user may share the port. Not by default.
     pub reuse_port: bool,
+    /// shm, uds, tcp, tls: whether to ask, by [`Event::Asking`](crate::Event), who is let in. Only
+    /// for listeners of an [`Engine`](crate::Engine). Not by default.
+    pub authorize: bool,
 }
 
 impl Default for ListenOptions {
@@ -129,6 +151,7 @@ impl Default for ListenOptions {
             handshake_timeout: Duration::from_secs(5),
             mode: 0o600,
             reuse_port: false,
+            authorize: false,
         }
     }
 }

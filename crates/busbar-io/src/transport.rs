@@ -24,6 +24,9 @@ use crate::connection::{Acceptor, Incoming};
 use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 
+#[cfg(target_os = "linux")]
+use tcp::Speech;
+
 /// Binds `endpoint`. `waker` wakes the listener.
 pub(crate) fn listen(
     endpoint: &Endpoint,
@@ -37,7 +40,9 @@ pub(crate) fn listen(
         #[cfg(target_os = "linux")]
         Endpoint::Uds(name) => uds::listen(name, options),
         #[cfg(target_os = "linux")]
-        Endpoint::Tcp { host, port } => tcp::listen(host, *port, options),
+        Endpoint::Tcp { host, port } => tcp::listen(host, *port, Speech::Plain, options),
+        #[cfg(target_os = "linux")]
+        Endpoint::Tls { host, port } => tcp::listen(host, *port, Speech::Tls, options),
         other => Err(unsupported(other)),
     }
 }
@@ -55,13 +60,15 @@ pub(crate) fn dial(
         #[cfg(target_os = "linux")]
         Endpoint::Uds(name) => uds::dial(name, options),
         #[cfg(target_os = "linux")]
-        Endpoint::Tcp { host, port } => tcp::dial(host, *port, options, waker),
+        Endpoint::Tcp { host, port } => tcp::dial(host, *port, Speech::Plain, options, waker),
+        #[cfg(target_os = "linux")]
+        Endpoint::Tls { host, port } => tcp::dial(host, *port, Speech::Tls, options, waker),
         other => Err(unsupported(other)),
     }
 }
 
 fn unsupported(endpoint: &Endpoint) -> Error {
-    let linux = "inproc://, shm://, uds:// and tcp://";
+    let linux = "inproc://, shm://, uds://, tcp:// and tls://";
     let here = if cfg!(target_os = "linux") { linux } else { "inproc://" };
     let message = format!(
         "{}:// is not supported by this version on {}; use {here}",

@@ -292,7 +292,8 @@ fn encode(event: &Event, warnings: &mut VecDeque<Error>) -> [u32; EVENT_WORDS] {
             warnings.push_back(error.clone());
             [6, listener.number(), 0, 0]
         }
-        Event::Dropped(pipe) => [8, pipe.number(), 0, 0],
+        Event::Asking { listener, pipe } => [8, listener.number(), pipe.number(), 0],
+        Event::Dropped(pipe) => [9, pipe.number(), 0, 0],
         Event::ListenerClosed(listener) => [7, listener.number(), 0, 0],
         // An event that this version does not know is one that JavaScript passes over.
         _ => [0; EVENT_WORDS],

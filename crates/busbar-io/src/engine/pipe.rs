@@ -40,6 +40,8 @@ pub(super) struct PipeEntry {
     pub(super) linger: Duration,
     /// In the engine's list of pipes that have put something off.
     pub(super) is_at_work: bool,
+    /// Somebody has been asked whether it is let in.
+    pub(super) is_asked: bool,
     /// Queues between the user and the link, if options ask for them.
     pub(super) sending: Option<Box<Sending>>,
     pub(super) receiving: Option<Box<Receiving>>,
@@ -101,6 +103,7 @@ impl PipeEntry {
             announced: VecDeque::new(),
             linger: options.linger,
             is_at_work: false,
+            is_asked: false,
             sending: None,
             receiving: None,
             drops_told: 0,
@@ -241,7 +244,10 @@ impl PipeEntry {
     pub(super) fn wants(&self) -> Interest {
         let readable = match &self.receiving {
             None => self.interest.readable,
-            Some(receiving) => receiving.wants_more(),
+            // Once the pipe is over, only who asks for more looks for it.
+            Some(receiving) => {
+                receiving.wants_more() && (self.reason.is_none() || self.interest.readable)
+            }
         };
         let writable = match &self.sending {
             None => self.interest.writable,

@@ -20,7 +20,7 @@ use crate::endpoint::ShmName;
 use crate::options::{ListenOptions, PipeOptions};
 
 pub(crate) fn listen(name: &ShmName, options: &ListenOptions) -> Result<Box<dyn Acceptor>, Error> {
-    Ok(Box::new(listener::ShmListener::bind(name, options.pipe)?))
+    Ok(Box::new(listener::ShmListener::bind(name, options)?))
 }
 
 pub(crate) fn dial(
@@ -29,7 +29,11 @@ pub(crate) fn dial(
     waker: &Waker,
 ) -> Result<Incoming, Error> {
     let stream = rendezvous::connect(name)?;
-    Ok(Incoming::Handshake(Box::new(handshake::Dialing::begin(stream, *options, waker.clone())?)))
+    Ok(Incoming::Handshake(Box::new(handshake::Dialing::begin(
+        stream,
+        options.clone(),
+        waker.clone(),
+    )?)))
 }
 
 /// How this crate reports a failure of the segments.

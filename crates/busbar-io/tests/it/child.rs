@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use std::thread;
 use std::time::Duration;
 
-use busbar_io::{Code, ListenOptions, Listener, Pipe, PipeOptions, dial, listen};
+use busbar_io::{Access, Code, ListenOptions, Listener, Pipe, PipeOptions, dial, listen};
 
 use crate::chaos;
 use crate::support::{ADDRESS, PATIENCE, ROLE, Random};
@@ -21,7 +21,12 @@ fn plays_its_role() {
         "listen" => hold(&listening(&address)),
         "serve" => serve(&mut listening(&address)),
         "chat" => chat(&mut dialed(&address, PipeOptions::default())),
-        "stranger" => stranger(&address),
+        "stranger" => stranger(&address, PipeOptions::default()),
+        "guest" => {
+            let mut options = PipeOptions::default();
+            options.access = Access::Anyone;
+            stranger(&address, options);
+        }
         "leaks" => chaos::leaks(),
         "starve" => chaos::starve(&address),
         other => panic!("no role {other}"),
@@ -100,8 +105,8 @@ fn serve(listener: &mut Listener) {
 }
 
 /// Tells the parent how dialing went.
-fn stranger(address: &str) {
-    match dial(address, PipeOptions::default(), PATIENCE) {
+fn stranger(address: &str, options: PipeOptions) {
+    match dial(address, options, PATIENCE) {
         Ok(_) => say("outcome", "connected"),
         Err(error) => say("outcome", error.code().as_str()),
     }
@@ -109,7 +114,7 @@ fn stranger(address: &str) {
 
 fn dialed(address: &str, options: PipeOptions) -> Pipe {
     let pipe = loop {
-        match dial(address, options, PATIENCE) {
+        match dial(address, options.clone(), PATIENCE) {
             Err(error) if error.code() == Code::NotFound => thread::sleep(Duration::from_millis(2)),
             result => break result.unwrap(),
         }

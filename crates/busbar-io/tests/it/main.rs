@@ -5,6 +5,8 @@
 
 mod answering;
 mod archive;
+mod authorizing;
+mod certificates;
 mod chaos;
 mod child;
 mod conformance;
@@ -16,4 +18,5 @@ mod raw;
 mod rendezvous;
 mod stream;
 mod support;
+mod tls;
 mod waiting;

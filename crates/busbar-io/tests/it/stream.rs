@@ -331,15 +331,13 @@ fn a_socket_file_has_the_mode_that_was_asked_for() {
 /// that, and the reason with it
 #[test]
 fn a_closed_pipe_lingers_until_everything_is_there() {
-    for scheme in ["uds", "tcp"] {
+    for scheme in ["uds", "tcp", "tls"] {
         let scratch = Scratch::new("linger");
         let (mut here, mut there) = (Driven::new(), Driven::new());
         let address = there.listen_on(&scratch, scheme);
         let mut options = PipeOptions::default();
         options.ring_bytes = 1 << 25;
-        let out = here.dial(&address, &options);
-        let into = there.accepted();
-        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        let (out, into) = here.meet(&mut there, &address, &options);
         let large = vec![7; 15 << 20];
         for _ in 0..2 {
             assert!(here.engine.send(out, 1, &large).unwrap());
@@ -363,7 +361,7 @@ fn a_closed_pipe_lingers_until_everything_is_there() {
 /// [D22 D39] who reads nothing is still told of the end, and why, once the system has all of it
 #[test]
 fn the_end_is_heard_by_who_does_not_read() {
-    for scheme in ["uds", "tcp"] {
+    for scheme in ["uds", "tcp", "tls"] {
         let scratch = Scratch::new("unread");
         let (mut here, mut there) = (Driven::new(), Driven::new());
         let mut options = ListenOptions::default();
@@ -371,9 +369,7 @@ fn the_end_is_heard_by_who_does_not_read() {
         options.pipe.ring_bytes = 1 << 16;
         let listener = there.listen(&scratch.address(scheme), &options);
         let address = there.engine.address(listener).unwrap();
-        let out = here.dial(&address, &PipeOptions::default());
-        let into = there.accepted();
-        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        let (out, into) = here.meet(&mut there, &address, &PipeOptions::default());
         for _ in 0..120 {
             assert!(here.engine.send(out, 0, &[3; 1000]).unwrap());
         }
@@ -395,13 +391,11 @@ fn the_end_is_heard_by_who_does_not_read() {
 fn system_calls_are_shared_by_a_batch() {
     const BATCH: usize = 64;
     const ROUNDS: u64 = 200;
-    for scheme in ["uds", "tcp"] {
+    for scheme in ["uds", "tcp", "tls"] {
         let scratch = Scratch::new("calls");
         let (mut here, mut there) = (Driven::new(), Driven::new());
         let address = there.listen_on(&scratch, scheme);
-        let out = here.dial(&address, &PipeOptions::default());
-        let into = there.accepted();
-        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        let (out, into) = here.meet(&mut there, &address, &PipeOptions::default());
         there.engine.set_interest(into, READABLE).unwrap();
         let calls = |driven: &mut Driven, pipe| {
             let stats = driven.engine.stats(pipe).unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::{CloseReason, Code, Error};
 
-use crate::connection::Peer;
+use crate::peer::Peer;
 use crate::transport::introduction;
 use crate::transport::shm::descriptors::{self, Received};
 
@@ -28,8 +28,8 @@ impl Control {
         self.stream.as_raw_fd()
     }
 
-    pub(super) fn peer(&self) -> Peer {
-        self.peer
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Reads what there is; returns how the peer ended the connection, once.
