@@ -39,7 +39,9 @@ export type Authorize = (peer: Peer) => boolean | string | Promise<boolean | str
 export interface PipeOptions extends QosOptions {
   /**
    * `'park'` sleeps at once, `'balanced'` (the default) looks for a few turns of the event loop
-   * first, `'low-latency'` looks without pause for `spinMicros`, `'busy'` never sleeps.
+   * first, `'low-latency'` looks without pause for `spinMicros`, `'busy'` never sleeps. The last
+   * two also wait within `receive()` and between two callbacks of `consume()`, without sleeping and
+   * for 20 µs of a turn of the event loop, for answers that come that soon.
    */
   readonly wait?: WaitMode;
   /** For `'low-latency'`: how long a silence is bridged, in microseconds, 0–100,000. 50. */

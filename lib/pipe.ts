@@ -11,6 +11,8 @@ import {
   checkConsumeOptions,
   checkMax,
   checkResolve,
+  MESSAGES_MAX,
+  MESSAGES_STANDARD,
 } from './internal/arguments.js';
 import type { PipeCore } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
@@ -345,6 +347,3 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return this.#core.stats();
   }
 }
-
-const MESSAGES_STANDARD = 1024;
-const MESSAGES_MAX = 65_536;

@@ -209,7 +209,9 @@ const NETWORK_SIZES = [64, 1 << 10, 64 << 10, 1 << 20];
 const NETWORK = [
   latency('network/latency/64B/two-cores', 'processes', 'two-cores', [
     busbar('tcp', 'next', 'try'),
+    busbar('tcp low-latency', 'next', 'try', 'low-latency'),
     busbar('uds', 'next', 'try'),
+    busbar('uds low-latency', 'next', 'try', 'low-latency'),
     TCP,
     UDS,
     ZEROMQ_TCP,

@@ -46,6 +46,7 @@ export class PipeCore implements PipeSink {
   readonly port: Port;
   readonly handle: number;
   readonly address: string;
+  readonly spins: boolean;
   readonly inbox: Inbox;
   outbox: Outbox;
   readonly types: PipeTypes;
@@ -78,6 +79,7 @@ export class PipeCore implements PipeSink {
     this.handle = handle;
     this.address = address;
     this.state = state;
+    this.spins = SPINNING.has(settings.native.wait);
     this.inbox = new Inbox(this, settings.qos?.isReceiving === true);
     this.limits = {
       maxMessageBytes: settings.native.maxMessageBytes,
@@ -337,6 +339,9 @@ export class PipeCore implements PipeSink {
     }
   }
 }
+
+/** Ways to wait that spin, see `NativePipeOptions.wait`. */
+const SPINNING = new Set([2, 3]);
 
 function closedHere(): BusbarError {
   return new BusbarError('ERR_CLOSED', 'the pipe was closed by this side; open a new one to go on');

@@ -7,10 +7,9 @@
  * one `nextTick` for all pipes.
  */
 
-import { markAsUntransferable } from 'node:worker_threads';
-
 import type { PipeMetrics } from '../metrics.js';
 import { addCounters, noCounters, type Counters } from '../stats.js';
+import { Arena } from './arena.js';
 import type { BatchView } from './batch.js';
 import { Event, HANDLE_INDEX_MASK, type Native, type NativePort } from './binding.js';
 import { Chunk, SLICE_MAX } from './chunk.js';
@@ -54,6 +53,8 @@ export class Port {
 
   /** Times the core called in. */
   turns = 0;
+  /** Times the core was given something to send. */
+  sends = 0;
   pipesOpened = 0;
   pipesClosed = 0;
   /** Sum over closed pipes. */
@@ -64,10 +65,10 @@ export class Port {
 
   private readonly events = new Uint32Array(4 * EVENTS_MAX);
   /** See `registers.rs`. */
-  private readonly registers = new Int32Array(6);
+  private readonly registers = new Int32Array(7);
   private readonly pipes: (PipeSink | undefined)[] = [];
   private readonly listeners: (ListenerSink | undefined)[] = [];
-  private readonly arenas: Buffer[] = [];
+  private readonly arenas: Arena[] = [];
   private depth = 0;
   private readonly dirty: (Flushable | null)[] = [];
   /** Used part of `dirty`, which never shrinks: setting an array's length costs 20 ns. */
@@ -135,9 +136,19 @@ export class Port {
     return registers[0];
   }
 
+  /**
+   * Lets the next {@link Port.receive} wait for a moment without sleeping, as an answer to what is
+   * sent now may be about to come.
+   */
+  lookAhead(): void {
+    this.flush();
+    this.registers[AHEAD] = 1;
+  }
+
   /** See {@link NativePort.submit}. */
   submit(handle: number, staging: Uint8Array, start: number, end: number): number {
     const { registers } = this;
+    this.sends++;
     registers[0] = handle;
     registers[1] = start;
     registers[2] = end;
@@ -146,13 +157,12 @@ export class Port {
   }
 
   /** Reusable memory for one batch; {@link Port.leaveArena} ends the use. */
-  enterArena(): Buffer {
+  enterArena(): Arena {
     const depth = this.depth++;
     const arena = this.arenas[depth];
     // Its length is 0 if a user has transferred the memory away.
-    if (arena !== undefined && arena.length !== 0) return arena;
-    const fresh = Buffer.from(new ArrayBuffer(ARENA_BYTES));
-    markAsUntransferable(fresh.buffer);
+    if (arena !== undefined && arena.bytes.length !== 0) return arena;
+    const fresh = new Arena();
     this.arenas[depth] = fresh;
     return fresh;
   }
@@ -192,6 +202,8 @@ export class Port {
 
   /** Submits everything that is staged. */
   flush(): void {
+    if (this.dirtyCount === 0) return;
+    const { collecting } = this;
     this.collecting = true;
     const { dirty } = this;
     // Flushing may fail a pipe, whose users may send on other pipes: the list can grow.
@@ -203,7 +215,7 @@ export class Port {
     }
     this.dirtyCount = 0;
     this.registers[STAGED] = 0;
-    this.collecting = false;
+    this.collecting = collecting;
   }
 
   /** The environment is about to end: what was accepted goes out, and no socket is left behind. */
@@ -227,6 +239,7 @@ export class Port {
       }
     }
     this.flush();
+    this.collecting = false;
   }
 
   private deliver(kind: number, handle: number, argument: number): void {
@@ -271,6 +284,6 @@ export const BATCH_MAX = 4096;
 /** Registers beside arguments and results. */
 const CALLING = 4;
 const STAGED = 5;
+const AHEAD = 6;
 
 const EVENTS_MAX = 256;
-const ARENA_BYTES = 256 * 1024;

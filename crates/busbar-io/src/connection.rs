@@ -56,6 +56,12 @@ pub(crate) trait Connection: Link {
         false
     }
 
+    /// Whether only the descriptor says that something has come: looking at the link does not show
+    /// it by itself.
+    fn is_polled(&self) -> bool {
+        false
+    }
+
     /// Whether something that was sent can only go on while this end is driven.
     fn has_unsent(&self) -> bool {
         false

@@ -11,6 +11,7 @@
 //! | hot | every turn | nothing came for as long as its [`Wait`](crate::Wait) allows: parked |
 //! | parked | never | the peer rings its bell: hot |
 
+mod ahead;
 pub(crate) mod descriptors;
 mod linger;
 mod pipe;
@@ -38,6 +39,7 @@ use crate::slots::Slots;
 use crate::tls::Credentials;
 use crate::transport;
 
+use ahead::Ahead;
 use descriptors::{Descriptors, Role};
 use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
@@ -64,6 +66,7 @@ pub struct Engine {
     stalled: Vec<ListenerId>,
     /// The earliest deadline of a handshake or a stalled listener, or earlier.
     next_deadline: Option<Instant>,
+    ahead: Ahead,
 }
 
 struct ListenerEntry {
@@ -106,6 +109,7 @@ impl Engine {
             pending: Vec::new(),
             stalled: Vec::new(),
             next_deadline: None,
+            ahead: Ahead::default(),
         })
     }
 

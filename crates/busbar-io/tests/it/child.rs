@@ -5,7 +5,9 @@ use std::io::{Write, stdout};
 use std::thread;
 use std::time::Duration;
 
-use busbar_io::{Access, Code, ListenOptions, Listener, Pipe, PipeOptions, dial, listen};
+use busbar_io::{
+    Access, CloseReason, Code, ListenOptions, Listener, Pipe, PipeOptions, dial, listen,
+};
 
 use crate::chaos;
 use crate::support::{ADDRESS, PATIENCE, ROLE, Random};
@@ -27,6 +29,7 @@ fn plays_its_role() {
             options.access = Access::Anyone;
             stranger(&address, options);
         }
+        "large" => large(&address),
         "leaks" => chaos::leaks(),
         "starve" => chaos::starve(&address),
         other => panic!("no role {other}"),
@@ -102,6 +105,20 @@ fn serve(listener: &mut Listener) {
     loop {
         chat(&mut listener.accept(None).unwrap());
     }
+}
+
+/// Large messages that are sent one at a time, and their size.
+pub(crate) const LARGE: u32 = 10;
+pub(crate) const LARGE_BYTES: usize = 20_000;
+
+/// Sends each when the one before it has been answered.
+fn large(address: &str) {
+    let mut pipe = dialed(address, PipeOptions::default());
+    for _ in 0..LARGE {
+        pipe.send(0, &[7; LARGE_BYTES], Some(PATIENCE)).unwrap();
+        pipe.recv(Some(PATIENCE)).unwrap();
+    }
+    pipe.close(&CloseReason::default());
 }
 
 /// Tells the parent how dialing went.

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use busbar_io::{
     Access, CloseReason, Code, ConnectionState, Event, Interest, ListenOptions, PipeId,
-    PipeOptions, dial,
+    PipeOptions, dial, listen,
 };
 use busbar_proto::frame::{self, Decoder, Fragment, Header, Kind};
 use busbar_proto::{Epoch, Hello, Limits, SessionId};
 
+use crate::child::{LARGE, LARGE_BYTES};
 use crate::support::{Driven, PATIENCE, Role, Scratch};
 
 const READABLE: Interest = Interest { readable: true, writable: false };
@@ -418,5 +419,44 @@ fn system_calls_are_shared_by_a_batch() {
         let calls = calls(&mut here, out) + calls(&mut there, into) - before;
         let messages = ROUNDS * BATCH as u64;
         assert!(calls * 10 < messages, "{scheme}: {calls} calls for {messages} messages");
+    }
+}
+
+/// [D47] as the system sees it: header and payload of a message leave by one call, from two places
+#[test]
+fn a_large_message_leaves_by_one_gathering_call() {
+    use std::io::Write;
+    use std::process::Command;
+    let Ok(_) = Command::new("strace").arg("-V").output() else {
+        let _ = writeln!(std::io::stderr(), "skipped: strace is not installed");
+        return;
+    };
+    for scheme in ["uds", "tcp"] {
+        let scratch = Scratch::new("strace");
+        let mut listener = listen(&scratch.address(scheme), ListenOptions::default()).unwrap();
+        let log = scratch.path().join("calls");
+        let plain = Role::command("large", &listener.local_address());
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-qq", "-s", "0", "-e", "trace=sendmsg,sendto,write,writev", "-o"]);
+        traced.arg(&log).arg(plain.get_program()).args(plain.get_args());
+        traced.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        traced.stdout(std::process::Stdio::piped());
+        let child = Role::spawn(&mut traced);
+        let mut pipe = listener.accept(Some(PATIENCE)).unwrap();
+        for _ in 0..LARGE {
+            assert_eq!(pipe.recv(Some(PATIENCE)).unwrap().len(), LARGE_BYTES);
+            pipe.send(0, b"next", Some(PATIENCE)).unwrap();
+        }
+        assert_eq!(pipe.recv(Some(PATIENCE)).unwrap_err().code(), Code::Closed);
+        child.finish();
+        let calls = std::fs::read_to_string(log).unwrap();
+        let iovecs = |line: &str| {
+            let (_, rest) = line.split_once("msg_iovlen=")?;
+            rest.split(',').next()?.parse::<u32>().ok()
+        };
+        let gathered = calls.lines().filter(|line| iovecs(line).is_some_and(|n| n >= 2)).count();
+        assert_eq!(gathered, LARGE as usize, "{scheme}: one call for each message:\n{calls}");
+        let copied = calls.lines().filter(|line| line.contains(&format!("= {LARGE_BYTES}")));
+        assert_eq!(copied.count(), 0, "{scheme}: no payload by itself:\n{calls}");
     }
 }

@@ -183,6 +183,10 @@ impl Connection for StreamConnection {
         self.outgoing.wants_flush(&self.wire) || self.incoming.wants_more()
     }
 
+    fn is_polled(&self) -> bool {
+        true
+    }
+
     fn has_unsent(&self) -> bool {
         self.outgoing.has_unsent(&self.wire)
     }
