@@ -197,7 +197,7 @@ for (const scheme of SCHEMES) {
   test(`[D27 T18] ${scheme}: types are announced before values, whatever the priority`, async (t) => {
     const channels = { 7: { priority: 9, sendHighWaterMarkMessages: 1 } };
     const { client, server } = await pairOf(t, scheme, { client: { channels } });
-    const [near, far] = [client.typed(WORDS, { channel: 7 }), server.typed(WORDS)];
+    const [near, far] = [client.typed(WORDS, { channel: 7 }), server.typed(WORDS, { channel: 7 })];
     await near.sendBatch(['one', 'two', 'three']);
     for (const word of ['one', 'two', 'three']) t.is(await far.receive(), word);
   });

@@ -114,7 +114,7 @@ export function qosSettings(values: Values): QosSettings | null {
 
 /** Checks the terms of a message; `null` if it has none of its own. */
 export function termsOf(options: Terms): Terms | null {
-  const { ttlMs, backpressure } = options;
+  const { ttlMs, backpressure } = checkObject(options);
   if (ttlMs === undefined && backpressure === undefined) return null;
   if (ttlMs !== undefined) TTL.check('ttlMs', ttlMs);
   if (backpressure !== undefined) LANE['backpressure']?.check('backpressure', backpressure);
