@@ -7,7 +7,7 @@ import { pairOf, SCHEMES, stuff, type Pair, type Scheme } from './helpers/pairs.
 
 const SMALLEST = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8 };
 
-/** A pair whose client's transport is full, so that what it sends from now on waits in its queue. */
+/** A pair whose client's transport is full, so that what it sends waits. */
 async function fullPair(
   t: ExecutionContext<unknown>,
   scheme: Scheme,
@@ -126,7 +126,7 @@ for (const scheme of SCHEMES) {
     await Promise.all(sends);
   });
 
-  test(`[D24] ${scheme}: calls that wait are bounded, end with their limit, or with the pipe`, async (t) => {
+  test(`[D24] ${scheme}: calls that wait are bounded, and end in time`, async (t) => {
     const { client } = await fullPair(t, scheme, { maxPendingSends: 2 });
     const ended = t.throwsAsync(client.send('a'), { code: 'ERR_CLOSED' });
     const late = t.throwsAsync(client.send('b', { timeoutMs: 5 }), { code: 'ERR_TIMED_OUT' });
@@ -172,7 +172,7 @@ for (const scheme of SCHEMES) {
     t.deepEqual(await receiveAll(pair), ['stays']);
   });
 
-  test(`[D26] ${scheme}: messages with terms of their own need no option of the pipe`, async (t) => {
+  test(`[D26] ${scheme}: terms of a message need no option of the pipe`, async (t) => {
     const pair = await pairOf(t, scheme, { both: SMALLEST });
     await stuff(pair.client);
     const waits = pair.client.send('waits for the others');
@@ -182,7 +182,7 @@ for (const scheme of SCHEMES) {
     await Promise.all([waits, behind]);
   });
 
-  test(`[D27 D04] ${scheme}: a channel of higher priority overtakes, and none holds up another`, async (t) => {
+  test(`[D27 D04] ${scheme}: a higher priority overtakes, and none holds up others`, async (t) => {
     const channels = { 1: { priority: 1 }, 2: { backpressure: 'drop-old' } } as const;
     const pair = await fullPair(t, scheme, { channels });
     for (const text of numbers(0, 1000)) await pair.client.send(padded(text), { channel: 2 });
@@ -194,7 +194,7 @@ for (const scheme of SCHEMES) {
     await blocked;
   });
 
-  test(`[D27 T18] ${scheme}: types are announced before values, whatever the priority`, async (t) => {
+  test(`[D27 T18] ${scheme}: types are announced before their values`, async (t) => {
     const channels = { 7: { priority: 9, sendHighWaterMarkMessages: 1 } };
     const { client, server } = await pairOf(t, scheme, { client: { channels } });
     const [near, far] = [client.typed(WORDS, { channel: 7 }), server.typed(WORDS, { channel: 7 })];

@@ -5,8 +5,8 @@ import type { ConnectionState } from './state.js';
 import { STATES } from './state.js';
 
 /**
- * The metrics of this thread in the text format that Prometheus reads (version 0.0.4, `Content-Type:
- * text/plain; version=0.0.4`). Counters go on when pipes close. Workers have their own.
+ * The metrics of this thread in the text format that Prometheus reads (`Content-Type: text/plain;
+ * version=0.0.4`). Counters go on when pipes close. Workers have their own.
  *
  * @example
  * ```ts

@@ -136,7 +136,7 @@ export interface NativePort {
   shape(pipe: number, qos: Uint8Array): void;
   /** As shape(), for all pipes that come in at a listener from now on. */
   shapeListener(listener: number, qos: Uint8Array): void;
-  /** Messages in the queue of a pipe. Unless there are none, Writable follows when there are none. */
+  /** Messages in the queue of a pipe. If there are some, Writable follows when there are none. */
   drain(pipe: number): number;
   takeReason(pipe: number): NativeReason;
   takeWarning(): NativeError | null;

@@ -206,8 +206,9 @@ export class Outbox {
   }
 
   /**
-   * Why `count` more messages must not wait where `waiting` do. A batch may wait alone, whatever its size; the rest
-   * of a batch that was sent in part may always, since a retry would send that part twice.
+   * Why `count` more messages must not wait where `waiting` do. A batch may wait alone, whatever
+   * its size; the rest of a batch that was sent in part may always, since a retry would send that
+   * part twice.
    */
   protected overflow(count: number, waiting: number): BusbarError | null {
     const limit = this.maxPending;
