@@ -37,39 +37,38 @@ interface Family {
   readonly type: 'counter' | 'gauge';
   readonly help: string;
   /** Labels and value of each sample. */
-  readonly samples: (metrics: Metrics) => (readonly [labels: string, value: number])[];
+  readonly samples: (from: Metrics) => (readonly [labels: string, value: number])[];
 }
 
 /** A value for each direction. */
 function byDirection(sent: keyof Metrics, received: keyof Metrics): Family['samples'] {
-  return (metrics) => [
-    ['{direction="send"}', metrics[sent] as number],
-    ['{direction="receive"}', metrics[received] as number],
+  return (from) => [
+    ['{direction="send"}', from[sent] as number],
+    ['{direction="receive"}', from[received] as number],
   ];
 }
 
 /** One value. */
 function plain(key: keyof Metrics): Family['samples'] {
-  return (metrics) => [['', metrics[key] as number]];
+  return (from) => [['', from[key] as number]];
 }
 
-function drops(metrics: Metrics): (readonly [string, number])[] {
+function drops(from: Metrics): (readonly [string, number])[] {
   const labels = (direction: string, cause: string) =>
     `{direction="${direction}",cause="${cause}"}`;
   return [
-    [labels('send', 'new'), metrics.sendsDroppedNew],
-    [labels('send', 'old'), metrics.sendsDroppedOld],
-    [labels('send', 'expired'), metrics.sendsExpired],
-    [labels('send', 'lost'), metrics.sendsLost],
-    [labels('receive', 'new'), metrics.receivesDroppedNew],
-    [labels('receive', 'old'), metrics.receivesDroppedOld],
-    [labels('receive', 'expired'), metrics.receivesExpired],
+    [labels('send', 'new'), from.sendsDroppedNew],
+    [labels('send', 'old'), from.sendsDroppedOld],
+    [labels('send', 'expired'), from.sendsExpired],
+    [labels('send', 'lost'), from.sendsLost],
+    [labels('receive', 'new'), from.receivesDroppedNew],
+    [labels('receive', 'old'), from.receivesDroppedOld],
+    [labels('receive', 'expired'), from.receivesExpired],
   ];
 }
 
-function states(metrics: Metrics): (readonly [string, number])[] {
-  const count = (state: ConnectionState) =>
-    metrics.byPipe.filter((it) => it.state === state).length;
+function states(from: Metrics): (readonly [string, number])[] {
+  const count = (state: ConnectionState) => from.byPipe.filter((it) => it.state === state).length;
   return STATES.map((state) => [`{state="${state}"}`, count(state)]);
 }
 
