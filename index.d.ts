@@ -60,11 +60,15 @@ export type {
 export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist/index.js';
 
 // Native plugins
-export { loadZone, Zone } from './dist/index.js';
+export { BatchError, loadZone, Zone } from './dist/index.js';
 export type {
+  BatchOf,
+  BatchOptions,
+  BoundMethod,
   CloseZoneOptions,
   LoadZoneOptions,
   PluginTrust,
+  Promised,
   ZoneMethod,
   ZoneMode,
 } from './dist/index.js';

@@ -48,7 +48,7 @@ export declare class NativeZone {
    * # Errors
    * When memory is short.
    */
-  inline(registers: Uint32Array, arena: Uint8Array): object
+  inline(registers: Uint32Array, room: number): object
   /**
    * Starts a call; its end comes with the others.
    *
@@ -104,6 +104,14 @@ export declare function convertType(name: string, hash: bigint | undefined | nul
  * As [`load_types`].
  */
 export declare function describeLibrary(path: string): Array<string>
+
+/**
+ * What the library at `path` says of itself; nothing of it is called but its entry.
+ *
+ * # Errors
+ * One code for each thing that can be wrong with a library.
+ */
+export declare function describePlugin(path: string): NativePlugin
 
 /** How often types were written in formats that they have no writer for. */
 export declare function listDowngrades(): Array<NativeDowngrade>
@@ -164,6 +172,14 @@ export interface NativeMethod {
   inHash: bigint
   /** Schema hash of its result. */
   outHash: bigint
+}
+
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  /** Its id. */
+  id: string
+  /** Its methods. */
+  methods: Array<NativeMethod>
 }
 
 /** An entry of the registry. */

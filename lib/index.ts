@@ -108,12 +108,18 @@ export type { Pem, TlsOptions, TlsVersion } from './tls.js';
 export {
   loadZone,
   Zone,
+  type BatchOf,
+  type BatchOptions,
+  type BoundMethod,
   type CloseZoneOptions,
   type LoadZoneOptions,
   type PluginTrust,
+  type Promised,
   type ZoneMethod,
   type ZoneMode,
 } from './zone.js';
+
+export { BatchError } from './internal/inline-batch.js';
 
 /** The version of this package. */
 export const version: string = native.version();

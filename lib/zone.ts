@@ -1,12 +1,12 @@
 /** Zones: native plugins, loaded from libraries and called with values. */
 
-import { markAsUntransferable } from 'node:worker_threads';
-
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
 import { checkNames } from './internal/checks.js';
+import { batchFunction } from './internal/inline-batch.js';
+import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
-import { InlineCalls, isShared, signatureOf, type Signature } from './internal/zone-methods.js';
+import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
 import { zonePort } from './internal/zone-port.js';
 import type { CompileOptions } from './schema/codec.js';
 
@@ -65,6 +65,51 @@ export interface ZoneMethod {
   /** Whether calling it twice is the same as calling it once. */
   readonly idempotent: boolean;
 }
+
+/**
+ * A method of bytes that {@link Zone.bind} has looked up. `input` and `output` are memory that the
+ * plugin works on directly; they belong to the zone, are the same for all its methods, and keep
+ * what is in them until its next call.
+ */
+export interface BoundMethod {
+  /** Where the argument is written for `run`; as long as the option `arenaBytes` says. */
+  readonly input: Uint8Array;
+  /** Where the result of `run` is. */
+  readonly output: Uint8Array;
+  /**
+   * Calls the method with the first `length` bytes of `input`; how many bytes its result has in
+   * `output`. Nothing is copied.
+   *
+   * @throws BusbarError as {@link Zone.call}; `ERR_IN_USE` from within a call of this zone
+   */
+  readonly run: (length: number) => number;
+  /**
+   * Calls the method with bytes; how many bytes of `out` its result takes. They must not overlap.
+   *
+   * @throws BusbarError as {@link Zone.callSync}
+   */
+  readonly call: (input: Uint8Array, out: Uint8Array) => number;
+}
+
+/** How many calls at once are made. */
+export interface BatchOptions extends CompileOptions {
+  /** Room for each result whose type does not say how long it is, in bytes. 1024. */
+  readonly resultBytes?: number;
+}
+
+/** The functions of an interface in a zone with threads: their results are promises. */
+export type Promised<T> = {
+  readonly [K in keyof T]: T[K] extends (...values: infer A) => infer R
+    ? (...values: A) => Promise<R>
+    : never;
+};
+
+/** The functions of an interface, for many calls each. */
+export type BatchOf<T> = {
+  readonly [K in keyof T]: T[K] extends (...values: infer A) => infer R
+    ? (calls: readonly Readonly<A>[]) => R[]
+    : never;
+};
 
 /** How a zone is closed. */
 export interface CloseZoneOptions {
@@ -159,7 +204,7 @@ export class Zone {
       idempotent: (flags & 8) !== 0,
     }));
     for (const [index, { name }] of this.methods.entries()) this.#indexes.set(name, index);
-    this.#inline = mode === 'inline' ? openInline(native, arenaBytes) : null;
+    this.#inline = mode === 'inline' ? callNative(() => new InlineCalls(native, arenaBytes)) : null;
   }
 
   /**
@@ -188,9 +233,51 @@ export class Zone {
     return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
   }
 
+  /**
+   * The plugin's methods as functions of many calls: each takes an array of lists of arguments, and
+   * returns an array of results. They are made in order, by one native call for hundreds of them;
+   * the zone must be inline.
+   *
+   * @throws BusbarError as {@link interface}; `ERR_NOT_SUPPORTED` if the zone is not inline. The
+   * functions throw a `BatchError` if calls fail, with the results of all others
+   *
+   * @example
+   * ```ts
+   * import { loadZone } from 'busbar';
+   *
+   * interface Physics {
+   *   distance(x: number, y: number): number;
+   * }
+   *
+   * async function main(path: string): Promise<void> {
+   *   await using zone = await loadZone({ path, mode: 'inline' });
+   *   const { distance } = zone.callBatch<Physics>();
+   *   console.log(distance([[3, 4], [5, 12]])); // [ 5, 13 ]
+   * }
+   *
+   * if (process.argv[2] !== undefined) await main(process.argv[2]);
+   * ```
+   */
+  callBatch<T extends object>(options: BatchOptions = {}): BatchOf<T> {
+    const inline = this.#inlineCalls('callBatch()');
+    const { resultBytes = RESULT_BYTES, ...compile } = options;
+    checkInteger('resultBytes', resultBytes, 1, inline.room);
+    const types = this.#native.types();
+    const functions = this.#native.methods().flatMap((method, index) => {
+      if (this.methods[index]?.sync !== true) return [];
+      const signature = signatureOf(method, types, compile);
+      return [[method.name, batchFunction(inline, index, signature, resultBytes)] as const];
+    });
+    return Object.freeze(
+      Object.assign(Object.create(null), Object.fromEntries(functions)),
+    ) as BatchOf<T>;
+  }
+
   #function(name: string, index: number, signature: Signature): (...values: unknown[]) => unknown {
     const inline = this.#inline;
-    if (inline !== null) return (...values) => inline.call(index, signature, values);
+    const isSync = this.methods[index]?.sync === true;
+    if (inline !== null && isSync) return inline.function(index, signature);
+    if (inline !== null) return (...values) => inline.apart(index, signature, values);
     return async (...values) => {
       const input = signature.encode(values);
       return signature.decode(await this.#submit(name, index, input, undefined));
@@ -204,11 +291,7 @@ export class Zone {
    * @throws BusbarError (as a rejection) what the plugin says; `ERR_METHOD_NOT_FOUND`,
    * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`; `ERR_AGAIN` if too many calls wait
    */
-  async call(
-    method: string,
-    input: Uint8Array = new Uint8Array(0),
-    options?: WaitOptions,
-  ): Promise<Buffer> {
+  async call(method: string, input: Uint8Array = NO_BYTES, options?: WaitOptions): Promise<Buffer> {
     checkBytes('input', input);
     return this.#submit(method, this.#index(method), input, options);
   }
@@ -220,14 +303,46 @@ export class Zone {
    * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is not inline or the
    * method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the method may have had its effect
    */
-  callSync(method: string, input: Uint8Array = new Uint8Array(0), out?: Uint8Array): Uint8Array {
+  callSync(method: string, input: Uint8Array = NO_BYTES, out?: Uint8Array): Uint8Array {
     checkBytes('input', input);
     if (out !== undefined) checkBytes('out', out);
-    if (this.#inline === null) {
-      const message = `callSync() needs a zone of the mode inline; this one is ${this.mode}`;
-      throw new BusbarError('ERR_NOT_SUPPORTED', message);
+    const inline = this.#inlineCalls('callSync()');
+    const index = this.#index(method);
+    if (out === undefined) {
+      const room = Buffer.allocUnsafe(inline.room);
+      return Buffer.from(room.subarray(0, inline.bytes(index).call(input, room)));
     }
-    return this.#inline.callBytes(this.#index(method), input, out);
+    const length = inline.bytes(index).call(input, out);
+    return length === out.length ? out : out.subarray(0, length);
+  }
+
+  /**
+   * Looks a method up, for the most frequent calls with bytes; the zone must be inline.
+   *
+   * @throws BusbarError `ERR_METHOD_NOT_FOUND`; `ERR_NOT_SUPPORTED` if the zone is not inline or
+   * the method may wait
+   *
+   * @example
+   * ```ts
+   * import { loadZone } from 'busbar';
+   *
+   * async function main(path: string): Promise<void> {
+   *   await using zone = await loadZone({ path, mode: 'inline' });
+   *   const invert = zone.bind('invert');
+   *   invert.input.set([1, 2, 3]);
+   *   const length = invert.run(3);
+   *   console.log(invert.output.subarray(0, length)); // 254, 253, 252
+   *   const out = new Uint8Array(3);
+   *   console.log(invert.call(Uint8Array.of(1, 2, 3), out), out); // 3, and the same
+   * }
+   *
+   * if (process.argv[2] !== undefined) await main(process.argv[2]);
+   * ```
+   */
+  bind(method: string): BoundMethod {
+    const inline = this.#inlineCalls('bind()');
+    const { run, call } = inline.bytes(this.#index(method));
+    return Object.freeze({ input: inline.argument, output: inline.result, run, call });
   }
 
   /**
@@ -265,6 +380,12 @@ export class Zone {
     return end.result as Buffer;
   }
 
+  #inlineCalls(what: string): InlineCalls {
+    if (this.#inline !== null) return this.#inline;
+    const message = `${what} needs a zone of the mode inline; this one is ${this.mode}`;
+    throw new BusbarError('ERR_NOT_SUPPORTED', message);
+  }
+
   #index(method: string): number {
     const index = this.#indexes.get(method);
     if (index !== undefined) return index;
@@ -274,18 +395,10 @@ export class Zone {
   }
 }
 
-/** Registers that the native side knows; see `NativeInline`. */
-const REGISTERS = 6;
+const RESULT_BYTES = 1024;
+const NO_BYTES = new Uint8Array(0);
 const ARENA_BYTES = 64 * 1024;
 const GRACE_MS = 2000;
-
-function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
-  const [registers, arena] = [new Uint32Array(REGISTERS), new Uint8Array(2 * arenaBytes)];
-  // Neither reaches users; but a plugin must not find memory gone in any case.
-  for (const { buffer } of [registers, arena]) markAsUntransferable(buffer);
-  const calls = callNative(() => native.inline(registers, arena));
-  return new InlineCalls(calls, registers, arena);
-}
 
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),

@@ -234,6 +234,7 @@ export interface Native {
   unregisterType(name: string, hash: bigint): boolean;
   loadTypes(path: string, allowVersions: boolean): NativeType[];
   describeLibrary(path: string): string[];
+  describePlugin(path: string): NativePlugin;
   convertType(
     name: string,
     hash: bigint | undefined,
@@ -291,9 +292,15 @@ export interface NativeZone {
   readonly state: string;
   methods(): NativeMethod[];
   types(): { name: string; hash: bigint }[];
-  inline(registers: Uint32Array, arena: Uint8Array): NativeInline;
+  inline(registers: Uint32Array, room: number): NativeInline;
   submit(method: number, input: Uint8Array, operation: number): void;
   close(graceMs: number, operation: number): void;
+}
+
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  id: string;
+  methods: NativeMethod[];
 }
 
 export interface NativeMethod {
@@ -303,15 +310,23 @@ export interface NativeMethod {
   outHash: bigint;
 }
 
-/** Calls on this thread; both functions throw. */
+/** Calls on this thread; all functions throw. */
 export interface NativeInline {
+  /** Its first half is for arguments, its second for results. */
+  readonly arena: ArrayBuffer;
   /**
-   * Registers: method, where the argument begins in the arena, its bytes, where the result goes,
-   * the room for it; then, set, the bytes of the result.
+   * A function for a method, with everything looked up. Registers: bytes of the argument, room for
+   * the result; then, set, bytes of the result.
    */
-  call(): void;
+  bind(method: number): () => void;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
+  /**
+   * Calls in order. A record is 8 words: method, where its argument begins in the arena and its
+   * bytes, where its result goes and the room for it; then, set, bytes of the result and a status;
+   * 0. Index, code and message of each call that failed.
+   */
+  callBatch(records: Uint8Array): [index: number, code: string, message: string][] | undefined;
 }
 
 /** A file that is open, see mapped.ts. */

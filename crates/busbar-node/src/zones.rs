@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use busbar_types::registry::Registry;
 use busbar_zone::{Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
-use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint8Array, Uint32Array};
+use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint32Array};
 use napi::{JsValue, Status};
 use napi_derive::napi;
 
@@ -104,6 +104,17 @@ pub struct NativeMethod {
     pub out_hash: BigInt,
 }
 
+impl From<&busbar_zone::Method> for NativeMethod {
+    fn from(method: &busbar_zone::Method) -> Self {
+        Self {
+            name: method.name.clone(),
+            flags: method.flags,
+            in_hash: method.in_hash.into(),
+            out_hash: method.out_hash.into(),
+        }
+    }
+}
+
 /// A type of a plugin.
 #[napi(object)]
 pub struct NativeZoneType {
@@ -111,6 +122,31 @@ pub struct NativeZoneType {
     pub name: String,
     /// Its schema hash.
     pub hash: BigInt,
+}
+
+/// A plugin that was not loaded.
+#[napi(object)]
+pub struct NativePlugin {
+    /// Its id.
+    pub id: String,
+    /// Its methods.
+    pub methods: Vec<NativeMethod>,
+}
+
+/// What the library at `path` says of itself; nothing of it is called but its entry.
+///
+/// # Errors
+/// One code for each thing that can be wrong with a library.
+#[napi]
+pub fn describe_plugin(env: Env, path: String) -> napi::Result<NativePlugin> {
+    let mut trust = Trust::default();
+    trust.allow_insecure();
+    let loader = Loader::new(Registry::global(), trust);
+    // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
+    let described = unsafe { loader.describe(&PathBuf::from(path)) };
+    let plugin = described.map_err(|error| Failure::from(error).throw(env))?;
+    let methods = plugin.methods.iter().map(NativeMethod::from).collect();
+    Ok(NativePlugin { id: plugin.id, methods })
 }
 
 /// How an operation ended: with one of the last three, or with nothing to say.
@@ -232,13 +268,7 @@ impl NativeZone {
     #[napi]
     #[must_use]
     pub fn methods(&self) -> Vec<NativeMethod> {
-        let methods = self.zone.methods().iter().map(|method| NativeMethod {
-            name: method.name.clone(),
-            flags: method.flags,
-            in_hash: method.in_hash.into(),
-            out_hash: method.out_hash.into(),
-        });
-        methods.collect()
+        self.zone.methods().iter().map(NativeMethod::from).collect()
     }
 
     /// Its types.
@@ -260,10 +290,10 @@ impl NativeZone {
         &self,
         env: &'env Env,
         registers: Uint32Array,
-        arena: Uint8Array,
+        room: u32,
     ) -> napi::Result<Object<'env>> {
         let object = Object::new(env)?;
-        inline::define(env.raw(), object.raw(), &self.zone, registers, arena)?;
+        inline::define(env, object.raw(), &self.zone, registers, room)?;
         Ok(object)
     }
 

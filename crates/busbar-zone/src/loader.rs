@@ -12,7 +12,7 @@ use crate::library::{Library, load_types};
 use crate::source::Source;
 use crate::trust::FileHash;
 use crate::zone::{Options, Zone};
-use crate::{Error, ErrorKind, LegacyEntries, Result, Sidecar, Stage, Trust};
+use crate::{Error, ErrorKind, LegacyEntries, Method, Result, Sidecar, Stage, Trust};
 
 /// Folders of libraries, beside those that are configured.
 pub const PATH_VARIABLE: &str = "BUSBAR_PLUGIN_PATH";
@@ -123,6 +123,22 @@ impl Loader {
         Zone::open(&library, self.registry, options).map_err(|error| error.of(subject()))
     }
 
+    /// What the library at `path` says of itself; nothing of it is called but its entry.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; `Symbol` for a library that is no plugin.
+    ///
+    /// # Safety
+    /// As [`Self::load`].
+    pub unsafe fn describe(&self, path: &Path) -> Result<Description> {
+        let source = Source::read(path, &self.trust)?;
+        // SAFETY: by this function's own contract.
+        let library = unsafe { self.library(&source) };
+        let library = library.map_err(|error| error.of(source.path.display().to_string()))?;
+        let contract = &library.contract;
+        Ok(Description { id: contract.id.clone(), methods: contract.methods.clone() })
+    }
+
     /// Opens a zone of a plugin that is compiled into this program.
     ///
     /// # Errors
@@ -169,6 +185,16 @@ impl Loader {
         libraries.insert(source.hash, Arc::clone(&library));
         Ok(library)
     }
+}
+
+/// What a plugin says of itself.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Description {
+    /// Its id.
+    pub id: String,
+    /// Its methods.
+    pub methods: Vec<Method>,
 }
 
 /// Types of a library that are registered as long as this is there. Whoever has an entry keeps it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use busbar_types::registry::Registry;
 
+use crate::bound::Bound;
 use crate::call::Call;
 use crate::contract::Method;
 use crate::host::is_thread_of;
@@ -237,27 +238,29 @@ impl Zone {
         inner.instance.call(method.0, input, out)
     }
 
-    /// Runs one method on this thread, with argument and result in an arena; how many bytes its
-    /// result has. `out_length` and `status` are not looked at.
+    /// A method for this thread, looked up once: calling it costs less than [`Self::call`].
     ///
     /// # Errors
-    /// As [`Self::call`]; `InvalidArgument` if the record is not within the arena or its result
-    /// would lie in its input.
-    #[inline]
-    pub fn call_record(&self, record: &Record, arena: &mut [u8]) -> Result<usize> {
-        check_record(record, arena.len()).map_err(|message| {
-            Error::new(ErrorKind::InvalidArgument, Stage::Call, message).of(self.plugin_id())
-        })?;
-        let (input, out) = split(record, arena);
-        self.call(MethodId(record.method), input, out)
+    /// `NotSupported` unless the zone is [`Mode::Inline`] and the method never waits;
+    /// `MethodNotFound`.
+    pub fn bind(&self, method: MethodId) -> Result<Bound> {
+        if !self.0.is_inline {
+            return Err(self.not_inline());
+        }
+        Bound::new(&self.0.instance, method)
     }
 
-    /// Runs several methods on this thread, in order; each record says how it went.
+    /// Runs several methods on this thread, in order; each record says how it went, and what failed
+    /// is listed by its index.
     ///
     /// # Errors
     /// As [`Self::call`], if none was run. `InvalidArgument` if a record is not within the arena or
     /// its result would lie in its input; then none was run, either.
-    pub fn call_batch(&self, records: &mut [Record], arena: &mut [u8]) -> Result<()> {
+    pub fn call_batch(
+        &self,
+        records: &mut [Record],
+        arena: &mut [u8],
+    ) -> Result<Vec<(usize, Error)>> {
         if !self.0.is_inline {
             return Err(self.not_inline());
         }
@@ -269,7 +272,8 @@ impl Zone {
             })?;
         }
         let inside = self.0.instance.inside()?;
-        for record in records {
+        let mut failed = Vec::new();
+        for (index, record) in records.iter_mut().enumerate() {
             let method = inside.instance().target(record.method)?;
             let (input, out) = split(record, arena);
             match inside.instance().call_inside(method, input, out) {
@@ -277,15 +281,16 @@ impl Zone {
                 Err(error) => {
                     let needed = u32::try_from(error.needed()).unwrap_or(u32::MAX);
                     let status = error.status().0;
-                    let failed = if status < 0 { status } else { busbar_abi::Status::INTERNAL.0 };
-                    (record.out_length, record.status) = (needed, failed);
+                    let status = if status < 0 { status } else { busbar_abi::Status::INTERNAL.0 };
+                    (record.out_length, record.status) = (needed, status);
                     if inside.instance().state() == State::Faulted {
                         return Err(error);
                     }
+                    failed.push((index, error));
                 }
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// Has `sink` told of the end of a call, under the number `operation`; if this fails, never. In

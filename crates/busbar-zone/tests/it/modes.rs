@@ -274,7 +274,9 @@ fn batches() {
         record(echo, (8, 4), (4, 2)),
         record(echo, (8, 2), (0, 4)),
     ];
-    zone.call_batch(&mut records, &mut arena).expect("they run");
+    let failed = zone.call_batch(&mut records, &mut arena).expect("they run");
+    let failed: Vec<_> = failed.iter().map(|(index, error)| (*index, error.kind())).collect();
+    assert_eq!(failed, [(1, ErrorKind::Failed), (2, ErrorKind::BufferTooSmall)]);
     assert_eq!(&arena, b"abcd....abcd....");
     let ends: Vec<_> = records.iter().map(|it| (it.status, it.out_length)).collect();
     assert_eq!(ends, [(0, 4), (-1042, 0), (-2, 4), (0, 2)]);
