@@ -80,6 +80,17 @@ export const CODES = {
    */
   ERR_CONNECTION_REFUSED: { number: 8, retryable: true },
   /**
+   * A message of a session was transmitted as often as `maxDeliveryAttempts` allows, and each time
+   * the connection broke before it arrived. The network or the peer is at fault: the message is
+   * given up, later ones go on.
+   */
+  ERR_DELIVERY_FAILED: { number: 95, retryable: false },
+  /**
+   * The time to live of a message was over before there was room for it. Nobody is at fault: send
+   * it again if it is still of use, or raise `ttlMs`.
+   */
+  ERR_EXPIRED: { number: 84, retryable: true },
+  /**
    * Nothing writes this format for this type. Fix the caller: ask for a format that the type has,
    * or register a writer for it.
    */
@@ -233,6 +244,12 @@ export const CODES = {
    * field, the value and what is allowed.
    */
   ERR_SERIALIZE_FAILED: { number: 27, retryable: false },
+  /**
+   * A session is over without having been closed: there was no connection for longer than
+   * `sessionTimeoutMs`, or the peer was restarted. The network or the peer is at fault: what was
+   * not acknowledged may or may not have arrived; open a new pipe to go on.
+   */
+  ERR_SESSION_LOST: { number: 94, retryable: false },
   /**
    * The operation did not finish within its time limit. The peer is slow, stopped or absent: try
    * again, or raise `timeoutMs`.

@@ -20,7 +20,7 @@ export { Listener, type ListenerEvents } from './listener.js';
 export type { Loan } from './loan.js';
 export { setLogger, type LogEntry, type Logger, type LogLevel } from './logger.js';
 export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './mapped.js';
-export { metrics, type Metrics } from './metrics.js';
+export { metrics, type Latency, type Metrics, type PipeMetrics } from './metrics.js';
 export type {
   Access,
   Authorize,
@@ -36,9 +36,19 @@ export {
   type CloseOptions,
   type ConsumeOptions,
   type PipeEvents,
+  type ReserveOptions,
   type SendOptions,
   type TrySendOptions,
 } from './pipe.js';
+export { prometheus } from './prometheus.js';
+export type {
+  Backpressure,
+  ChannelOptions,
+  ListenerRates,
+  QosOptions,
+  RateOptions,
+  ReceiveBackpressure,
+} from './qos.js';
 export {
   registry,
   type ConvertOptions,
@@ -93,7 +103,7 @@ export {
   type TypedBatch,
   type TypedOptions,
 } from './typed.js';
-export type { Counters, PipeStats } from './stats.js';
+export type { Counters, DropCause, Gauges, PipeStats } from './stats.js';
 export type { Pem, TlsOptions, TlsVersion } from './tls.js';
 export {
   loadZone,

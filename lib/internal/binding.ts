@@ -50,6 +50,8 @@ export const Event = {
   ListenerClosed: 7,
   /** [kind, listener, pipe, 0]: a dialer waits for admit(). peer(pipe) says who it is. */
   Asking: 8,
+  /** [kind, pipe, 0, 0]: messages were dropped; `stats()` says how many and why. */
+  Dropped: 9,
 } as const;
 
 /** What the addon throws from cold functions, or hands out as a reason. */
@@ -132,6 +134,12 @@ export interface NativePort {
   close(pipe: number, status: number, reason: string, lingerMs: number): void;
   /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
   refuse(pipe: number, reason: string): void;
+  /** Gives a pipe its quality of service, as `encodeQos` in qos.ts writes it. */
+  shape(pipe: number, qos: Uint8Array): void;
+  /** As shape(), for all pipes that come in at a listener from now on. */
+  shapeListener(listener: number, qos: Uint8Array): void;
+  /** Messages in the queue of a pipe. If there are some, Writable follows when there are none. */
+  drain(pipe: number): number;
   takeReason(pipe: number): NativeReason;
   takeWarning(): NativeError | null;
   /** The next announcement of the peer that was not taken yet; see announcement.ts. */
@@ -144,7 +152,7 @@ export interface NativePort {
   admit(pipe: number, isWelcome: number, reason: string): void;
   /** Replaces what a listener shows from now on. */
   setCredentials(listener: number, tls: NativeTlsOptions): void;
-  /** Fills `out` with the counters in STATS order (stats.ts). */
+  /** Fills `out` with the counters and gauges in the order of stats.ts. */
   stats(pipe: number, out: Float64Array): void;
   /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */
   ref(count: number): void;
@@ -166,6 +174,11 @@ export interface NativePort {
    * Writable, or abandon(pipe).
    */
   send(pipe: number, channel: number, bytes: Uint8Array): number;
+  /**
+   * Offers one message under terms of its own; below 0 they are absent. 0 = refused, 1 = accepted,
+   * 2 = dropped. A pipe without a queue gets one.
+   */
+  sendWith(pipe: number, channel: number, bytes: Uint8Array, policy: number, ttlMs: number): number;
   /** Gives up a message. `true` if it is too large to be ever sent by a single send(). */
   abandon(pipe: number): boolean;
   /**

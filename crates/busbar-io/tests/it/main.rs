@@ -16,6 +16,7 @@ mod dialing;
 mod endings;
 mod qos;
 mod raw;
+mod recorded;
 mod rendezvous;
 mod stream;
 mod support;

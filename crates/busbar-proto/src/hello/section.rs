@@ -1,5 +1,5 @@
-//! Sections at the end of a HELLO, each a tag, a length and a value, and the one section there is:
-//! the shared-memory parameters. Sections with another tag are skipped.
+//! Sections at the end of a HELLO, each a tag, a length and a value, and one of them: the
+//! shared-memory parameters. Sections with another tag are skipped.
 
 use super::invalid;
 use crate::Error;
@@ -91,5 +91,6 @@ pub(super) fn take<'a>(reader: &mut Reader<'a>) -> Option<(u16, &'a [u8])> {
 
 // docs/formats/hello.md: tags
 pub(super) const TAG_SHM: u16 = 1;
+pub(super) const TAG_RESUME: u16 = 3;
 
 const SHM_BYTES: usize = 28;

@@ -3,5 +3,6 @@
 mod frame;
 mod golden;
 mod hello;
+mod session;
 mod state;
 mod strategy;

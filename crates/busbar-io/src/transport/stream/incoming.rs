@@ -290,6 +290,10 @@ impl Incoming {
             };
             let Frame { header, payload } = frame;
             match (header.kind, header.fragment) {
+                (Kind::Data, _) if header.is_reliable => {
+                    let message = "the peer sent a message of a session that is not kept";
+                    return self.breach(Error::new(Code::Protocol, message));
+                }
                 (Kind::Data, None) => {
                     self.assemblies.give_up(header.channel);
                     self.ready += 1;
