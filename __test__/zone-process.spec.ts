@@ -1,4 +1,4 @@
-/** Plugins in processes of their own, as users run them: crates/busbar-zone/tests/it/fixtures/crash.c. */
+/** Plugins in processes of their own: crates/busbar-zone/tests/it/fixtures/crash.c. */
 
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -65,7 +65,7 @@ function children(): number {
   return existsSync(path) ? readdirSync('/proc/self/task').length : 0;
 }
 
-test('[Z13 Z15] a plugin works in its process as it does anywhere', async (t) => {
+test('[Z13] a plugin works in its process as it does anywhere', async (t) => {
   await using zone = await loadZone({ path: PHYSICS, mode: 'process', threads: 2 });
   t.is(zone.mode, 'process');
   t.is(zone.state, 'ACTIVE');
@@ -241,7 +241,7 @@ test('[Z13] a program that is killed leaves no process behind', async (t) => {
   }
 });
 
-test('[Z15 Z17] what is wrong has a code and says so', async (t) => {
+test('[Z17] what is wrong has a code and says so', async (t) => {
   const base = { path: CRASH, mode: 'process' } as const;
   const wrong: readonly (readonly [LoadZoneOptions, string, RegExp])[] = [
     [{ path: CRASH, mode: 'shared', process: {} }, 'ERR_INVALID_ARGUMENT', /mode process/],

@@ -328,8 +328,7 @@ export class Zone {
 
   /**
    * Calls a method with bytes and returns the bytes of its result, which lie in `out`, if that is
-   * given. The method runs on this thread, or this thread waits while it runs in its process: there,
-   * short calls cost about a microsecond.
+   * given. The method runs on this thread, or this thread waits while it runs in its process.
    *
    * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is neither inline nor in a
    * process, or is inline and the method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the

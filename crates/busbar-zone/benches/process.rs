@@ -1,6 +1,6 @@
 //! What a call of a plugin in another process costs, awake and asleep, and how long a crash keeps
-//! it from answering: `cargo bench -p busbar-zone --bench process`. The plugin is the example of the
-//! SDK, built in the same profile beside this.
+//! it from answering: `cargo bench -p busbar-zone --bench process`. The plugin is the example of
+//! the SDK, built in the same profile beside this.
 
 #[cfg(target_os = "linux")]
 fn main() {

@@ -465,9 +465,9 @@ pub struct Options<'a> {
     pub go: GoLibraries,
 }
 
-/// What becomes of a library in Go for which a mode within this process is asked. Its runtime cannot
-/// be unloaded, a second one hangs the first, its panics end the process, and its handlers of
-/// signals are not for others.
+/// What becomes of a library in Go for which a mode within this process is asked. Its runtime
+/// cannot be unloaded, a second one hangs the first, its panics end the process, and its handlers
+/// of signals are not for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GoLibraries {

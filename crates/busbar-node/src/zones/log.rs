@@ -1,5 +1,5 @@
-//! What plugins and zones log, for the loggers of all environments: each gets all of it, through its
-//! outbox.
+//! What plugins and zones log, for the loggers of all environments: each gets all of it, through
+//! its outbox.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
