@@ -19,4 +19,4 @@ export { BatchError, loadZone, Zone } from './dist/index.js';
 export { AbortError, BusbarError, CODES, PluginError } from './dist/index.js';
 
 // Watching it work
-export { metrics, setLogger, version } from './dist/index.js';
+export { metrics, prometheus, setLogger, version } from './dist/index.js';

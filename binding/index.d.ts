@@ -80,6 +80,21 @@ export declare class NativeZone {
   /** Watches no longer. */
   unwatch(): void
   /**
+   * Starts a call whose result nobody wants; a failure is logged.
+   *
+   * # Errors
+   * As [`Self::submit`].
+   */
+  post(method: number, input: Uint8Array): void
+  /**
+   * Runs a method elsewhere and waits for it on this thread. The result lies in `out`, and its
+   * length is given; or, if it has no room there, it is given itself.
+   *
+   * # Errors
+   * As [`Self::submit`], what the call fails with, and `ERR_TIMED_OUT`.
+   */
+  callWaiting(method: number, input: Buffer, out: Buffer, timeoutMs: number): number | Buffer
+  /**
    * Closes the zone and its children; running calls have `grace_ms` to end.
    *
    * # Errors
@@ -99,6 +114,11 @@ export declare class NativeZones {
   load(options: NativeZoneOptions, parent: NativeZone | undefined | null, operation: number): void
   /** What has ended since it was last asked. */
   take(): Array<NativeEnd>
+  /**
+   * The least important log records that any environment wants, from here on: 0 error to 3
+   * debug.
+   */
+  logLevel(level: number): void
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void
 }
@@ -216,6 +236,59 @@ export interface NativeMethod {
   outHash: bigint
 }
 
+/** How a process does. */
+export interface NativeProcess {
+  /** Its id. */
+  pid?: number
+  /** How often it was started. */
+  starts: number
+  /** How often it ended without being asked to. */
+  crashes: number
+  /** Calls that were sent once more. */
+  retried: number
+  /** How it ended last. */
+  lastCrash?: string
+}
+
+/**
+ * How the process of a plugin is run. TypeScript has checked them; what is 0 or missing is as if
+ * it had not been said.
+ */
+export interface NativeProcessOptions {
+  /** The executable. */
+  host: string
+  /** Names and values in turn. */
+  env?: Array<string>
+  /** 0 inherit, 1 ignore, 2 log. */
+  output: number
+  /** Milliseconds. */
+  startTimeoutMs: number
+  /** Milliseconds. */
+  callTimeoutMs?: number
+  /** Before it is given up. */
+  crashesMax: number
+  /** Milliseconds. */
+  crashWindowMs: number
+  /** Microseconds. */
+  spinMicros?: number
+  /** Bytes. */
+  ringBytes: number
+  /** Bytes. */
+  slabBytes: number
+  /** Bytes. */
+  memoryBytes?: number
+  /** Seconds. */
+  cpuSeconds?: number
+  /** A number. */
+  files?: number
+  /** To execute programs. */
+  denyExec: boolean
+  /** To open sockets. */
+  denyNetwork: boolean
+  /** To change files. */
+  denyWrite: boolean
+}
+
 /** A plugin that was not loaded. */
 export interface NativePlugin {
   /** Its id. */
@@ -256,8 +329,12 @@ export interface NativeZoneOptions {
   isName: boolean
   /** Where names are looked for. */
   folders: Array<string>
-  /** 0 inline, 1 shared, 2 dedicated. */
+  /** 0 inline, 1 shared, 2 dedicated, 3 process. */
   mode: number
+  /** Libraries in Go in this process: 0 refuse, 1 give them a process, 2 allow. */
+  go: number
+  /** In the mode process. */
+  process?: NativeProcessOptions
   /** Of a dedicated zone. */
   threads: number
   /** JSON for the plugin. */

@@ -6,8 +6,9 @@ import { BusbarError, callNative } from './errors.js';
 import { checkAddress } from './internal/arguments.js';
 import { PipeCore } from './internal/core.js';
 import { environmentPort } from './internal/environment.js';
+import type { Port } from './internal/port.js';
 import { checkWait, type WaitOptions } from './internal/wait.js';
-import { dialSettings, type DialOptions, type DialSettings } from './options.js';
+import { dialSettings, type DialOptions, type DialSettings, type PipeSettings } from './options.js';
 import { Pipe } from './pipe.js';
 
 /**
@@ -52,11 +53,23 @@ export async function dial(address: string, options?: DialOptions): Promise<Pipe
 
 async function attempt(address: string, settings: DialSettings, wait: WaitOptions): Promise<Pipe> {
   const port = environmentPort();
-  const handle = callNative(() => port.native.dial(address, settings.native));
+  const begin = performance.now();
+  const handle = dialNative(port, address, settings);
   const core = new PipeCore(port, handle, address, settings, 'CONNECTING');
   const pipe = new Pipe(core);
   await core.connected(wait);
+  port.dials.record(performance.now() - begin);
   return pipe;
+}
+
+/** Begins to connect; gives the pipe's handle. */
+export function dialNative(port: Port, address: string, settings: PipeSettings): number {
+  const { native, qos } = settings;
+  return callNative(() => {
+    const handle = port.native.dial(address, native);
+    if (qos !== null) port.native.shape(handle, qos.native);
+    return handle;
+  });
 }
 
 function isNobodyThere(error: unknown): boolean {

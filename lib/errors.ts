@@ -204,6 +204,7 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_CONNECTION_LOST: 'the peer is gone without saying goodbye; dial again',
   ERR_CONNECTION_REFUSED: 'the listener turned the connection away; dial again later',
   ERR_DELIVERY_FAILED: 'a message was given up after its last attempt',
+  ERR_EXPIRED: 'its time to live was over; send it again, or raise ttlMs',
   ERR_FORMAT_UNSUPPORTED: 'nothing writes this format for this type; choose another format',
   ERR_IN_USE: 'it is in use; try again when its calls are done',
   ERR_INTERNAL: 'Busbar is at fault; please report this message',
@@ -249,5 +250,7 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_UNREACHABLE: 'no way leads to the host; check the address and the network',
   ERR_VERSION_MISMATCH: 'the two ends have no protocol version in common; upgrade the older',
   ERR_ZONE_CLOSED: 'the zone was closed; load the plugin again to go on',
+  ERR_ZONE_CRASHED: 'the process of the plugin ended; call again if that does no harm',
   ERR_ZONE_FAULTED: 'the plugin panicked before; load it anew',
+  ERR_ZONE_HOST: 'busbar-host cannot be run; install the package again',
 };

@@ -26,7 +26,7 @@ export { Listener, type ListenerEvents } from './listener.js';
 export type { Loan } from './loan.js';
 export { setLogger, type LogEntry, type Logger, type LogLevel } from './logger.js';
 export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './mapped.js';
-export { metrics, type Metrics } from './metrics.js';
+export { metrics, type Latency, type Metrics, type PipeMetrics } from './metrics.js';
 export type {
   Access,
   Authorize,
@@ -42,9 +42,19 @@ export {
   type CloseOptions,
   type ConsumeOptions,
   type PipeEvents,
+  type ReserveOptions,
   type SendOptions,
   type TrySendOptions,
 } from './pipe.js';
+export { prometheus } from './prometheus.js';
+export type {
+  Backpressure,
+  ChannelOptions,
+  ListenerRates,
+  QosOptions,
+  RateOptions,
+  ReceiveBackpressure,
+} from './qos.js';
 export {
   registry,
   type ConvertOptions,
@@ -99,7 +109,7 @@ export {
   type TypedBatch,
   type TypedOptions,
 } from './typed.js';
-export type { Counters, PipeStats } from './stats.js';
+export type { Counters, DropCause, Gauges, PipeStats } from './stats.js';
 export type { Pem, TlsOptions, TlsVersion } from './tls.js';
 export {
   loadZone,
@@ -110,6 +120,7 @@ export {
   type CloseZoneOptions,
   type LoadZoneOptions,
   type PluginTrust,
+  type CallSyncOptions,
   type Promised,
   type ZoneMethod,
   type ZoneMode,
@@ -117,6 +128,12 @@ export {
   type ReloadEvent,
   type ReloadZoneOptions,
 } from './zone.js';
+export type {
+  ZoneDenial,
+  ZoneProcess,
+  ZoneProcessOptions,
+  ZoneSandboxOptions,
+} from './zone-process.js';
 
 export { BatchError } from './internal/inline-batch.js';
 

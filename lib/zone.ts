@@ -8,15 +8,19 @@ import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
 import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
 import { zonePort } from './internal/zone-port.js';
+import { resolveProcess } from './internal/zone-process.js';
+import { WaitingCalls } from './internal/zone-waiting.js';
 import type { CompileOptions } from './schema/codec.js';
+import type { ZoneProcess, ZoneProcessOptions } from './zone-process.js';
 
 /**
  * Which threads run a plugin's methods: the caller's own (`'inline'`; only methods that never
- * wait), those that all zones share, or the zone's own.
+ * wait), those that all zones share, the zone's own, or those of a process of its own, which may
+ * crash without harm to this one (Linux).
  */
-export type ZoneMode = 'inline' | 'shared' | 'dedicated';
+export type ZoneMode = 'inline' | 'shared' | 'dedicated' | 'process';
 
-const MODES: readonly ZoneMode[] = ['inline', 'shared', 'dedicated'];
+const MODES: readonly ZoneMode[] = ['inline', 'shared', 'dedicated', 'process'];
 
 /** Who vouches for libraries. */
 export interface PluginTrust {
@@ -36,12 +40,19 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly name?: string;
   /** Where names are looked for. None. */
   readonly folders?: readonly string[];
-  /** Which threads run its methods. `'shared'`. */
+  /** Which threads run its methods. `'shared'`; `'process'` for libraries in Go. */
   readonly mode?: ZoneMode;
-  /** How many threads a dedicated zone has, 1–64. 1. */
+  /** How many threads a dedicated zone has, or one in a process for what may wait, 1–64. 1. */
   readonly threads?: number;
+  /** How its process is run, if the mode is `'process'`. */
+  readonly process?: ZoneProcessOptions;
   /** What the plugin is told when it becomes active; becomes JSON. `null`. */
   readonly config?: unknown;
+  /**
+   * Whether a library in Go may be in this process, one in all: its runtime is never unloaded, its
+   * panics end the process, and it handles signals. `false`.
+   */
+  readonly allowGoInProcess?: boolean;
   /** The zone that it belongs to and closes before. None. */
   readonly parent?: Zone;
   /** Whether its types may be other versions of registered ones. `false`. */
@@ -94,6 +105,15 @@ export interface ZoneStats {
   readonly openCalls: number;
   /** Calls that ended after they were given up; their results were dropped. */
   readonly lateCalls: number;
+}
+
+/** How long a call is waited for on this thread. */
+export interface CallSyncOptions {
+  /**
+   * In milliseconds, 1–4,294,967,295: then `ERR_TIMED_OUT`, and the call goes on without anybody
+   * waiting. Of no use to inline calls, which nobody can end. 5000.
+   */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -174,12 +194,12 @@ export interface CloseZoneOptions {
  */
 export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const native = checkLoad(options);
-  const { parent, mode = 'shared', arenaBytes = ARENA_BYTES } = options;
+  const { parent, arenaBytes = ARENA_BYTES } = options;
   const port = zonePort();
   const { zone } = await port.run('loadZone()', waitOf(options), (operation) => {
     port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
   });
-  const opened = new Zone(zone as NativeZone, { mode, parent, arenaBytes });
+  const opened = new Zone(zone as NativeZone, { parent, arenaBytes });
   try {
     if (options.watch === true) watch(opened, options.onReload);
   } catch (error) {
@@ -197,7 +217,6 @@ function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
 }
 
 interface Place {
-  readonly mode: ZoneMode;
   readonly parent: Zone | undefined;
   readonly arenaBytes: number;
 }
@@ -217,6 +236,7 @@ export class Zone {
   readonly #native: NativeZone;
   readonly #indexes = new Map<string, number>();
   readonly #inline: InlineCalls | null;
+  readonly #waiting: WaitingCalls;
   #closing: Promise<void> | null = null;
   #unwatch: (() => void) | null = null;
 
@@ -226,18 +246,20 @@ export class Zone {
   }
 
   /** @internal */
-  constructor(native: NativeZone, { mode, parent, arenaBytes }: Place) {
+  constructor(native: NativeZone, { parent, arenaBytes }: Place) {
     this.#native = native;
-    this.mode = mode;
+    this.mode = MODES[native.mode] as ZoneMode;
     this.parent = parent;
     this.pluginId = native.id;
     this.#number();
-    this.#inline = mode === 'inline' ? callNative(() => new InlineCalls(native, arenaBytes)) : null;
+    const isInline = this.mode === 'inline';
+    this.#inline = isInline ? callNative(() => new InlineCalls(native, arenaBytes)) : null;
+    this.#waiting = new WaitingCalls(native);
   }
 
   /**
    * Where it is in its life: `ACTIVE`, `DRAINING` while its last calls run, `DESTROYED`; `FAULTED`
-   * after a panic; `ZOMBIE` if a call never ended.
+   * after a panic; `ZOMBIE` if a call never ended; `CRASHED` if its process did so too often.
    */
   get state(): string {
     return this.#native.state;
@@ -267,6 +289,14 @@ export class Zone {
   /** What its calls are at, and came to. */
   get stats(): ZoneStats {
     return this.#native.stats();
+  }
+
+  /** How its process does; `null` if it has none. */
+  get process(): ZoneProcess | null {
+    const process = this.#native.process() ?? null;
+    if (process === null) return null;
+    const { pid, starts, crashes, retried, lastCrash } = process;
+    return { pid: pid ?? null, starts, crashes, retried, lastCrash: lastCrash ?? null };
   }
 
   /**
@@ -344,7 +374,7 @@ export class Zone {
    * if it runs. What comes of it is dropped, and counted in {@link stats}.
    *
    * @throws BusbarError (as a rejection) what the plugin says; `ERR_METHOD_NOT_FOUND`,
-   * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`; `ERR_AGAIN` if too many calls wait
+   * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`, `ERR_ZONE_CRASHED`; `ERR_AGAIN` if too many calls wait
    */
   async call(method: string, input: Uint8Array = NO_BYTES, options?: WaitOptions): Promise<Buffer> {
     checkBytes('input', input);
@@ -352,23 +382,46 @@ export class Zone {
   }
 
   /**
-   * Calls a method with bytes, on this thread; the zone must be inline. The result lies in `out`,
-   * if that is given.
+   * Calls a method with bytes and returns the bytes of its result, which lie in `out`, if that is
+   * given. The method runs on this thread, or this thread waits while it runs in its process.
    *
-   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is not inline or the
-   * method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the method may have had its effect
+   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is neither inline nor in a
+   * process, or is inline and the method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the
+   * method may have had its effect; `ERR_TIMED_OUT`
    */
-  callSync(method: string, input: Uint8Array = NO_BYTES, out?: Uint8Array): Uint8Array {
+  callSync(
+    method: string,
+    input: Uint8Array = NO_BYTES,
+    out?: Uint8Array,
+    options?: CallSyncOptions,
+  ): Uint8Array {
     checkBytes('input', input);
     if (out !== undefined) checkBytes('out', out);
-    const inline = this.#inlineCalls('callSync()');
     const index = this.#index(method);
+    if (this.mode === 'process') {
+      return this.#waiting.call(index, input, out, options?.timeoutMs);
+    }
+    const inline = this.#inlineCalls('callSync()');
     if (out === undefined) {
       const room = Buffer.allocUnsafe(inline.room);
       return Buffer.from(room.subarray(0, inline.bytes(index).call(input, room)));
     }
     const length = inline.bytes(index).call(input, out);
     return length === out.length ? out : out.subarray(0, length);
+  }
+
+  /**
+   * Has a method run without waiting for it: what it returns is dropped, a failure is told to the
+   * logger.
+   *
+   * @throws BusbarError `ERR_METHOD_NOT_FOUND`, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
+   * `ERR_ZONE_CRASHED`; `ERR_NOT_SUPPORTED` if the zone is inline and the method may wait;
+   * `ERR_AGAIN` if too many calls wait
+   */
+  post(method: string, input: Uint8Array = NO_BYTES): void {
+    checkBytes('input', input);
+    const [index, bytes] = [this.#index(method), isShared(input) ? Buffer.from(input) : input];
+    callNative(() => this.#native.post(index, bytes));
   }
 
   /**
@@ -526,12 +579,17 @@ const RELOAD_GRACE_MS = 5000;
 
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
-  ...(['trust', 'arenaBytes', 'watch', 'onReload', 'signal', 'timeoutMs'] as const),
+  ...(['allowGoInProcess', 'trust', 'process', 'arenaBytes'] as const),
+  ...(['watch', 'onReload', 'signal', 'timeoutMs'] as const),
 ];
 
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
   checkNames(options, LOAD_OPTIONS);
   const { path, name, mode = 'shared', threads = 1, parent, trust = {} } = options;
+  const mayBeProcess = options.mode === undefined || mode === 'process';
+  if (options.process !== undefined && !mayBeProcess) {
+    throw invalidArgument(`process is for the mode process; this one is ${mode}`);
+  }
   checkNames(trust, ['allow', 'keys', 'insecure']);
   if ((path === undefined) === (name === undefined)) {
     throw invalidArgument('loadZone() takes a path or a name of a library, one of them');
@@ -556,6 +614,8 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     isName: path === undefined,
     folders: texts('folders', options.folders),
     mode: MODES.indexOf(mode),
+    go: options.allowGoInProcess === true ? 2 : options.mode === undefined ? 1 : 0,
+    ...(mayBeProcess ? { process: resolveProcess(options.process) } : {}),
     threads,
     config: configOf(options.config),
     allowVersions: options.allowVersions === true,

@@ -4,7 +4,7 @@ import { loadZone } from 'busbar';
 
 const [path] = process.argv.slice(2);
 if (path === undefined) throw new Error('usage: node main.js LIBRARY');
-const zone = await loadZone({ path, mode: 'dedicated' });
+const zone = await loadZone({ path, mode: 'process' });
 /** @type {any} the plugin's methods, by their names */
 const geometry = zone.interface();
 console.log(await geometry.length({ x: 3, y: 4 }));

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
  * @property {string} name
  * @property {string} id of its plugin
  * @property {string} tool without which it cannot be built
- * @property {'inline' | 'dedicated'} mode
+ * @property {'inline' | 'process'} mode
  * @property {(library: string) => void} build
  */
 
@@ -42,7 +42,7 @@ export const LANGUAGES = [
     id: 'go.geometry',
     tool: 'go',
     // Its calls wait for its scheduler and collector: not for the thread of an event loop.
-    mode: 'dedicated',
+    mode: 'process',
     build: (library) =>
       run('plugin-go', 'go', ['build', '-buildmode=c-shared', '-o', library, '.'], {
         CGO_CFLAGS: `-O2 -I${INCLUDE} -I${join(EXAMPLES, 'plugin-c')}`,

@@ -5,6 +5,7 @@
 
 import { BusbarError, fromNative, invalidArgument, show } from '../errors.js';
 import type { ArchiveCodec } from '../schema/codec.js';
+import { enterPrepared, prepareRegion, region, type Region } from '../schema/region.js';
 import { RECORD_WORDS, RECORDS, type InlineCalls } from './inline-calls.js';
 import { NOTHING, type Signature } from './zone-methods.js';
 
@@ -48,7 +49,7 @@ export function batchFunction(
   resultBytes: number,
 ): BatchFunction {
   const room = Math.min(calls.room, aligned(fixedSize(signature.result) ?? resultBytes));
-  const it: Batched = { calls, method, signature, room };
+  const it: Batched = { calls, method, signature, room, views: [] };
   return (list) => {
     if (!Array.isArray(list) || !list.every((values) => Array.isArray(values))) {
       const message = `it takes an array of arrays of arguments, not ${show(list)}`;
@@ -72,6 +73,8 @@ interface Batched {
   readonly signature: Signature;
   /** Bytes for each result. */
   readonly room: number;
+  /** Of the results of the last native call. */
+  readonly views: Region[];
 }
 
 /** The lengths of the arguments from `start` on, written into the arena; as many as there fit. */
@@ -100,14 +103,17 @@ function write(
 }
 
 /** Makes the calls whose arguments were written. */
-function run({ calls, method, signature, room }: Batched, lengths: number[], to: unknown[]): void {
+function run(it: Batched, lengths: readonly number[], to: unknown[]): void {
+  const { calls, method, signature, room } = it;
   const [records, start] = [calls.records(), to.length];
   let at = 0;
-  for (const [index, length] of lengths.entries()) {
-    records.set(
-      [method, at, length, calls.room + index * room, room, 0, 0, 0],
-      index * RECORD_WORDS,
-    );
+  for (let index = 0; index < lengths.length; index++) {
+    const [word, length] = [index * RECORD_WORDS, lengths[index] as number];
+    records[word] = method;
+    records[word + 1] = at;
+    records[word + 2] = length;
+    records[word + 3] = calls.room + index * room;
+    records[word + 4] = room;
     at += aligned(length);
   }
   const failed = attempt(() => calls.callBatch(lengths.length));
@@ -116,13 +122,28 @@ function run({ calls, method, signature, room }: Batched, lengths: number[], to:
     return;
   }
   for (let index = 0; index < lengths.length; index++) {
-    const length = records[index * RECORD_WORDS + 5] as number;
-    const bytes = calls.result.subarray(index * room, index * room + length);
-    to.push(
-      records[index * RECORD_WORDS + 6] === 0 ? attempt(() => signature.decode(bytes)) : NOTHING,
-    );
+    const word = index * RECORD_WORDS;
+    if (records[word + 6] !== 0) {
+      to.push(NOTHING);
+      continue;
+    }
+    const view = viewOf(it, index, records[word + 5] as number);
+    if (region.bytes !== view.bytes) enterPrepared(region, view);
+    try {
+      to.push(signature.decode(view.bytes));
+    } catch (error) {
+      to.push(fromNative(error));
+    }
   }
   for (const [index, code, message] of failed) to[start + index] = fromNative({ code, message });
+}
+
+/** Where a result is; the same view again, where it is as long as the one before. */
+function viewOf({ calls, room, views }: Batched, index: number, length: number): Region {
+  const known = views[index];
+  if (known !== undefined && known.bytes.length === length) return known;
+  const start = index * room;
+  return (views[index] = prepareRegion(calls.result.subarray(start, start + length)));
 }
 
 function attempt<T>(work: () => T): T | BusbarError {

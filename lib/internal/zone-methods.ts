@@ -3,6 +3,7 @@
 import { BusbarError, invalidArgument, show } from '../errors.js';
 import { registry } from '../registry.js';
 import type { ArchiveCodec, CompileOptions } from '../schema/codec.js';
+import { canGenerate, runCode } from '../schema/generate.js';
 import { pascalCase } from '../schema/pascal.js';
 import { BufferTooSmallError } from '../schema/problems.js';
 import type { NativeMethod } from './binding.js';
@@ -83,15 +84,22 @@ export function signatureOf(
   };
 }
 
+type Pack = (values: readonly unknown[]) => unknown;
+
 /** From the arguments of a function to the value that its plugin expects. */
-function packer(
-  method: string,
-  names: readonly string[] | null,
-): (values: readonly unknown[]) => unknown {
+function packer(method: string, names: readonly string[] | null): Pack {
   if (names === null) {
     return (values) => {
       checkCount(method, values.length, 1);
       return values[0];
+    };
+  }
+  if (canGenerate()) {
+    const members = names.map((name, index) => `[${JSON.stringify(name)}]: values[${index}]`);
+    const pack = runCode(`return (values) => ({ ${members.join(', ')} });`) as Pack;
+    return (values) => {
+      checkCount(method, values.length, names.length);
+      return pack(values);
     };
   }
   return (values) => {

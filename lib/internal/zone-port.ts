@@ -1,6 +1,7 @@
 /** This environment's side of all plugin zones: the operations under way, and how they end. */
 
 import { type BusbarError, callNative, fromNative } from '../errors.js';
+import { log, onLogLevel } from '../logger.js';
 import type { NativeEnd, NativeZone, NativeZones } from './binding.js';
 import { native } from './native.js';
 import { checkWait, Deadline, type WaitOptions } from './wait.js';
@@ -19,6 +20,7 @@ class ZonePort {
 
   constructor() {
     this.native = callNative(() => native.openZones(() => this.#deliver()));
+    onLogLevel((rank) => this.native.logLevel(rank));
   }
 
   /**
@@ -87,6 +89,10 @@ class ZonePort {
         // What users do there is theirs: it must not keep the others from being told.
         const error = end.error === undefined || end.error === null ? null : fromNative(end.error);
         queueMicrotask(() => subscribed(end, error));
+        continue;
+      }
+      if (end.log !== undefined && end.log !== null) {
+        log(...end.log);
         continue;
       }
       const operation = this.#forget(end.operation);

@@ -2,7 +2,9 @@
 //! through an [`outbox`] that brings results back to the environment's thread.
 
 mod inline;
+mod log;
 mod outbox;
+pub mod process;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -13,15 +15,18 @@ use std::time::Duration;
 
 use busbar_types::registry::Registry;
 use busbar_zone::{
-    CallId, Error, FileHash, Listener, Loader, MethodId, Mode, Options, ReloadOptions, Reloaded,
-    Trust, Watch, Zone,
+    CallId, Error, FileHash, GoLibraries, Listener, Loader, MethodId, Mode, Options, ReloadOptions,
+    Reloaded, Trust, Watch, Zone,
 };
-use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint32Array};
+use napi::bindgen_prelude::{
+    BigInt, Buffer, BufferSlice, Either, Env, Function, Object, Uint32Array,
+};
 use napi::{JsValue, Status, sys};
 use napi_derive::napi;
 
 use crate::raw;
 use outbox::{Outbox, Outcome};
+use process::{NativeProcess, NativeProcessOptions};
 
 /// A code of the table of errors, what went wrong, and which plugin it is of.
 struct Failure {
@@ -137,7 +142,7 @@ struct Origin {
 }
 
 /// How a zone is opened.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct NativeZoneOptions {
     /// A path, or a name to look for.
     pub library: String,
@@ -145,8 +150,12 @@ pub struct NativeZoneOptions {
     pub is_name: bool,
     /// Where names are looked for.
     pub folders: Vec<String>,
-    /// 0 inline, 1 shared, 2 dedicated.
+    /// 0 inline, 1 shared, 2 dedicated, 3 process.
     pub mode: u32,
+    /// Libraries in Go in this process: 0 refuse, 1 give them a process, 2 allow.
+    pub go: u32,
+    /// In the mode process.
+    pub process: Option<NativeProcessOptions>,
     /// Of a dedicated zone.
     pub threads: u32,
     /// JSON for the plugin.
@@ -236,6 +245,8 @@ pub struct NativeEnd {
     pub generation: Option<u32>,
     /// Why it failed.
     pub error: Option<NativeFailure>,
+    /// Level and text of a log record; then there is no operation.
+    pub log: Option<Vec<String>>,
 }
 
 /// What the calls of a zone are at, and came to.
@@ -295,8 +306,14 @@ impl NativeZones {
     }
 
     fn end(&self, operation: u32, outcome: Outcome) -> NativeEnd {
-        let mut end =
-            NativeEnd { operation, result: None, zone: None, generation: None, error: None };
+        let mut end = NativeEnd {
+            operation,
+            result: None,
+            zone: None,
+            generation: None,
+            error: None,
+            log: None,
+        };
         match outcome {
             Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
             Outcome::Opened(Ok(Opened { zone, origin })) => {
@@ -305,12 +322,20 @@ impl NativeZones {
             }
             Outcome::Reloaded(Ok(generation)) => end.generation = Some(generation),
             Outcome::Closed(Ok(())) => {}
+            Outcome::Logged(level, text) => end.log = Some(vec![level.to_owned(), text]),
             Outcome::Called(Err(failure))
             | Outcome::Opened(Err(failure))
             | Outcome::Reloaded(Err(failure))
             | Outcome::Closed(Err(failure)) => end.error = Some(failure.into_native()),
         }
         end
+    }
+
+    /// The least important log records that any environment wants, from here on: 0 error to 3
+    /// debug.
+    #[napi]
+    pub fn log_level(&self, level: u32) {
+        log::want(level);
     }
 
     /// Whether the process shall live on for what has not ended.
@@ -387,6 +412,25 @@ impl NativeZone {
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.zone.generation()
+    }
+
+    /// Which threads run its calls, as [`NativeZoneOptions::mode`].
+    #[napi(getter)]
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        match self.zone.mode() {
+            Mode::Inline => 0,
+            Mode::Shared => 1,
+            Mode::Process => 3,
+            _ => 2,
+        }
+    }
+
+    /// How its process does; nothing if it has none.
+    #[napi]
+    #[must_use]
+    pub fn process(&self) -> Option<NativeProcess> {
+        self.zone.process().map(NativeProcess::from)
     }
 
     /// The methods that it has now; calls name them by their number.
@@ -492,6 +536,41 @@ impl NativeZone {
         self.watch = None;
     }
 
+    /// Starts a call whose result nobody wants; a failure is logged.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    #[napi]
+    pub fn post(&self, env: Env, method: u32, input: &[u8]) -> napi::Result<()> {
+        let posted = self.zone.post(MethodId::from_index(method), input.to_vec());
+        posted.map(drop).map_err(|error| Failure::from(error).throw(env))
+    }
+
+    /// Runs a method elsewhere and waits for it on this thread. The result lies in `out`, and its
+    /// length is given; or, if it has no room there, it is given itself.
+    ///
+    /// # Errors
+    /// As [`Self::submit`], what the call fails with, and `ERR_TIMED_OUT`.
+    #[napi]
+    pub fn call_waiting(
+        &self,
+        env: Env,
+        method: u32,
+        input: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
+        timeout_ms: u32,
+    ) -> napi::Result<Either<u32, Buffer>> {
+        let timeout = Duration::from_millis(timeout_ms.into());
+        let result = self.zone.call_waiting(MethodId::from_index(method), &input, timeout);
+        let result = result.map_err(|error| Failure::from(error).throw(env))?;
+        let Some(room) = out.get_mut(..result.len()) else {
+            return Ok(Either::B(result.into()));
+        };
+        room.copy_from_slice(&result);
+        // No array of JavaScript is longer than 2^32.
+        Ok(Either::A(result.len() as u32))
+    }
+
     /// Closes the zone and its children; running calls have `grace_ms` to end.
     ///
     /// # Errors
@@ -530,11 +609,19 @@ fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Opened, Fa
     let mode = match options.mode {
         0 => Mode::Inline,
         1 => Mode::Shared,
-        _ => Mode::Dedicated { threads },
+        2 => Mode::Dedicated { threads },
+        _ => Mode::Process,
     };
+    let process = options.process.as_ref().map(|process| process.resolve(threads));
     let mut how = Options::new(mode);
     (how.config, how.parent) = (&options.config, parent);
     how.allow_versions = options.allow_versions;
+    how.process = process.as_ref();
+    how.go = match options.go {
+        0 => GoLibraries::Refuse,
+        1 => GoLibraries::Isolate,
+        _ => GoLibraries::Allow,
+    };
     // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
     let zone = unsafe { loader.load(&path, &how) }?;
     Ok(Opened { zone, origin: Origin { loader, path } })

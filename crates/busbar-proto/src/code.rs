@@ -89,6 +89,9 @@ codes! {
         "A message of a session was transmitted as often as `maxDeliveryAttempts` allows, and each \
          time the connection broke before it arrived. The network or the peer is at fault: the \
          message is given up, later ones go on.";
+    Expired = 84, "ERR_EXPIRED", retry,
+        "The time to live of a message was over before there was room for it. Nobody is at fault: \
+         send it again if it is still of use, or raise `ttlMs`.";
     FormatUnsupported = 29, "ERR_FORMAT_UNSUPPORTED", fatal,
         "Nothing writes this format for this type. Fix the caller: ask for a format that the type \
          has, or register a writer for it.";
@@ -223,9 +226,16 @@ codes! {
          message names both ranges and which end to upgrade.";
     ZoneClosed = 64, "ERR_ZONE_CLOSED", fatal,
         "The zone was closed, or its parent was. Fix the caller: load the plugin again to go on.";
+    ZoneCrashed = 72, "ERR_ZONE_CRASHED", retry,
+        "The plugin's process ended while the call ran: the message says how. The plugin is at \
+         fault: the process is started anew, so call again if calling twice does no harm. After \
+         too many crashes it is not started any more: close the zone, and load it anew.";
     ZoneFaulted = 65, "ERR_ZONE_FAULTED", fatal,
         "The plugin panicked in an earlier call and is not called again. The plugin is at fault: \
          close the zone and load it anew.";
+    ZoneHost = 73, "ERR_ZONE_HOST", fatal,
+        "The executable that plugins run in, busbar-host, is missing, cannot be run, or is of \
+         another version. The installation is at fault: install the package again.";
 }
 
 impl Code {
@@ -278,11 +288,13 @@ mod tests {
                 Code::Again,
                 Code::ConnectionLost,
                 Code::ConnectionRefused,
+                Code::Expired,
                 Code::InUse,
                 Code::NotFound,
                 Code::OutOfMemory,
                 Code::TimedOut,
                 Code::Unreachable,
+                Code::ZoneCrashed,
             ]
         );
     }

@@ -82,6 +82,11 @@ impl Future for Call {
 }
 
 impl Shared {
+    /// Whether the call has ended, and nobody has taken its result.
+    pub(crate) fn is_done(&self) -> bool {
+        self.lock().result.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -180,6 +180,12 @@ impl Instance {
         &self.library
     }
 
+    /// Whether calls are started, and end whenever the plugin says so.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn is_asynchronous(&self) -> bool {
+        self.table.start.is_some()
+    }
+
     #[inline]
     pub(crate) fn target(&self, index: u32) -> Result<Target> {
         match self.methods.get(index as usize) {

@@ -9,6 +9,7 @@
 //! instance  the plugin's functions: made, called, ended                 state, gate, host
 //! zone      an instance, the way to it, its place in the tree           transport, pool, call
 //! reload    from one instance to the next, while calls go on            generations, watch
+//! process   the same in another process, which may crash                 busbar-host
 //! bound     one method for one thread: what can be done once is done    passage
 //! ```
 //!
@@ -31,6 +32,7 @@ mod local;
 mod passage;
 mod pending;
 mod pool;
+mod process;
 mod queue;
 mod record;
 mod reload;
@@ -49,13 +51,17 @@ pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
 pub use loader::{Description, Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use pending::{CallId, Completions};
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use process::run_host;
+pub use process::{Output, ProcessOptions, ProcessStatus, Sandbox};
 pub use record::Record;
 pub use reload::{ReloadOptions, Reloaded};
 pub use source::Sidecar;
 pub use state::State;
 pub use trust::{FileHash, Trust};
 pub use watch::{Listener, Watch};
-pub use zone::{MethodId, Mode, Options, Zone};
+pub use zone::{GoLibraries, MethodId, Mode, Options, Zone};
 
 /// How many instances were left as they are because a call of them never ended.
 #[must_use]

@@ -1,6 +1,6 @@
 //! A library that is loaded and understood: its contract, its types, and who uses it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,6 @@ use busbar_types::ErrorKind as TypeErrorKind;
 use busbar_types::library::{Entry, SYMBOL, describe_entry};
 use busbar_types::registry::{Registry, TypeEntry};
 use busbar_types::schema::Schema;
-use serde_json::json;
 
 use crate::contract::{Contract, bad, check_count, named, null};
 use crate::image::{Image, claim_entry, no_entry};
@@ -61,8 +60,13 @@ fn address_of(entry: &Arc<TypeEntry>) -> usize {
 }
 
 impl Types {
-    fn new(entries: Vec<Arc<TypeEntry>>) -> Self {
+    pub(crate) fn new(entries: Vec<Arc<TypeEntry>>) -> Self {
         Self { entries, users: Mutex::default() }
+    }
+
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn entries(&self) -> &[Arc<TypeEntry>] {
+        &self.entries
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -127,7 +131,27 @@ impl Library {
     /// As [`Image::load`].
     pub(crate) unsafe fn load(source: &Source) -> Result<Self> {
         // SAFETY: by this function's own contract.
-        let image = Arc::new(unsafe { Image::load(source, &[abi::ENTRY]) }?);
+        let image = unsafe { Image::load(source, &[abi::ENTRY]) }?;
+        // SAFETY: as above.
+        let mut library = unsafe { Self::of_image(image, &source.path) }?;
+        (library.hash, library.image_bytes) = (Some(source.hash), source.bytes.len());
+        if let Some(sidecar) = &source.sidecar {
+            let Contract { id, version, methods, .. } = &library.contract;
+            let methods = methods.iter().map(|method| &*method.name);
+            sidecar.check(id, version, methods, library.types.names())?;
+        }
+        Ok(library)
+    }
+
+    /// Has a mapped library say what it is.
+    ///
+    /// # Errors
+    /// As [`Contract::read`].
+    ///
+    /// # Safety
+    /// As [`Image::load`].
+    pub(crate) unsafe fn of_image(image: Image, path: &Path) -> Result<Self> {
+        let image = Arc::new(image);
         // SAFETY: what exports this name has this type; that is what the name is for.
         let entry = unsafe { image.symbol::<abi::ManifestEntry>(abi::ENTRY) };
         let entry = entry.ok_or_else(|| no_entry(&[abi::ENTRY]))?;
@@ -135,12 +159,7 @@ impl Library {
         // SAFETY: as above.
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
-        let mut library = unsafe { Self::bind(entry, &schemas, Some(&image), &source.path) }?;
-        (library.hash, library.image_bytes) = (Some(source.hash), source.bytes.len());
-        if let Some(sidecar) = &source.sidecar {
-            library.check_sidecar(sidecar)?;
-        }
-        Ok(library)
+        unsafe { Self::bind(entry, &schemas, Some(&image), path) }
     }
 
     /// A plugin that is compiled in.
@@ -179,39 +198,6 @@ impl Library {
             hash: None,
             image_bytes: 0,
         })
-    }
-
-    fn check_sidecar(&self, sidecar: &crate::Sidecar) -> Result<()> {
-        let Contract { id, version, methods, .. } = &self.contract;
-        let target = abi::TARGET.to_str().unwrap_or_default();
-        let hash = |(name, hash): (&str, u64)| (name.to_owned(), format!("{hash:016x}"));
-        let names = |methods: &mut dyn Iterator<Item = &String>| -> BTreeSet<String> {
-            methods.cloned().collect()
-        };
-        let pairs = [
-            ("id", json!(id), json!(sidecar.id)),
-            ("version", json!(version), json!(sidecar.version)),
-            ("target", json!(target), json!(sidecar.target)),
-            (
-                "types",
-                json!(self.types.names().map(hash).collect::<BTreeMap<_, _>>()),
-                json!(sidecar.types),
-            ),
-            (
-                "methods",
-                json!(names(&mut methods.iter().map(|method| &method.name))),
-                json!(names(&mut sidecar.methods.iter())),
-            ),
-        ];
-        for (field, real, said) in pairs {
-            // Lists may be left out.
-            let is_left_out = said == json!([]) || said == json!({});
-            if real != said && !is_left_out {
-                let message = format!("its {field} is {real}, but the .plugin.json says {said}");
-                return Err(bad(ErrorKind::Sidecar, message));
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn types(&self) -> &Types {

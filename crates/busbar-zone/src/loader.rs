@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use busbar_abi as abi;
 use busbar_types::registry::Registry;
 
+use crate::image::is_go;
 use crate::library::{Library, load_types};
 use crate::reload::{ReloadOptions, Reloaded};
 use crate::source::Source;
 use crate::trust::FileHash;
-use crate::zone::{Options, Zone};
+use crate::zone::{GoLibraries, Mode, Options, Zone};
 use crate::{Error, ErrorKind, LegacyEntries, Method, Result, Sidecar, Stage, Trust};
 
 /// Folders of libraries, beside those that are configured.
@@ -118,11 +119,15 @@ impl Loader {
     /// The library's code runs, and must be trusted to do no harm and to keep to the contract.
     pub unsafe fn load(&self, path: &Path, options: &Options<'_>) -> Result<Zone> {
         let source = Source::read(path, &self.trust)?;
-        let subject = || source.path.display().to_string();
+        let subject = source.path.display().to_string();
+        if place(&source, options).map_err(|error| error.of(&*subject))? == Mode::Process {
+            let zone = Zone::open_process(source, &self.trust, self.registry, options);
+            return zone.map_err(|error| error.of(subject));
+        }
         // SAFETY: by this function's own contract.
         let library = unsafe { self.library(&source) };
-        let library = library.map_err(|error| error.of(subject()))?;
-        Zone::open(&library, self.registry, options).map_err(|error| error.of(subject()))
+        let library = library.map_err(|error| error.of(&*subject))?;
+        Zone::open(&library, self.registry, options).map_err(|error| error.of(subject))
     }
 
     /// Has the zone call the library at `path` from now on, without a call failing: see
@@ -245,6 +250,30 @@ fn check_budget(idle: impl Iterator<Item = usize>) -> Result<()> {
         log::warn!(target: "busbar::zone", "{message}");
     }
     Ok(())
+}
+
+/// The mode that a library gets: the one that is asked for, unless Go made it.
+fn place(source: &Source, options: &Options<'_>) -> Result<Mode> {
+    /// The library in Go that this process has.
+    static GO: Mutex<Option<FileHash>> = Mutex::new(None);
+
+    if options.mode == Mode::Process || !is_go(&source.bytes) {
+        return Ok(options.mode);
+    }
+    let refused = |message| Err(Error::new(ErrorKind::NotSupported, Stage::Verify, message));
+    match options.go {
+        GoLibraries::Isolate => Ok(Mode::Process),
+        GoLibraries::Refuse => {
+            refused("it is in Go, and so for the mode process, unless Go is allowed in this one")
+        }
+        GoLibraries::Allow => {
+            let mut go = GO.lock().unwrap_or_else(PoisonError::into_inner);
+            if *go.get_or_insert(source.hash) == source.hash {
+                return Ok(options.mode);
+            }
+            refused("it is in Go, and this process has another library in Go already")
+        }
+    }
 }
 
 /// What a plugin says of itself.

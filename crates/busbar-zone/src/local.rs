@@ -17,7 +17,7 @@ use crate::queue::{Job, Queue, Runner};
 use crate::reload::Probation;
 use crate::transport::{Identity, Transport};
 use crate::trust::FileHash;
-use crate::{Mode, Result, State};
+use crate::{Error, ErrorKind, Mode, Result, Stage, State};
 
 /// A zone's plugin in this process.
 pub(crate) struct Local {
@@ -43,13 +43,17 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// # Errors
-    /// `Io` if the system has no threads left.
+    /// `Io` if the system has no threads left; `NotSupported` for the mode process.
     fn of(mode: Mode) -> Result<Option<Self>> {
         let (pool, running_max) = match mode {
             Mode::Inline => return Ok(None),
             Mode::Shared => Pool::shared()?,
             Mode::Dedicated { threads } => {
                 (Arc::new(Pool::new("busbar-zone", threads)?), threads.get())
+            }
+            Mode::Process => {
+                let message = "what is compiled into this process has no file for another one";
+                return Err(Error::new(ErrorKind::NotSupported, Stage::Ready, message));
             }
         };
         Ok(Some(Self { pool, running_max, queue: None }))

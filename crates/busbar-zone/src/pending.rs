@@ -214,6 +214,12 @@ impl Pending {
         self.lock().find(id).is_some_and(|open| open.reply.is_none())
     }
 
+    /// The call whose end is told of as that of `operation`.
+    pub(crate) fn find_operation(&self, operation: u64) -> Option<CallId> {
+        let is_it = |reply: &Reply| reply.operation == operation;
+        self.ids(|open| open.reply.as_ref().is_some_and(is_it)).first().copied()
+    }
+
     /// The calls that `instance` runs.
     pub(crate) fn running_in(&self, instance: &Core) -> Vec<CallId> {
         self.ids(|open| open.inside.as_ref().is_some_and(|it| it.is_of(instance)))

@@ -4,11 +4,13 @@
 //! code being run, and `NAME.plugin.json.sig`, an Ed25519 signature of that text in hexadecimal.
 //! As the text holds the library's hash, it stands for the library.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::trust::{FileHash, Signed, Trust, parse_signature};
 use crate::{Error, ErrorKind, Result, Stage};
@@ -33,10 +35,46 @@ pub struct Sidecar {
     pub sha256: String,
     /// Full names of its types, each with its hash as 16 digits.
     #[serde(default)]
-    pub types: std::collections::BTreeMap<String, String>,
+    pub types: BTreeMap<String, String>,
     /// Names of its methods.
     #[serde(default)]
     pub methods: Vec<String>,
+}
+
+impl Sidecar {
+    /// Whether the library says of itself what this says.
+    ///
+    /// # Errors
+    /// `Sidecar`.
+    pub(crate) fn check<'a>(
+        &self,
+        id: &str,
+        version: &str,
+        methods: impl Iterator<Item = &'a str>,
+        types: impl Iterator<Item = (&'a str, u64)>,
+    ) -> Result<()> {
+        let target = busbar_abi::TARGET.to_str().unwrap_or_default();
+        let methods: BTreeSet<_> = methods.collect();
+        let said_methods: BTreeSet<_> = self.methods.iter().collect();
+        let types: BTreeMap<_, _> =
+            types.map(|(name, hash)| (name, format!("{hash:016x}"))).collect();
+        let pairs = [
+            ("id", json!(id), json!(self.id)),
+            ("version", json!(version), json!(self.version)),
+            ("target", json!(target), json!(self.target)),
+            ("types", json!(types), json!(self.types)),
+            ("methods", json!(methods), json!(said_methods)),
+        ];
+        for (field, real, said) in pairs {
+            // Lists may be left out.
+            let is_left_out = said == json!([]) || said == json!({});
+            if real != said && !is_left_out {
+                let message = format!("its {field} is {real}, but the .plugin.json says {said}");
+                return Err(Error::new(ErrorKind::Sidecar, Stage::Bind, message));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A library that may be loaded.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::contract::Method;
 use crate::local::Local;
 use crate::pending::{CallId, GivenUp};
-use crate::{Result, State};
+use crate::{ProcessStatus, Result, State};
 
 /// How a zone reaches its plugin.
 pub(crate) trait Transport: Send + Sync {
@@ -33,6 +33,23 @@ pub(crate) trait Transport: Send + Sync {
     /// Has the open call `id` run, and then end; if this fails, it never runs. The bytes are taken
     /// over: they are not the caller's any more.
     fn submit(&self, method: u32, input: Vec<u8>, id: CallId) -> Result<()>;
+
+    /// As [`Self::submit`], for a caller who waits: if the call may end soon, this looks for that
+    /// until `is_done`, but not long.
+    fn submit_awaited(
+        &self,
+        method: u32,
+        input: &[u8],
+        id: CallId,
+        _is_done: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        self.submit(method, input.to_vec(), id)
+    }
+
+    /// How the plugin's process does, if it has one.
+    fn process(&self) -> Option<ProcessStatus> {
+        None
+    }
 
     /// Asks the plugin to end a call that nobody waits for any more.
     fn cancel(&self, id: CallId, call: GivenUp);

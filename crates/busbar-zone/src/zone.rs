@@ -16,9 +16,13 @@ use crate::host::is_thread_of;
 use crate::library::Library;
 use crate::local::{Local, Plan};
 use crate::pending::{CallId, GivenUp, Pending, Reply};
+use crate::process::Remote;
 use crate::record::{Record, check, split};
+use crate::source::Source;
 use crate::transport::Transport;
-use crate::{Completions, Error, ErrorKind, Result, Stage, State};
+use crate::{
+    Completions, Error, ErrorKind, ProcessOptions, ProcessStatus, Result, Stage, State, Trust,
+};
 
 /// Zones of zones of zones: no deeper than this.
 const DEPTH_MAX: usize = 16;
@@ -36,6 +40,9 @@ pub enum Mode {
         /// How many.
         threads: NonZeroUsize,
     },
+    /// Those of a process of its own, as [`Options::process`] says: whatever its plugin does, this
+    /// process lives on.
+    Process,
 }
 
 /// A method of a zone, resolved once by [`Zone::method`].
@@ -112,6 +119,18 @@ impl Zone {
                 pending,
             };
             Ok(Box::new(Local::open(library, plan)?))
+        })
+    }
+
+    /// A zone of a library that a process of its own loads.
+    pub(crate) fn open_process(
+        source: Source,
+        trust: &Trust,
+        registry: &'static Registry,
+        options: &Options<'_>,
+    ) -> Result<Self> {
+        Self::new(options, |_, pending| {
+            Ok(Box::new(Remote::open(source, trust, registry, pending, options)?))
         })
     }
 
@@ -322,12 +341,21 @@ impl Zone {
         sink: Arc<dyn Completions>,
         operation: u64,
     ) -> Result<CallId> {
-        let Body { pending, transport, plugin_id, .. } = &*self.body;
-        let id = pending.open(method.0, Reply { sink, operation });
-        let id = id.map_err(|error| error.of_plugin(plugin_id, 0))?;
-        let submitted = transport.submit(method.0, input, id);
-        submitted.inspect_err(|_| pending.retract(id))?;
+        let id = self.open_call(method, sink, operation)?;
+        let submitted = self.body.transport.submit(method.0, input, id);
+        submitted.inspect_err(|_| self.body.pending.retract(id))?;
         Ok(id)
+    }
+
+    /// A new call, which is not submitted yet.
+    fn open_call(
+        &self,
+        method: MethodId,
+        sink: Arc<dyn Completions>,
+        operation: u64,
+    ) -> Result<CallId> {
+        let id = self.body.pending.open(method.0, Reply { sink, operation });
+        id.map_err(|error| error.of_plugin(self.plugin_id(), 0))
     }
 
     /// Gives a call up: whoever waits for it is told `Cancelled` before this returns. If it
@@ -335,6 +363,51 @@ impl Zone {
     /// comes of it is dropped. `false` if it has ended, or was given up before.
     pub fn cancel(&self, id: CallId) -> bool {
         self.body.cancel(id)
+    }
+
+    /// As [`Self::cancel`], of the call that `operation` names.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn cancel_operation(&self, operation: u64) {
+        if let Some(id) = self.body.pending.find_operation(operation) {
+            self.cancel(id);
+        }
+    }
+
+    /// Starts a call whose result nobody wants. If it fails, that is logged.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn post(&self, method: MethodId, input: Vec<u8>) -> Result<CallId> {
+        let methods = self.methods();
+        let name = methods.get(method.0 as usize).map_or("", |method| &method.name);
+        let sink = Arc::new(Unanswered(format!("{}: {name}", self.plugin_id())));
+        self.submit(method, input, sink, 0)
+    }
+
+    /// Runs a method on another thread or in its process, and waits for the result on this one:
+    /// first awake, as long as that may pay, then asleep.
+    ///
+    /// # Errors
+    /// The call's; `TimedOut` if it does not end in time, when it goes on without anybody waiting.
+    pub fn call_waiting(
+        &self,
+        method: MethodId,
+        input: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>> {
+        let shared = Call::shared();
+        let id = self.open_call(method, Arc::<Shared>::clone(&shared), 0)?;
+        let is_done = || shared.is_done();
+        let submitted = self.body.transport.submit_awaited(method.0, input, id, &is_done);
+        submitted.inspect_err(|_| self.body.pending.retract(id))?;
+        let call = Call::new(shared, Arc::downgrade(&self.body), id);
+        call.wait(timeout).map_err(|error| error.of_plugin(self.plugin_id(), self.generation()))
+    }
+
+    /// How its process does; `None` if it has none.
+    #[must_use]
+    pub fn process(&self) -> Option<ProcessStatus> {
+        self.body.transport.process()
     }
 
     /// As [`Self::submit`], for Rust.
@@ -368,7 +441,7 @@ impl Zone {
     /// `NotSupported` if it is in another one.
     pub(crate) fn local(&self) -> Result<&Arc<Local>> {
         self.body.transport.local().ok_or_else(|| {
-            let message = "its plugin runs in a process of its own";
+            let message = "a plugin in a process of its own is not reloaded: load it anew";
             let error = Error::new(ErrorKind::NotSupported, Stage::Call, message);
             error.of_plugin(self.plugin_id(), 0)
         })
@@ -400,6 +473,17 @@ impl Zone {
     }
 }
 
+/// Of a call whose result nobody wants: what was called.
+struct Unanswered(String);
+
+impl Completions for Unanswered {
+    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+        if let Err(error) = result {
+            log::warn!(target: "busbar::zone", "{}: {}", self.0, error.message());
+        }
+    }
+}
+
 /// How a zone is opened.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -412,13 +496,39 @@ pub struct Options<'a> {
     pub parent: Option<&'a Zone>,
     /// Whether its types may be other versions of registered ones.
     pub allow_versions: bool,
+    /// How its process is run, in the mode [`Mode::Process`].
+    pub process: Option<&'a ProcessOptions>,
+    /// What becomes of a library in Go.
+    pub go: GoLibraries,
+}
+
+/// What becomes of a library in Go for which a mode within this process is asked. Its runtime
+/// cannot be unloaded, a second one hangs the first, its panics end the process, and its handlers
+/// of signals are not for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GoLibraries {
+    /// It is not loaded.
+    #[default]
+    Refuse,
+    /// It has a process of its own.
+    Isolate,
+    /// It is loaded, if it is the only one.
+    Allow,
 }
 
 impl Options<'_> {
     /// A zone of this mode, with nothing special.
     #[must_use]
     pub const fn new(mode: Mode) -> Self {
-        Self { mode, config: "null", parent: None, allow_versions: false }
+        Self {
+            mode,
+            config: "null",
+            parent: None,
+            allow_versions: false,
+            process: None,
+            go: GoLibraries::Refuse,
+        }
     }
 }
 

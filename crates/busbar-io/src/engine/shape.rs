@@ -63,7 +63,10 @@ impl Engine {
             if !entry.is_shaped() {
                 self.shaped.push(id);
             }
-            entry.sending = Some(Box::new(Sending::new(&SendingQos::default())));
+            let mut sending = Sending::new(&SendingQos::default());
+            // Whoever waits for room in the link waits for room in the queue from now on.
+            sending.is_draining = true;
+            entry.sending = Some(Box::new(sending));
         }
         Ok(())
     }

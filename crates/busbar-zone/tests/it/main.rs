@@ -5,6 +5,8 @@ mod fixtures;
 mod hostile;
 mod legacy;
 mod modes;
+#[cfg(target_os = "linux")]
+mod process;
 mod queues;
 mod reload;
 mod sdk;

@@ -1,0 +1,63 @@
+//! Systems without sealed shared memory: there are no processes for plugins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use busbar_types::registry::Registry;
+
+use crate::contract::Method;
+use crate::local::Local;
+use crate::pending::{CallId, GivenUp, Pending};
+use crate::source::Source;
+use crate::transport::{Identity, Transport};
+use crate::{Error, ErrorKind, Options, Result, Stage, State, Trust};
+
+/// There is none.
+pub(crate) enum Remote {}
+
+impl Remote {
+    pub(crate) fn open(
+        _: Source,
+        _: &Trust,
+        _: &'static Registry,
+        _: Arc<Pending>,
+        _: &Options<'_>,
+    ) -> Result<Self> {
+        let message = "processes for plugins need Linux: choose another mode";
+        Err(Error::new(ErrorKind::NotSupported, Stage::Ready, message))
+    }
+}
+
+impl Transport for Remote {
+    fn local(&self) -> Option<&Arc<Local>> {
+        match *self {}
+    }
+
+    fn identity(&self) -> Identity {
+        match *self {}
+    }
+
+    fn methods(&self) -> Arc<[Method]> {
+        match *self {}
+    }
+
+    fn types(&self) -> Vec<(String, u64)> {
+        match *self {}
+    }
+
+    fn state(&self) -> State {
+        match *self {}
+    }
+
+    fn submit(&self, _: u32, _: Vec<u8>, _: CallId) -> Result<()> {
+        match *self {}
+    }
+
+    fn cancel(&self, _: CallId, _: GivenUp) {
+        match *self {}
+    }
+
+    fn close(&self, _: Duration) -> Result<()> {
+        match *self {}
+    }
+}
