@@ -129,6 +129,8 @@ impl Zone {
         registry: &'static Registry,
         options: &Options<'_>,
     ) -> Result<Self> {
+        // It may have another reason than the mode that was asked for.
+        let options = &Options { mode: Mode::Process, ..*options };
         Self::new(options, |_, pending| {
             Ok(Box::new(Remote::open(source, trust, registry, pending, options)?))
         })
