@@ -42,6 +42,10 @@ export declare class NativeZone {
   stats(): NativeZoneStats
   /** Which generation of its plugin is called. */
   get generation(): number
+  /** Which threads run its calls, as [`NativeZoneOptions::mode`]. */
+  get mode(): number
+  /** How its process does; nothing if it has none. */
+  process(): NativeProcess | null
   /** The methods that it has now; calls name them by their number. */
   methods(): Array<NativeMethod>
   /** Its types. */
@@ -204,6 +208,8 @@ export interface NativeEnd {
   generation?: number
   /** Why it failed. */
   error?: NativeFailure
+  /** Level and text of a log record; then there is no operation. */
+  log?: Array<string>
 }
 
 /** Why an operation failed. */
@@ -234,6 +240,14 @@ export interface NativeMethod {
   inHash: bigint
   /** Schema hash of its result. */
   outHash: bigint
+}
+
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  /** Its id. */
+  id: string
+  /** Its methods. */
+  methods: Array<NativeMethod>
 }
 
 /** How a process does. */
@@ -287,14 +301,6 @@ export interface NativeProcessOptions {
   denyNetwork: boolean
   /** To change files. */
   denyWrite: boolean
-}
-
-/** A plugin that was not loaded. */
-export interface NativePlugin {
-  /** Its id. */
-  id: string
-  /** Its methods. */
-  methods: Array<NativeMethod>
 }
 
 /** How a zone is reloaded. */
