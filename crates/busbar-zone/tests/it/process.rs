@@ -103,6 +103,8 @@ fn a_crash_costs_an_error() {
             assert!(pids.insert(pid), "another process each time");
             let error = crashed(run(&zone, method, b""), how);
             assert_eq!((error.subject(), error.stage()), ("fixture.crash", Stage::Call));
+            let of = (error.plugin_id(), error.method(), error.generation());
+            assert_eq!(of, ("fixture.crash", method, 1));
             assert!(error.is_retryable());
             assert_eq!(run(&zone, "echo", b"alive").expect("it runs again"), b"alive");
         }

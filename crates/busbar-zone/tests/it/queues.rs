@@ -1,11 +1,11 @@
 //! Who runs when and on which thread, and what becomes of calls that are given up.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busbar_zone::{Completions, ErrorKind, Loader, Mode, Options, Result, State, Zone};
 
-use crate::fixtures::{Fixture, load, loader, physics};
+use crate::fixtures::{Fixture, load, loader, options, physics};
 use crate::modes::{dedicated, wait};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -24,9 +24,16 @@ fn open(loader: &Loader, fixture: &Fixture, mode: Mode) -> Zone {
     unsafe { loader.load(&fixture.path, &Options::new(mode)) }.expect("it loads")
 }
 
+/// No zone can have all shared threads, but two can: one test at a time blocks them.
+fn only_blocker() -> MutexGuard<'static, ()> {
+    static ONLY: Mutex<()> = Mutex::new(());
+    ONLY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// [Z04 Z08] a zone whose methods block kept all shared threads from the others
 #[test]
 fn a_blocking_zone_does_not_starve_others() {
+    let _only = only_blocker();
     let (fixture, quiet, loader) = (Fixture::plugin(&[]), Fixture::plugin(&[]), loader());
     let key = open(&loader, &fixture, Mode::Inline);
     let busy = open(&loader, &fixture, Mode::Shared);
@@ -53,6 +60,7 @@ fn a_blocking_zone_does_not_starve_others() {
 /// [Z18] each zone has a queue of its own: one that is full refuses its own calls only
 #[test]
 fn a_full_queue_is_one_zones() {
+    let _only = only_blocker();
     let (fixture, loader) = (Fixture::plugin(&[]), loader());
     let key = open(&loader, &fixture, Mode::Inline);
     let [busy, other] = [(); 2].map(|()| open(&loader, &fixture, Mode::Shared));
@@ -146,8 +154,12 @@ fn calls_are_cancelled() {
 /// [Z17] asynchronous methods end when they are cancelled, whenever that is, and leave nothing
 #[test]
 fn asynchronous_calls_are_cancelled() {
-    for mode in [Mode::Shared, dedicated(2)] {
-        let zone = load(&physics(), &Options::new(mode)).expect("it loads");
+    let mut modes = vec![Mode::Shared, dedicated(2)];
+    if cfg!(target_os = "linux") {
+        modes.push(Mode::Process);
+    }
+    for mode in modes {
+        let zone = load(&physics(), &options(mode)).expect("it loads");
         let never = zone.method("never").expect("it has it");
         for n in 0..200 {
             let call = zone.start(never, Vec::new()).expect("queued");
