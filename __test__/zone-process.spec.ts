@@ -10,7 +10,8 @@ import { fileURLToPath } from 'node:url';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { BusbarError, loadZone, setLogger, type LoadZoneOptions, type LogEntry } from '../index.js';
+import { BusbarError, loadZone, PluginError, setLogger } from '../index.js';
+import type { LoadZoneOptions, LogEntry } from '../index.js';
 import { PHYSICS } from './helpers/built.js';
 import { run } from './helpers/child.js';
 
@@ -121,6 +122,25 @@ for (const [method, how] of [
     t.regex(zone.process?.lastCrash ?? '', how);
   });
 }
+
+test('[Z12 Z13 Z17] errors name the plugin; calls are cancelled; nothing is reloaded', async (t) => {
+  await using zone = await loadZone(crash());
+  const crashed = await t.throwsAsync(zone.call('segfault'), { instanceOf: PluginError });
+  const { code, pluginId, method, generation } = crashed as PluginError;
+  const expected = ['ERR_ZONE_CRASHED', 'fixture.crash', 'segfault', 1];
+  t.deepEqual([code, pluginId, method, generation], expected);
+  const stuck = zone.call('stuck', undefined, { timeoutMs: 20 });
+  await t.throwsAsync(stuck, { code: 'ERR_TIMED_OUT' });
+  await until(t, 'its process was told', () => zone.stats.lateCalls === 1);
+  t.is(zone.stats.openCalls, 0);
+  const refused = { code: 'ERR_NOT_SUPPORTED', message: /load it anew/ };
+  await t.throwsAsync(zone.reload(), refused);
+  await t.throwsAsync(loadZone({ ...crash(), watch: true }), refused);
+  t.is((await zone.call('echo', Buffer.from('on'))).toString(), 'on');
+  // Nobody waits for it, but its process cannot end by itself.
+  const stays = { code: 'ERR_TIMED_OUT' };
+  await t.throwsAsync(zone.close({ graceMs: 50 }), stays);
+});
 
 test('[T40] a panic is an error, and another process', async (t) => {
   await using zone = await loadZone({ path: PHYSICS, mode: 'process' });
