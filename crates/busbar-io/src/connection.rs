@@ -5,8 +5,9 @@
 //! ```
 
 use std::task::Waker;
+use std::time::Duration;
 
-use busbar_proto::{CloseReason, Error};
+use busbar_proto::{Agreement, Capabilities, CloseReason, Error};
 use mio::{Registry, Token};
 
 use crate::link::Link;
@@ -74,6 +75,30 @@ pub(crate) trait Connection: Link {
 
     /// Who is at the other end; `None` if it is this process.
     fn peer(&self) -> Option<Peer>;
+
+    /// What the ends have promised each other. By default nothing.
+    fn terms(&self) -> Terms {
+        Terms::default()
+    }
+
+    /// Grows with everything that arrives. `None`: this end holds the peer back, so that nothing
+    /// can arrive.
+    fn heard(&self) -> Option<u64> {
+        None
+    }
+
+    /// Grows with everything that leaves.
+    fn said(&self) -> u64 {
+        0
+    }
+
+    /// Says that this end lives, if nothing else is on its way.
+    fn ping(&mut self) {}
+
+    /// The peer is taken for dead: nothing more is read or written. What was received stays.
+    fn sever(&mut self) {
+        self.close(&CloseReason::lost());
+    }
 }
 
 /// A connection being set up.
@@ -113,6 +138,23 @@ pub(crate) enum Incoming {
     Handshake(Box<dyn Handshake>),
     /// Ready.
     Connected(Box<dyn Connection>),
+}
+
+/// What the ends of a connection have promised each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// The longest silence of this end's.
+    pub(crate) speak_every: Option<Duration>,
+    /// Whether the peer keeps the heartbeat that this end asks for.
+    pub(crate) is_spoken_to: bool,
+}
+
+impl Terms {
+    pub(crate) fn new(agreement: &Agreement) -> Self {
+        let speak_every = agreement.heartbeat_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        let is_spoken_to = agreement.capabilities.contains(Capabilities::HEARTBEAT);
+        Self { speak_every, is_spoken_to }
+    }
 }
 
 /// The process at the other end.

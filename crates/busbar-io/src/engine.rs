@@ -11,15 +11,19 @@
 //! | hot | every turn | nothing came for as long as its [`Wait`](crate::Wait) allows: parked |
 //! | parked | never | the peer rings its bell: hot |
 
+mod accepting;
 pub(crate) mod descriptors;
+mod heartbeat;
 mod linger;
 mod pipe;
 mod readiness;
+mod timers;
 mod traffic;
 
+use std::collections::VecDeque;
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
 
@@ -36,9 +40,7 @@ use descriptors::{Descriptors, Role};
 use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
 pub use readiness::Readiness;
-
-/// How long a listener that ran out of descriptors or memory pauses.
-const STALL: Duration = Duration::from_millis(100);
+use timers::{Timer, Timers};
 
 /// See the [module](self).
 pub struct Engine {
@@ -52,17 +54,14 @@ pub struct Engine {
     lingering: Slots<Lingering>,
     /// Events that came about between two turns.
     pending: Vec<Event>,
-    /// Listeners whose connections could not be accepted for want of resources.
-    stalled: Vec<ListenerId>,
-    /// The earliest deadline of a handshake or a stalled listener, or earlier.
-    next_deadline: Option<Instant>,
+    timers: Timers,
 }
 
 struct ListenerEntry {
     acceptor: Box<dyn Acceptor>,
     options: ListenOptions,
-    /// Connections of this listener that are being set up.
-    handshakes: usize,
+    /// Connections of this listener that are being set up, oldest first.
+    handshakes: VecDeque<PipeId>,
 }
 
 /// Counters of a pipe.
@@ -91,8 +90,7 @@ impl Engine {
             at_work: Vec::new(),
             lingering: Slots::new(),
             pending: Vec::new(),
-            stalled: Vec::new(),
-            next_deadline: None,
+            timers: Timers::default(),
         })
     }
 
@@ -111,7 +109,7 @@ impl Engine {
             let waker = board.waker(Subject::Listener(handle));
             let mut acceptor = transport::listen(endpoint, options, &waker)?;
             acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
-            Ok(ListenerEntry { acceptor, options: *options, handshakes: 0 })
+            Ok(ListenerEntry { acceptor, options: *options, handshakes: VecDeque::new() })
         });
         inserted.ok_or_else(too_many)?.map(ListenerId)
     }
@@ -162,11 +160,9 @@ impl Engine {
     pub fn close_listener(&mut self, id: ListenerId) {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
         entry.acceptor.deregister(self.descriptors.registry());
-        for handle in self.pipes.handles() {
-            let orphan = self.pipes.get(handle).is_some_and(|pipe| pipe.is_handshake_of(id));
-            if orphan {
-                self.drop_pipe(PipeId(handle));
-            }
+        self.timers.cancel(Timer::Stall(id));
+        for orphan in entry.handshakes {
+            self.drop_pipe(orphan);
         }
     }
 
@@ -179,7 +175,8 @@ impl Engine {
         }
         let Some(entry) = self.drop_pipe(id) else { return };
         let Phase::Connected(connection) = entry.phase else { return };
-        if !connection.is_over() && !entry.linger.is_zero() {
+        let is_lost = entry.reason.is_some_and(|it| it.code == Some(Code::ConnectionLost));
+        if !connection.is_over() && !entry.linger.is_zero() && !is_lost {
             self.linger(connection, Instant::now().checked_add(entry.linger));
         }
     }
@@ -283,6 +280,7 @@ impl Engine {
                 if entry.heat() {
                     self.hot.push(id);
                 }
+                self.start_heartbeat(id);
                 self.apply(id, ConnectionInput::Established);
             }
             Phase::Over => {}
@@ -301,8 +299,8 @@ impl Engine {
             Err(error) => return self.handshake_failed(id, origin, error),
         };
         entry.phase = Phase::Connected(connection);
-        if let Origin::Accepted { listener, .. } = origin {
-            self.handshake_over(listener);
+        if let Origin::Accepted { listener } = origin {
+            self.handshake_over(listener, id);
             self.pending.push(Event::Accepted { listener, pipe: id });
         }
         match self.start(id) {
@@ -315,25 +313,10 @@ impl Engine {
     fn handshake_failed(&mut self, id: PipeId, origin: Origin, error: Error) {
         match origin {
             Origin::Dialed => self.end(id, ConnectionInput::GaveUp, reason_of(&error)),
-            Origin::Accepted { listener, .. } => {
+            Origin::Accepted { listener } => {
                 self.drop_pipe(id);
                 self.pending.push(Event::Warning(listener, error));
             }
-        }
-    }
-
-    fn handshake_over(&mut self, listener: ListenerId) {
-        if let Some(entry) = self.listeners.get_mut(listener.0) {
-            entry.handshakes -= 1;
-        }
-        self.relax();
-    }
-
-    /// Forgets the next deadline if nothing has one: whoever sleeps need not wake for what is over.
-    fn relax(&mut self) {
-        let is_idle = self.stalled.is_empty() && !self.is_lingering();
-        if is_idle && self.listeners.values().all(|entry| entry.handshakes == 0) {
-            self.next_deadline = None;
         }
     }
 
@@ -407,90 +390,17 @@ impl Engine {
         match &mut entry.phase {
             Phase::Handshaking { handshake, origin } => {
                 handshake.deregister(registry);
-                if let Origin::Accepted { listener, .. } = *origin {
-                    self.handshake_over(listener);
+                if let Origin::Accepted { listener } = *origin {
+                    self.handshake_over(listener, id);
                 }
             }
             Phase::Connected(connection) => connection.deregister(registry),
             Phase::Over => {}
         }
+        self.timers.cancel_pipe(id);
         self.hot.retain(|&hot| hot != id);
         self.pending.retain(|event| event.pipe() != Some(id));
         Some(entry)
-    }
-
-    /// Takes every connection that waits at a listener.
-    fn accept(&mut self, id: ListenerId) {
-        loop {
-            let Some(entry) = self.listeners.get_mut(id.0) else { return };
-            let deadline = Instant::now() + entry.options.handshake_timeout;
-            let options = entry.options.pipe;
-            let full = entry.handshakes >= entry.options.backlog;
-            let origin = Origin::Accepted { listener: id, deadline };
-            let board = &self.board;
-            let accepted = self.pipes.insert_with(|handle| {
-                let waker = board.waker(Subject::Pipe(handle));
-                match entry.acceptor.accept(&waker) {
-                    Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, origin, &options)),
-                    Ok(None) => Err(None),
-                    Err(error) => Err(Some(error)),
-                }
-            });
-            match accepted {
-                None => {
-                    self.pending.push(Event::Warning(id, too_many()));
-                    return self.stall(id);
-                }
-                Some(Err(None)) => return,
-                Some(Err(Some(error))) if error.code() == Code::Closed => {
-                    self.close_listener(id);
-                    return self.pending.push(Event::ListenerClosed(id));
-                }
-                Some(Err(Some(error))) => {
-                    let out_of_resources = matches!(error.code(), Code::OutOfMemory | Code::Io);
-                    self.pending.push(Event::Warning(id, error));
-                    if out_of_resources {
-                        return self.stall(id);
-                    }
-                }
-                Some(Ok(handle)) => self.accepted(id, PipeId(handle), deadline, full),
-            }
-        }
-    }
-
-    /// Asks a listener again after a pause: what waits there is not announced twice.
-    fn stall(&mut self, id: ListenerId) {
-        if !self.stalled.contains(&id) {
-            self.stalled.push(id);
-        }
-        self.expire_by(Instant::now() + STALL);
-    }
-
-    /// Makes sure that [`Engine::next_deadline`] is not later than `deadline`.
-    fn expire_by(&mut self, deadline: Instant) {
-        self.next_deadline = Some(self.next_deadline.map_or(deadline, |d| d.min(deadline)));
-    }
-
-    fn accepted(&mut self, listener: ListenerId, pipe: PipeId, deadline: Instant, full: bool) {
-        let Some(entry) = self.pipes.get(pipe.0) else { return };
-        let connected = matches!(entry.phase, Phase::Connected(_));
-        if connected {
-            self.pending.push(Event::Accepted { listener, pipe });
-        } else {
-            if let Some(entry) = self.listeners.get_mut(listener.0) {
-                entry.handshakes += 1;
-            }
-            self.expire_by(deadline);
-        }
-        if full && !connected {
-            // Dropping the socket is an answer the dialer understands: refused, try again.
-            self.drop_pipe(pipe);
-            return;
-        }
-        if let Err(error) = self.start(pipe) {
-            self.drop_pipe(pipe);
-            self.pending.push(Event::Warning(listener, error));
-        }
     }
 }
 

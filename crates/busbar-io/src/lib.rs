@@ -33,5 +33,5 @@ pub use event::{Event, ListenerId, PipeId};
 pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
-pub use options::{Access, ListenOptions, PipeOptions, Trust, Wait};
+pub use options::{Access, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
 pub use pipe::{Listener, Message, Pipe, dial, listen};

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use busbar_proto::{Code, Error};
+use busbar_proto::{Code, Error, Hello};
 
 /// Options of one pipe. Both ends choose their own; the smaller message limit holds.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,22 @@ pub struct PipeOptions {
     pub wait: Wait,
     /// uds: which processes may be at the other end.
     pub access: Access,
+    /// shm, uds, tcp: how long a silence of the peer means that it is lost. Not looked for by default.
+    pub heartbeat: Option<Heartbeat>,
+    /// Whether the engine of this end is driven at all times, so that it can promise signs of life
+    /// to its peers. Not so by default: a pipe of a plain thread is driven while it waits.
+    pub is_driven: bool,
     /// For how long after the close what was sent is still being delivered. 30 s by default.
     pub linger: Duration,
+}
+
+/// How silence is told from death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The longest silence that the peer is asked to keep, 50 ms to 1 h.
+    pub interval: Duration,
+    /// So many of them in a row, 2 to 100, and the peer is lost.
+    pub misses: u32,
 }
 
 /// Which users' processes an end talks to.
@@ -78,6 +92,8 @@ impl Default for PipeOptions {
             queue_messages: NonZeroUsize::new(16_384),
             wait: Wait::Balanced,
             access: Access::default(),
+            heartbeat: None,
+            is_driven: false,
             linger: Duration::from_secs(30),
         }
     }
@@ -96,6 +112,16 @@ impl PipeOptions {
         if self.slab_bytes != 0 && !sized(self.slab_bytes, 1 << 32) {
             let bounds = "0, or a power of two, 64 KiB to 4 GiB";
             return Err(invalid("slabBytes", self.slab_bytes, bounds));
+        }
+        if let Some(Heartbeat { interval, misses }) = self.heartbeat {
+            let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+            if !(u64::from(Hello::HEARTBEAT_MS_MIN)..=HEARTBEAT_MS_MAX).contains(&millis) {
+                let bounds = "50 to 3600000 milliseconds";
+                return Err(invalid("heartbeat.intervalMs", millis, bounds));
+            }
+            if !(2..=100).contains(&misses) {
+                return Err(invalid("heartbeat.misses", misses.into(), "2 to 100"));
+            }
         }
         if !(1..=1 << 31).contains(&self.message_bytes_max) {
             let value = self.message_bytes_max as u64;
@@ -132,6 +158,8 @@ impl Default for ListenOptions {
         }
     }
 }
+
+const HEARTBEAT_MS_MAX: u64 = 3_600_000;
 
 fn invalid(option: &str, value: u64, bounds: &str) -> Error {
     Error::new(Code::InvalidArgument, format!("{option} is {value}; it must be {bounds}"))

@@ -23,6 +23,8 @@ pub enum Kind {
     Reject = 2,
     /// A message, or a fragment of one.
     Data = 3,
+    /// Says that its sender lives. No payload.
+    Ping = 5,
     /// Ends a connection: [`crate::CloseReason`].
     Close = 7,
 }
@@ -180,7 +182,7 @@ impl Header {
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Hello, Self::Reject, Self::Data, Self::Close]
+        [Self::Hello, Self::Reject, Self::Data, Self::Ping, Self::Close]
             .into_iter()
             .find(|&kind| kind as u8 == number)
     }
@@ -281,12 +283,13 @@ fn check_payload(payload_bytes: usize, limits: Limits) -> Result<u32, Error> {
 fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> Result<(), Error> {
     let fail = |message: &'static str| Err(Error::new(breach, message));
     if header.kind != Kind::Data {
-        let plain = *header == Header::new(header.kind);
-        return if plain {
-            Ok(())
-        } else {
-            fail("invalid frame: only DATA has a channel, a seq or extensions")
-        };
+        if *header != Header::new(header.kind) {
+            return fail("invalid frame: only DATA has a channel, a seq or extensions");
+        }
+        if header.kind == Kind::Ping && payload_bytes > 0 {
+            return fail("invalid frame: PING has no payload");
+        }
+        return Ok(());
     }
     if limits.message_bytes_max() == 0 {
         return fail("invalid frame: DATA where no messages are carried");

@@ -29,6 +29,9 @@ pub struct Hello {
     pub epoch: Epoch,
     /// What this end accepts.
     pub limits: Limits,
+    /// How long a silence this end puts up with, in milliseconds: whoever knows
+    /// [`Capabilities::HEARTBEAT`] sends something at least so often. Absent if it does not care.
+    pub heartbeat_ms: Option<u32>,
     /// Present on `shm://`.
     pub shm: Option<ShmParameters>,
 }
@@ -56,6 +59,9 @@ impl Hello {
     /// The largest payload of a HELLO frame.
     pub const BYTES_MAX: usize = 4096;
 
+    /// The shortest silence that an end may ask for, in milliseconds.
+    pub const HEARTBEAT_MS_MIN: u32 = 50;
+
     /// What this library says by default: the versions it speaks, nothing optional.
     #[must_use]
     pub fn new(session: SessionId, epoch: Epoch, limits: Limits) -> Self {
@@ -65,6 +71,7 @@ impl Hello {
             session,
             epoch,
             limits,
+            heartbeat_ms: None,
             shm: None,
         }
     }
@@ -83,6 +90,9 @@ impl Hello {
         out.extend_from_slice(&self.limits.frame_payload_bytes_max().to_be_bytes());
         if let Some(shm) = &self.shm {
             section::put(&mut out, section::TAG_SHM, &shm.encode());
+        }
+        if let Some(heartbeat_ms) = self.heartbeat_ms {
+            section::put(&mut out, section::TAG_HEARTBEAT, &heartbeat_ms.to_be_bytes());
         }
         out
     }
@@ -113,6 +123,12 @@ impl Hello {
                     return Err(invalid("it has two shm sections".into()));
                 }
             }
+            if tag == section::TAG_HEARTBEAT {
+                let heartbeat_ms = section::decode_heartbeat(value)?;
+                if hello.heartbeat_ms.replace(heartbeat_ms).is_some() {
+                    return Err(invalid("it has two heartbeat sections".into()));
+                }
+            }
         }
         Ok(hello)
     }
@@ -132,6 +148,7 @@ impl Hello {
             session,
             epoch,
             limits,
+            heartbeat_ms: None,
             shm: None,
         }))
     }
@@ -177,6 +194,15 @@ impl Versions {
 }
 
 impl Capabilities {
+    /// It takes PING, and sends something at least as often as the peer's HELLO asks for.
+    pub const HEARTBEAT: Self = Self(1);
+
+    /// Whether all of `other` are among these.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// What both ends can do.
     #[must_use]
     pub const fn common(self, other: Self) -> Self {

@@ -7,9 +7,10 @@ use busbar_proto::{CloseReason, Code, ConnectionState, Error};
 use bytes::Bytes;
 
 use crate::connection::{Connection, Handshake, Incoming};
+use crate::engine::heartbeat::Pulse;
 use crate::event::ListenerId;
 use crate::link::Interest;
-use crate::options::{PipeOptions, Wait};
+use crate::options::{Heartbeat, PipeOptions, Wait};
 
 /// Turns of the loop for which [`Wait::Balanced`] goes on looking.
 const BALANCED_TURNS: u32 = 8;
@@ -34,6 +35,8 @@ pub(super) struct PipeEntry {
     /// What the peer has announced and nobody has asked for yet.
     pub(super) announced: VecDeque<Bytes>,
     pub(super) linger: Duration,
+    pub(super) heartbeat: Option<Heartbeat>,
+    pub(super) pulse: Pulse,
     /// In the engine's list of pipes that have put something off.
     pub(super) is_at_work: bool,
     wait: Wait,
@@ -59,7 +62,6 @@ pub(super) enum Origin {
     Dialed,
     Accepted {
         listener: ListenerId,
-        deadline: Instant,
     },
 }
 
@@ -89,6 +91,8 @@ impl PipeEntry {
             wakes: 0,
             announced: VecDeque::new(),
             linger: options.linger,
+            heartbeat: options.heartbeat,
+            pulse: Pulse::default(),
             is_at_work: false,
             wait: options.wait,
             idle_turns: 0,
@@ -106,12 +110,6 @@ impl PipeEntry {
         }
         self.announced.clear();
         Err(Error::new(Code::Protocol, "the peer announced more types than a pipe may have"))
-    }
-
-    /// Whether `listener` has accepted it and does not know yet what it is.
-    pub(super) fn is_handshake_of(&self, id: ListenerId) -> bool {
-        let Phase::Handshaking { origin, .. } = &self.phase else { return false };
-        matches!(origin, Origin::Accepted { listener, .. } if *listener == id)
     }
 
     /// Changes the interest; `true` if the pipe must now be put in the hot list.

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::engine::descriptors::{Ready, Role};
-use crate::engine::pipe::{Activity, Origin, Phase};
+use crate::engine::pipe::{Activity, Phase};
+use crate::engine::timers::Timer;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::notice::Subject;
-use busbar_proto::{Code, Error};
 
 /// Longest time spent spinning before other work of the loop gets its turn.
 const SPIN_SLICE: Duration = Duration::from_micros(20);
@@ -62,7 +62,7 @@ impl Engine {
                 Readiness::Events => return,
                 Readiness::Again => self.poll_descriptors(Some(Duration::ZERO)),
                 Readiness::Sleep => {
-                    let until = [deadline, self.next_deadline].into_iter().flatten().min();
+                    let until = [deadline, self.timers.next()].into_iter().flatten().min();
                     let timeout =
                         until.map(|until| until.saturating_duration_since(Instant::now()));
                     self.poll_descriptors(timeout);
@@ -79,7 +79,7 @@ impl Engine {
     /// What happens meanwhile is reported later.
     pub(crate) fn wait_unsent(&mut self, id: PipeId, deadline: Option<Instant>) {
         while self.has_unsent(id) && deadline.is_none_or(|at| Instant::now() < at) {
-            let until = [deadline, self.next_deadline].into_iter().flatten().min();
+            let until = [deadline, self.timers.next()].into_iter().flatten().min();
             let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             self.poll_descriptors(timeout);
             self.flush();
@@ -89,7 +89,7 @@ impl Engine {
     /// When [`Engine::turn`] must be called even if nothing happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.next_deadline
+        self.timers.next()
     }
 
     /// Whether there is something to do that the descriptor does not announce.
@@ -120,7 +120,7 @@ impl Engine {
             }
         }
         self.descriptors.recycle(ready);
-        if self.next_deadline.is_some() {
+        if self.timers.next().is_some() {
             self.handle_deadlines(Instant::now());
         }
     }
@@ -222,29 +222,14 @@ impl Engine {
     }
 
     fn handle_deadlines(&mut self, now: Instant) {
-        if self.next_deadline.is_some_and(|at| now < at) {
-            return;
-        }
-        self.next_deadline = None;
-        for handle in self.pipes.handles() {
-            let Some(entry) = self.pipes.get(handle) else { continue };
-            let Phase::Handshaking { origin: Origin::Accepted { listener, deadline }, .. } =
-                entry.phase
-            else {
-                continue;
-            };
-            if now >= deadline {
-                self.drop_pipe(PipeId(handle));
-                let message = "a connecting peer did not introduce itself in time";
-                let error = Error::new(Code::TimedOut, message);
-                self.pending.push(Event::Warning(listener, error));
-            } else {
-                self.expire_by(deadline);
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Handshake(pipe) => self.expire_handshake(pipe),
+                Timer::Hear(pipe) => self.listen_for_life(pipe, now),
+                Timer::Linger(handle) => self.drop_lingering(handle),
+                Timer::Speak(pipe) => self.speak(pipe, now),
+                Timer::Stall(listener) => self.accept(listener),
             }
-        }
-        self.expire_lingering(now);
-        for listener in std::mem::take(&mut self.stalled) {
-            self.accept(listener);
         }
     }
 }

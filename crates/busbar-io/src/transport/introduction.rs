@@ -1,8 +1,9 @@
 //! HELLO and REJECT as every transport that needs them sends and reads them.
 
 use busbar_proto::frame::{self, Header, Kind};
-use busbar_proto::{CloseReason, Code, Error, Hello, Limits, SessionId};
+use busbar_proto::{Capabilities, CloseReason, Code, Epoch, Error, Hello, Limits, SessionId};
 
+use crate::options::{Heartbeat, PipeOptions};
 use crate::os::os_error;
 
 /// The random name of a new session.
@@ -11,6 +12,31 @@ pub(super) fn new_session() -> Result<SessionId, Error> {
     rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())
         .map_err(|errno| os_error("asking for random bytes", errno))?;
     Ok(SessionId(session))
+}
+
+/// What an end with these options says of itself.
+pub(super) fn hello(
+    session: SessionId,
+    epoch: Epoch,
+    options: &PipeOptions,
+) -> Result<Hello, Error> {
+    let frame_bytes_max = Limits::default().frame_payload_bytes_max();
+    let limits = Limits::new(frame_bytes_max, options.message_bytes_max as u64)?;
+    let mut hello = Hello::new(session, epoch, limits);
+    if options.is_driven {
+        hello.capabilities = Capabilities::HEARTBEAT;
+        let millis = |it: Heartbeat| u32::try_from(it.interval.as_millis()).unwrap_or(u32::MAX);
+        hello.heartbeat_ms = options.heartbeat.map(millis);
+    }
+    Ok(hello)
+}
+
+/// The frame of a sign of life.
+pub(super) fn ping_frame() -> Vec<u8> {
+    let mut wire = Vec::new();
+    frame::encode(&Header::new(Kind::Ping), &[], Limits::CONTROL, &mut wire)
+        .expect("invariant: PING is valid under all limits");
+    wire
 }
 
 /// The frame that introduces an end.

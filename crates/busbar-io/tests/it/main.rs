@@ -11,6 +11,7 @@ mod conformance;
 mod counters;
 mod dialing;
 mod endings;
+mod heartbeat;
 mod raw;
 mod rendezvous;
 mod stream;

@@ -13,6 +13,8 @@ pub struct Agreement {
     pub capabilities: Capabilities,
     /// What both ends accept.
     pub limits: Limits,
+    /// How often the peer wants to hear from this end, in milliseconds; `None` if it does not care.
+    pub heartbeat_ms: Option<u32>,
 }
 
 /// Compares this end's HELLO with the peer's.
@@ -42,10 +44,13 @@ pub fn negotiate(ours: &Hello, theirs: &Hello) -> Result<Agreement, Error> {
             return Err(Error::new(Code::Protocol, message));
         }
     }
+    let capabilities = ours.capabilities.common(theirs.capabilities);
+    let knows = capabilities.contains(Capabilities::HEARTBEAT);
     Ok(Agreement {
         version,
-        capabilities: ours.capabilities.common(theirs.capabilities),
+        capabilities,
         limits: ours.limits.smaller(theirs.limits),
+        heartbeat_ms: theirs.heartbeat_ms.filter(|_| knows),
     })
 }
 

@@ -90,7 +90,7 @@ fn unknown_kinds_and_flags_are_breaches() {
         decode_all(Limits::default(), [&bytes[..]]).map(drop).map_err(|error| error.code())
     };
     for kind in 0..=u8::MAX {
-        let expected = if [1, 2, 3, 7].contains(&kind) { Ok(()) } else { Err(Code::Protocol) };
+        let expected = if [1, 2, 3, 5, 7].contains(&kind) { Ok(()) } else { Err(Code::Protocol) };
         assert_eq!(check(4, kind), expected, "kind {kind}");
     }
     for flags in 0..=u8::MAX {
@@ -110,6 +110,7 @@ fn inconsistent_headers_are_refused() {
     check(Header { channel: 1, ..Header::new(Kind::Hello) }, b"");
     check(Header { seq: 1, ..Header::new(Kind::Close) }, b"");
     check(Header { type_hash: Some(0), ..Header::new(Kind::Reject) }, b"");
+    check(Header::new(Kind::Ping), b"x");
     let check_fragment = |index: u32, count: u32, total_bytes: u64, payload: &[u8]| {
         let fragment = Some(Fragment { index, count, total_bytes });
         check(Header { fragment, ..Header::new(Kind::Data) }, payload);

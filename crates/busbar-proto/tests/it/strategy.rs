@@ -14,6 +14,7 @@ pub(crate) fn frame() -> impl Strategy<Value = (Header, Vec<u8>)> {
     let payload = || vec(any::<u8>(), 0..300);
     let control = prop_oneof![Just(Kind::Hello), Just(Kind::Reject), Just(Kind::Close)];
     prop_oneof![
+        1 => Just((Header::new(Kind::Ping), Vec::new())),
         1 => (control, payload()).prop_map(|(kind, payload)| (Header::new(kind), payload)),
         4 => (payload(), data_header(), any::<bool>(), any::<(u32, u32, u16)>()).prop_map(
             |(payload, mut header, fragmented, (index, count, rest))| {
@@ -51,10 +52,12 @@ fn fragment(payload_bytes: usize, index: u32, count: u32, rest: u16) -> Fragment
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
     let limits = (Limits::FRAME_PAYLOAD_BYTES_MIN.., 1u64..)
         .prop_map(|(frame, message)| Limits::new(frame, message).expect("in range"));
-    (any::<[u8; 16]>(), any::<(u64, u64)>(), limits, 1u16.., option::of(shm())).prop_map(
-        |(session, (epoch, capabilities), limits, version_max, shm)| Hello {
+    let sections = (option::of(shm()), option::of(Hello::HEARTBEAT_MS_MIN..));
+    (any::<[u8; 16]>(), any::<(u64, u64)>(), limits, 1u16.., sections).prop_map(
+        |(session, (epoch, capabilities), limits, version_max, (shm, heartbeat_ms))| Hello {
             versions: Versions::new(1, version_max).expect("in range"),
             capabilities: Capabilities(capabilities),
+            heartbeat_ms,
             shm,
             ..Hello::new(SessionId(session), Epoch(epoch), limits)
         },

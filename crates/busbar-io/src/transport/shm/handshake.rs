@@ -22,7 +22,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::EventfdFlags;
 
-use crate::connection::{Connection, Handshake, Peer};
+use crate::connection::{Connection, Handshake, Peer, Terms};
 use crate::options::{PipeOptions, Trust};
 use crate::os::os_error;
 use crate::transport::introduction;
@@ -179,10 +179,8 @@ impl Own {
         epoch: Epoch,
         options: &PipeOptions,
     ) -> Result<Hello, Error> {
-        let frame_bytes_max = Limits::default().frame_payload_bytes_max();
-        let limits = Limits::new(frame_bytes_max, options.message_bytes_max as u64)?;
         let geometry = self.segment.geometry();
-        let mut hello = Hello::new(session, epoch, limits);
+        let mut hello = introduction::hello(session, epoch, options)?;
         hello.shm = Some(ShmParameters {
             segment_version: SEGMENT_VERSION,
             trust: match options.trust {
@@ -301,12 +299,14 @@ impl Introduction {
         mut settings: Settings,
         waker: &Waker,
     ) -> Result<Box<dyn Connection>, Error> {
-        let agreed = negotiate(ours, theirs)?.limits.message_bytes_max();
-        settings.message_bytes_max = usize::try_from(agreed).unwrap_or(usize::MAX);
+        let agreed = negotiate(ours, theirs)?;
+        settings.message_bytes_max =
+            usize::try_from(agreed.limits.message_bytes_max()).unwrap_or(usize::MAX);
         let peer_bell = self.fds.pop().expect("invariant: `accepts` counted the descriptors");
         let stream = self.stream.take().expect("invariant: a handshake ends once");
         let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Limits::CONTROL));
-        let control = Control::new(stream, decoder, std::mem::take(&mut self.rest), self.peer);
+        let rest = std::mem::take(&mut self.rest);
+        let control = Control::new(stream, decoder, rest, self.peer, Terms::new(&agreed));
         let max = settings.message_bytes_max;
         let channel = Channel::new(own.segment, peer_segment, settings, waker);
         Ok(Box::new(ShmConnection::new(channel, max, own.bell, peer_bell, control)))

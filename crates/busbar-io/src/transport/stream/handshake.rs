@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use busbar_proto::frame::{Decoder, Kind};
-use busbar_proto::{Code, Epoch, Error, Hello, Limits, negotiate};
+use busbar_proto::{Agreement, Code, Epoch, Error, Hello, Limits, negotiate};
 use mio::{Registry, Token};
 
 use crate::connection::{Connection, Handshake, Peer};
@@ -71,7 +71,7 @@ impl Dialing {
     }
 
     fn new(stage: Stage, options: PipeOptions) -> Result<Self, Error> {
-        let hello = Hello::new(introduction::new_session()?, Epoch(1), limits(&options)?);
+        let hello = introduction::hello(introduction::new_session()?, Epoch(1), &options)?;
         Ok(Self { stage, hello, options, token: None })
     }
 
@@ -181,10 +181,10 @@ impl Handshake for Dialing {
             Some((Kind::Reject, payload)) => return Err(introduction::rejected(&payload)?),
             Some((kind, _)) => return Err(introduction::unexpected(kind)),
         };
-        let limits = negotiate(&self.hello, &theirs)?.limits;
+        let agreed = negotiate(&self.hello, &theirs)?;
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Introducing(introduction) = stage else { return Ok(None) };
-        Ok(Some(introduction.join(limits, &self.options)))
+        Ok(Some(introduction.join(&agreed, &self.options)))
     }
 }
 
@@ -214,15 +214,15 @@ impl Answering {
         options: &PipeOptions,
         kind: Kind,
         payload: &[u8],
-    ) -> Result<Limits, Error> {
+    ) -> Result<Agreement, Error> {
         if kind != Kind::Hello {
             return Err(introduction::unexpected(kind));
         }
         let theirs = Hello::decode(payload)?;
-        let ours = Hello::new(theirs.session, theirs.epoch, limits(options)?);
-        let limits = negotiate(&ours, &theirs)?.limits;
+        let ours = introduction::hello(theirs.session, theirs.epoch, options)?;
+        let agreed = negotiate(&ours, &theirs)?;
         introduction.send(&introduction::hello_frame(&ours)?)?;
-        Ok(limits)
+        Ok(agreed)
     }
 }
 
@@ -249,7 +249,7 @@ impl Handshake for Answering {
             Err(error) => Err(error),
         };
         match agreed {
-            Ok(limits) => Ok(Some(introduction.join(limits, &self.options))),
+            Ok(agreed) => Ok(Some(introduction.join(&agreed, &self.options))),
             Err(error) => {
                 introduction.reject(&error);
                 // For `deregister`.
@@ -271,7 +271,7 @@ struct Introduction {
 
 impl Introduction {
     fn new(socket: Socket, options: &PipeOptions) -> Result<Self, Error> {
-        socket.set_up(options.ring_bytes)?;
+        socket.set_up(options)?;
         let peer = socket.peer()?;
         Ok(Self { socket, peer, decoder: Decoder::new(Limits::CONTROL), early: Vec::new() })
     }
@@ -311,15 +311,10 @@ impl Introduction {
         }
     }
 
-    fn join(self, limits: Limits, options: &PipeOptions) -> Box<dyn Connection> {
+    fn join(self, agreed: &Agreement, options: &PipeOptions) -> Box<dyn Connection> {
         let Self { socket, peer, early, .. } = self;
-        Box::new(StreamConnection::new(socket, limits, options, peer, &early))
+        Box::new(StreamConnection::new(socket, agreed, options, peer, &early))
     }
-}
-
-fn limits(options: &PipeOptions) -> Result<Limits, Error> {
-    let frame_bytes_max = Limits::default().frame_payload_bytes_max();
-    Limits::new(frame_bytes_max, options.message_bytes_max as u64)
 }
 
 /// What comes of a port that nobody listens at being lent to the very socket that connects to it.

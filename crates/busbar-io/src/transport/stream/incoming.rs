@@ -55,6 +55,8 @@ pub(super) struct Incoming {
     outcome: Option<Outcome>,
     is_told: bool,
     pub(super) reads: u64,
+    /// Reads that brought something.
+    pub(super) arrivals: u64,
     pub(super) messages: u64,
     pub(super) bytes: u64,
 }
@@ -87,6 +89,7 @@ impl Incoming {
             outcome: None,
             is_told: false,
             reads: 0,
+            arrivals: 0,
             messages: 0,
             bytes: 0,
         };
@@ -114,6 +117,7 @@ impl Incoming {
                 Ok(0) => self.outcome = Some(Outcome::Ended(CloseReason::lost())),
                 Ok(len) => {
                     self.end += len;
+                    self.arrivals += 1;
                     // A stream that gives less than it was asked for has no more at present.
                     self.has_more = len == room || self.is_ending;
                     self.scan();
@@ -170,6 +174,11 @@ impl Incoming {
             && self.outcome.is_none()
             && (self.is_ending || self.end - self.start < self.ahead_max || self.ready == 0)
             && !self.is_crowded()
+    }
+
+    /// Whether there may be more, which is not read before somebody receives.
+    pub(super) fn holds_back(&self) -> bool {
+        self.has_more && self.outcome.is_none() && !self.wants_more()
     }
 
     /// Whether the peer has ended the stream, or it is lost.
@@ -305,6 +314,7 @@ impl Incoming {
                         }
                     }
                 }
+                (Kind::Ping, _) => {}
                 (Kind::Close, _) => match CloseReason::decode(payload) {
                     Ok(reason) => self.outcome = Some(Outcome::Ended(reason)),
                     Err(error) => return self.breach(error),

@@ -1,10 +1,10 @@
 //! An established stream: the two halves, behind the engine's traits.
 
-use busbar_proto::{CloseReason, Code, Error, Limits};
+use busbar_proto::{Agreement, CloseReason, Code, Error, Limits};
 use bytes::BytesMut;
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Peer};
+use crate::connection::{Connection, Peer, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
@@ -20,6 +20,7 @@ pub(super) struct StreamConnection {
     outgoing: Outgoing,
     limits: Limits,
     peer: Option<Peer>,
+    terms: Terms,
     is_lingering: bool,
     parks: u64,
 }
@@ -28,11 +29,12 @@ impl StreamConnection {
     /// A connection under terms that both ends have agreed on; `early` came with the handshake.
     pub(super) fn new(
         socket: Socket,
-        limits: Limits,
+        agreed: &Agreement,
         options: &PipeOptions,
         peer: Option<Peer>,
         early: &[u8],
     ) -> Self {
+        let limits = agreed.limits;
         let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         Self {
             socket,
@@ -40,6 +42,7 @@ impl StreamConnection {
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,
+            terms: Terms::new(agreed),
             is_lingering: false,
             parks: 0,
         }
@@ -202,5 +205,26 @@ impl Connection for StreamConnection {
 
     fn peer(&self) -> Option<Peer> {
         self.peer
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn heard(&self) -> Option<u64> {
+        (!self.incoming.holds_back()).then_some(self.incoming.arrivals)
+    }
+
+    fn said(&self) -> u64 {
+        self.outgoing.writes
+    }
+
+    fn ping(&mut self) {
+        self.outgoing.ping(&self.socket);
+    }
+
+    fn sever(&mut self) {
+        self.incoming.give_up();
+        self.outgoing.give_up(&self.socket);
     }
 }

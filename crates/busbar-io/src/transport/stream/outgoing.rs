@@ -176,6 +176,15 @@ impl Outgoing {
         self.under_way.take().is_some_and(|it| it.total > self.bytes_max)
     }
 
+    /// Says that this end lives, unless something that says so is on its way.
+    pub(super) fn ping(&mut self, socket: &Socket) {
+        if self.queued() == 0 && !self.is_closing && !self.has_failed {
+            self.queue.extend(introduction::ping_frame());
+            self.frames += 1;
+            self.flush(socket);
+        }
+    }
+
     /// The socket may have room.
     pub(super) fn handle_edge(&mut self) {
         self.is_blocked = false;
