@@ -153,7 +153,7 @@ test('[D09 D12] dialing ends when connected, refused, timed out or aborted', asy
 function setUp(options: ListenOptions = {}) {
   const fake = new FakePort();
   const port = new Port(fake.asNative());
-  const settings = listenSettings(options);
+  const settings = listenSettings(options, 'inproc://x');
   const handle = fake.listen('inproc://fake');
   const listener = new Listener(new ListenerCore(port, handle, 'inproc://fake', settings));
   const arrive = (): number => {

@@ -29,7 +29,7 @@ import { Pipe } from './pipe.js';
  */
 export async function dial(address: string, options?: DialOptions): Promise<Pipe> {
   checkAddress(address);
-  const settings = dialSettings(options);
+  const settings = dialSettings(options, address);
   const { timeoutMs, signal } = settings.wait;
   const end = performance.now() + timeoutMs;
   const wait = { ...settings.wait };

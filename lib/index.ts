@@ -27,6 +27,7 @@ export type {
   ListenOptions,
   PipeOptions,
   Trust,
+  HeartbeatOptions,
   WaitMode,
 } from './options.js';
 export {

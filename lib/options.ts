@@ -17,8 +17,24 @@ export type Trust = 'same-user' | 'hostile';
 /** Which users' processes an end talks to. */
 export type Access = 'same-user' | 'anyone';
 
+/** How silence is told from death; see {@link PipeOptions.heartbeat}. */
+export interface HeartbeatOptions {
+  /** The longest silence that the peer is asked to keep, in milliseconds, 50–3,600,000. 10,000. */
+  readonly intervalMs?: number;
+  /** So many silences in a row, and the peer is lost, 2–100. 3. */
+  readonly misses?: number;
+}
+
 /** Options of one end of a pipe. */
 export interface PipeOptions {
+  /**
+   * shm, uds, tcp: asks the peer for signs of life, and takes it for lost (`ERR_CONNECTION_LOST`)
+   * after `misses` × `intervalMs` of silence: a process that was stopped or hangs, a network that
+   * carries nothing any more. Any traffic counts. The peer's core sees to it, but needs its event
+   * loop: a peer whose JavaScript runs for longer than that without a pause is lost too. On tcp
+   * it also sets the system's keepalive. `{}`, or `true`, on tcp; otherwise `false`.
+   */
+  readonly heartbeat?: boolean | HeartbeatOptions;
   /**
    * `'park'` sleeps at once, `'balanced'` (the default) looks for a few turns of the event loop
    * first, `'low-latency'` looks without pause for `spinMicros`, `'busy'` never sleeps.
@@ -90,24 +106,27 @@ export interface DialSettings extends PipeSettings {
   readonly wait: { readonly signal?: AbortSignal; timeoutMs: number };
 }
 
-/** Checks the options of a pipe. */
+/** Checks the options of a pipe within this process. */
 export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
-  return settingsOf(checked(options, PIPE));
+  return settingsOf(checked(options, PIPE), false);
 }
 
 /** Checks the options of `dial()`. */
-export function dialSettings(options: DialOptions | undefined): DialSettings {
+export function dialSettings(options: DialOptions | undefined, address: string): DialSettings {
   const values = checked(options, DIAL);
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  return { ...settingsOf(values), retry: values['retry'] as boolean, wait };
+  return { ...settingsOf(values, isRemote(address)), retry: values['retry'] as boolean, wait };
 }
 
 /** Checks the options of `listen()`. */
-export function listenSettings(options: ListenOptions | undefined): ListenSettings {
+export function listenSettings(
+  options: ListenOptions | undefined,
+  address: string,
+): ListenSettings {
   const values = checked(options, LISTEN);
-  const { native, sendHighWaterMark } = settingsOf(values);
+  const { native, sendHighWaterMark } = settingsOf(values, isRemote(address));
   return {
     native: {
       ...native,
@@ -146,6 +165,12 @@ const PIPE: Readonly<Record<string, Rule>> = {
   sendHighWaterMark: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
   access: choice('same-user', ACCESSES),
+  heartbeat: { standard: undefined, check: (_, value) => void heartbeatOf(value, true) },
+};
+
+const HEARTBEAT: Readonly<Record<string, Rule>> = {
+  intervalMs: integer(10_000, 50, 3_600_000),
+  misses: integer(3, 2, 100),
 };
 
 const SIGNAL: Rule = { standard: undefined, check: (_, value) => checkSignal(value) };
@@ -180,7 +205,7 @@ function checked(options: unknown, rules: Readonly<Record<string, Rule>>): Value
   return values;
 }
 
-function settingsOf(values: Values): PipeSettings {
+function settingsOf(values: Values, isRemote: boolean): PipeSettings {
   return {
     native: {
       wait: WAITS.indexOf(values['wait'] as WaitMode),
@@ -191,9 +216,29 @@ function settingsOf(values: Values): PipeSettings {
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
       access: ACCESSES.indexOf(values['access'] as Access),
+      ...heartbeatOf(values['heartbeat'], isRemote),
     },
     sendHighWaterMark: values['sendHighWaterMark'] as number,
   };
+}
+
+/** Whether networks lie between the ends, on which connections die in silence. */
+function isRemote(address: string): boolean {
+  return /^(tcp|tls):/.test(address);
+}
+
+function heartbeatOf(
+  value: unknown,
+  standard: boolean,
+): Pick<NativePipeOptions, 'heartbeatMs' | 'heartbeatMisses'> {
+  const given = value === undefined ? standard : value;
+  if (given === false) return { heartbeatMs: 0, heartbeatMisses: 0 };
+  if (given !== true && (given === null || typeof given !== 'object')) {
+    const accepted = 'true, false or { intervalMs, misses }';
+    throw invalidArgument(`heartbeat is ${show(given)}; it must be ${accepted}`);
+  }
+  const { intervalMs, misses } = checked(given === true ? {} : given, HEARTBEAT);
+  return { heartbeatMs: intervalMs as number, heartbeatMisses: misses as number };
 }
 
 function choice<T extends string>(standard: T, choices: readonly T[]): Rule {

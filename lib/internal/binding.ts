@@ -74,6 +74,9 @@ export interface NativePipeOptions {
   queueMessages: number;
   /** 0 same-user, 1 anyone */
   access: number;
+  /** shm, uds, tcp: 0 = off */
+  heartbeatMs: number;
+  heartbeatMisses: number;
 }
 
 export interface NativeListenOptions extends NativePipeOptions {

@@ -73,6 +73,9 @@ pub(crate) trait Connection: Link {
         true
     }
 
+    /// The largest message that both ends accept.
+    fn message_bytes_max(&self) -> u64;
+
     /// Who is at the other end; `None` if it is this process.
     fn peer(&self) -> Option<Peer>;
 

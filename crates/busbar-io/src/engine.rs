@@ -17,6 +17,9 @@ mod heartbeat;
 mod linger;
 mod pipe;
 mod readiness;
+mod receiving;
+mod sending;
+mod shape;
 mod timers;
 mod traffic;
 
@@ -33,6 +36,7 @@ use crate::event::{Event, ListenerId, PipeId};
 use crate::link::{Interest, Link, LinkStats};
 use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
+use crate::qos::{Qos, QosStats};
 use crate::slots::Slots;
 use crate::transport;
 
@@ -60,6 +64,8 @@ pub struct Engine {
 struct ListenerEntry {
     acceptor: Box<dyn Acceptor>,
     options: ListenOptions,
+    /// For the pipes that come in.
+    qos: Qos,
     /// Connections of this listener that are being set up, oldest first.
     handshakes: VecDeque<PipeId>,
 }
@@ -72,6 +78,8 @@ pub struct PipeStats {
     pub link: LinkStats,
     /// Times its bell woke this engine.
     pub wakes: u64,
+    /// What its queues hold and have dropped.
+    pub qos: QosStats,
 }
 
 impl Engine {
@@ -109,7 +117,8 @@ impl Engine {
             let waker = board.waker(Subject::Listener(handle));
             let mut acceptor = transport::listen(endpoint, options, &waker)?;
             acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
-            Ok(ListenerEntry { acceptor, options: *options, handshakes: VecDeque::new() })
+            let (qos, handshakes) = (Qos::default(), VecDeque::new());
+            Ok(ListenerEntry { acceptor, options: *options, qos, handshakes })
         });
         inserted.ok_or_else(too_many)?.map(ListenerId)
     }
@@ -213,7 +222,7 @@ impl Engine {
             Phase::Connected(connection) => connection.stats(),
             Phase::Handshaking { .. } | Phase::Over => LinkStats::default(),
         };
-        Some(PipeStats { link, wakes: entry.wakes })
+        Some(PipeStats { link, wakes: entry.wakes, qos: entry.qos_stats() })
     }
 
     /// The link itself, for callers that move messages without the engine in between.
@@ -372,6 +381,7 @@ impl Engine {
             entry.phase = Phase::Over;
         }
         entry.reason = Some(reason);
+        entry.give_up_sending();
         self.apply(id, input);
         self.pending.push(Event::Closed(id));
     }

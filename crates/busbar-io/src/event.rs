@@ -46,6 +46,8 @@ pub enum Event {
     /// The pipe is over; [`crate::Engine::reason`] says why. What was received before can still be
     /// taken; then the pipe wants to be closed.
     Closed(PipeId),
+    /// Messages of the pipe were dropped; [`crate::Engine::stats`] says how many and why.
+    Dropped(PipeId),
     /// The listener is over, without having been asked.
     ListenerClosed(ListenerId),
     /// There is something to receive.
@@ -64,6 +66,7 @@ impl Event {
         match *self {
             Self::Accepted { pipe, .. }
             | Self::Closed(pipe)
+            | Self::Dropped(pipe)
             | Self::Readable(pipe)
             | Self::State(pipe, _)
             | Self::Writable(pipe) => Some(pipe),

@@ -112,6 +112,11 @@ impl<'a> Inbox<'a> {
         self.slots.len() - self.count
     }
 
+    /// Whether a payload of `len` bytes can be copied in.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.slots_left() > 0 && self.arena.len() - self.used >= len
+    }
+
     /// The unused rest of the arena, to be written, and the slots, to describe what was written;
     /// then call [`Inbox::advance`].
     pub(crate) fn space(&mut self) -> Space<'_> {
@@ -133,8 +138,7 @@ impl<'a> Inbox<'a> {
 
     /// Copies an inline payload in; `false` if there is no room for it.
     pub(crate) fn push_copy(&mut self, channel: u16, payload: &[u8]) -> bool {
-        let room = self.arena.len() - self.used;
-        if self.slots_left() == 0 || room < payload.len() {
+        if !self.has_room(payload.len()) {
             return false;
         }
         let mut space = self.space();

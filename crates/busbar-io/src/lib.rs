@@ -12,6 +12,7 @@
 
 pub mod transport;
 
+mod clock;
 mod connection;
 mod endpoint;
 mod engine;
@@ -23,8 +24,10 @@ mod notice;
 mod options;
 mod os;
 mod pipe;
+mod qos;
 mod slots;
 
+pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
 pub use busbar_proto::{CloseReason, Code, ConnectionState, Error};
 pub use connection::Peer;
 pub use endpoint::{Endpoint, ShmName, UdsName};
@@ -35,3 +38,6 @@ pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
 pub use options::{Access, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
 pub use pipe::{Listener, Message, Pipe, dial, listen};
+pub use qos::{
+    CHANNELS_MAX, Qos, QosStats, ReceivingQos, SendOptions, SendingQos, Sent, SharedThrottle,
+};

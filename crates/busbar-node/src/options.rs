@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use busbar_io::{Access, ListenOptions, PipeOptions, Trust, Wait};
+use busbar_io::{Access, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
 use napi::sys;
 
 use crate::raw;
@@ -18,6 +18,12 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
     options.trust = if number(c"trust") == 0.0 { Trust::SameUser } else { Trust::Hostile };
     options.queue_messages = NonZeroUsize::new(size(number(c"queueMessages")));
     options.access = if number(c"access") == 0.0 { Access::SameUser } else { Access::Anyone };
+    // The event loop drives the engine, whatever JavaScript waits for.
+    options.is_driven = true;
+    options.heartbeat = (number(c"heartbeatMs") > 0.0).then(|| Heartbeat {
+        interval: Duration::from_millis(whole(number(c"heartbeatMs"))),
+        misses: u32::try_from(whole(number(c"heartbeatMisses"))).unwrap_or(u32::MAX),
+    });
     options.wait = match whole(number(c"wait")) {
         0 => Wait::Park,
         2 => Wait::LowLatency { spin: Duration::from_micros(whole(number(c"spinMicros"))) },

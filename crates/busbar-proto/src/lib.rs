@@ -1,4 +1,4 @@
-//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states.
+//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states, queues.
 //!
 //! Nothing here reads a clock, a random source, a socket, a file, a thread or a lock: bytes,
 //! durations and random identities come in as arguments, and bytes and decisions go out as values.
@@ -10,6 +10,7 @@ mod error;
 pub mod frame;
 mod hello;
 mod limits;
+pub mod qos;
 mod reader;
 mod state;
 

@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn accept(&mut self, id: ListenerId) {
         loop {
             let Some(entry) = self.listeners.get_mut(id.0) else { return };
-            let options = entry.options.pipe;
+            let (options, qos) = (entry.options.pipe, entry.qos.clone());
             let board = &self.board;
             let accepted = self.pipes.insert_with(|handle| {
                 let waker = board.waker(Subject::Pipe(handle));
@@ -51,7 +51,10 @@ impl Engine {
                         return self.stall(id);
                     }
                 }
-                Some(Ok(handle)) => self.accepted(id, PipeId(handle)),
+                Some(Ok(handle)) => {
+                    self.install(PipeId(handle), &qos);
+                    self.accepted(id, PipeId(handle));
+                }
             }
         }
     }

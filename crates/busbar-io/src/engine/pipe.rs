@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 use busbar_proto::{CloseReason, Code, ConnectionState, Error};
 use bytes::Bytes;
 
+use crate::clock;
 use crate::connection::{Connection, Handshake, Incoming};
 use crate::engine::heartbeat::Pulse;
+use crate::engine::receiving::Receiving;
+use crate::engine::sending::Sending;
 use crate::event::ListenerId;
 use crate::link::Interest;
 use crate::options::{Heartbeat, PipeOptions, Wait};
+use crate::qos::QosStats;
 
 /// Turns of the loop for which [`Wait::Balanced`] goes on looking.
 const BALANCED_TURNS: u32 = 8;
@@ -39,6 +43,13 @@ pub(super) struct PipeEntry {
     pub(super) pulse: Pulse,
     /// In the engine's list of pipes that have put something off.
     pub(super) is_at_work: bool,
+    /// Queues between the user and the link, if options ask for them.
+    pub(super) sending: Option<Box<Sending>>,
+    pub(super) receiving: Option<Box<Receiving>>,
+    /// Drops that were told of.
+    pub(super) drops_told: u64,
+    /// What the link was last asked to wake for.
+    parked_for: Interest,
     wait: Wait,
     idle_turns: u32,
     /// When a `LowLatency` pipe became idle; `None` while it is not.
@@ -94,6 +105,10 @@ impl PipeEntry {
             heartbeat: options.heartbeat,
             pulse: Pulse::default(),
             is_at_work: false,
+            sending: None,
+            receiving: None,
+            drops_told: 0,
+            parked_for: Interest::NONE,
             wait: options.wait,
             idle_turns: 0,
             idle_since: None,
@@ -131,7 +146,7 @@ impl PipeEntry {
         }
         self.idle_turns = 0;
         self.idle_since = None;
-        if self.interest.is_none() {
+        if self.is_unwanted() {
             // A hot pipe without interest leaves the list at the next turn.
             if self.activity == Activity::Parked {
                 self.activity = Activity::Cold;
@@ -149,13 +164,18 @@ impl PipeEntry {
             readable: self.interest.readable && connection.is_readable(),
             writable: self.interest.writable && self.reason.is_none() && connection.is_writable(),
         };
+        self.note_readiness(ready);
+        ready
+    }
+
+    #[inline]
+    pub(super) fn note_readiness(&mut self, ready: Interest) {
         if !ready.is_none() {
             self.idle_turns = 0;
             if self.idle_since.take().is_some() {
                 self.misses = 0;
             }
         }
-        ready
     }
 
     /// The instant until which to look at an idle pipe without pause.
@@ -183,24 +203,92 @@ impl PipeEntry {
 
     /// Goes to sleep; `false` if there is something to do after all.
     pub(super) fn park(&mut self) -> bool {
+        let wants = self.wants();
         let Phase::Connected(connection) = &mut self.phase else {
             // Nothing to look at: a handshake's progress comes by descriptor.
             self.activity = Activity::Cold;
             return true;
         };
-        if self.interest.is_none() {
+        if wants.is_none() && self.interest.is_none() {
             self.activity = Activity::Cold;
             return true;
         }
-        let mut wants = self.interest;
-        wants.writable &= self.reason.is_none();
         if !connection.park(wants) {
             return false;
         }
+        self.parked_for = wants;
         if self.idle_since.take().is_some() {
             self.misses = self.misses.saturating_add(1);
         }
         self.activity = Activity::Parked;
         true
+    }
+}
+
+/// Queues between the user and the link.
+impl PipeEntry {
+    /// Whether there are any.
+    #[inline]
+    pub(super) fn is_shaped(&self) -> bool {
+        self.sending.is_some() || self.receiving.is_some()
+    }
+
+    /// What the link has to be looked at for: what the user waits for, or what a queue in between
+    /// does.
+    #[inline]
+    pub(super) fn wants(&self) -> Interest {
+        let readable = match &self.receiving {
+            None => self.interest.readable,
+            Some(receiving) => receiving.wants_more(),
+        };
+        let writable = match &self.sending {
+            None => self.interest.writable,
+            Some(sending) => sending.is_blocked,
+        };
+        Interest { readable, writable: writable && self.reason.is_none() }
+    }
+
+    /// Whether neither the user nor a queue waits for anything.
+    #[inline]
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.interest.is_none() && (!self.is_shaped() || self.wants().is_none())
+    }
+
+    /// Whether a queue has come to wait for what the link does not watch for.
+    pub(super) fn is_neglected(&self) -> bool {
+        let wants = self.wants();
+        match self.activity {
+            Activity::Hot => false,
+            Activity::Cold => !wants.is_none(),
+            Activity::Parked => {
+                (wants.readable && !self.parked_for.readable)
+                    || (wants.writable && !self.parked_for.writable)
+            }
+        }
+    }
+
+    /// When a queue has something to do even if nothing happens.
+    pub(super) fn queue_deadline(&self) -> Option<Instant> {
+        let sending = self.sending.as_ref().and_then(|sending| sending.next_time());
+        let receiving = self.receiving.as_ref().and_then(|receiving| receiving.next_time());
+        [sending, receiving].into_iter().flatten().min().and_then(clock::instant)
+    }
+
+    pub(super) fn qos_stats(&self) -> QosStats {
+        let mut stats = QosStats::default();
+        if let Some(sending) = &self.sending {
+            sending.add_stats(&mut stats);
+        }
+        if let Some(receiving) = &self.receiving {
+            receiving.add_stats(&mut stats);
+        }
+        stats
+    }
+
+    /// Nobody takes what waits to be sent any more.
+    pub(super) fn give_up_sending(&mut self) {
+        if let Some(sending) = &mut self.sending {
+            sending.give_up();
+        }
     }
 }

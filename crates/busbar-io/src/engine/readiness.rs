@@ -180,11 +180,12 @@ impl Engine {
                 self.hot.swap_remove(index);
                 continue;
             };
-            if entry.interest.is_none() && entry.park() {
+            if entry.is_unwanted() && entry.park() {
                 self.hot.swap_remove(index);
                 continue;
             }
-            let ready = entry.readiness();
+            let is_shaped = entry.is_shaped();
+            let ready = if is_shaped { self.shaped_readiness(id) } else { entry.readiness() };
             if ready.readable {
                 events.push(Event::Readable(id));
             }
@@ -227,6 +228,7 @@ impl Engine {
                 Timer::Handshake(pipe) => self.expire_handshake(pipe),
                 Timer::Hear(pipe) => self.listen_for_life(pipe, now),
                 Timer::Linger(handle) => self.drop_lingering(handle),
+                Timer::Queue(pipe) => self.handle_time(pipe, now),
                 Timer::Speak(pipe) => self.speak(pipe, now),
                 Timer::Stall(listener) => self.accept(listener),
             }

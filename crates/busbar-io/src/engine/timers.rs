@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Hear(PipeId),
     /// Closed, and not everything delivered.
     Linger(Handle),
+    /// Something in a queue expires or may go on.
+    Queue(PipeId),
     /// Has this end said anything?
     Speak(PipeId),
     /// A listener that ran out of resources is asked again.
@@ -37,6 +39,13 @@ impl Timers {
         self.order.insert((at, timer));
     }
 
+    /// Sets a timer unless it is set for an earlier time.
+    pub(super) fn set_earlier(&mut self, timer: Timer, at: Instant) {
+        if self.due.get(&timer).is_none_or(|&set| at < set) {
+            self.set(timer, at);
+        }
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(at) = self.due.remove(&timer) {
             self.order.remove(&(at, timer));
@@ -48,7 +57,7 @@ impl Timers {
         if self.due.is_empty() {
             return;
         }
-        for timer in [Timer::Handshake(id), Timer::Hear(id), Timer::Speak(id)] {
+        for timer in [Timer::Handshake(id), Timer::Hear(id), Timer::Queue(id), Timer::Speak(id)] {
             self.cancel(timer);
         }
     }

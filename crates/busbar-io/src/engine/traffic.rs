@@ -5,11 +5,13 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::engine::pipe::Phase;
+use crate::engine::sending::Sending;
 use crate::engine::{Engine, closed_error, gone};
 use crate::event::PipeId;
 use crate::inbox::Inbox;
 use crate::link::Link;
 use crate::loan::Loan;
+use crate::qos::{SendOptions, Sent};
 
 impl Engine {
     /// See [`Link::send_run`].
@@ -18,7 +20,11 @@ impl Engine {
     /// As there, and `Closed` with the peer's reason.
     #[inline]
     pub fn send_run(&mut self, id: PipeId, run: &[u8]) -> Result<usize, Error> {
-        let result = self.open_link(id)?.send_run(run);
+        let (link, queue) = self.open(id)?;
+        let result = match queue {
+            None => link.send_run(run),
+            Some(queue) => queue.send_run(link, run),
+        };
         self.sent(id, result)
     }
 
@@ -28,7 +34,31 @@ impl Engine {
     /// As there, and `Closed` with the peer's reason.
     #[inline]
     pub fn send(&mut self, id: PipeId, channel: u16, payload: &[u8]) -> Result<bool, Error> {
-        let result = self.open_link(id)?.send(channel, payload);
+        let (link, queue) = self.open(id)?;
+        let result = match queue {
+            None => link.send(channel, payload),
+            Some(queue) => queue
+                .send(link, channel, payload, SendOptions::default())
+                .map(|sent| sent != Sent::Refused),
+        };
+        self.sent(id, result)
+    }
+
+    /// Offers one message under terms of its own. A pipe that has no queue gets one.
+    ///
+    /// # Errors
+    /// As [`Link::send`], and `Closed` with the peer's reason.
+    pub fn send_with(
+        &mut self,
+        id: PipeId,
+        channel: u16,
+        payload: &[u8],
+        options: SendOptions,
+    ) -> Result<Sent, Error> {
+        self.queue_up(id)?;
+        let (link, queue) = self.open(id)?;
+        let queue = queue.ok_or_else(gone)?;
+        let result = queue.send(link, channel, payload, options);
         self.sent(id, result)
     }
 
@@ -42,7 +72,7 @@ impl Engine {
     /// # Errors
     /// As there, and `Closed` with the peer's reason.
     pub fn loan(&mut self, id: PipeId, len: usize) -> Result<Option<Loan>, Error> {
-        let result = self.open_link(id)?.loan(len);
+        let result = self.open(id)?.0.loan(len);
         self.checked(id, result)
     }
 
@@ -57,7 +87,11 @@ impl Engine {
         loan: Loan,
         len: usize,
     ) -> Result<Option<Loan>, Error> {
-        let result = self.open_link(id)?.commit(channel, loan, len);
+        let (link, queue) = self.open(id)?;
+        let result = match queue {
+            None => link.commit(channel, loan, len),
+            Some(queue) => queue.commit(link, channel, loan, len),
+        };
         self.sent(id, result)
     }
 
@@ -68,24 +102,32 @@ impl Engine {
     /// `Closed` if there is no such pipe any more.
     #[inline]
     pub fn receive(&mut self, id: PipeId, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
-        let Some(connection) = self.connection(id) else {
-            return if self.pipes.get(id.0).is_some() { Ok(()) } else { Err(gone()) };
-        };
+        let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
+        if entry.receiving.is_some() {
+            self.receive_queued(id, inbox, max);
+            return Ok(());
+        }
+        let Phase::Connected(connection) = &mut entry.phase else { return Ok(()) };
         let received = connection.receive(inbox, max);
         let announcements = inbox.take_announcements();
         if !announcements.is_empty() {
             self.announce(id, announcements);
         }
-        let Some(connection) = self.connection(id) else { return Ok(()) };
-        match received {
-            Ok(()) => {}
-            Err(error) if error.code() == Code::Closed => {
-                let outcome = connection.handle_control();
-                self.handle_outcome(id, outcome);
-            }
-            Err(error) => self.fail(id, &error),
-        }
+        self.received(id, received);
         Ok(())
+    }
+
+    /// After a look at the link: ends the pipe if that was the end.
+    #[inline]
+    pub(super) fn received(&mut self, id: PipeId, received: Result<(), Error>) {
+        let Err(error) = received else { return };
+        if error.code() != Code::Closed {
+            return self.fail(id, &error);
+        }
+        if let Some(connection) = self.connection(id) {
+            let outcome = connection.handle_control();
+            self.handle_outcome(id, outcome);
+        }
     }
 
     /// Writes what the pipes have put off until the end of the turn. Turns begin and sleep begins
@@ -134,22 +176,22 @@ impl Engine {
         self.pipes.get_mut(id.0)?.announced.pop_front()
     }
 
-    fn announce(&mut self, id: PipeId, announcements: Vec<Bytes>) {
+    pub(super) fn announce(&mut self, id: PipeId, announcements: Vec<Bytes>) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if let Err(error) = entry.announce(announcements) {
             self.fail(id, &error);
         }
     }
 
-    /// The link of a pipe that may still be sent to.
+    /// The link of a pipe that may still be sent to, and the queue in front of it, if there is one.
     #[inline]
-    fn open_link(&mut self, id: PipeId) -> Result<&mut dyn Connection, Error> {
+    fn open(&mut self, id: PipeId) -> Result<(&mut dyn Connection, Option<&mut Sending>), Error> {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if let Some(reason) = &entry.reason {
             return Err(closed_error(reason));
         }
         match &mut entry.phase {
-            Phase::Connected(connection) => Ok(&mut **connection),
+            Phase::Connected(connection) => Ok((&mut **connection, entry.sending.as_deref_mut())),
             Phase::Handshaking { .. } | Phase::Over => {
                 Err(Error::new(Code::Again, "the pipe is not connected yet"))
             }
@@ -160,11 +202,12 @@ impl Engine {
     #[inline]
     fn sent<T>(&mut self, id: PipeId, result: Result<T, Error>) -> Result<T, Error> {
         self.note_work(id);
+        self.note_queue(id);
         self.checked(id, result)
     }
 
     #[inline]
-    fn checked<T>(&mut self, id: PipeId, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn checked<T>(&mut self, id: PipeId, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result
             && error.code() == Code::Protocol
         {

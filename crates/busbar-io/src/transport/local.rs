@@ -3,6 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use busbar_proto::{CloseReason, Error};
+use bytes::Bytes;
 use mio::{Registry, Token};
 
 use crate::connection::{Acceptor, Connection, Incoming, Peer};
@@ -91,6 +92,10 @@ impl Link for LocalConnection {
         self.link.send(channel, payload)
     }
 
+    fn send_bytes(&mut self, channel: u16, payload: &Bytes) -> Result<bool, Error> {
+        self.link.send_bytes(channel, payload)
+    }
+
     fn abandon(&mut self) -> bool {
         self.link.abandon()
     }
@@ -163,6 +168,10 @@ impl Connection for LocalConnection {
     fn close(&mut self, reason: &CloseReason) {
         self.ended = true;
         self.link.close(reason.clone());
+    }
+
+    fn message_bytes_max(&self) -> u64 {
+        self.link.message_bytes_max()
     }
 
     fn peer(&self) -> Option<Peer> {

@@ -12,6 +12,7 @@ mod counters;
 mod dialing;
 mod endings;
 mod heartbeat;
+mod qos;
 mod raw;
 mod rendezvous;
 mod stream;

@@ -183,22 +183,27 @@ impl Driven {
     pub(crate) fn receive(&mut self, pipe: PipeId) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         loop {
-            let mut leases = Vec::new();
-            let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut leases);
-            self.engine.receive(pipe, &mut inbox, 256).unwrap();
-            if inbox.is_empty() {
+            let some = self.receive_some(pipe, 256);
+            if some.is_empty() {
                 return all;
             }
-            let bytes = |slot: &Slot| inbox.bytes(*slot).to_vec();
-            let slots = inbox.slots().to_vec();
-            let inline: Vec<_> = slots
-                .iter()
-                .map(|slot| (slot.meta & META_LEASED == 0).then(|| bytes(slot)))
-                .collect();
-            all.extend(slots.iter().zip(inline).map(|(slot, inline)| {
-                inline.unwrap_or_else(|| leases[slot.offset as usize].to_vec())
-            }));
+            all.extend(some);
         }
+    }
+
+    /// What one look gives, at most `max` messages.
+    pub(crate) fn receive_some(&mut self, pipe: PipeId, max: usize) -> Vec<Vec<u8>> {
+        let mut leases = Vec::new();
+        let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut leases);
+        self.engine.receive(pipe, &mut inbox, max).unwrap();
+        let bytes = |slot: &Slot| inbox.bytes(*slot).to_vec();
+        let slots = inbox.slots().to_vec();
+        let inline: Vec<_> =
+            slots.iter().map(|slot| (slot.meta & META_LEASED == 0).then(|| bytes(slot))).collect();
+        let payload = |(slot, inline): (&Slot, Option<Vec<u8>>)| {
+            inline.unwrap_or_else(|| leases[slot.offset as usize].to_vec())
+        };
+        slots.iter().zip(inline).map(payload).collect()
     }
 
     /// One message as the lease that it came in.

@@ -189,6 +189,10 @@ impl Connection for ShmConnection {
         self.control.close(reason);
     }
 
+    fn message_bytes_max(&self) -> u64 {
+        self.message_bytes_max as u64
+    }
+
     fn peer(&self) -> Option<Peer> {
         Some(self.control.peer())
     }

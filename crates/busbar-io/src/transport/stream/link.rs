@@ -203,6 +203,10 @@ impl Connection for StreamConnection {
         self.outgoing.has_failed() || (self.outgoing.is_over() && is_heard)
     }
 
+    fn message_bytes_max(&self) -> u64 {
+        self.limits.message_bytes_max()
+    }
+
     fn peer(&self) -> Option<Peer> {
         self.peer
     }

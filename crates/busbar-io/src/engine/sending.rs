@@ -1,0 +1,271 @@
+//! The queue in front of a link: what waits there, and how it goes on.
+//!
+//! A message that the link refuses stays in the queue, where it can still be overtaken, dropped or
+//! expire. Only a large one, of which the link may have sent a part, is taken out.
+
+use std::time::Duration;
+
+use busbar_proto::qos::{Admission, Queue, Terms};
+use busbar_proto::{Code, Error};
+use busbar_shm::record::{INLINE_MAX, Kind, records};
+use bytes::Bytes;
+
+use crate::clock;
+use crate::connection::Connection;
+use crate::inbox::ANNOUNCEMENTS;
+use crate::loan::Loan;
+use crate::qos::{QosStats, SendOptions, SendingQos, Sent, Throttles};
+
+pub(super) struct Sending {
+    queue: Queue<Outbound>,
+    throttles: Throttles,
+    /// A message of which the link may have sent a part.
+    begun: Option<Outbound>,
+    /// Whether the link has refused a message since it was last asked whether it is writable.
+    pub(super) is_blocked: bool,
+    /// When the throttles let the next message pass.
+    resume_at: Option<Duration>,
+    /// Whether somebody waits for the queue to be empty.
+    is_draining: bool,
+    lost: u64,
+}
+
+struct Outbound {
+    channel: u16,
+    payload: Payload,
+}
+
+enum Payload {
+    Bytes(Bytes),
+    /// A loan, `None` only while it is offered, and how much of it is the message.
+    Loan(Option<Loan>, usize),
+}
+
+impl Outbound {
+    /// Offers it to the link.
+    fn send(&mut self, link: &mut dyn Connection) -> Result<bool, Error> {
+        match &mut self.payload {
+            Payload::Bytes(bytes) => link.send_bytes(self.channel, bytes),
+            Payload::Loan(held, len) => {
+                let Some(loan) = held.take() else { return Ok(true) };
+                *held = link.commit(self.channel, loan, *len)?;
+                Ok(held.is_none())
+            }
+        }
+    }
+
+    /// Whether the link may have sent a part when it refuses the message.
+    fn is_divisible(&self) -> bool {
+        matches!(&self.payload, Payload::Bytes(bytes) if bytes.len() > INLINE_MAX)
+    }
+}
+
+impl Sending {
+    pub(super) fn new(qos: &SendingQos) -> Self {
+        Self {
+            queue: Queue::new(qos.standard, qos.channels.iter().copied()),
+            throttles: Throttles::new(qos.rate, qos.shared_rate.clone(), clock::now()),
+            begun: None,
+            is_blocked: false,
+            resume_at: None,
+            is_draining: false,
+            lost: 0,
+        }
+    }
+
+    /// As [`crate::Link::send_run`]: stops at the first record that has to wait.
+    pub(super) fn send_run(
+        &mut self,
+        link: &mut dyn Connection,
+        run: &[u8],
+    ) -> Result<usize, Error> {
+        let mut walk = records(run);
+        let mut taken = 0;
+        while let Some((header, at)) = walk.next() {
+            let len = header.length as usize;
+            if header.kind != Kind::Inline || len > INLINE_MAX {
+                break;
+            }
+            let payload = &run[at..at + len];
+            if self.send(link, header.channel, payload, SendOptions::default())? == Sent::Refused {
+                return Ok(taken);
+            }
+            taken = walk.position();
+        }
+        if taken == 0 && !run.is_empty() {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                "a run consists of whole inline records",
+            ));
+        }
+        Ok(taken)
+    }
+
+    /// Offers a copy of a message.
+    pub(super) fn send(
+        &mut self,
+        link: &mut dyn Connection,
+        channel: u16,
+        payload: &[u8],
+        options: SendOptions,
+    ) -> Result<Sent, Error> {
+        let max = link.message_bytes_max();
+        if payload.len() as u64 > max {
+            let len = payload.len();
+            let message =
+                format!("a message of {len} bytes exceeds the {max} that both ends accept");
+            return Err(Error::new(Code::MessageTooLarge, message + "; raise maxMessageBytes"));
+        }
+        let bytes = || Payload::Bytes(Bytes::copy_from_slice(payload));
+        self.offer(link, channel, payload.len(), options, bytes)
+    }
+
+    /// Offers the first `len` bytes of a loan; gives it back if it has to wait.
+    pub(super) fn commit(
+        &mut self,
+        link: &mut dyn Connection,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+    ) -> Result<Option<Loan>, Error> {
+        if len > loan.len() {
+            let message = format!("{len} bytes to commit in a loan of {}", loan.len());
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        let mut held = Some(loan);
+        let payload = || Payload::Loan(held.take(), len);
+        let sent = self.offer(link, channel, len, SendOptions::default(), payload)?;
+        Ok(held.filter(|_| sent == Sent::Refused))
+    }
+
+    /// Goes on sending as far as link and throttles let it.
+    pub(super) fn pump(&mut self, link: &mut dyn Connection) -> Result<(), Error> {
+        let now = clock::now();
+        (self.is_blocked, self.resume_at) = (false, None);
+        loop {
+            if let Some(begun) = &mut self.begun {
+                if !begun.send(link)? {
+                    self.is_blocked = true;
+                    return Ok(());
+                }
+                self.begun = None;
+            }
+            let Some(next) = self.queue.peek(now) else { return Ok(()) };
+            let (size, is_control) = (next.size, next.is_control);
+            let wait = self.throttles.wait(size, now);
+            if !is_control && !wait.is_zero() {
+                self.resume_at = now.checked_add(wait);
+                return Ok(());
+            }
+            let Some(message) = self.queue.peek_mut() else { return Ok(()) };
+            match message.send(link) {
+                Ok(true) => drop(self.take(size, is_control)),
+                Ok(false) if message.is_divisible() => self.begun = self.take(size, is_control),
+                Ok(false) => {
+                    self.is_blocked = true;
+                    return Ok(());
+                }
+                // This one can never be sent; the others can.
+                Err(error) if is_of_message(&error) => {
+                    self.lost += 1;
+                    self.queue.take();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The time has come that [`Sending::next_time`] spoke of.
+    pub(super) fn expire(&mut self) {
+        self.queue.expire(clock::now());
+    }
+
+    /// When there is something to do even if nothing happens.
+    pub(super) fn next_time(&self) -> Option<Duration> {
+        [self.resume_at, self.queue.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// Whether senders that wait should try again, or who waits for the end has waited enough.
+    pub(super) fn is_writable(&self) -> bool {
+        self.queue.is_writable() || (self.is_draining && self.is_empty())
+    }
+
+    /// They were told.
+    pub(super) fn told_writable(&mut self) {
+        self.queue.told_writable();
+        self.is_draining &= !self.is_empty();
+    }
+
+    /// How many messages wait; unless none do, it will be writable when none do.
+    pub(super) fn drain(&mut self) -> usize {
+        self.is_draining = !self.is_empty();
+        self.len()
+    }
+
+    /// Forgets what waits: nobody will take it.
+    pub(super) fn give_up(&mut self) {
+        while self.queue.take().is_some() {
+            self.lost += 1;
+        }
+        self.lost += u64::from(self.begun.take().is_some());
+        (self.is_blocked, self.resume_at) = (false, None);
+    }
+
+    pub(super) fn add_stats(&self, stats: &mut QosStats) {
+        stats.messages_queued = self.len() as u64;
+        stats.bytes_queued = self.queue.bytes() as u64;
+        stats.sends = self.queue.drops();
+        stats.sends_lost = self.lost;
+    }
+
+    /// Takes the message that goes next.
+    fn take(&mut self, size: usize, is_control: bool) -> Option<Outbound> {
+        if !is_control {
+            self.throttles.spend(size);
+        }
+        self.queue.take()
+    }
+
+    fn len(&self) -> usize {
+        self.queue.len() + usize::from(self.begun.is_some())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.begun.is_none()
+    }
+
+    fn offer(
+        &mut self,
+        link: &mut dyn Connection,
+        channel: u16,
+        size: usize,
+        options: SendOptions,
+        payload: impl FnOnce() -> Payload,
+    ) -> Result<Sent, Error> {
+        let make = || Outbound { channel, payload: payload() };
+        if channel == ANNOUNCEMENTS {
+            self.queue.offer_control(make());
+            return self.pump(link).map(|()| Sent::Accepted);
+        }
+        if !self.queue.admits(channel, size) {
+            // Before somebody is refused or dropped, what can go goes.
+            self.pump(link)?;
+        }
+        let now = clock::now();
+        let terms: Terms = options.terms(now);
+        let sent = match self.queue.offer(channel, size, terms, now, make) {
+            Admission::Queued => Sent::Accepted,
+            Admission::Refused => Sent::Refused,
+            Admission::Dropped => Sent::Dropped,
+        };
+        if sent == Sent::Accepted && !self.is_blocked {
+            self.pump(link)?;
+        }
+        Ok(sent)
+    }
+}
+
+/// Whether an error is of the message that was offered, and not of the connection.
+fn is_of_message(error: &Error) -> bool {
+    matches!(error.code(), Code::MessageTooLarge | Code::InvalidArgument)
+}
