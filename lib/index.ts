@@ -28,6 +28,7 @@ export type {
   PipeOptions,
   Trust,
   HeartbeatOptions,
+  ReconnectOptions,
   WaitMode,
 } from './options.js';
 export {

@@ -5,7 +5,12 @@
 
 import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
 import { invalidArgument, show } from './errors.js';
-import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
+import type {
+  NativeBackoff,
+  NativeDialOptions,
+  NativeListenOptions,
+  NativePipeOptions,
+} from './internal/binding.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
 
 /** How to wait for the peer: what an idle moment costs against what a wake-up costs. */
@@ -64,6 +69,20 @@ export interface PipeOptions {
   readonly access?: Access;
 }
 
+/** How lost connections are replaced; see {@link DialOptions.reconnect}. */
+export interface ReconnectOptions {
+  /** Delay before the first attempt, in milliseconds, 1–86,400,000. 100. */
+  readonly initialMs?: number;
+  /** The longest delay, in milliseconds, `initialMs`–86,400,000. 30,000. */
+  readonly maxMs?: number;
+  /** By what the delay grows from attempt to attempt, 1–100. 2. */
+  readonly factor?: number;
+  /** The part of the delay, 0–1, up to which chance adds to it. 0.5. */
+  readonly jitter?: number;
+  /** Attempts in a row before the pipe is given up; 0 is without end. 0. */
+  readonly maxAttempts?: number;
+}
+
 /** Options of `dial()`. */
 export interface DialOptions extends PipeOptions, WaitOptions {
   /** Gives up connecting. */
@@ -72,6 +91,14 @@ export interface DialOptions extends PipeOptions, WaitOptions {
   readonly timeoutMs?: number;
   /** Goes on trying while nobody listens there yet, until `timeoutMs` is over. `false`. */
   readonly retry?: boolean;
+  /**
+   * Replaces a connection that is lost, with growing delays; `true` is `{}`. An orderly close by
+   * the peer is final. Meanwhile `state` is `'DISCONNECTED'` or `'RECONNECTING'`, and messages are
+   * accepted as far as `ringBytes` and `queueMessages` allow; they go out, in order, on the next
+   * connection. What was sent over the lost one and may not have arrived is not repeated. Each
+   * attempt may take `timeoutMs`. `false`.
+   */
+  readonly reconnect?: boolean | ReconnectOptions;
 }
 
 /** Options of `listen()`, and of the pipes that it accepts. */
@@ -91,6 +118,8 @@ export interface ListenOptions extends PipeOptions {
 /** Checked pipe options. */
 export interface PipeSettings {
   readonly native: NativePipeOptions;
+  /** Whether lost connections are replaced. */
+  readonly reconnects?: boolean;
   readonly sendHighWaterMark: number;
 }
 
@@ -102,7 +131,7 @@ export interface ListenSettings extends PipeSettings {
 
 /** Checked dial options. */
 export interface DialSettings extends PipeSettings {
-  readonly retry: boolean;
+  readonly native: NativeDialOptions;
   readonly wait: { readonly signal?: AbortSignal; timeoutMs: number };
 }
 
@@ -117,7 +146,11 @@ export function dialSettings(options: DialOptions | undefined, address: string):
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  return { ...settingsOf(values, isRemote(address)), retry: values['retry'] as boolean, wait };
+  const { native, ...settings } = settingsOf(values, isRemote(address));
+  const reconnect = reconnectOf(values['reconnect']);
+  const reconnects = reconnect.reconnect !== 0;
+  const retry = { retry: Number(values['retry']), connectTimeoutMs: Math.min(timeoutMs, 2 ** 31) };
+  return { ...settings, native: { ...native, ...retry, ...reconnect }, reconnects, wait };
 }
 
 /** Checks the options of `listen()`. */
@@ -180,6 +213,17 @@ const DIAL: Readonly<Record<string, Rule>> = {
   timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
   signal: SIGNAL,
   retry: flag(),
+  reconnect: { standard: false, check: (_, value) => void reconnectOf(value) },
+};
+
+const DAY_MS = 86_400_000;
+
+const RECONNECT: Readonly<Record<string, Rule>> = {
+  initialMs: integer(100, 1, DAY_MS),
+  maxMs: integer(30_000, 1, DAY_MS),
+  factor: between(2, 1, 100),
+  jitter: between(0.5, 0, 1),
+  maxAttempts: integer(0, 0, 2 ** 31 - 1),
 };
 
 const LISTEN: Readonly<Record<string, Rule>> = {
@@ -241,6 +285,19 @@ function heartbeatOf(
   return { heartbeatMs: intervalMs as number, heartbeatMisses: misses as number };
 }
 
+function reconnectOf(given: unknown): NativeBackoff {
+  if (typeof given !== 'boolean' && (given === null || typeof given !== 'object')) {
+    const accepted = 'true, false or { initialMs, maxMs, factor, jitter, maxAttempts }';
+    throw invalidArgument(`reconnect is ${show(given)}; it must be ${accepted}`);
+  }
+  const policy = checked(typeof given === 'boolean' ? {} : given, RECONNECT);
+  const { initialMs, maxMs, factor, jitter, maxAttempts } = policy as unknown as NativeBackoff;
+  if (maxMs < initialMs) {
+    throw invalidArgument(`maxMs is ${maxMs}; it must not be below initialMs, ${initialMs}`);
+  }
+  return { reconnect: Number(given !== false), initialMs, maxMs, factor, jitter, maxAttempts };
+}
+
 function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
   return {
     standard,
@@ -262,6 +319,16 @@ function integer(standard: number, min: number, max: number): Rule {
     check(name, value) {
       if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;
       throw invalidArgument(`${name} is ${show(value)}; it must be an integer, ${min} to ${max}`);
+    },
+  };
+}
+
+function between(standard: number, min: number, max: number): Rule {
+  return {
+    standard,
+    check(name, value) {
+      if (typeof value === 'number' && value >= min && value <= max) return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be a number, ${min} to ${max}`);
     },
   };
 }

@@ -28,6 +28,13 @@ export interface PipeStats {
   readonly reads: number;
   /** Writes to the pipe's socket: one system call each. 0 where there is none. */
   readonly writes: number;
+  /** Connections that replaced a lost one. */
+  readonly reconnects: number;
+  /**
+   * Messages that were accepted and still waited to be written when the connection was lost. What
+   * had been written may be lost as well; nobody can tell.
+   */
+  readonly messagesLost: number;
   /** Messages accepted or waiting in JavaScript that the transport has not taken yet. */
   readonly messagesQueued: number;
 }
@@ -46,6 +53,8 @@ export const STATS = [
   'wakes',
   'reads',
   'writes',
+  'reconnects',
+  'messagesLost',
 ] as const;
 
 /** Those counters that count what happened, as opposed to what is. */

@@ -4,6 +4,7 @@
  * | state | ends by | then |
  * |---|---|---|
  * | opening (dial) | connected, failed, given up | open, or over |
+ * | open | a loss, of a pipe that reconnects: its state changes to and fro, nothing else | open |
  * | open | the peer or a failure: `handleClosed` | over: what had arrived can still be received |
  * | open | `close()` | closing: what was accepted is still sent, for `lingerMs` at most |
  * | closing | all is sent, the time is up, or the peer is gone | over |
@@ -58,6 +59,8 @@ export class PipeCore implements PipeSink {
   private closing: Closing | null = null;
   /** Until when what was sent is worth delivering after the close. */
   private lingersUntil = 0;
+  private idSeen: string | null = null;
+  private readonly reconnects: boolean;
   private peerSeen: Peer | null | undefined;
   private last: Counters | null = null;
 
@@ -78,6 +81,7 @@ export class PipeCore implements PipeSink {
       sendHighWaterMark: settings.sendHighWaterMark,
     });
     this.types = new PipeTypes(this);
+    this.reconnects = settings.reconnects === true;
     this.opening = state === 'CONNECTING' ? new Opening() : null;
     port.addPipe(this);
     port.ref(1);
@@ -88,6 +92,14 @@ export class PipeCore implements PipeSink {
       this.peerSeen = callNative(() => this.port.native.peer(this.handle));
     }
     return this.peerSeen ?? null;
+  }
+
+  /** Names the connection; the last one while there is none. */
+  get connectionId(): string | null {
+    if (this.held) {
+      this.idSeen = callNative(() => this.port.native.connectionId(this.handle)) ?? this.idSeen;
+    }
+    return this.idSeen;
   }
 
   takeAnnouncement(): Buffer | null {
@@ -150,6 +162,14 @@ export class PipeCore implements PipeSink {
     if (state === 'CLOSED') return;
     const previous = this.state;
     this.state = state;
+    this.peerSeen = undefined;
+    if (state === 'DISCONNECTED') {
+      const reason = this.takeReason();
+      this.emit('state', state, previous, reason);
+      // Of a pipe that is over, handleClosed tells.
+      if (previous === 'CONNECTED' && this.reconnects) this.report(this.lossOf(reason));
+      return;
+    }
     this.emit('state', state, previous);
     if (state === 'CONNECTED') this.opening?.succeed();
   }
@@ -235,6 +255,7 @@ export class PipeCore implements PipeSink {
     try {
       // What can be asked afterwards.
       void this.peer;
+      void this.connectionId;
       this.types.collect();
       this.last = this.counters();
       const lingerMs = Math.max(0, this.lingersUntil - Date.now());
@@ -251,6 +272,11 @@ export class PipeCore implements PipeSink {
     const pipe = `the pipe at ${this.address}`;
     const what = clean ? `the peer closed ${pipe}` : `${pipe} has failed`;
     return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
+  }
+
+  private lossOf({ code, text }: CloseReason): BusbarError {
+    const lost = `the connection of the pipe at ${this.address} is lost, and being replaced`;
+    return new BusbarError(code, text === '' ? lost : `${lost}: ${text}`);
   }
 
   private takeReason(): CloseReason {

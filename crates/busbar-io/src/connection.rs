@@ -7,10 +7,11 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use busbar_proto::{Agreement, Capabilities, CloseReason, Error};
+use busbar_proto::{Agreement, Capabilities, CloseReason, Epoch, Error, Hello, SessionId};
 use mio::{Registry, Token};
 
 use crate::link::Link;
+use crate::os::random;
 
 /// An established connection.
 pub(crate) trait Connection: Link {
@@ -66,6 +67,11 @@ pub(crate) trait Connection: Link {
     /// Nobody will receive from this closed connection any more: what still comes is of use only
     /// for [`Connection::is_over`].
     fn begin_lingering(&mut self) {}
+
+    /// Messages that were accepted and have not left this end.
+    fn unsent_messages(&self) -> usize {
+        0
+    }
 
     /// Whether a closed connection can be dropped without harm to what was sent. Until then its
     /// bells must be heard.
@@ -146,6 +152,8 @@ pub(crate) enum Incoming {
 /// What the ends of a connection have promised each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Terms {
+    /// What the ends call the connection; `None` where they tell each other nothing.
+    pub(crate) identity: Option<Identity>,
     /// The longest silence of this end's.
     pub(crate) speak_every: Option<Duration>,
     /// Whether the peer keeps the heartbeat that this end asks for.
@@ -153,10 +161,33 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    pub(crate) fn new(agreement: &Agreement) -> Self {
+    pub(crate) fn new(agreement: &Agreement, hello: &Hello) -> Self {
+        let identity = Some(Identity { session: hello.session, epoch: hello.epoch });
         let speak_every = agreement.heartbeat_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         let is_spoken_to = agreement.capabilities.contains(Capabilities::HEARTBEAT);
-        Self { speak_every, is_spoken_to }
+        Self { identity, speak_every, is_spoken_to }
+    }
+}
+
+/// Which connection this is: the same at both ends, and another after each reconnect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a name and a number, as in HELLO")]
+pub struct Identity {
+    /// Random; the same for all connections of a pipe that dials again.
+    pub session: SessionId,
+    /// Counts the attempts of the session, from 1.
+    pub epoch: Epoch,
+}
+
+impl Identity {
+    /// That of the first connection of a new session.
+    pub(crate) fn fresh() -> Result<Self, Error> {
+        Ok(Self { session: SessionId(random()?), epoch: Epoch(1) })
+    }
+
+    /// That of the next attempt.
+    pub(crate) fn next(self) -> Self {
+        Self { epoch: Epoch(self.epoch.0 + 1), ..self }
     }
 }
 

@@ -18,6 +18,7 @@ mod linger;
 mod pipe;
 mod readiness;
 mod receiving;
+mod redial;
 mod sending;
 mod shape;
 mod timers;
@@ -30,7 +31,7 @@ use std::time::Instant;
 
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
 
-use crate::connection::{Acceptor, Connection, Peer};
+use crate::connection::{Acceptor, Connection, Identity, Peer};
 use crate::endpoint::Endpoint;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::link::{Interest, Link, LinkStats};
@@ -44,6 +45,7 @@ use descriptors::{Descriptors, Role};
 use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
 pub use readiness::Readiness;
+use redial::Redial;
 use timers::{Timer, Timers};
 
 /// See the [module](self).
@@ -78,6 +80,11 @@ pub struct PipeStats {
     pub link: LinkStats,
     /// Times its bell woke this engine.
     pub wakes: u64,
+    /// Times it got another connection after losing one.
+    pub reconnects: u64,
+    /// Messages that were accepted and still waited to be written when their connection was lost.
+    /// What had been written may be lost as well; nobody can tell.
+    pub messages_lost: u64,
     /// What its queues hold and have dropped.
     pub qos: QosStats,
 }
@@ -132,12 +139,28 @@ impl Engine {
     pub fn dial(&mut self, endpoint: &Endpoint, options: &PipeOptions) -> Result<PipeId, Error> {
         options.validate()?;
         let board = &self.board;
+        let identity = Identity::fresh()?;
+        let mut refusal = None;
         let inserted = self.pipes.insert_with(|handle| {
             let waker = board.waker(Subject::Pipe(handle));
-            let incoming = transport::dial(endpoint, options, &waker)?;
-            Ok::<_, Error>(PipeEntry::new(incoming, Origin::Dialed, options))
+            let incoming = match transport::dial(endpoint, options, identity, &waker) {
+                Err(error) if options.retry.is_some() && is_nobody_there(&error) => {
+                    refusal = Some(error);
+                    None
+                }
+                incoming => Some(incoming?),
+            };
+            let mut entry = PipeEntry::new(incoming, Origin::Dialed, options);
+            if options.retry.is_some() || options.reconnect.is_some() {
+                entry.redial = Some(Redial::new(endpoint, options, identity));
+            }
+            Ok::<_, Error>(entry)
         });
         let id = PipeId(inserted.ok_or_else(too_many)??);
+        if let Some(error) = refusal {
+            self.attempt_failed(id, &error);
+            return Ok(id);
+        }
         self.started(id)
     }
 
@@ -153,7 +176,7 @@ impl Engine {
         let board = &self.board;
         let inserted = self.pipes.insert_with(|handle| {
             match acceptor.accept(&board.waker(Subject::Pipe(handle))) {
-                Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, Origin::Dialed, options)),
+                Ok(Some(incoming)) => Ok(PipeEntry::new(Some(incoming), Origin::Dialed, options)),
                 Ok(None) => Err(None),
                 Err(error) => Err(Some(error)),
             }
@@ -214,15 +237,34 @@ impl Engine {
         self.pipes.get(id.0)?.reason.as_ref()
     }
 
+    /// Why a pipe has no connection at present, or for good.
+    #[must_use]
+    pub fn failure(&self, id: PipeId) -> Option<&CloseReason> {
+        let entry = self.pipes.get(id.0)?;
+        entry.reason.as_ref().or_else(|| entry.redial.as_ref()?.failure.as_ref())
+    }
+
+    /// Which connection a pipe has at present; `None` while it has none.
+    #[must_use]
+    pub fn identity(&mut self, id: PipeId) -> Option<Identity> {
+        self.connection(id)?.terms().identity
+    }
+
     /// Counters of a pipe.
     #[must_use]
     pub fn stats(&mut self, id: PipeId) -> Option<PipeStats> {
         let entry = self.pipes.get(id.0)?;
-        let link = match &entry.phase {
-            Phase::Connected(connection) => connection.stats(),
-            Phase::Handshaking { .. } | Phase::Over => LinkStats::default(),
-        };
-        Some(PipeStats { link, wakes: entry.wakes, qos: entry.qos_stats() })
+        let mut stats =
+            PipeStats { wakes: entry.wakes, qos: entry.qos_stats(), ..Default::default() };
+        if let Phase::Connected(connection) = &entry.phase {
+            stats.link = connection.stats();
+        }
+        if let Some(redial) = &entry.redial {
+            stats.link.add(&redial.past());
+            stats.reconnects = redial.connects.saturating_sub(1);
+            stats.messages_lost = redial.messages_lost;
+        }
+        Some(stats)
     }
 
     /// The link itself, for callers that move messages without the engine in between.
@@ -289,8 +331,10 @@ impl Engine {
                 if entry.heat() {
                     self.hot.push(id);
                 }
+                self.begin(id);
                 self.start_heartbeat(id);
                 self.apply(id, ConnectionInput::Established);
+                self.go_on(id);
             }
             Phase::Over => {}
         }
@@ -307,7 +351,7 @@ impl Engine {
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
         };
-        entry.phase = Phase::Connected(connection);
+        self.put_through(id, connection);
         if let Origin::Accepted { listener } = origin {
             self.handshake_over(listener, id);
             self.pending.push(Event::Accepted { listener, pipe: id });
@@ -321,7 +365,7 @@ impl Engine {
 
     fn handshake_failed(&mut self, id: PipeId, origin: Origin, error: Error) {
         match origin {
-            Origin::Dialed => self.end(id, ConnectionInput::GaveUp, reason_of(&error)),
+            Origin::Dialed => self.attempt_failed(id, &error),
             Origin::Accepted { listener } => {
                 self.drop_pipe(id);
                 self.pending.push(Event::Warning(listener, error));
@@ -351,8 +395,7 @@ impl Engine {
         match ended {
             None => {}
             Some(reason) if reason.code == Some(Code::ConnectionLost) => {
-                self.apply(id, ConnectionInput::Lost);
-                self.end(id, ConnectionInput::GaveUp, reason);
+                self.cut(id, reason);
             }
             Some(reason) => self.end(id, ConnectionInput::ClosedByPeer, reason),
         }
@@ -425,6 +468,11 @@ impl AsRawFd for Engine {
 
 fn reason_of(error: &Error) -> CloseReason {
     CloseReason { code: Some(error.code()), status: 0, text: error.message().to_owned() }
+}
+
+/// Whether an attempt failed only because it came too early.
+fn is_nobody_there(error: &Error) -> bool {
+    matches!(error.code(), Code::NotFound | Code::ConnectionRefused)
 }
 
 /// What operations on a pipe report once it has ended.

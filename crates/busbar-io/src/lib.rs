@@ -28,8 +28,8 @@ mod qos;
 mod slots;
 
 pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
-pub use busbar_proto::{CloseReason, Code, ConnectionState, Error};
-pub use connection::Peer;
+pub use busbar_proto::{Backoff, CloseReason, Code, ConnectionState, Error};
+pub use connection::{Identity, Peer};
 pub use endpoint::{Endpoint, ShmName, UdsName};
 pub use engine::{Engine, PipeStats, Readiness};
 pub use event::{Event, ListenerId, PipeId};

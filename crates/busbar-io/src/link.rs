@@ -125,3 +125,20 @@ pub struct LinkStats {
     /// Writes to a socket: one system call each.
     pub writes: u64,
 }
+
+impl LinkStats {
+    /// Adds what passed over another connection.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.messages_sent += other.messages_sent;
+        self.bytes_sent += other.bytes_sent;
+        self.messages_received += other.messages_received;
+        self.bytes_received += other.bytes_received;
+        self.loans_sent += other.loans_sent;
+        self.loans_received += other.loans_received;
+        self.fragmented += other.fragmented;
+        self.bells += other.bells;
+        self.parks += other.parks;
+        self.reads += other.reads;
+        self.writes += other.writes;
+    }
+}

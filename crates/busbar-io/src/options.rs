@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use busbar_proto::{Code, Error, Hello};
+use busbar_proto::{Backoff, Code, Error, Hello};
 
 /// Options of one pipe. Both ends choose their own; the smaller message limit holds.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,13 @@ pub struct PipeOptions {
     /// Whether the engine of this end is driven at all times, so that it can promise signs of life
     /// to its peers. Not so by default: a pipe of a plain thread is driven while it waits.
     pub is_driven: bool,
+    /// How a dialed pipe gets another connection when it loses one; not at all by default.
+    pub reconnect: Option<Backoff>,
+    /// How dialing goes on while nobody listens there yet; not at all by default. Who dials sets
+    /// the deadline.
+    pub retry: Option<Backoff>,
+    /// How long each attempt to reconnect may take. 10 s by default.
+    pub connect_timeout: Duration,
     /// For how long after the close what was sent is still being delivered. 30 s by default.
     pub linger: Duration,
 }
@@ -94,6 +101,9 @@ impl Default for PipeOptions {
             access: Access::default(),
             heartbeat: None,
             is_driven: false,
+            reconnect: None,
+            retry: None,
+            connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(30),
         }
     }
@@ -122,6 +132,9 @@ impl PipeOptions {
             if !(2..=100).contains(&misses) {
                 return Err(invalid("heartbeat.misses", misses.into(), "2 to 100"));
             }
+        }
+        for policy in [self.reconnect, self.retry].into_iter().flatten() {
+            policy.validate()?;
         }
         if !(1..=1 << 31).contains(&self.message_bytes_max) {
             let value = self.message_bytes_max as u64;

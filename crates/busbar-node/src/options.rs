@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use busbar_io::{Access, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
+use busbar_io::{Access, Backoff, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
 use napi::sys;
 
 use crate::raw;
@@ -30,6 +30,29 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
         3 => Wait::Busy,
         _ => Wait::Balanced,
     };
+    options
+}
+
+/// Options of a pipe that dials.
+pub(crate) fn dial(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
+    let mut options = pipe(env, object);
+    let number = |name| raw::double(env, raw::property(env, object, name));
+    let millis = |name| Duration::from_millis(whole(number(name)));
+    options.connect_timeout = millis(c"connectTimeoutMs");
+    if number(c"retry") != 0.0 {
+        // Somebody waits for it, so it is quicker than after a loss.
+        let mut retry = Backoff::default();
+        (retry.initial, retry.max) = (Duration::from_millis(2), Duration::from_millis(100));
+        options.retry = Some(retry);
+    }
+    if number(c"reconnect") != 0.0 {
+        let mut policy = Backoff::default();
+        (policy.initial, policy.max) = (millis(c"initialMs"), millis(c"maxMs"));
+        (policy.factor, policy.jitter) = (number(c"factor"), number(c"jitter"));
+        let attempts = whole(number(c"maxAttempts"));
+        policy.attempts_max = u32::try_from(attempts).unwrap_or(u32::MAX);
+        options.reconnect = Some(policy);
+    }
     options
 }
 

@@ -4,6 +4,7 @@
 //! durations and random identities come in as arguments, and bytes and decisions go out as values.
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod close;
 mod code;
 mod error;
@@ -14,6 +15,7 @@ pub mod qos;
 mod reader;
 mod state;
 
+pub use backoff::{Backoff, Retries};
 pub use close::CloseReason;
 pub use code::Code;
 pub use error::Error;

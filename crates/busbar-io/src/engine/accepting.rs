@@ -28,7 +28,8 @@ impl Engine {
                 let waker = board.waker(Subject::Pipe(handle));
                 match entry.acceptor.accept(&waker) {
                     Ok(Some(incoming)) => {
-                        Ok(PipeEntry::new(incoming, Origin::Accepted { listener: id }, &options))
+                        let origin = Origin::Accepted { listener: id };
+                        Ok(PipeEntry::new(Some(incoming), origin, &options))
                     }
                     Ok(None) => Err(None),
                     Err(error) => Err(Some(error)),

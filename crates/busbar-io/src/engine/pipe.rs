@@ -10,6 +10,7 @@ use crate::clock;
 use crate::connection::{Connection, Handshake, Incoming};
 use crate::engine::heartbeat::Pulse;
 use crate::engine::receiving::Receiving;
+use crate::engine::redial::Redial;
 use crate::engine::sending::Sending;
 use crate::event::ListenerId;
 use crate::link::Interest;
@@ -43,6 +44,8 @@ pub(super) struct PipeEntry {
     pub(super) pulse: Pulse,
     /// In the engine's list of pipes that have put something off.
     pub(super) is_at_work: bool,
+    /// What a pipe knows that dials again.
+    pub(super) redial: Option<Box<Redial>>,
     /// Queues between the user and the link, if options ask for them.
     pub(super) sending: Option<Box<Sending>>,
     pub(super) receiving: Option<Box<Receiving>>,
@@ -63,7 +66,7 @@ pub(super) enum Phase {
         origin: Origin,
     },
     Connected(Box<dyn Connection>),
-    /// Ended before it was connected.
+    /// No connection: ended before there was one, or between two.
     Over,
 }
 
@@ -88,10 +91,12 @@ pub(super) enum Activity {
 }
 
 impl PipeEntry {
-    pub(super) fn new(incoming: Incoming, origin: Origin, options: &PipeOptions) -> Self {
+    /// A pipe with what it begins with; with nothing if it is to dial again.
+    pub(super) fn new(incoming: Option<Incoming>, origin: Origin, options: &PipeOptions) -> Self {
         let phase = match incoming {
-            Incoming::Handshake(handshake) => Phase::Handshaking { handshake, origin },
-            Incoming::Connected(connection) => Phase::Connected(connection),
+            Some(Incoming::Handshake(handshake)) => Phase::Handshaking { handshake, origin },
+            Some(Incoming::Connected(connection)) => Phase::Connected(connection),
+            None => Phase::Over,
         };
         Self {
             phase,
@@ -105,6 +110,7 @@ impl PipeEntry {
             heartbeat: options.heartbeat,
             pulse: Pulse::default(),
             is_at_work: false,
+            redial: None,
             sending: None,
             receiving: None,
             drops_told: 0,
@@ -159,13 +165,28 @@ impl PipeEntry {
     /// What of the interest can be served now.
     #[inline]
     pub(super) fn readiness(&mut self) -> Interest {
-        let Phase::Connected(connection) = &mut self.phase else { return Interest::NONE };
+        let has_left = self.has_left();
+        let Phase::Connected(connection) = &mut self.phase else {
+            return Interest { readable: self.interest.readable && has_left, writable: false };
+        };
         let ready = Interest {
-            readable: self.interest.readable && connection.is_readable(),
+            readable: self.interest.readable && (has_left || connection.is_readable()),
             writable: self.interest.writable && self.reason.is_none() && connection.is_writable(),
         };
         self.note_readiness(ready);
         ready
+    }
+
+    /// Whether a lost connection has messages that nobody has received.
+    #[inline]
+    pub(super) fn has_left(&mut self) -> bool {
+        self.redial.as_mut().is_some_and(|redial| redial.first_left().is_some())
+    }
+
+    /// Whether it has lost its connection and not got another.
+    pub(super) fn is_cut(&self) -> bool {
+        !matches!(self.phase, Phase::Connected(_))
+            && self.redial.as_ref().is_some_and(|redial| redial.connects > 0)
     }
 
     #[inline]

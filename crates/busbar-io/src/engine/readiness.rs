@@ -225,10 +225,12 @@ impl Engine {
     fn handle_deadlines(&mut self, now: Instant) {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                Timer::Attempt(pipe) => self.expire_attempt(pipe),
                 Timer::Handshake(pipe) => self.expire_handshake(pipe),
                 Timer::Hear(pipe) => self.listen_for_life(pipe, now),
                 Timer::Linger(handle) => self.drop_lingering(handle),
                 Timer::Queue(pipe) => self.handle_time(pipe, now),
+                Timer::Redial(pipe) => self.redial(pipe),
                 Timer::Speak(pipe) => self.speak(pipe, now),
                 Timer::Stall(listener) => self.accept(listener),
             }

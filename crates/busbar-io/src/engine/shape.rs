@@ -141,6 +141,8 @@ impl Engine {
         else {
             return false;
         };
+        let left = entry.redial.as_mut().and_then(|redial| redial.first_left());
+        let connection = left.unwrap_or(connection);
         if !receiving.wants_more() || !connection.is_readable() {
             return false;
         }

@@ -9,6 +9,8 @@ use crate::slots::Handle;
 /// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// An attempt to reconnect has taken too long.
+    Attempt(PipeId),
     /// An accepted peer has not introduced itself.
     Handshake(PipeId),
     /// Has the peer been heard of?
@@ -17,6 +19,8 @@ pub(super) enum Timer {
     Linger(Handle),
     /// Something in a queue expires or may go on.
     Queue(PipeId),
+    /// The next attempt to reconnect is due.
+    Redial(PipeId),
     /// Has this end said anything?
     Speak(PipeId),
     /// A listener that ran out of resources is asked again.
@@ -57,7 +61,15 @@ impl Timers {
         if self.due.is_empty() {
             return;
         }
-        for timer in [Timer::Handshake(id), Timer::Hear(id), Timer::Queue(id), Timer::Speak(id)] {
+        let all = [
+            Timer::Attempt,
+            Timer::Handshake,
+            Timer::Hear,
+            Timer::Queue,
+            Timer::Redial,
+            Timer::Speak,
+        ];
+        for timer in all.map(|timer| timer(id)) {
             self.cancel(timer);
         }
     }

@@ -1,23 +1,14 @@
 //! HELLO and REJECT as every transport that needs them sends and reads them.
 
 use busbar_proto::frame::{self, Header, Kind};
-use busbar_proto::{Capabilities, CloseReason, Code, Epoch, Error, Hello, Limits, SessionId};
+use busbar_proto::{Capabilities, CloseReason, Code, Error, Hello, Limits};
 
+use crate::connection::Identity;
 use crate::options::{Heartbeat, PipeOptions};
-use crate::os::os_error;
-
-/// The random name of a new session.
-pub(super) fn new_session() -> Result<SessionId, Error> {
-    let mut session = [0; 16];
-    rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| os_error("asking for random bytes", errno))?;
-    Ok(SessionId(session))
-}
 
 /// What an end with these options says of itself.
 pub(super) fn hello(
-    session: SessionId,
-    epoch: Epoch,
+    Identity { session, epoch }: Identity,
     options: &PipeOptions,
 ) -> Result<Hello, Error> {
     let frame_bytes_max = Limits::default().frame_payload_bytes_max();
@@ -29,6 +20,11 @@ pub(super) fn hello(
         hello.heartbeat_ms = options.heartbeat.map(millis);
     }
     Ok(hello)
+}
+
+/// The name of a connection that the peer has given.
+pub(super) fn identity_of(hello: &Hello) -> Identity {
+    Identity { session: hello.session, epoch: hello.epoch }
 }
 
 /// The frame of a sign of life.

@@ -15,7 +15,7 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::connection::{Acceptor, Incoming};
+use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
@@ -65,6 +65,7 @@ pub(super) fn dial(
     host: &str,
     port: u16,
     options: &PipeOptions,
+    identity: Identity,
     waker: &Waker,
 ) -> Result<Incoming, Error> {
     if host == "*" || port == 0 {
@@ -72,8 +73,8 @@ pub(super) fn dial(
         return Err(Error::new(Code::InvalidAddress, message));
     }
     let dialing = match host.parse::<IpAddr>() {
-        Ok(ip) => Dialing::to(VecDeque::from([SocketAddr::new(ip, port)]), *options)?,
-        Err(_) => Dialing::after(Lookup::start(host, port, waker)?, *options)?,
+        Ok(ip) => Dialing::to(VecDeque::from([SocketAddr::new(ip, port)]), *options, identity)?,
+        Err(_) => Dialing::after(Lookup::start(host, port, waker)?, *options, identity)?,
     };
     Ok(Incoming::Handshake(Box::new(dialing)))
 }

@@ -14,6 +14,7 @@ mod endings;
 mod heartbeat;
 mod qos;
 mod raw;
+mod reconnect;
 mod rendezvous;
 mod stream;
 mod support;

@@ -12,13 +12,14 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 13] = [
+    let functions: [(&CStr, Function); 14] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
         (c"close", close),
         (c"refuse", refuse),
         (c"takeReason", take_reason),
+        (c"connectionId", connection_id),
         (c"takeWarning", take_warning),
         (c"takeAnnouncement", take_announcement),
         (c"listenerAddress", listener_address),
@@ -50,7 +51,7 @@ callbacks! {
 
     fn dial(port, env, args: 2) {
         let address = raw::string(env, args[0]);
-        let options = options::pipe(env, args[1]);
+        let options = options::dial(env, args[1]);
         let result = address
             .parse::<Endpoint>()
             .and_then(|endpoint| port.state.borrow_mut().engine.dial(&endpoint, &options));
@@ -86,7 +87,7 @@ callbacks! {
     fn take_reason(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let state = port.state.borrow();
-        let reason = state.engine.reason(pipe).cloned().unwrap_or_default();
+        let reason = state.engine.failure(pipe).cloned().unwrap_or_default();
         drop(state);
         let code = reason.code.unwrap_or(Code::Closed);
         raw::object(env, &[
@@ -95,6 +96,14 @@ callbacks! {
             (c"status", raw::number(env, f64::from(reason.status))),
             (c"clean", raw::boolean(env, reason.code.is_none())),
         ])
+    }
+
+    fn connection_id(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let identity = port.state.borrow_mut().engine.identity(pipe);
+        identity.map_or_else(|| raw::null(env), |identity| {
+            raw::text(env, &format!("{}/{}", identity.session, identity.epoch.0))
+        })
     }
 
     fn take_warning(port, env, _args: 0) {
@@ -143,6 +152,8 @@ callbacks! {
                 stats.wakes,
                 link.reads,
                 link.writes,
+                stats.reconnects,
+                stats.messages_lost,
             ];
             write_counters(env, args[1], &counters);
             raw::undefined(env)

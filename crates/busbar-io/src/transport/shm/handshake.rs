@@ -14,15 +14,13 @@ use std::os::unix::net::UnixStream;
 use std::task::Waker;
 
 use busbar_proto::frame::{Decoder, Kind};
-use busbar_proto::{
-    Code, Epoch, Error, Hello, Limits, SessionId, ShmParameters, Trust as WireTrust, negotiate,
-};
+use busbar_proto::{Code, Error, Hello, Limits, ShmParameters, Trust as WireTrust, negotiate};
 use busbar_shm::{Channel, Geometry, PeerSegment, Segment, Settings};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::EventfdFlags;
 
-use crate::connection::{Connection, Handshake, Peer, Terms};
+use crate::connection::{Connection, Handshake, Identity, Peer, Terms};
 use crate::options::{PipeOptions, Trust};
 use crate::os::os_error;
 use crate::transport::introduction;
@@ -51,11 +49,12 @@ impl Dialing {
     pub(super) fn begin(
         stream: UnixStream,
         options: PipeOptions,
+        identity: Identity,
         waker: Waker,
     ) -> Result<Self, Error> {
         let introduction = Introduction::new(stream)?;
         let own = Own::create(&options)?;
-        let hello = own.hello(introduction::new_session()?, Epoch(1), &options)?;
+        let hello = own.hello(identity, &options)?;
         match introduction.send_hello(&hello, &own) {
             // The listener has hung up already, perhaps saying why: `advance` reads that.
             Err(error) if error.code() == Code::ConnectionLost => {}
@@ -121,7 +120,7 @@ impl Answering {
         }
         let theirs = Hello::decode(payload)?;
         let own = Own::create(&self.options)?;
-        let hello = own.hello(theirs.session, theirs.epoch, &self.options)?;
+        let hello = own.hello(introduction::identity_of(&theirs), &self.options)?;
         let introduction = &mut self.introduction;
         // The answer goes out before our descriptors move into the connection, but after all
         // checks: what `connect` checks, `accepts` checks first.
@@ -173,14 +172,9 @@ impl Own {
         Ok(Self { segment, file, bell })
     }
 
-    fn hello(
-        &self,
-        session: SessionId,
-        epoch: Epoch,
-        options: &PipeOptions,
-    ) -> Result<Hello, Error> {
+    fn hello(&self, identity: Identity, options: &PipeOptions) -> Result<Hello, Error> {
         let geometry = self.segment.geometry();
-        let mut hello = introduction::hello(session, epoch, options)?;
+        let mut hello = introduction::hello(identity, options)?;
         hello.shm = Some(ShmParameters {
             segment_version: SEGMENT_VERSION,
             trust: match options.trust {
@@ -306,7 +300,7 @@ impl Introduction {
         let stream = self.stream.take().expect("invariant: a handshake ends once");
         let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Limits::CONTROL));
         let rest = std::mem::take(&mut self.rest);
-        let control = Control::new(stream, decoder, rest, self.peer, Terms::new(&agreed));
+        let control = Control::new(stream, decoder, rest, self.peer, Terms::new(&agreed, ours));
         let max = settings.message_bytes_max;
         let channel = Channel::new(own.segment, peer_segment, settings, waker);
         Ok(Box::new(ShmConnection::new(channel, max, own.bell, peer_bell, control)))

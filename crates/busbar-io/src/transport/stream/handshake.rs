@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use busbar_proto::frame::{Decoder, Kind};
-use busbar_proto::{Agreement, Code, Epoch, Error, Hello, Limits, negotiate};
+use busbar_proto::{Agreement, Code, Error, Hello, Limits, negotiate};
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Handshake, Peer};
+use crate::connection::{Connection, Handshake, Identity, Peer, Terms};
 use crate::options::PipeOptions;
 use crate::os::os_error;
 use crate::transport::introduction;
@@ -46,8 +46,12 @@ pub(in crate::transport) trait Resolution: Send {
 
 impl Dialing {
     /// Introduces this end on a connected socket.
-    pub(in crate::transport) fn over(socket: Socket, options: PipeOptions) -> Result<Self, Error> {
-        let mut dialing = Self::new(Stage::Over, options)?;
+    pub(in crate::transport) fn over(
+        socket: Socket,
+        options: PipeOptions,
+        identity: Identity,
+    ) -> Result<Self, Error> {
+        let mut dialing = Self::new(Stage::Over, options, identity)?;
         dialing.introduce(socket)?;
         Ok(dialing)
     }
@@ -56,8 +60,9 @@ impl Dialing {
     pub(in crate::transport) fn to(
         addresses: VecDeque<SocketAddr>,
         options: PipeOptions,
+        identity: Identity,
     ) -> Result<Self, Error> {
-        let mut dialing = Self::new(Stage::Over, options)?;
+        let mut dialing = Self::new(Stage::Over, options, identity)?;
         dialing.connect(addresses, None)?;
         Ok(dialing)
     }
@@ -66,12 +71,13 @@ impl Dialing {
     pub(in crate::transport) fn after(
         resolution: Box<dyn Resolution>,
         options: PipeOptions,
+        identity: Identity,
     ) -> Result<Self, Error> {
-        Self::new(Stage::Resolving(resolution), options)
+        Self::new(Stage::Resolving(resolution), options, identity)
     }
 
-    fn new(stage: Stage, options: PipeOptions) -> Result<Self, Error> {
-        let hello = introduction::hello(introduction::new_session()?, Epoch(1), &options)?;
+    fn new(stage: Stage, options: PipeOptions, identity: Identity) -> Result<Self, Error> {
+        let hello = introduction::hello(identity, &options)?;
         Ok(Self { stage, hello, options, token: None })
     }
 
@@ -184,7 +190,7 @@ impl Handshake for Dialing {
         let agreed = negotiate(&self.hello, &theirs)?;
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Introducing(introduction) = stage else { return Ok(None) };
-        Ok(Some(introduction.join(&agreed, &self.options)))
+        Ok(Some(introduction.join(&agreed, &self.hello, &self.options)))
     }
 }
 
@@ -214,15 +220,15 @@ impl Answering {
         options: &PipeOptions,
         kind: Kind,
         payload: &[u8],
-    ) -> Result<Agreement, Error> {
+    ) -> Result<(Agreement, Hello), Error> {
         if kind != Kind::Hello {
             return Err(introduction::unexpected(kind));
         }
         let theirs = Hello::decode(payload)?;
-        let ours = introduction::hello(theirs.session, theirs.epoch, options)?;
+        let ours = introduction::hello(introduction::identity_of(&theirs), options)?;
         let agreed = negotiate(&ours, &theirs)?;
         introduction.send(&introduction::hello_frame(&ours)?)?;
-        Ok(agreed)
+        Ok((agreed, ours))
     }
 }
 
@@ -249,7 +255,7 @@ impl Handshake for Answering {
             Err(error) => Err(error),
         };
         match agreed {
-            Ok(agreed) => Ok(Some(introduction.join(&agreed, &self.options))),
+            Ok((agreed, hello)) => Ok(Some(introduction.join(&agreed, &hello, &self.options))),
             Err(error) => {
                 introduction.reject(&error);
                 // For `deregister`.
@@ -311,9 +317,10 @@ impl Introduction {
         }
     }
 
-    fn join(self, agreed: &Agreement, options: &PipeOptions) -> Box<dyn Connection> {
+    fn join(self, agreed: &Agreement, hello: &Hello, options: &PipeOptions) -> Box<dyn Connection> {
         let Self { socket, peer, early, .. } = self;
-        Box::new(StreamConnection::new(socket, agreed, options, peer, &early))
+        let terms = Terms::new(agreed, hello);
+        Box::new(StreamConnection::new(socket, agreed.limits, terms, options, peer, &early))
     }
 }
 

@@ -1,6 +1,6 @@
 //! An established stream: the two halves, behind the engine's traits.
 
-use busbar_proto::{Agreement, CloseReason, Code, Error, Limits};
+use busbar_proto::{CloseReason, Code, Error, Limits};
 use bytes::BytesMut;
 use mio::{Registry, Token};
 
@@ -29,12 +29,12 @@ impl StreamConnection {
     /// A connection under terms that both ends have agreed on; `early` came with the handshake.
     pub(super) fn new(
         socket: Socket,
-        agreed: &Agreement,
+        limits: Limits,
+        terms: Terms,
         options: &PipeOptions,
         peer: Option<Peer>,
         early: &[u8],
     ) -> Self {
-        let limits = agreed.limits;
         let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         Self {
             socket,
@@ -42,7 +42,7 @@ impl StreamConnection {
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,
-            terms: Terms::new(agreed),
+            terms,
             is_lingering: false,
             parks: 0,
         }
@@ -184,6 +184,10 @@ impl Connection for StreamConnection {
 
     fn has_unsent(&self) -> bool {
         self.outgoing.has_unsent()
+    }
+
+    fn unsent_messages(&self) -> usize {
+        self.outgoing.unsent_frames()
     }
 
     fn close(&mut self, reason: &CloseReason) {

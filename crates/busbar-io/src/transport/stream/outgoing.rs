@@ -215,6 +215,11 @@ impl Outgoing {
         self.queued() > 0 && !self.has_failed
     }
 
+    /// Frames of which nothing or not everything is written.
+    pub(super) fn unsent_frames(&self) -> usize {
+        self.frames
+    }
+
     /// Whether what was refused last has a chance, and a sender that waits is worth waking.
     pub(super) fn is_writable(&self) -> bool {
         let queued = self.queued();
