@@ -63,6 +63,12 @@ export interface PipeOptions {
   /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
   /**
+   * uds, tcp: how long a part of a message is kept when nothing of it comes any more, in
+   * milliseconds, 1–2,147,483,647. It is then dropped, and so is the rest should it still come;
+   * `stats().reassembliesExpired` counts. 30,000.
+   */
+  readonly reassemblyTimeoutMs?: number;
+  /**
    * uds: which users' processes may be at the other end. `'same-user'`, or `'anyone'` whom the
    * socket's permissions let in.
    */
@@ -197,6 +203,7 @@ const PIPE: Readonly<Record<string, Rule>> = {
   trust: choice('same-user', TRUSTS),
   sendHighWaterMark: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
+  reassemblyTimeoutMs: integer(30_000, 1, 2 ** 31 - 1),
   access: choice('same-user', ACCESSES),
   heartbeat: { standard: undefined, check: (_, value) => void heartbeatOf(value, true) },
 };
@@ -259,6 +266,7 @@ function settingsOf(values: Values, isRemote: boolean): PipeSettings {
       maxMessageBytes: values['maxMessageBytes'] as number,
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
+      reassemblyTimeoutMs: values['reassemblyTimeoutMs'] as number,
       access: ACCESSES.indexOf(values['access'] as Access),
       ...heartbeatOf(values['heartbeat'], isRemote),
     },

@@ -35,6 +35,8 @@ export interface PipeStats {
    * had been written may be lost as well; nobody can tell.
    */
   readonly messagesLost: number;
+  /** Messages of which a part came and then nothing for `reassemblyTimeoutMs`. */
+  readonly reassembliesExpired: number;
   /** Messages accepted or waiting in JavaScript that the transport has not taken yet. */
   readonly messagesQueued: number;
 }
@@ -55,6 +57,7 @@ export const STATS = [
   'writes',
   'reconnects',
   'messagesLost',
+  'reassembliesExpired',
 ] as const;
 
 /** Those counters that count what happened, as opposed to what is. */

@@ -77,6 +77,8 @@ export interface NativePipeOptions {
   /** shm, uds, tcp: 0 = off */
   heartbeatMs: number;
   heartbeatMisses: number;
+  /** uds, tcp */
+  reassemblyTimeoutMs: number;
 }
 
 export interface NativeDialOptions extends NativePipeOptions, NativeBackoff {

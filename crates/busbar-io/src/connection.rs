@@ -68,6 +68,14 @@ pub(crate) trait Connection: Link {
     /// for [`Connection::is_over`].
     fn begin_lingering(&mut self) {}
 
+    /// Whether a part of a message has come that is kept until the rest comes.
+    fn has_unfinished(&self) -> bool {
+        false
+    }
+
+    /// Frees parts of messages that have not grown since this was called last.
+    fn expire_unfinished(&mut self) {}
+
     /// Messages that were accepted and have not left this end.
     fn unsent_messages(&self) -> usize {
         0

@@ -124,6 +124,8 @@ pub struct LinkStats {
     pub reads: u64,
     /// Writes to a socket: one system call each.
     pub writes: u64,
+    /// Messages of which a part came and then nothing for too long.
+    pub reassemblies_expired: u64,
 }
 
 impl LinkStats {
@@ -140,5 +142,6 @@ impl LinkStats {
         self.parks += other.parks;
         self.reads += other.reads;
         self.writes += other.writes;
+        self.reassemblies_expired += other.reassemblies_expired;
     }
 }

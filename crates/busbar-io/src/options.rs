@@ -30,6 +30,9 @@ pub struct PipeOptions {
     /// Whether the engine of this end is driven at all times, so that it can promise signs of life
     /// to its peers. Not so by default: a pipe of a plain thread is driven while it waits.
     pub is_driven: bool,
+    /// uds, tcp: how long a part of a message is kept when nothing of it comes any more. 30 s by
+    /// default.
+    pub reassembly_timeout: Duration,
     /// How a dialed pipe gets another connection when it loses one; not at all by default.
     pub reconnect: Option<Backoff>,
     /// How dialing goes on while nobody listens there yet; not at all by default. Who dials sets
@@ -101,6 +104,7 @@ impl Default for PipeOptions {
             access: Access::default(),
             heartbeat: None,
             is_driven: false,
+            reassembly_timeout: Duration::from_secs(30),
             reconnect: None,
             retry: None,
             connect_timeout: Duration::from_secs(10),

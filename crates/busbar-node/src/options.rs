@@ -24,6 +24,7 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
         interval: Duration::from_millis(whole(number(c"heartbeatMs"))),
         misses: u32::try_from(whole(number(c"heartbeatMisses"))).unwrap_or(u32::MAX),
     });
+    options.reassembly_timeout = Duration::from_millis(whole(number(c"reassemblyTimeoutMs")));
     options.wait = match whole(number(c"wait")) {
         0 => Wait::Park,
         2 => Wait::LowLatency { spin: Duration::from_micros(whole(number(c"spinMicros"))) },

@@ -40,6 +40,7 @@ pub(super) struct PipeEntry {
     /// What the peer has announced and nobody has asked for yet.
     pub(super) announced: VecDeque<Bytes>,
     pub(super) linger: Duration,
+    pub(super) reassembly_timeout: Duration,
     pub(super) heartbeat: Option<Heartbeat>,
     pub(super) pulse: Pulse,
     /// In the engine's list of pipes that have put something off.
@@ -107,6 +108,7 @@ impl PipeEntry {
             wakes: 0,
             announced: VecDeque::new(),
             linger: options.linger,
+            reassembly_timeout: options.reassembly_timeout,
             heartbeat: options.heartbeat,
             pulse: Pulse::default(),
             is_at_work: false,

@@ -129,6 +129,7 @@ impl Engine {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Phase::Connected(connection) = &mut entry.phase else { return };
         let outcome = connection.handle_bell(is_ending);
+        let has_unfinished = connection.has_unfinished();
         entry.wakes += 1;
         if entry.heat() {
             self.hot.push(id);
@@ -137,6 +138,27 @@ impl Engine {
             self.handle_outcome(id, outcome);
         }
         self.note_work(id);
+        if has_unfinished {
+            self.watch_unfinished(id);
+        }
+    }
+
+    /// Sees to it that a part of a message is not kept for ever.
+    fn watch_unfinished(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get(id.0) else { return };
+        if !self.timers.is_set(Timer::Reassembly(id)) {
+            let at = Instant::now() + entry.reassembly_timeout;
+            self.timers.set(Timer::Reassembly(id), at);
+        }
+    }
+
+    fn expire_unfinished(&mut self, id: PipeId, now: Instant) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Phase::Connected(connection) = &mut entry.phase else { return };
+        connection.expire_unfinished();
+        if connection.has_unfinished() {
+            self.timers.set(Timer::Reassembly(id), now + entry.reassembly_timeout);
+        }
     }
 
     fn handle_notices(&mut self) {
@@ -230,6 +252,7 @@ impl Engine {
                 Timer::Hear(pipe) => self.listen_for_life(pipe, now),
                 Timer::Linger(handle) => self.drop_lingering(handle),
                 Timer::Queue(pipe) => self.handle_time(pipe, now),
+                Timer::Reassembly(pipe) => self.expire_unfinished(pipe, now),
                 Timer::Redial(pipe) => self.redial(pipe),
                 Timer::Speak(pipe) => self.speak(pipe, now),
                 Timer::Stall(listener) => self.accept(listener),

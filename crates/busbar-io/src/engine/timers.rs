@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Linger(Handle),
     /// Something in a queue expires or may go on.
     Queue(PipeId),
+    /// Have unfinished messages grown?
+    Reassembly(PipeId),
     /// The next attempt to reconnect is due.
     Redial(PipeId),
     /// Has this end said anything?
@@ -50,6 +52,10 @@ impl Timers {
         }
     }
 
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.due.contains_key(&timer)
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(at) = self.due.remove(&timer) {
             self.order.remove(&(at, timer));
@@ -66,6 +72,7 @@ impl Timers {
             Timer::Handshake,
             Timer::Hear,
             Timer::Queue,
+            Timer::Reassembly,
             Timer::Redial,
             Timer::Speak,
         ];

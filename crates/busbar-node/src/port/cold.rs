@@ -154,6 +154,7 @@ callbacks! {
                 link.writes,
                 stats.reconnects,
                 stats.messages_lost,
+                link.reassemblies_expired,
             ];
             write_counters(env, args[1], &counters);
             raw::undefined(env)

@@ -176,6 +176,24 @@ impl Incoming {
             && !self.is_crowded()
     }
 
+    /// Whether a message is unfinished that may expire.
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.assemblies.has_unfinished()
+    }
+
+    /// Gives up messages of which nothing has come since the last look, unless this end did not
+    /// look.
+    pub(super) fn expire(&mut self) {
+        if !self.holds_back() {
+            self.assemblies.expire();
+        }
+    }
+
+    /// Messages that were given up so.
+    pub(super) fn expired(&self) -> u64 {
+        self.assemblies.expired
+    }
+
     /// Whether there may be more, which is not read before somebody receives.
     pub(super) fn holds_back(&self) -> bool {
         self.has_more && self.outcome.is_none() && !self.wants_more()

@@ -143,6 +143,7 @@ impl Link for StreamConnection {
             parks: self.parks,
             reads: self.incoming.reads,
             writes: self.outgoing.writes,
+            reassemblies_expired: self.incoming.expired(),
             ..LinkStats::default()
         }
     }
@@ -184,6 +185,14 @@ impl Connection for StreamConnection {
 
     fn has_unsent(&self) -> bool {
         self.outgoing.has_unsent()
+    }
+
+    fn has_unfinished(&self) -> bool {
+        self.incoming.has_unfinished()
+    }
+
+    fn expire_unfinished(&mut self) {
+        self.incoming.expire();
     }
 
     fn unsent_messages(&self) -> usize {
