@@ -7,7 +7,7 @@ import { environmentPort } from './internal/environment.js';
 import { native } from './internal/native.js';
 import { listenNow } from './listen.js';
 import type { Listener } from './listener.js';
-import { pipeSettings, type ListenOptions, type PipeOptions } from './options.js';
+import { dialSettings, pipeSettings, type ListenOptions, type PipeOptions } from './options.js';
 import { Pipe } from './pipe.js';
 
 /**
@@ -54,7 +54,9 @@ export function connectInproc(name: string, options?: PipeOptions): Pipe {
   const address = addressOf(name);
   const settings = pipeSettings(options);
   const port = environmentPort();
-  const handle = callNative(() => port.native.dial(address, settings.native));
+  const once = dialSettings({}, address).native;
+  const native = { ...once, ...settings.native };
+  const handle = callNative(() => port.native.dial(address, native));
   return new Pipe(new PipeCore(port, handle, address, settings, 'CONNECTED'));
 }
 

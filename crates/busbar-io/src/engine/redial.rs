@@ -163,7 +163,6 @@ impl Engine {
         };
         redial.messages_lost += connection.unsent_messages() as u64;
         connection.deregister(self.descriptors.registry());
-        connection.sever();
         if connection.is_readable() {
             redial.left.push_back(connection);
         } else {
@@ -218,7 +217,8 @@ impl Engine {
     /// Lets what has waited go out, now that the pipe is connected.
     pub(super) fn go_on(&mut self, id: PipeId) {
         if self.pipes.get(id.0).is_some_and(|entry| entry.is_queue_ours()) {
-            self.shaped_readiness(id);
+            self.pump(id);
+            self.note_work(id);
             self.drop_own_queue(id);
         }
     }
@@ -311,7 +311,7 @@ impl Engine {
 }
 
 impl PipeEntry {
-    fn is_queue_ours(&self) -> bool {
+    pub(super) fn is_queue_ours(&self) -> bool {
         self.redial.as_ref().is_some_and(|redial| redial.is_queue_ours)
     }
 }

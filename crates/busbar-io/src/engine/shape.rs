@@ -114,6 +114,9 @@ impl Engine {
         };
         let ready = Interest { readable, writable };
         entry.note_readiness(ready);
+        if entry.is_queue_ours() {
+            self.drop_own_queue(id);
+        }
         ready
     }
 
@@ -155,7 +158,7 @@ impl Engine {
     }
 
     /// Lets the link take what waits in the queue.
-    fn pump(&mut self, id: PipeId) {
+    pub(super) fn pump(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if entry.reason.is_some() {
             return;
