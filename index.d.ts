@@ -9,6 +9,7 @@ export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress, type Address } from './dist/index.js';
 export type {
   Access,
+  Authorize,
   DialOptions,
   ListenOptions,
   PipeOptions,
@@ -17,6 +18,7 @@ export type {
 } from './dist/index.js';
 export type { CloseReason, ConnectionState, Peer } from './dist/index.js';
 export type { ListenerEvents, PipeEvents } from './dist/index.js';
+export type { Pem, TlsOptions, TlsVersion } from './dist/index.js';
 
 // Sending and receiving
 export type { Reservation, Sendable, SendOptions, TrySendOptions } from './dist/index.js';

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { dial, listen, setLogger, type LogEntry } from '../index.js';
+import { setLogger, type LogEntry } from '../index.js';
 import { start } from './helpers/child.js';
+import { dial, listen } from './helpers/ends.js';
 import { freshAddress, nobodyThere, SCHEMES, unusedAddress } from './helpers/pairs.js';
 
 for (const scheme of SCHEMES) {
@@ -27,7 +28,7 @@ for (const scheme of SCHEMES) {
     const listener = await listen(address);
     const [pipe, accepted] = await Promise.all([dialing, listener.accept()]);
     await Promise.all([pipe.close(), accepted.close(), listener.close()]);
-    const hasty = dial(address, { retry: true, timeoutMs: 40 });
+    const hasty = dial(address, { retry: true, timeoutMs: 400 });
     await t.throwsAsync(hasty, nobodyThere(scheme));
     const signal = AbortSignal.timeout(20);
     await t.throwsAsync(dial(address, { retry: true, signal }), { code: 'ABORT_ERR' });

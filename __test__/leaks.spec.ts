@@ -3,9 +3,9 @@
 import test from 'ava';
 
 import { run } from './helpers/child.js';
-import { SCHEMES } from './helpers/pairs.js';
+import { PLAIN_SCHEMES } from './helpers/pairs.js';
 
-for (const scheme of SCHEMES) {
+for (const scheme of PLAIN_SCHEMES) {
   for (const how of ['client', 'server', 'both', 'refused', 'unaccepted']) {
     test(`[D37 D45] ${scheme}: connections that end by ${how} hold nothing`, async (t) => {
       const exit = await run('cycles.js', [scheme, how, '200'], {

@@ -3,9 +3,9 @@
 import test from 'ava';
 
 import { run, start } from './helpers/child.js';
-import { openPair, pairOf, SCHEMES } from './helpers/pairs.js';
+import { openPair, pairOf, PLAIN_SCHEMES } from './helpers/pairs.js';
 
-for (const scheme of SCHEMES) {
+for (const scheme of PLAIN_SCHEMES) {
   for (const what of ['listener', 'pipe', 'receiver', 'consumer', 'sender', 'backlog'] as const) {
     test(`[D08] ${scheme}: a process ends by itself with an unref'd ${what}`, async (t) => {
       const exit = await run('refs.js', [scheme, what, 'unref']);

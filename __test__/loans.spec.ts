@@ -3,7 +3,7 @@
 import test from 'ava';
 
 import { pattern, sameBytes } from './helpers/data.js';
-import { isStream, pairOf, SCHEMES } from './helpers/pairs.js';
+import { isStream, pairOf, PLAIN_SCHEMES, SCHEMES } from './helpers/pairs.js';
 import { run } from './helpers/child.js';
 
 for (const scheme of SCHEMES) {
@@ -88,7 +88,7 @@ for (const scheme of SCHEMES) {
   });
 }
 
-for (const scheme of SCHEMES) {
+for (const scheme of PLAIN_SCHEMES) {
   test(`[D43] ${scheme}: garbage collection gives forgotten loans back`, async (t) => {
     const { code, stderr, stdout } = await run('forgotten-loans.js', [scheme], {
       node: ['--expose-gc'],

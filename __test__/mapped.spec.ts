@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { pathToFileURL } from 'node:url';
 
 import test, { type ExecutionContext } from 'ava';
 
@@ -30,7 +31,11 @@ function pathOf(t: ExecutionContext): string {
 
 test('[M04 T02 T35] a value is written to a file and read in place', (t) => {
   const path = pathOf(t);
-  const bytes = writeMapped(path, ROSTER, VALUE);
+  const bytes = writeMapped(pathToFileURL(path), ROSTER, VALUE);
+  t.is(openMapped(pathToFileURL(path), ROSTER).path, path);
+  for (const other of [new URL('https://example.org/x'), '', 'a\0b', null as unknown as string]) {
+    t.throws(() => openMapped(other, ROSTER), { code: 'ERR_INVALID_ARGUMENT' });
+  }
   t.is(bytes, ROSTER.encodedSize(VALUE));
   const file = openMapped(path, ROSTER);
   t.true(file instanceof MappedFile);

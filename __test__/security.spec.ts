@@ -23,7 +23,10 @@ asRoot('[D41] a dialer of another user is refused, though the path is open to al
   listener.on('pipe', () => t.fail('somebody came in'));
   const exit = await run('intruder.js', ['dial', `shm://${path}`], { uid: NOBODY });
   t.like(exit, { code: 0, stdout: 'ERR_PERMISSION_DENIED false' }, exit.stderr);
-  t.deepEqual([...new Set(errors)].filter((code) => code !== 'ERR_PERMISSION_DENIED'), []);
+  t.deepEqual(
+    [...new Set(errors)].filter((code) => code !== 'ERR_PERMISSION_DENIED'),
+    [],
+  );
   await listener.close();
 });
 
@@ -33,6 +36,47 @@ asRoot('[D41] a listener of another user is refused', async (t) => {
   const child = start('intruder.js', ['listen', `shm://${path}`], { uid: NOBODY });
   t.is(await child.line(), 'listening');
   await t.throwsAsync(dial(`shm://${path}`), { code: 'ERR_PERMISSION_DENIED' });
+  child.kill();
+  await child.exited;
+});
+
+asRoot('[D51] uds: who is listed comes in, and nobody else', async (t) => {
+  const path = join(openFolder(t), 'listed.sock');
+  const own = process.getuid?.() as number;
+  const cases = [
+    [{ uids: [NOBODY] }, 'connected', 'ERR_PERMISSION_DENIED'],
+    [{ uids: [own, NOBODY] }, 'connected', undefined],
+    [{ uids: [own] }, 'ERR_PERMISSION_DENIED false', undefined],
+    [{ gids: [NOBODY] }, 'connected', 'ERR_PERMISSION_DENIED'],
+    [{ uids: [], gids: [] }, 'ERR_PERMISSION_DENIED false', 'ERR_PERMISSION_DENIED'],
+    ['anyone', 'connected', undefined],
+    ['same-user', 'ERR_PERMISSION_DENIED false', undefined],
+  ] as const;
+  for (const [access, stranger, self] of cases) {
+    const listener = await listen(`uds://${path}`, { access, mode: 0o666 });
+    listener.on('error', ({ code }) => t.is(code, 'ERR_PERMISSION_DENIED'));
+    listener.on('pipe', (pipe) => void pipe.close());
+    const who = { uid: NOBODY };
+    const exit = await run('intruder.js', ['dial', `uds://${path}`, 'anyone'], who);
+    t.like(exit, { code: 0, stdout: stranger }, `${JSON.stringify(access)}: ${exit.stderr}`);
+    const dialing = dial(`uds://${path}`);
+    if (self === undefined) await (await dialing).close();
+    else await t.throwsAsync(dialing, { code: self });
+    await listener.close();
+  }
+});
+
+asRoot('[D51] uds: a dialer, too, can say whose listener it talks to', async (t) => {
+  const path = join(openFolder(t), 'theirs.sock');
+  const who = { uid: NOBODY };
+  const child = start('intruder.js', ['listen', `uds://${path}`, 'anyone'], who);
+  t.is(await child.line(), 'listening');
+  await t.throwsAsync(dial(`uds://${path}`), { code: 'ERR_PERMISSION_DENIED' });
+  const strict = { access: { uids: [1] } };
+  await t.throwsAsync(dial(`uds://${path}`, strict), { code: 'ERR_PERMISSION_DENIED' });
+  const pipe = await dial(`uds://${path}`, { access: { uids: [NOBODY] } });
+  t.like(pipe.peer, { uid: NOBODY, gid: NOBODY });
+  await pipe.close();
   child.kill();
   await child.exited;
 });

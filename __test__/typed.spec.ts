@@ -102,6 +102,32 @@ for (const scheme of SCHEMES) {
     t.deepEqual(labels, ['a', 'b', 'c']);
   });
 
+  test(`[T18] ${scheme}: values come in batches, those before a bad one first`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const near = client.typed(POINT);
+    await using far = server.typed(POINT);
+    const sent = Array.from({ length: 5 }, (_, x) => ({ x, label: 'each' }));
+    await near.sendBatch(sent);
+    near.flush();
+    const received: Point[] = [];
+    while (received.length < 3) received.push(...(await far.receiveBatch(3 - received.length)));
+    for await (const values of far.batches({ max: 2 })) {
+      t.true(values.length <= 2);
+      received.push(...values);
+      if (received.length === 5) break;
+    }
+    t.deepEqual(received, sent);
+    await near.send({ x: 5, label: 'good' });
+    await client.send('untyped', { channel: 7 });
+    near.flush();
+    t.deepEqual(await far.receiveBatch(), [{ x: 5, label: 'good' }]);
+    await t.throwsAsync(far.receiveBatch(), mismatch(/channel 7/));
+    t.throws(() => far.batches({ max: 0 }), { code: 'ERR_INVALID_ARGUMENT' });
+    await t.throwsAsync(far.receiveBatch(70_000), { code: 'ERR_INVALID_ARGUMENT' });
+    await near.close({ reason: 'enough' });
+    t.is(client.state, 'CLOSED');
+  });
+
   test(`[T18] ${scheme}: another type is refused, with both names and hashes`, async (t) => {
     const { client, server } = await pairOf(t, scheme);
     await client.typed(points(0xabcn, 'spec.Spot')).send({ x: 1, label: 'first' });

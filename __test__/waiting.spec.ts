@@ -2,7 +2,8 @@
 
 import test, { type ExecutionContext } from 'ava';
 
-import { dial, listen, AbortError, type Listener, type Pipe, type WaitOptions } from '../index.js';
+import { AbortError, type Listener, type Pipe, type WaitOptions } from '../index.js';
+import { dial, listen } from './helpers/ends.js';
 import { pattern } from './helpers/data.js';
 import {
   freshAddress,

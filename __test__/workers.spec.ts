@@ -6,10 +6,10 @@ import test from 'ava';
 
 import { listen, listInprocEndpoints, type Pipe } from '../index.js';
 import { run } from './helpers/child.js';
-import { closed, freshAddress, SCHEMES } from './helpers/pairs.js';
+import { closed, freshAddress, PLAIN_SCHEMES } from './helpers/pairs.js';
 import { startWorker } from './helpers/workers.js';
 
-for (const scheme of SCHEMES) {
+for (const scheme of PLAIN_SCHEMES) {
   test(`[D45 M10] ${scheme}: workers terminated with traffic in flight`, async (t) => {
     const exit = await run('terminate-workers.js', [scheme, '30'], { deadlineMs: 120_000 });
     t.like(exit, { code: 0, late: false }, exit.stderr);

@@ -50,8 +50,9 @@ async function main(args: readonly string[]): Promise<number> {
   const [command, ...files] = positionals;
   if (values.version === true) return print(`${(await import('./index.js')).version}\n`);
   if (values.help === true) return print(USAGE);
+  if (command === undefined) return fail(`no command\n\n${USAGE}`, 2);
   if (command !== 'gen' && command !== 'inspect') {
-    throw new UsageError(command === undefined ? 'no command' : `there is no command ${command}`);
+    throw new UsageError(`there is no command ${command}`);
   }
   if (files.length === 0) throw new UsageError(`${command} needs a library or a descriptor`);
   if (command === 'inspect') return print(inspect(files, values));
@@ -89,7 +90,7 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (error instanceof UsageError) {
-    process.exitCode = fail(`${error.message}\n\n${USAGE}`, 2);
+    process.exitCode = fail(`${error.message}; busbar --help says more`, 2);
   } else {
     const code = error instanceof BusbarError ? ` (${error.code})` : '';
     process.exitCode = fail(`${error instanceof Error ? error.message : String(error)}${code}`, 1);

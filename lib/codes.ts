@@ -239,6 +239,36 @@ export const CODES = {
    */
   ERR_TIMED_OUT: { number: 20, retryable: true },
   /**
+   * The listener demands a certificate and the dialer has given none. The dialer is at fault: set
+   * `tls.cert` and `tls.key` there.
+   */
+  ERR_TLS_CERTIFICATE_REQUIRED: { number: 91, retryable: false },
+  /**
+   * One end speaks TLS and the other does not. Fix the caller: use `tls://` on both ends, or on
+   * neither.
+   */
+  ERR_TLS_EXPECTED: { number: 92, retryable: false },
+  /**
+   * A certificate has expired or is not valid yet. Whoever shows it is at fault: renew it
+   * (`setSecureContext()` needs no restart), and check the clocks.
+   */
+  ERR_TLS_EXPIRED: { number: 89, retryable: false },
+  /**
+   * The two ends could not agree on TLS: no common version, cipher or protocol. The message says
+   * which; see `tls.minVersion`, and whether the other end is Busbar at all.
+   */
+  ERR_TLS_HANDSHAKE: { number: 93, retryable: false },
+  /**
+   * A certificate is not trusted: nobody in `tls.ca` has signed it, or it is for another purpose.
+   * The message says which end: give that one a certificate, or this one its `ca`.
+   */
+  ERR_TLS_UNTRUSTED: { number: 88, retryable: false },
+  /**
+   * The listener's certificate is for another name than the one dialed. Dial that name, set
+   * `tls.servername`, or issue a certificate with this name among its subjectAltName.
+   */
+  ERR_TLS_WRONG_NAME: { number: 90, retryable: false },
+  /**
    * No type with this name and schema hash is registered. Fix the caller: check the spelling, or
    * register the type first.
    */

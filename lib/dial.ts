@@ -15,7 +15,9 @@ import { Pipe } from './pipe.js';
  * @throws BusbarError (as a rejection) `ERR_NOT_FOUND`, `ERR_CONNECTION_REFUSED`, `ERR_TIMED_OUT`
  * (all three retryable: the listener may not be up yet), `ERR_INVALID_ADDRESS`,
  * `ERR_INVALID_ARGUMENT`, `ERR_NOT_SUPPORTED`, `ERR_PERMISSION_DENIED`, `ERR_VERSION_MISMATCH`,
- * `ERR_OUT_OF_MEMORY` (retryable), `ERR_IO`, `ABORT_ERR`
+ * `ERR_OUT_OF_MEMORY` (retryable), `ERR_IO`, `ABORT_ERR`; at tls:// also `ERR_TLS_UNTRUSTED`,
+ * `ERR_TLS_EXPIRED`, `ERR_TLS_WRONG_NAME`, `ERR_TLS_CERTIFICATE_REQUIRED`, `ERR_TLS_EXPECTED`,
+ * `ERR_TLS_HANDSHAKE`
  *
  * @example
  * ```ts

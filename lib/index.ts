@@ -12,7 +12,7 @@ export { CODES, type CodeInfo, type ErrorCode } from './codes.js';
 export { dial } from './dial.js';
 export { AbortError, BusbarError, type BusbarErrorOptions } from './errors.js';
 export { bindInproc, connectInproc, listInprocEndpoints } from './inproc.js';
-export type { Peer } from './internal/core.js';
+export type { Peer } from './internal/peer.js';
 export type { Sendable } from './internal/pending.js';
 export type { WaitOptions } from './internal/wait.js';
 export { listen } from './listen.js';
@@ -23,6 +23,7 @@ export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './m
 export { metrics, type Metrics } from './metrics.js';
 export type {
   Access,
+  Authorize,
   DialOptions,
   ListenOptions,
   PipeOptions,
@@ -95,6 +96,7 @@ export {
   type TypedOptions,
 } from './typed.js';
 export type { Counters, PipeStats } from './stats.js';
+export type { Pem, TlsOptions, TlsVersion } from './tls.js';
 export {
   loadZone,
   Zone,

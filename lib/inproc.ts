@@ -55,8 +55,8 @@ export function connectInproc(name: string, options?: PipeOptions): Pipe {
   const settings = pipeSettings(options);
   const port = environmentPort();
   const once = dialSettings({}, address).native;
-  const native = { ...once, ...settings.native };
-  const handle = callNative(() => port.native.dial(address, native));
+  const combined = { ...once, ...settings.native };
+  const handle = callNative(() => port.native.dial(address, combined));
   return new Pipe(new PipeCore(port, handle, address, settings, 'CONNECTED'));
 }
 

@@ -6,6 +6,7 @@ import type { BusbarError } from './errors.js';
 import type { ListenerCore } from './internal/listener-core.js';
 import type { WaitOptions } from './internal/wait.js';
 import type { Pipe } from './pipe.js';
+import type { TlsOptions } from './tls.js';
 
 /** Events of a listener. */
 export interface ListenerEvents {
@@ -67,6 +68,17 @@ export class Listener extends EventEmitter<ListenerEvents> {
   /** Iterates over pipes until the listener is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Pipe, undefined> {
     return this.#core.iterate();
+  }
+
+  /**
+   * tls: shows another certificate, and trusts others, from now on: to renew what is about to
+   * expire. Pipes that are connected stay as they are.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT`, `ERR_NOT_SUPPORTED` (no listener of tls://),
+   * `ERR_CLOSED`
+   */
+  setSecureContext(options: TlsOptions): void {
+    this.#core.setCredentials(options);
   }
 
   /**

@@ -1,8 +1,8 @@
 /** Mapped files: archives that one program writes into a file and others read where they lie. */
 
-import { BusbarError, callNative, invalidArgument, show } from './errors.js';
+import { BusbarError, callNative } from './errors.js';
 import type { NativeMappedFile } from './internal/binding.js';
-import { checkFlag, checkNames } from './internal/checks.js';
+import { checkFlag, checkNames, pathOf } from './internal/checks.js';
 import { native } from './internal/native.js';
 import type { ArchiveCodec } from './schema/codec.js';
 
@@ -114,21 +114,21 @@ export class MappedFile<T, V> {
  * ```
  */
 export function openMapped<T, V>(
-  path: string,
+  path: string | URL,
   codec: ArchiveCodec<T, V>,
   options: OpenMappedOptions = {},
 ): MappedFile<T, V> {
-  checkPath(path);
   checkNames(options, ['validate']);
   const { validate = true } = options;
   checkFlag('validate', validate);
-  const opened = callNative(() => native.openMapped(path));
+  const name = pathOf(path, 'a mapped file');
+  const opened = callNative(() => native.openMapped(name));
   if (opened.hash !== codec.hash) {
     const [theirs, ours] = [opened.hash, codec.hash].map((it) => it.toString(16).padStart(16, '0'));
-    const message = `${path} holds a type with the hash ${theirs}, not ${codec.name} (${ours})`;
+    const message = `${name} holds a type with the hash ${theirs}, not ${codec.name} (${ours})`;
     throw new BusbarError('ERR_SCHEMA_MISMATCH', message);
   }
-  const file = new MappedFile(path, codec, opened);
+  const file = new MappedFile(name, codec, opened);
   if (validate) codec.validate(file.bytes);
   return file;
 }
@@ -141,14 +141,9 @@ export function openMapped<T, V>(
  * @throws BusbarError `ERR_NOT_FOUND` if there is no such folder, `ERR_IO`, and what the codec
  * throws
  */
-export function writeMapped<T, V>(path: string, codec: ArchiveCodec<T, V>, value: T): number {
-  checkPath(path);
+export function writeMapped<T, V>(path: string | URL, codec: ArchiveCodec<T, V>, value: T): number {
+  const name = pathOf(path, 'a file');
   const archive = codec.encode(value);
-  callNative(() => native.writeMapped(path, codec.hash, archive));
+  callNative(() => native.writeMapped(name, codec.hash, archive));
   return archive.length;
-}
-
-function checkPath(path: unknown): void {
-  if (typeof path === 'string') return;
-  throw invalidArgument(`path is ${show(path)}; it must be the path of a file`);
 }

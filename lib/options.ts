@@ -11,7 +11,9 @@ import type {
   NativeListenOptions,
   NativePipeOptions,
 } from './internal/binding.js';
+import type { Peer } from './internal/peer.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
+import { dialerTls, listenerTls, type TlsOptions } from './tls.js';
 
 /** How to wait for the peer: what an idle moment costs against what a wake-up costs. */
 export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
@@ -19,8 +21,21 @@ export type WaitMode = 'park' | 'balanced' | 'low-latency' | 'busy';
 /** How far this end relies on its peer. */
 export type Trust = 'same-user' | 'hostile';
 
-/** Which users' processes an end talks to. */
-export type Access = 'same-user' | 'anyone';
+/**
+ * Which users' processes an end talks to: those of its own user, whoever the socket's permissions
+ * let in, or those whose user or primary group is listed, as the system has them (`SO_PEERCRED`).
+ * A list is complete: the own user is let in only if it is listed too.
+ */
+export type Access =
+  'same-user' | 'anyone' | { readonly uids?: readonly number[]; readonly gids?: readonly number[] };
+
+/**
+ * Decides who may connect: `true` lets the peer in, `false` or a text turns it away. The dialer
+ * gets `ERR_PERMISSION_DENIED`, with the text as the reason. What is thrown turns away too, and is
+ * an `'error'` of the listener that the dialer hears nothing of. It must decide within
+ * `handshakeTimeoutMs`.
+ */
+export type Authorize = (peer: Peer) => boolean | string | Promise<boolean | string>;
 
 /** How silence is told from death; see {@link PipeOptions.heartbeat}. */
 export interface HeartbeatOptions {
@@ -42,7 +57,9 @@ export interface PipeOptions {
   readonly heartbeat?: boolean | HeartbeatOptions;
   /**
    * `'park'` sleeps at once, `'balanced'` (the default) looks for a few turns of the event loop
-   * first, `'low-latency'` looks without pause for `spinMicros`, `'busy'` never sleeps.
+   * first, `'low-latency'` looks without pause for `spinMicros`, `'busy'` never sleeps. The last
+   * two also wait within `receive()` and between two callbacks of `consume()`, without sleeping and
+   * for 20 µs of a turn of the event loop, for answers that come that soon.
    */
   readonly wait?: WaitMode;
   /** For `'low-latency'`: how long a silence is bridged, in microseconds, 0–100,000. 50. */
@@ -69,8 +86,9 @@ export interface PipeOptions {
    */
   readonly reassemblyTimeoutMs?: number;
   /**
-   * uds: which users' processes may be at the other end. `'same-user'`, or `'anyone'` whom the
-   * socket's permissions let in.
+   * uds: which users' processes may be at the other end: `'same-user'`, `'anyone'` whom the
+   * socket's permissions let in, or a list such as `{ uids: [1000], gids: [100] }`. Others get
+   * `ERR_PERMISSION_DENIED`. To be reachable for other users, a path needs a `mode` too.
    */
   readonly access?: Access;
 }
@@ -105,6 +123,8 @@ export interface DialOptions extends PipeOptions, WaitOptions {
    * attempt may take `timeoutMs`. `false`.
    */
   readonly reconnect?: boolean | ReconnectOptions;
+  /** tls: whom to trust, and what to show. */
+  readonly tls?: TlsOptions;
 }
 
 /** Options of `listen()`, and of the pipes that it accepts. */
@@ -117,6 +137,10 @@ export interface ListenOptions extends PipeOptions {
   readonly mode?: number;
   /** tcp: whether several listeners may share the port, each getting its part. `false`. */
   readonly reusePort?: boolean;
+  /** tls: what to show, and whom to trust. */
+  readonly tls?: TlsOptions;
+  /** shm, uds, tcp, tls: asked about everybody who connects. */
+  readonly authorize?: Authorize;
   /** Closes the listener. */
   readonly signal?: AbortSignal;
 }
@@ -132,6 +156,7 @@ export interface PipeSettings {
 /** Checked listener options. */
 export interface ListenSettings extends PipeSettings {
   readonly native: NativeListenOptions;
+  readonly authorize: Authorize | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -152,11 +177,15 @@ export function dialSettings(options: DialOptions | undefined, address: string):
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  const { native, ...settings } = settingsOf(values, isRemote(address));
+  const { native: plain, ...settings } = settingsOf(values, isRemote(address));
   const reconnect = reconnectOf(values['reconnect']);
   const reconnects = reconnect.reconnect !== 0;
   const retry = { retry: Number(values['retry']), connectTimeoutMs: Math.min(timeoutMs, 2 ** 31) };
-  return { ...settings, native: { ...native, ...retry, ...reconnect }, reconnects, wait };
+  const native: NativeDialOptions = { ...plain, ...retry, ...reconnect };
+  // A dialer need not say whom it trusts: those whom Node trusts.
+  const isSecure = values['tls'] !== undefined || address.startsWith('tls:');
+  if (isSecure) native.tls = dialerTls(values['tls'] ?? {});
+  return { ...settings, native, reconnects, wait };
 }
 
 /** Checks the options of `listen()`. */
@@ -166,15 +195,19 @@ export function listenSettings(
 ): ListenSettings {
   const values = checked(options, LISTEN);
   const { native, sendHighWaterMark } = settingsOf(values, isRemote(address));
+  if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
+  const authorize = values['authorize'] as Authorize | undefined;
   return {
     native: {
       ...native,
+      authorize: Number(authorize !== undefined),
       backlog: values['backlog'] as number,
       handshakeTimeoutMs: values['handshakeTimeoutMs'] as number,
       mode: values['mode'] as number,
       reusePort: Number(values['reusePort']),
     },
     sendHighWaterMark,
+    authorize,
     signal: values['signal'] as AbortSignal | undefined,
   };
 }
@@ -191,7 +224,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const WAITS: readonly WaitMode[] = ['park', 'balanced', 'low-latency', 'busy'];
-const ACCESSES: readonly Access[] = ['same-user', 'anyone'];
+const ACCESSES = ['same-user', 'anyone'] as const;
 const TRUSTS: readonly Trust[] = ['same-user', 'hostile'];
 
 const PIPE: Readonly<Record<string, Rule>> = {
@@ -204,7 +237,7 @@ const PIPE: Readonly<Record<string, Rule>> = {
   sendHighWaterMark: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
   reassemblyTimeoutMs: integer(30_000, 1, 2 ** 31 - 1),
-  access: choice('same-user', ACCESSES),
+  access: { standard: 'same-user', check: checkAccess },
   heartbeat: { standard: undefined, check: (_, value) => void heartbeatOf(value, true) },
 };
 
@@ -220,6 +253,7 @@ const DIAL: Readonly<Record<string, Rule>> = {
   timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
   signal: SIGNAL,
   retry: flag(),
+  tls: object(),
   reconnect: { standard: false, check: (_, value) => void reconnectOf(value) },
 };
 
@@ -239,6 +273,14 @@ const LISTEN: Readonly<Record<string, Rule>> = {
   handshakeTimeoutMs: integer(5000, 1, 2 ** 31 - 1),
   mode: integer(0o600, 0, 0o777),
   reusePort: flag(),
+  tls: object(),
+  authorize: {
+    standard: undefined,
+    check(name, value) {
+      if (typeof value === 'function') return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be a function`);
+    },
+  },
   signal: SIGNAL,
 };
 
@@ -256,7 +298,7 @@ function checked(options: unknown, rules: Readonly<Record<string, Rule>>): Value
   return values;
 }
 
-function settingsOf(values: Values, isRemote: boolean): PipeSettings {
+function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
   return {
     native: {
       wait: WAITS.indexOf(values['wait'] as WaitMode),
@@ -267,8 +309,8 @@ function settingsOf(values: Values, isRemote: boolean): PipeSettings {
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
       reassemblyTimeoutMs: values['reassemblyTimeoutMs'] as number,
-      access: ACCESSES.indexOf(values['access'] as Access),
-      ...heartbeatOf(values['heartbeat'], isRemote),
+      ...accessOf(values['access'] as Access),
+      ...heartbeatOf(values['heartbeat'], overNetwork),
     },
     sendHighWaterMark: values['sendHighWaterMark'] as number,
   };
@@ -305,6 +347,28 @@ function reconnectOf(given: unknown): NativeBackoff {
   }
   return { reconnect: Number(given !== false), initialMs, maxMs, factor, jitter, maxAttempts };
 }
+function accessOf(access: Access): Pick<NativePipeOptions, 'access' | 'uids' | 'gids'> {
+  if (typeof access === 'string') return { access: ACCESSES.indexOf(access) };
+  return { access: ACCESSES.length, uids: access.uids ?? [], gids: access.gids ?? [] };
+}
+
+function checkAccess(name: string, value: unknown): void {
+  if ((ACCESSES as readonly unknown[]).includes(value)) return;
+  if (typeof value !== 'object' || value === null) {
+    const list = [...ACCESSES.map((each) => `'${each}'`), '{ uids, gids }'].join(', ');
+    throw invalidArgument(`${name} is ${show(value)}; it must be one of ${list}`);
+  }
+  const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >>> 0 === id;
+  const { uids = [], gids = [], ...rest } = value as { uids?: unknown; gids?: unknown };
+  for (const other of Object.keys(rest)) throw unknownOption(`${name}.${other}`, ['uids', 'gids']);
+  for (const [kind, ids] of Object.entries({ uids, gids })) {
+    if (Array.isArray(ids) && ids.length <= IDS_MAX && ids.every(isId)) continue;
+    const what = `must be an array of at most ${IDS_MAX} ids, 0 to 4294967295`;
+    throw invalidArgument(`${name}.${kind} ${what}`);
+  }
+}
+
+const IDS_MAX = 1024;
 
 function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
   return {
@@ -319,6 +383,11 @@ function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
 
 function flag(): Rule {
   return { standard: false, check: checkFlag };
+}
+
+/** What is looked into elsewhere. */
+function object(): Rule {
+  return { standard: undefined, check: (_, value) => void checkObject(value as object) };
 }
 
 function integer(standard: number, min: number, max: number): Rule {

@@ -11,9 +11,12 @@ import {
   checkConsumeOptions,
   checkMax,
   checkResolve,
+  MESSAGES_MAX,
+  MESSAGES_STANDARD,
 } from './internal/arguments.js';
-import type { PipeCore, Peer } from './internal/core.js';
+import type { PipeCore } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
+import type { Peer } from './internal/peer.js';
 import { checkNames } from './internal/checks.js';
 import type { Sendable } from './internal/pending.js';
 import { reserve } from './internal/reservation.js';
@@ -128,7 +131,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return this.#core.state;
   }
 
-  /** The process at the other end; `null` if it is this one. */
+  /** Who is at the other end; `null` for this process. */
   get peer(): Peer | null {
     return this.#core.peer;
   }
@@ -344,6 +347,3 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return { ...this.#core.counters(), messagesQueued: this.#core.outbox.queued };
   }
 }
-
-const MESSAGES_STANDARD = 1024;
-const MESSAGES_MAX = 65_536;

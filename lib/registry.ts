@@ -2,7 +2,7 @@
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeType } from './internal/binding.js';
-import { checkFlag } from './internal/checks.js';
+import { checkFlag, pathOf } from './internal/checks.js';
 import { native } from './internal/native.js';
 import { log } from './logger.js';
 import { checkRoot, compile, type ArchiveCodec, type CompileOptions } from './schema/codec.js';
@@ -117,12 +117,10 @@ export class Registry {
    * @throws BusbarError `ERR_NOT_FOUND`, `ERR_IO` if it is no library, `ERR_TYPE_NOT_FOUND` if it
    * exports no types, `ERR_SCHEMA_INVALID`, `ERR_SCHEMA_MISMATCH`
    */
-  load(path: string, options: RegisterOptions = {}): TypeInfo[] {
-    if (typeof path !== 'string') {
-      throw invalidArgument(`path is ${show(path)}; it must be the path of a library`);
-    }
+  load(path: string | URL, options: RegisterOptions = {}): TypeInfo[] {
+    const name = pathOf(path, 'a library');
     const allowVersions = checkAllowVersions(options);
-    return callNative(() => native.loadTypes(path, allowVersions)).map(infoOf);
+    return callNative(() => native.loadTypes(name, allowVersions)).map(infoOf);
   }
 
   /**

@@ -1,13 +1,23 @@
 /** Pipes of values: what is sent is encoded, what arrives is decoded, and both ends agree on it. */
 
 import type { Batch } from './batch.js';
-import { checkConsumeOptions } from './internal/arguments.js';
+import {
+  checkConsumeOptions,
+  checkMax,
+  MESSAGES_MAX,
+  MESSAGES_STANDARD,
+} from './internal/arguments.js';
 import type { PipeCore } from './internal/core.js';
-import { MappedIterator } from './internal/iterator.js';
-import { TypedReader, type Decoded, type Expectation } from './internal/typed-reader.js';
+import { MappedIterator, MessageIterator } from './internal/iterator.js';
+import {
+  TypedMessages,
+  TypedReader,
+  type Decoded,
+  type Expectation,
+} from './internal/typed-reader.js';
 import { TypedSender } from './internal/typed-sender.js';
 import type { WaitOptions } from './internal/wait.js';
-import type { ConsumeOptions, Pipe } from './pipe.js';
+import type { BatchesOptions, CloseOptions, ConsumeOptions, Pipe } from './pipe.js';
 import type { Comparison } from './schema/compare.js';
 import type { RootView } from './schema/views.js';
 
@@ -172,9 +182,58 @@ export class TypedPipe<T, V = RootView<T>> {
     return this.#core.inbox.tryReceive(this.#reader)?.value;
   }
 
+  /**
+   * Receives the values that are there, at least one and at most `max` (1–65,536, by default
+   * 1,024).
+   *
+   * @throws BusbarError (as a rejection) as {@link receive}; values before one that fails are given
+   * out first
+   */
+  receiveBatch(max: number = MESSAGES_STANDARD, options?: WaitOptions): Promise<T[]> {
+    try {
+      return this.#core.inbox.receive(this.#messages(max), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Iterates over batches of values.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT`; the iterator throws as {@link receiveBatch} rejects
+   */
+  batches(options: BatchesOptions = {}): AsyncIterableIterator<T[], undefined> {
+    const { max = MESSAGES_STANDARD } = options;
+    return new MessageIterator(this.#core.inbox, this.#messages(max), options);
+  }
+
   /** Iterates over values. Breaking off leaves the pipe open. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     return new MappedIterator(this.#core.inbox, this.#reader, valueOf);
+  }
+
+  /** As `Pipe.flush`: what was sent goes out now and not at the end of the turn. */
+  flush(): void {
+    this.pipe.flush();
+  }
+
+  /**
+   * Closes the pipe underneath, as `Pipe.close` does.
+   *
+   * @throws BusbarError (as a rejection) `ERR_INVALID_ARGUMENT` (not retryable)
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    return this.pipe.close(options);
+  }
+
+  /** As {@link close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #messages(max: number): TypedMessages<T> {
+    checkMax(max, MESSAGES_MAX);
+    return new TypedMessages(this.#reader, max);
   }
 
   /**

@@ -125,7 +125,7 @@ export class FakePort implements NativePort {
 
   /** Takes turns until nothing happens any more. */
   async settle(): Promise<void> {
-    for (let idle = 0; idle < 2; ) {
+    for (let idle = 0; idle < 2;) {
       await new Promise((resolve) => setImmediate(resolve));
       idle = this.turn() ? 0 : idle + 1;
     }
@@ -269,6 +269,14 @@ export class FakePort implements NativePort {
 
   takeAnnouncement(): Buffer | null {
     return null;
+  }
+
+  admit(): void {
+    throw new Error('the fake asks nobody');
+  }
+
+  setCredentials(): void {
+    throw new Error('the fake has no credentials');
   }
 
   refuse(handle: number, text: string): void {

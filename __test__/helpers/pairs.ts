@@ -2,19 +2,14 @@
 
 import type { ExecutionContext } from 'ava';
 
-import {
-  dial,
-  listen,
-  type ErrorCode,
-  type Listener,
-  type ListenOptions,
-  type Pipe,
-  type PipeOptions,
-} from '../../index.js';
-import './runtime.js';
+import type { ErrorCode, Listener, ListenOptions, Pipe, PipeOptions } from '../../index.js';
+import { dial, listen } from './ends.js';
 
 /** Every scheme that this version can connect. */
-export const SCHEMES = ['inproc', 'shm', 'uds', 'tcp'] as const;
+export const SCHEMES = ['inproc', 'shm', 'uds', 'tcp', 'tls'] as const;
+
+/** Those that need no certificates, for specs that start programs of their own. */
+export const PLAIN_SCHEMES = ['inproc', 'shm', 'uds', 'tcp'] as const;
 export type Scheme = (typeof SCHEMES)[number];
 
 /** What a pair of pipes is made of. */
@@ -33,31 +28,35 @@ export interface PairOptions {
   readonly server?: ListenOptions;
 }
 
-/** An address to listen at that nothing else uses; of tcp, only the listener knows the port. */
+/** An address to listen at that nothing else uses; if there is a port, the listener knows it. */
 export function freshAddress(scheme: Scheme): string {
-  if (scheme === 'tcp') return 'tcp://127.0.0.1:0';
+  if (hasPort(scheme)) return `${scheme}://127.0.0.1:0`;
   const name = `spec-${process.pid}-${++addresses}`;
   return scheme === 'uds' ? `uds://@${name}` : `${scheme}://${name}`;
 }
 
 /** An address that can be dialed and listened at, where nobody listens. */
 export async function unusedAddress(scheme: Scheme): Promise<string> {
-  if (scheme !== 'tcp') return freshAddress(scheme);
+  if (!hasPort(scheme)) return freshAddress(scheme);
   // A loopback address of its own: the system may give the port to somebody else meanwhile.
   const own = `127.${1 + (process.pid % 250)}.${1 + (++addresses % 250)}.2`;
-  const listener = await listen(`tcp://${own}:0`);
+  const listener = await listen(`${scheme}://${own}:0`);
   await listener.close();
   return listener.address;
 }
 
 /** What dialing an address says where nobody listens: of a host, no more is known. */
 export function nobodyThere(scheme: Scheme): { readonly code: ErrorCode } {
-  return { code: scheme === 'tcp' ? 'ERR_CONNECTION_REFUSED' : 'ERR_NOT_FOUND' };
+  return { code: hasPort(scheme) ? 'ERR_CONNECTION_REFUSED' : 'ERR_NOT_FOUND' };
 }
 
 /** Whether the transport has buffers of the system's in between. */
 export function isStream(scheme: Scheme): boolean {
-  return scheme === 'tcp' || scheme === 'uds';
+  return hasPort(scheme) || scheme === 'uds';
+}
+
+function hasPort(scheme: Scheme): boolean {
+  return scheme === 'tcp' || scheme === 'tls';
 }
 
 /**

@@ -196,6 +196,12 @@ const THROUGHPUT = SIZES.flatMap((size) => [
   ]),
 ]);
 
+/** @type {Contender} */
+const TLS = { ...TCP, name: 'node:tls', transport: 'tls', peer: 'node:tls' };
+
+/** @type {Contender} */
+const TLS_BATCHED = { ...TLS, name: 'node:tls batched', options: { write: 'batched' } };
+
 /** Message sizes of the network cases. */
 const NETWORK_SIZES = [64, 1 << 10, 64 << 10, 1 << 20];
 
@@ -203,7 +209,9 @@ const NETWORK_SIZES = [64, 1 << 10, 64 << 10, 1 << 20];
 const NETWORK = [
   latency('network/latency/64B/two-cores', 'processes', 'two-cores', [
     busbar('tcp', 'next', 'try'),
+    busbar('tcp low-latency', 'next', 'try', 'low-latency'),
     busbar('uds', 'next', 'try'),
+    busbar('uds low-latency', 'next', 'try', 'low-latency'),
     TCP,
     UDS,
     ZEROMQ_TCP,
@@ -227,6 +235,14 @@ const NETWORK = [
       UDS_BATCHED,
       ZEROMQ_TCP,
       ZEROMQ_IPC,
+    ]),
+  ),
+  latency('network/latency/64B/tls', 'processes', 'two-cores', [busbar('tls', 'next', 'try'), TLS]),
+  ...NETWORK_SIZES.map((size) =>
+    oneWay(`network/throughput/${sizeName(size)}/tls`, size, 'processes', 'two-cores', [
+      busbar('tls owned', 'owned', 'batch'),
+      TLS,
+      TLS_BATCHED,
     ]),
   ),
 ];

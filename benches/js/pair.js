@@ -4,7 +4,7 @@
  * its half of a job, and leaves nothing behind. Talks to child.js over Node's IPC channel, which
  * is silent while a job runs.
  */
-import { fork } from 'node:child_process';
+import { execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -12,6 +12,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 import { nodeOn } from './machine.js';
 
@@ -109,7 +110,8 @@ export class Pair {
     const { kind, size, topology, load } = this.#spec;
     const { options, transport } = contender;
     const address = await this.#address(transport, topology);
-    const setup = { address, size, kind, transport, options };
+    const secrets = transport === 'tls' ? await makeSecrets(this.#directory) : null;
+    const setup = { address, size, kind, transport, options, secrets };
     await this.#call('server', 'serve', contender.module, setup);
     await this.#call('client', 'connect', contender.module, setup);
     await this.#call('server', 'accepted');
@@ -123,7 +125,7 @@ export class Pair {
    * @param {string} topology
    */
   async #address(transport, topology) {
-    if (transport === 'tcp') return `127.0.0.1:${await freePort()}`;
+    if (transport === 'tcp' || transport === 'tls') return `127.0.0.1:${await freePort()}`;
     // inproc names are global to a process, which is fresh; socket paths must be unique.
     return topology === 'processes' ? join(this.#directory, 'bench.sock') : 'bench';
   }
@@ -136,6 +138,22 @@ export class Pair {
   #call(side, method, ...args) {
     return this.#children[side].call(side, method, args);
   }
+}
+
+/**
+ * A certificate for this machine, signed by itself, and its key.
+ *
+ * @param {string} directory
+ * @returns {Promise<import('./transport.js').Secrets>} paths of PEM files
+ */
+async function makeSecrets(directory) {
+  const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const names = ['-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=CA:FALSE'];
+  const files = ['-keyout', key, '-out', cert];
+  const args = ['req', '-x509', ...curve, ...files, '-days', '2', '-subj', '/CN=bench', ...names];
+  await promisify(execFile)('openssl', args);
+  return { cert, key };
 }
 
 /** A port that nobody listens at. */

@@ -17,6 +17,13 @@
  * @property {'latency' | 'throughput' | 'handover'} kind
  * @property {import('node:worker_threads').MessagePort | undefined} port one end of a
  *   MessageChannel, where both ends share a process
+ * @property {Secrets | null} secrets where transport is tls
+ */
+
+/**
+ * @typedef {object} Secrets paths of PEM files
+ * @property {string} cert signed by itself, for this machine
+ * @property {string} key
  */
 
 /**

@@ -83,3 +83,7 @@ const LINGER_MS = 30_000;
 const LINGER_MS_MAX = 2 ** 31 - 1;
 const STATUS_MAX = 2 ** 32 - 1;
 const TEXT_BYTES_MAX = 1024;
+
+/** Messages of one batch for a program to keep: by default, and at most. */
+export const MESSAGES_STANDARD = 1024;
+export const MESSAGES_MAX = 65_536;

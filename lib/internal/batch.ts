@@ -3,19 +3,21 @@
 import type { Batch } from '../batch.js';
 import { BusbarError, invalidArgument, show } from '../errors.js';
 import type { Loan } from '../loan.js';
+import type { Arena } from './arena.js';
 import { isLeased } from './binding.js';
-import { sliceOf } from './chunk.js';
 import { viewLarge } from './large.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
+
+/** What a batch lies in. */
+export type BatchMemory = Pick<Arena, 'bytes' | 'view'>;
 
 export class BatchView implements Batch {
   /** -1 when the batch has expired. */
   private count: number;
   private slots: Uint32Array;
   private readonly port: Port;
-  private readonly arena: Buffer;
-  private readonly memory: ArrayBuffer;
+  private readonly memory: BatchMemory;
   private large: Map<number, LoanView> | null;
   /** Those of `large` that outlive this batch. */
   private taken: Set<LoanView> | null = null;
@@ -23,14 +25,13 @@ export class BatchView implements Batch {
   /** `large` are payloads that were fetched before. */
   constructor(
     port: Port,
-    arena: Buffer,
+    memory: BatchMemory,
     slots: Uint32Array,
     count: number,
     large: Map<number, LoanView> | null,
   ) {
     this.port = port;
-    this.arena = arena;
-    this.memory = arena.buffer as ArrayBuffer;
+    this.memory = memory;
     this.slots = slots;
     this.count = count;
     this.large = large;
@@ -43,7 +44,7 @@ export class BatchView implements Batch {
 
   get bytes(): Buffer {
     if (this.count < 0) throw this.refusal(0);
-    return this.arena;
+    return this.memory.bytes;
   }
 
   offset(i: number): number {
@@ -66,7 +67,7 @@ export class BatchView implements Batch {
     if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
     const slots = this.slots;
     if (isLeased(slots[3 * i + 2] as number)) return this.fetch(i).bytes;
-    return sliceOf(this.memory, slots[3 * i] as number, slots[3 * i + 1] as number);
+    return this.memory.view(i, slots[3 * i] as number, slots[3 * i + 1] as number);
   }
 
   take(i: number): Loan {

@@ -46,6 +46,8 @@ export const Event = {
   Warning: 6,
   /** [kind, listener, 0, 0]: the listener was closed underneath. Last event of a listener. */
   ListenerClosed: 7,
+  /** [kind, listener, pipe, 0]: a dialer waits for admit(). peer(pipe) says who it is. */
+  Asking: 8,
 } as const;
 
 /** What the addon throws from cold functions, or hands out as a reason. */
@@ -72,13 +74,17 @@ export interface NativePipeOptions {
   spinMicros: number;
   /** inproc, uds, tcp: messages queued per direction, 0 = unbounded */
   queueMessages: number;
-  /** 0 same-user, 1 anyone */
+  /** 0 same-user, 1 anyone, 2 those in the lists that follow */
   access: number;
   /** shm, uds, tcp: 0 = off */
   heartbeatMs: number;
   heartbeatMisses: number;
   /** uds, tcp */
   reassemblyTimeoutMs: number;
+  uids?: readonly number[];
+  gids?: readonly number[];
+  /** tls only */
+  tls?: NativeTlsOptions;
 }
 
 export interface NativeDialOptions extends NativePipeOptions, NativeBackoff {
@@ -99,6 +105,33 @@ export interface NativeBackoff {
   maxAttempts: number;
 }
 
+export interface NativeTlsOptions {
+  /** PEM, as are the next two. */
+  cert: Uint8Array | undefined;
+  key: Uint8Array | undefined;
+  ca: Uint8Array | undefined;
+  /** '' for the host that is dialed */
+  servername: string;
+  requestCert: number;
+  rejectUnauthorized: number;
+  /** 0 TLSv1.2, 1 TLSv1.3 */
+  minVersion: number;
+}
+
+export interface NativePeer {
+  pid?: number;
+  uid?: number;
+  gid?: number;
+  remoteAddress?: string;
+  remotePort?: number;
+  protocol?: 'TLSv1.2' | 'TLSv1.3';
+  /** DER */
+  certificate?: Buffer;
+  /** Why the certificate is not trusted. */
+  code?: string;
+  message?: string;
+}
+
 export interface NativeListenOptions extends NativePipeOptions {
   backlog: number;
   handshakeTimeoutMs: number;
@@ -106,6 +139,8 @@ export interface NativeListenOptions extends NativePipeOptions {
   mode: number;
   /** tcp: 1 if others may listen at the port too */
   reusePort: number;
+  /** 1 if Asking events are wanted */
+  authorize: number;
 }
 
 export interface NativePort {
@@ -127,8 +162,12 @@ export interface NativePort {
   takeAnnouncement(pipe: number): Buffer | null;
   /** Address of a listener as dial() would take it. */
   listenerAddress(listener: number): string;
-  /** The peer process, or null where it is this process or the system does not know it. */
-  peer(pipe: number): { pid: number; uid: number; gid: number } | null;
+  /** Who is at the other end, or null where it is this process or not known yet. */
+  peer(pipe: number): NativePeer | null;
+  /** Answers Asking: lets the dialer in, or turns it away (0) with a reason. */
+  admit(pipe: number, isWelcome: number, reason: string): void;
+  /** Replaces what a listener shows from now on. */
+  setCredentials(listener: number, tls: NativeTlsOptions): void;
   /** Fills `out` with the counters in STATS order (stats.ts). */
   stats(pipe: number, out: Float64Array): void;
   /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */

@@ -1,5 +1,7 @@
 /** What the checks of options have in common, whosever options they are. */
 
+import { fileURLToPath } from 'node:url';
+
 import { invalidArgument, show } from '../errors.js';
 
 /** Throws unless `options` is an object. */
@@ -24,4 +26,17 @@ export function unknownOption(name: string, known: readonly string[]): Error {
 export function checkFlag(name: string, value: unknown): asserts value is boolean {
   if (typeof value === 'boolean') return;
   throw invalidArgument(`${name} is ${show(value)}; it must be true or false`);
+}
+
+/** The path that a user gave, as Node's own file functions take it: a string or a `file:` URL. */
+export function pathOf(path: string | URL, what: string): string {
+  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path;
+  if (!(path instanceof URL)) {
+    throw invalidArgument(`path is ${show(path)}; it must be the path or file URL of ${what}`);
+  }
+  try {
+    return fileURLToPath(path);
+  } catch (cause) {
+    throw invalidArgument(`path is ${show(path.href)}; it must be a file URL: ${String(cause)}`);
+  }
 }

@@ -19,6 +19,7 @@ import { STATES, type CloseReason, type ConnectionState } from '../state.js';
 import { noCounters, readCounters, type Counters } from '../stats.js';
 import { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
+import { peerOf, type Peer } from './peer.js';
 import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
 import { PipeTypes } from './types.js';
@@ -30,20 +31,11 @@ export interface Face {
   listenerCount(event: string): number;
 }
 
-/** The process at the other end. */
-export interface Peer {
-  /** Its process id, as this process sees it. */
-  readonly pid: number;
-  /** The user it runs as. */
-  readonly uid: number;
-  /** The primary group of that user's process. */
-  readonly gid: number;
-}
-
 export class PipeCore implements PipeSink {
   readonly port: Port;
   readonly handle: number;
   readonly address: string;
+  readonly spins: boolean;
   readonly inbox: Inbox;
   readonly outbox: Outbox;
   readonly types: PipeTypes;
@@ -75,6 +67,7 @@ export class PipeCore implements PipeSink {
     this.handle = handle;
     this.address = address;
     this.state = state;
+    this.spins = SPINNING.has(settings.native.wait);
     this.inbox = new Inbox(this);
     this.outbox = new Outbox(this, {
       maxMessageBytes: settings.native.maxMessageBytes,
@@ -89,7 +82,8 @@ export class PipeCore implements PipeSink {
 
   get peer(): Peer | null {
     if (this.peerSeen === undefined && this.held && this.state !== 'CONNECTING') {
-      this.peerSeen = callNative(() => this.port.native.peer(this.handle));
+      const native = callNative(() => this.port.native.peer(this.handle));
+      this.peerSeen = native && peerOf(native);
     }
     return this.peerSeen ?? null;
   }
@@ -302,6 +296,9 @@ export class PipeCore implements PipeSink {
     }
   }
 }
+
+/** Ways to wait that spin, see `NativePipeOptions.wait`. */
+const SPINNING = new Set([2, 3]);
 
 function closedHere(): BusbarError {
   return new BusbarError('ERR_CLOSED', 'the pipe was closed by this side; open a new one to go on');

@@ -119,7 +119,7 @@ export class Inbox {
   handleReadable(): void {
     this.reader.handleReadable();
     if (this.consumer !== null) {
-      this.pull(this.consumer);
+      this.converse(this.consumer);
     } else if (this.waiters.length > 0) {
       this.serveWaiters();
     } else {
@@ -162,6 +162,18 @@ export class Inbox {
     if (this.consumer === consumer) this.conclude(consumer);
   }
 
+  /** Gives the consumer a batch, and further ones while it answers and is answered at once. */
+  private converse(consumer: Consumer): void {
+    const { port, spins } = this.host;
+    for (let left = CONVERSE_MAX; left > 0; left--) {
+      const { sends } = port;
+      if (!this.pull(consumer) || !spins || this.consumer !== consumer) return;
+      port.flush();
+      if (port.sends === sends) return;
+      port.lookAhead();
+    }
+  }
+
   /** Gives the consumer one batch; `false` if there is none. */
   private pull(consumer: Consumer): boolean {
     const { port, handle } = this.host;
@@ -172,7 +184,7 @@ export class Inbox {
     if (this.reader.isEmpty) return false;
     const arena = port.enterArena();
     try {
-      const count = port.receive(handle, arena, 0, consumer.max);
+      const count = port.receive(handle, arena.bytes, 0, consumer.max);
       if (count <= 0) {
         this.reader.foundNothing();
         return false;
@@ -206,6 +218,9 @@ export class Inbox {
 
 /** Most calls that may wait for messages of one pipe. */
 export const WAITERS_MAX = 1024;
+
+/** Batches that a consumer gets at once, so that the event loop has its turn. */
+const CONVERSE_MAX = 32;
 
 function busy(what: string): BusbarError {
   const message = `${what} cannot be used while consume() or another reader is at work on the pipe`;

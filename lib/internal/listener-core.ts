@@ -1,11 +1,20 @@
 /** A listener behind its public face: who takes the pipes that come in. */
 
-import { AbortError, BusbarError, callNative, fromNative } from '../errors.js';
+import {
+  AbortError,
+  BusbarError,
+  callNative,
+  fromNative,
+  invalidArgument,
+  show,
+} from '../errors.js';
 import { log } from '../logger.js';
 import type { ListenSettings } from '../options.js';
 import { Pipe } from '../pipe.js';
+import { listenerTls, type TlsOptions } from '../tls.js';
 import { PipeCore, type Face } from './core.js';
 import { Deque } from './deque.js';
+import { peerOf } from './peer.js';
 import { rethrowLater, type ListenerSink, type Port } from './port.js';
 import { Deadline, checkWait, type WaitOptions } from './wait.js';
 
@@ -128,6 +137,35 @@ export class ListenerCore implements ListenerSink {
     }
   }
 
+  handleAsking(handle: number): void {
+    void this.judge(handle);
+  }
+
+  /** Asks the user's function about a dialer; what is no clear yes is a no. */
+  private async judge(handle: number): Promise<void> {
+    let verdict: unknown = false;
+    try {
+      const native = callNative(() => this.port.native.peer(handle));
+      // It may have given up meanwhile.
+      verdict = native !== null && (await this.settings.authorize?.(peerOf(native)));
+      if (typeof verdict !== 'boolean' && typeof verdict !== 'string') {
+        const allowed = 'it must give true, false or a text';
+        throw invalidArgument(`authorize() has given ${show(verdict)}; ${allowed}`);
+      }
+    } catch (cause) {
+      verdict = false;
+      this.report(cause instanceof BusbarError ? cause : hasThrown(cause));
+    }
+    const reason = typeof verdict === 'string' && verdict !== '' ? verdict : 'not authorized';
+    this.port.native.admit(handle, Number(verdict === true), reason);
+  }
+
+  setCredentials(options: TlsOptions): void {
+    const native = listenerTls(options);
+    if (this.closed !== null) throw this.closed;
+    callNative(() => this.port.native.setCredentials(this.handle, native));
+  }
+
   handleWarning(): void {
     const warning = callNative(() => this.port.native.takeWarning());
     if (warning !== null) this.report(fromNative(warning));
@@ -183,4 +221,9 @@ const ACCEPTING_MAX = 1024;
 
 function tooMany(): BusbarError {
   return new BusbarError('ERR_AGAIN', `${ACCEPTING_MAX} calls of accept() wait already`);
+}
+
+function hasThrown(cause: unknown): BusbarError {
+  const message = `authorize() has thrown: ${String(cause)}`;
+  return new BusbarError('ERR_PERMISSION_DENIED', message, { cause });
 }

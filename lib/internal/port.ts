@@ -7,9 +7,8 @@
  * one `nextTick` for all pipes.
  */
 
-import { markAsUntransferable } from 'node:worker_threads';
-
 import { addCounters, noCounters, type Counters } from '../stats.js';
+import { Arena } from './arena.js';
 import type { BatchView } from './batch.js';
 import { Event, HANDLE_INDEX_MASK, type Native, type NativePort } from './binding.js';
 import { Chunk, SLICE_MAX } from './chunk.js';
@@ -29,6 +28,7 @@ export interface PipeSink {
 export interface ListenerSink {
   readonly handle: number;
   handleAccepted(pipe: number): void;
+  handleAsking(pipe: number): void;
   handleWarning(): void;
   handleClosed(): void;
 }
@@ -50,6 +50,8 @@ export class Port {
 
   /** Times the core called in. */
   turns = 0;
+  /** Times the core was given something to send. */
+  sends = 0;
   pipesOpened = 0;
   pipesClosed = 0;
   /** Sum over closed pipes. */
@@ -57,10 +59,10 @@ export class Port {
 
   private readonly events = new Uint32Array(4 * EVENTS_MAX);
   /** See `registers.rs`. */
-  private readonly registers = new Int32Array(6);
+  private readonly registers = new Int32Array(7);
   private readonly pipes: (PipeSink | undefined)[] = [];
   private readonly listeners: (ListenerSink | undefined)[] = [];
-  private readonly arenas: Buffer[] = [];
+  private readonly arenas: Arena[] = [];
   private depth = 0;
   private readonly dirty: (Flushable | null)[] = [];
   /** Used part of `dirty`, which never shrinks: setting an array's length costs 20 ns. */
@@ -128,9 +130,19 @@ export class Port {
     return registers[0];
   }
 
+  /**
+   * Lets the next {@link Port.receive} wait for a moment without sleeping, as an answer to what is
+   * sent now may be about to come.
+   */
+  lookAhead(): void {
+    this.flush();
+    this.registers[AHEAD] = 1;
+  }
+
   /** See {@link NativePort.submit}. */
   submit(handle: number, staging: Uint8Array, start: number, end: number): number {
     const { registers } = this;
+    this.sends++;
     registers[0] = handle;
     registers[1] = start;
     registers[2] = end;
@@ -139,13 +151,12 @@ export class Port {
   }
 
   /** Reusable memory for one batch; {@link Port.leaveArena} ends the use. */
-  enterArena(): Buffer {
+  enterArena(): Arena {
     const depth = this.depth++;
     const arena = this.arenas[depth];
     // Its length is 0 if a user has transferred the memory away.
-    if (arena !== undefined && arena.length !== 0) return arena;
-    const fresh = Buffer.from(new ArrayBuffer(ARENA_BYTES));
-    markAsUntransferable(fresh.buffer);
+    if (arena !== undefined && arena.bytes.length !== 0) return arena;
+    const fresh = new Arena();
     this.arenas[depth] = fresh;
     return fresh;
   }
@@ -185,6 +196,8 @@ export class Port {
 
   /** Submits everything that is staged. */
   flush(): void {
+    if (this.dirtyCount === 0) return;
+    const { collecting } = this;
     this.collecting = true;
     const { dirty } = this;
     // Flushing may fail a pipe, whose users may send on other pipes: the list can grow.
@@ -196,7 +209,7 @@ export class Port {
     }
     this.dirtyCount = 0;
     this.registers[STAGED] = 0;
-    this.collecting = false;
+    this.collecting = collecting;
   }
 
   /** The environment is about to end: what was accepted goes out, and no socket is left behind. */
@@ -220,10 +233,11 @@ export class Port {
       }
     }
     this.flush();
+    this.collecting = false;
   }
 
   private deliver(kind: number, handle: number, argument: number): void {
-    if (kind === Event.Accepted || kind === Event.Warning || kind === Event.ListenerClosed) {
+    if (kind === Event.Accepted || (kind >= Event.Warning && kind <= Event.Asking)) {
       this.deliverToListener(kind, handle, argument);
       return;
     }
@@ -244,6 +258,7 @@ export class Port {
       return;
     }
     if (kind === Event.Accepted) listener.handleAccepted(argument);
+    else if (kind === Event.Asking) listener.handleAsking(argument);
     else if (kind === Event.Warning) listener.handleWarning();
     else listener.handleClosed();
   }
@@ -262,6 +277,6 @@ export const BATCH_MAX = 4096;
 /** Registers beside arguments and results. */
 const CALLING = 4;
 const STAGED = 5;
+const AHEAD = 6;
 
 const EVENTS_MAX = 256;
-const ARENA_BYTES = 256 * 1024;

@@ -3,9 +3,9 @@
  * payloads lie in a chunk already; a Buffer over each is made when it is asked for.
  */
 
-import { BatchView } from './batch.js';
+import { BatchView, type BatchMemory } from './batch.js';
 import { isLeased } from './binding.js';
-import { FastBuffer, transferred } from './chunk.js';
+import { FastBuffer, sliceOf, transferred } from './chunk.js';
 import { copyLarge } from './large.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
@@ -18,6 +18,8 @@ export class Prefetch {
   private head = 0;
   private count = 0;
   private large: Map<number, LoanView> | null = null;
+  /** The large payload that was taken last. */
+  private last: LoanView | null = null;
 
   /** The channel of the message that was taken last. */
   get channel(): number {
@@ -70,10 +72,18 @@ export class Prefetch {
   take(): Buffer {
     const slots = this.slots as Uint32Array;
     const i = this.head++;
-    if (isLeased(slots[3 * i + 2] as number)) return this.takeLarge(i).bytes;
+    if (isLeased(slots[3 * i + 2] as number)) return (this.last = this.takeLarge(i)).bytes;
     // Its length is 0 if a user has transferred the memory away.
     if (this.bytes.length === 0) throw transferred();
     return new FastBuffer(this.memory, slots[3 * i] as number, slots[3 * i + 1] as number);
+  }
+
+  /** Puts the message back that was taken last. */
+  putBack(): void {
+    this.head--;
+    if (isLeased((this.slots as Uint32Array)[3 * this.head + 2] as number)) {
+      this.large?.set(this.head, this.last as LoanView);
+    }
   }
 
   /** The next messages, at most `max`. */
@@ -93,7 +103,7 @@ export class Prefetch {
     const slots = (this.slots as Uint32Array).slice(3 * head, 3 * count);
     const moved = large && new Map([...large].map(([i, loan]) => [i - head, loan]));
     this.clear();
-    return new BatchView(port, this.bytes, slots, count - head, moved);
+    return new BatchView(port, viewsOf(this.bytes, this.memory), slots, count - head, moved);
   }
 
   clear(): void {
@@ -117,6 +127,11 @@ export class Prefetch {
     this.large?.delete(i);
     return loan;
   }
+}
+
+/** A chunk, as the memory of a batch. */
+function viewsOf(bytes: Buffer, memory: ArrayBuffer): BatchMemory {
+  return { bytes, view: (_, offset, length) => sliceOf(memory, offset, length) };
 }
 
 /** Less room than this is not worth a native call. Above what a small message needs. */

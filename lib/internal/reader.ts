@@ -19,6 +19,8 @@ import type { Source } from './waiter.js';
 export interface ReaderHost {
   readonly port: Port;
   readonly handle: number;
+  /** Whether to wait without sleeping where an answer may come at once. */
+  readonly spins: boolean;
   /** The pipe has ended and nothing is left in the core. */
   drained(): void;
 }
@@ -59,7 +61,12 @@ export class Reader implements Source {
    */
   get shouldWait(): boolean {
     if (this.prefetch.length > 0 || this.isEnded) return false;
-    return this.isDry || (this.fetches >= FETCHES_MAX && this.turn === this.host.port.turns);
+    const { port, spins } = this.host;
+    if (this.fetches >= FETCHES_MAX && this.turn === port.turns) return true;
+    if (!this.isDry) return false;
+    if (!spins) return true;
+    port.lookAhead();
+    return false;
   }
 
   /** The core reports that there is something. */
@@ -81,6 +88,10 @@ export class Reader implements Source {
   readMessage(): Buffer | null {
     if (this.prefetch.length === 0 && !this.refill()) return null;
     return this.prefetch.take();
+  }
+
+  putBack(): void {
+    this.prefetch.putBack();
   }
 
   readLoan(): Loan | null {

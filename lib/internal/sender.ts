@@ -157,7 +157,9 @@ export class Sender implements Flushable {
     this.checkLength(bytes.length);
     this.flush();
     if (!this.staging.isEmpty) return REFUSED;
-    const result = this.host.port.native.send(this.host.handle, channel, bytes);
+    const { port, handle } = this.host;
+    port.sends++;
+    const result = port.native.send(handle, channel, bytes);
     if (result > 0) return ACCEPTED;
     if (result < 0) throw errorOf(result, 'sending');
     this.block();

@@ -90,6 +90,35 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
   }
 }
 
+/** Several values at once. */
+export class TypedMessages<T> implements Grade<T[]> {
+  readonly what = 'receiveBatch()';
+  private readonly reader: Pick<TypedReader<T, unknown>, 'decode'>;
+  private readonly max: number;
+
+  constructor(reader: Pick<TypedReader<T, unknown>, 'decode'>, max: number) {
+    this.reader = reader;
+    this.max = max;
+  }
+
+  read(source: Source): T[] | null {
+    const values: T[] = [];
+    while (values.length < this.max) {
+      const bytes = source.readMessage();
+      if (bytes === null) break;
+      try {
+        values.push(this.reader.decode(bytes, source.channel));
+      } catch (error) {
+        if (values.length === 0) throw error;
+        // It fails again, when those before it have been given out.
+        source.putBack();
+        break;
+      }
+    }
+    return values.length === 0 ? null : values;
+  }
+}
+
 function mismatch(peers: TypeAnnouncement, codec: Described, resolve: boolean): BusbarError {
   const message = `the peer sends ${nameOf(peers)}, not ${codec.name} (${hex(codec.hash)})`;
   const difference = firstDifference(peers, codec);

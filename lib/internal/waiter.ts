@@ -8,6 +8,8 @@ export interface Source {
   /** The channel of the message that was read last, by itself. */
   readonly channel: number;
   readMessage(): Buffer | null;
+  /** Puts the message back that {@link Source.readMessage} gave last; once. */
+  putBack(): void;
   readMessages(max: number): Buffer[] | null;
   readLoan(): Loan | null;
 }

@@ -286,7 +286,7 @@ function url(setup) {
 
 /**
  * @param {Setup} setup
- * @returns {import('../../../index.js').PipeOptions}
+ * @returns {import('../../../index.js').DialOptions & import('../../../index.js').ListenOptions}
  */
 function options(setup) {
   const wait = setup.options['wait'] ?? 'balanced';
@@ -295,6 +295,7 @@ function options(setup) {
   return {
     wait: /** @type {'park' | 'balanced' | 'low-latency' | 'busy'} */ (wait),
     slabBytes,
+    ...(setup.secrets !== null && { tls: { ...setup.secrets, ca: setup.secrets.cert } }),
   };
 }
 

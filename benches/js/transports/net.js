@@ -1,11 +1,13 @@
 // @ts-check
 /**
- * Peer: node:net over a unix domain socket or TCP, messages kept apart by a length prefix. With
- * `write: 'each'` every message is a write of its own, as most programs do it; with
- * `write: 'batched'` small ones are gathered by hand. Messages are read in place.
+ * Peer: node:net over a unix domain socket or TCP, or node:tls over TCP, messages kept apart by a
+ * length prefix. With `write: 'each'` every message is a write of its own, as most programs do it;
+ * with `write: 'batched'` small ones are gathered by hand. Messages are read in place.
  */
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect as connectSocket, createServer } from 'node:net';
+import { connect as connectSecure, createServer as createSecureServer } from 'node:tls';
 
 import { nowNs } from '../machine.js';
 import { makePayload, Tally } from '../payload.js';
@@ -20,10 +22,12 @@ import { BatchWriter, FrameReader, writeMessage } from './framing.js';
  * @returns {Promise<import('../transport.js').Server>}
  */
 export async function serve(setup) {
-  const server = createServer();
+  const { secrets } = setup;
+  const server = secrets === null ? createServer() : createSecureServer(read(secrets));
   server.listen(target(setup));
   await once(server, 'listening');
-  const connection = once(server, 'connection').then(([socket]) => {
+  const event = secrets === null ? 'connection' : 'secureConnection';
+  const connection = once(server, event).then(([socket]) => {
     // Unlinks the path and lets the process end with the connection.
     server.close();
     return new NetEnd(socket, setup);
@@ -36,9 +40,20 @@ export async function serve(setup) {
  * @returns {Promise<End>}
  */
 export async function connect(setup) {
-  const socket = connectSocket(target(setup));
-  await once(socket, 'connect');
+  const { secrets } = setup;
+  if (secrets === null) {
+    const socket = connectSocket(target(setup));
+    await once(socket, 'connect');
+    return new NetEnd(socket, setup);
+  }
+  const socket = connectSecure({ ...target(setup), ca: read(secrets).cert });
+  await once(socket, 'secureConnect');
   return new NetEnd(socket, setup);
+}
+
+/** @param {import('../transport.js').Secrets} secrets */
+function read({ cert, key }) {
+  return { cert: readFileSync(cert), key: readFileSync(key) };
 }
 
 /**
@@ -46,7 +61,7 @@ export async function connect(setup) {
  * @returns {{ path: string } | { host: string, port: number }}
  */
 function target({ address, transport }) {
-  if (transport !== 'tcp') return { path: address };
+  if (transport === 'uds') return { path: address };
   const [host = '', port] = address.split(':');
   return { host, port: Number(port) };
 }

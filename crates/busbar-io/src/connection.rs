@@ -7,11 +7,13 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use busbar_proto::{Agreement, Capabilities, CloseReason, Epoch, Error, Hello, SessionId};
+use busbar_proto::{Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, SessionId};
 use mio::{Registry, Token};
 
 use crate::link::Link;
 use crate::os::random;
+use crate::peer::Peer;
+use crate::tls::Credentials;
 
 /// An established connection.
 pub(crate) trait Connection: Link {
@@ -53,6 +55,12 @@ pub(crate) trait Connection: Link {
 
     /// Whether [`Connection::work`] has something to do.
     fn has_work(&self) -> bool {
+        false
+    }
+
+    /// Whether only the descriptor says that something has come: looking at the link does not show
+    /// it by itself.
+    fn is_polled(&self) -> bool {
         false
     }
 
@@ -129,6 +137,16 @@ pub(crate) trait Handshake: Send {
     /// Goes on as far as it can without waiting; `None`: not finished. Descriptors that it comes to
     /// need on the way are added to `registry`.
     fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error>;
+
+    /// Who is at the other end, if it can go on only after [`Handshake::admit`].
+    fn asking(&self) -> Option<&Peer> {
+        None
+    }
+
+    /// Lets the peer in, or turns it away when it goes on.
+    fn admit(&mut self, verdict: Result<(), Error>) {
+        let _ = verdict;
+    }
 }
 
 /// A bound listener.
@@ -147,6 +165,16 @@ pub(crate) trait Acceptor: Send {
 
     /// The address that a dialer uses.
     fn address(&self) -> String;
+
+    /// Replaces what is shown to dialers from now on.
+    ///
+    /// # Errors
+    /// `NotSupported` where there is no such thing; `InvalidArgument` if they do not suffice.
+    fn set_credentials(&mut self, credentials: Credentials) -> Result<(), Error> {
+        drop(credentials);
+        let message = "only a listener at tls:// has credentials";
+        Err(Error::new(Code::NotSupported, message))
+    }
 }
 
 /// What [`Acceptor::accept`] and dialing give.
@@ -197,16 +225,4 @@ impl Identity {
     pub(crate) fn next(self) -> Self {
         Self { epoch: Epoch(self.epoch.0 + 1), ..self }
     }
-}
-
-/// The process at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Peer {
-    /// Process id, as this process sees it.
-    pub pid: u32,
-    /// User id.
-    pub uid: u32,
-    /// Its primary group's id.
-    pub gid: u32,
 }

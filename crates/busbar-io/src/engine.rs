@@ -12,6 +12,7 @@
 //! | parked | never | the peer rings its bell: hot |
 
 mod accepting;
+mod ahead;
 pub(crate) mod descriptors;
 mod heartbeat;
 mod linger;
@@ -31,16 +32,19 @@ use std::time::Instant;
 
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
 
-use crate::connection::{Acceptor, Connection, Identity, Peer};
+use crate::connection::{Acceptor, Connection, Identity};
 use crate::endpoint::Endpoint;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::link::{Interest, Link, LinkStats};
 use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
+use crate::peer::Peer;
 use crate::qos::{Qos, QosStats};
 use crate::slots::Slots;
+use crate::tls::Credentials;
 use crate::transport;
 
+use ahead::Ahead;
 use descriptors::{Descriptors, Role};
 use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
@@ -61,6 +65,7 @@ pub struct Engine {
     /// Events that came about between two turns.
     pending: Vec<Event>,
     timers: Timers,
+    ahead: Ahead,
 }
 
 struct ListenerEntry {
@@ -106,6 +111,7 @@ impl Engine {
             lingering: Slots::new(),
             pending: Vec::new(),
             timers: Timers::default(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -124,8 +130,8 @@ impl Engine {
             let waker = board.waker(Subject::Listener(handle));
             let mut acceptor = transport::listen(endpoint, options, &waker)?;
             acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
-            let (qos, handshakes) = (Qos::default(), VecDeque::new());
-            Ok(ListenerEntry { acceptor, options: *options, qos, handshakes })
+            let (options, qos) = (options.clone(), Qos::default());
+            Ok(ListenerEntry { acceptor, options, qos, handshakes: VecDeque::new() })
         });
         inserted.ok_or_else(too_many)?.map(ListenerId)
     }
@@ -219,10 +225,40 @@ impl Engine {
         Some(self.listeners.get(id.0)?.acceptor.address())
     }
 
-    /// The process at the other end of a pipe; `None` if it is this one or not connected.
+    /// Who is at the other end of a pipe; `None` if it is this process, or not known yet.
     #[must_use]
     pub fn peer(&mut self, id: PipeId) -> Option<Peer> {
-        self.connection(id)?.peer()
+        match &self.pipes.get(id.0)?.phase {
+            Phase::Handshaking { handshake, .. } => handshake.asking().cloned(),
+            Phase::Connected(connection) => connection.peer(),
+            Phase::Over => None,
+        }
+    }
+
+    /// Answers [`Event::Asking`]: lets the peer in, or tells it the error. Does nothing to a pipe
+    /// that has given up meanwhile.
+    pub fn admit(&mut self, id: PipeId, verdict: Result<(), Error>) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        if let Phase::Handshaking { handshake, .. } = &mut entry.phase
+            && handshake.asking().is_some()
+        {
+            handshake.admit(verdict);
+            self.advance(id);
+        }
+    }
+
+    /// Replaces what a listener at `tls://` shows to dialers from now on. Pipes that it has
+    /// accepted stay as they are.
+    ///
+    /// # Errors
+    /// `NotSupported` at other listeners, `InvalidArgument` without a certificate, `Closed`.
+    pub fn set_credentials(
+        &mut self,
+        id: ListenerId,
+        credentials: Credentials,
+    ) -> Result<(), Error> {
+        let entry = self.listeners.get_mut(id.0).ok_or_else(gone)?;
+        entry.acceptor.set_credentials(credentials)
     }
 
     /// Where a pipe stands; `None` once it is closed by [`Engine::close`].
@@ -347,7 +383,7 @@ impl Engine {
         let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
         let origin = *origin;
         let connection = match handshake.advance(self.descriptors.registry()) {
-            Ok(None) => return,
+            Ok(None) => return self.ask(id),
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
         };
@@ -360,6 +396,19 @@ impl Engine {
             // The peer may have spoken on already.
             Ok(()) => self.handle_control(id),
             Err(error) => self.fail(id, &error),
+        }
+    }
+
+    /// Asks, once, whether a handshake that waits for it may go on.
+    fn ask(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Phase::Handshaking { handshake, origin: Origin::Accepted { listener, .. } } =
+            &entry.phase
+        else {
+            return;
+        };
+        if handshake.asking().is_some() && !std::mem::replace(&mut entry.is_asked, true) {
+            self.pending.push(Event::Asking { listener: *listener, pipe: id });
         }
     }
 

@@ -43,6 +43,13 @@ pub enum Event {
         /// The new pipe.
         pipe: PipeId,
     },
+    /// A listener that asks who is let in has a connection that waits for [`crate::Engine::admit`].
+    Asking {
+        /// Which listener.
+        listener: ListenerId,
+        /// The pipe that it may become; [`crate::Engine::peer`] says whose.
+        pipe: PipeId,
+    },
     /// The pipe is over; [`crate::Engine::reason`] says why. What was received before can still be
     /// taken; then the pipe wants to be closed.
     Closed(PipeId),
@@ -65,6 +72,7 @@ impl Event {
     pub(crate) fn pipe(&self) -> Option<PipeId> {
         match *self {
             Self::Accepted { pipe, .. }
+            | Self::Asking { pipe, .. }
             | Self::Closed(pipe)
             | Self::Dropped(pipe)
             | Self::Readable(pipe)

@@ -1,7 +1,7 @@
 //! Transports, links and the engine that drives them.
 //!
 //! ```text
-//! Engine ── pipes ── Connection: Link ──→ transport/{inproc, shm, uds, tcp}
+//! Engine ── pipes ── Connection: Link ──→ transport/{inproc, shm, uds, tcp, tls}
 //!   │  └── listeners ── Acceptor
 //!   └── poll set, notice board ──→ Events
 //! ```
@@ -23,21 +23,25 @@ mod loan;
 mod notice;
 mod options;
 mod os;
+mod peer;
 mod pipe;
 mod qos;
 mod slots;
+mod tls;
 
 pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
 pub use busbar_proto::{Backoff, CloseReason, Code, ConnectionState, Error};
-pub use connection::{Identity, Peer};
+pub use connection::Identity;
 pub use endpoint::{Endpoint, ShmName, UdsName};
 pub use engine::{Engine, PipeStats, Readiness};
 pub use event::{Event, ListenerId, PipeId};
 pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
-pub use options::{Access, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
+pub use options::{Access, AccessList, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
+pub use peer::{Peer, Process, TlsPeer};
 pub use pipe::{Listener, Message, Pipe, dial, listen};
 pub use qos::{
     CHANNELS_MAX, Qos, QosStats, ReceivingQos, SendOptions, SendingQos, Sent, SharedThrottle,
 };
+pub use tls::{Credentials, TlsOptions, TlsVersion};

@@ -1,12 +1,15 @@
 //! What a user may choose for a pipe or a listener. `lib/options.ts` has the same defaults.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_proto::{Backoff, Code, Error, Hello};
 
+use crate::tls::Credentials;
+
 /// Options of one pipe. Both ends choose their own; the smaller message limit holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PipeOptions {
     /// Bytes of the ring that this end writes, or, on uds and tcp, of its send queue: a power of
@@ -25,7 +28,8 @@ pub struct PipeOptions {
     pub wait: Wait,
     /// uds: which processes may be at the other end.
     pub access: Access,
-    /// shm, uds, tcp: how long a silence of the peer means that it is lost. Not looked for by default.
+    /// shm, uds, tcp: how long a silence of the peer means that it is lost; not looked for by
+    /// default.
     pub heartbeat: Option<Heartbeat>,
     /// Whether the engine of this end is driven at all times, so that it can promise signs of life
     /// to its peers. Not so by default: a pipe of a plain thread is driven while it waits.
@@ -42,6 +46,8 @@ pub struct PipeOptions {
     pub connect_timeout: Duration,
     /// For how long after the close what was sent is still being delivered. 30 s by default.
     pub linger: Duration,
+    /// tls: who this end is, and whom it trusts. Needed there.
+    pub tls: Option<Credentials>,
 }
 
 /// How silence is told from death.
@@ -54,7 +60,7 @@ pub struct Heartbeat {
 }
 
 /// Which users' processes an end talks to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {
     /// Those of the user that this process runs as.
@@ -62,6 +68,19 @@ pub enum Access {
     SameUser,
     /// All that the socket's permissions let in.
     Anyone,
+    /// Those that run as one of these users, or whose primary group is one of these, and no others:
+    /// not even this process' own user, unless it is among them.
+    Listed(Arc<AccessList>),
+}
+
+/// See [`Access::Listed`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessList {
+    /// User ids.
+    pub uids: Vec<u32>,
+    /// Group ids.
+    pub gids: Vec<u32>,
 }
 
 /// How far this end relies on its peer.
@@ -109,6 +128,7 @@ impl Default for PipeOptions {
             retry: None,
             connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -149,7 +169,7 @@ impl PipeOptions {
 }
 
 /// Options of a listener, and of the pipes that it accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
     /// Options of accepted pipes.
@@ -162,6 +182,9 @@ pub struct ListenOptions {
     pub mode: u32,
     /// tcp: whether several listeners of this user may share the port. Not by default.
     pub reuse_port: bool,
+    /// shm, uds, tcp, tls: whether to ask, by [`Event::Asking`](crate::Event), who is let in. Only
+    /// for listeners of an [`Engine`](crate::Engine). Not by default.
+    pub authorize: bool,
 }
 
 impl Default for ListenOptions {
@@ -172,6 +195,7 @@ impl Default for ListenOptions {
             handshake_timeout: Duration::from_secs(5),
             mode: 0o600,
             reuse_port: false,
+            authorize: false,
         }
     }
 }

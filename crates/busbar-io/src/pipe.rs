@@ -35,6 +35,10 @@ const BATCH: usize = 256;
 /// As [`Engine::listen`], and `InvalidAddress`.
 pub fn listen(address: &str, options: ListenOptions) -> Result<Listener, Error> {
     options.pipe.validate()?;
+    if options.authorize {
+        let message = "there is nobody to ask: `authorize` is for listeners of an engine";
+        return Err(Error::new(Code::InvalidArgument, message));
+    }
     let (descriptors, bell) = Descriptors::new()?;
     let board = Board::new(bell);
     let waker = board.waker(Subject::Listener(Handle(0)));

@@ -26,6 +26,8 @@ use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 
 pub(crate) use nowhere::Nowhere;
+#[cfg(target_os = "linux")]
+use tcp::Speech;
 
 /// Binds `endpoint`. `waker` wakes the listener.
 pub(crate) fn listen(
@@ -40,7 +42,9 @@ pub(crate) fn listen(
         #[cfg(target_os = "linux")]
         Endpoint::Uds(name) => uds::listen(name, options),
         #[cfg(target_os = "linux")]
-        Endpoint::Tcp { host, port } => tcp::listen(host, *port, options),
+        Endpoint::Tcp { host, port } => tcp::listen(host, *port, Speech::Plain, options),
+        #[cfg(target_os = "linux")]
+        Endpoint::Tls { host, port } => tcp::listen(host, *port, Speech::Tls, options),
         other => Err(unsupported(other)),
     }
 }
@@ -59,13 +63,19 @@ pub(crate) fn dial(
         #[cfg(target_os = "linux")]
         Endpoint::Uds(name) => uds::dial(name, options, identity),
         #[cfg(target_os = "linux")]
-        Endpoint::Tcp { host, port } => tcp::dial(host, *port, options, identity, waker),
+        Endpoint::Tcp { host, port } => {
+            tcp::dial(host, *port, Speech::Plain, options, identity, waker)
+        }
+        #[cfg(target_os = "linux")]
+        Endpoint::Tls { host, port } => {
+            tcp::dial(host, *port, Speech::Tls, options, identity, waker)
+        }
         other => Err(unsupported(other)),
     }
 }
 
 fn unsupported(endpoint: &Endpoint) -> Error {
-    let linux = "inproc://, shm://, uds:// and tcp://";
+    let linux = "inproc://, shm://, uds://, tcp:// and tls://";
     let here = if cfg!(target_os = "linux") { linux } else { "inproc://" };
     let message = format!(
         "{}:// is not supported by this version on {}; use {here}",

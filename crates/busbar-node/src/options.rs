@@ -2,14 +2,20 @@
 //! `busbar-io` validates again.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
-use busbar_io::{Access, Backoff, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
+use busbar_io::{
+    Access, AccessList, Backoff, Credentials, Error, Heartbeat, ListenOptions, PipeOptions,
+    TlsOptions, TlsVersion, Trust, Wait,
+};
 use napi::sys;
 
 use crate::raw;
 
-pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
+/// # Errors
+/// What is wrong with certificates and keys, which only the core can read.
+pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOptions, Error> {
     let number = |name| raw::double(env, raw::property(env, object, name));
     let mut options = PipeOptions::default();
     options.ring_bytes = whole(number(c"ringBytes"));
@@ -17,7 +23,16 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
     options.message_bytes_max = size(number(c"maxMessageBytes"));
     options.trust = if number(c"trust") == 0.0 { Trust::SameUser } else { Trust::Hostile };
     options.queue_messages = NonZeroUsize::new(size(number(c"queueMessages")));
-    options.access = if number(c"access") == 0.0 { Access::SameUser } else { Access::Anyone };
+    options.access = match whole(number(c"access")) {
+        0 => Access::SameUser,
+        1 => Access::Anyone,
+        _ => {
+            let ids = |name| raw::uints(env, raw::property(env, object, name));
+            let mut list = AccessList::default();
+            (list.uids, list.gids) = (ids(c"uids"), ids(c"gids"));
+            Access::Listed(Arc::new(list))
+        }
+    };
     // The event loop drives the engine, whatever JavaScript waits for.
     options.is_driven = true;
     options.heartbeat = (number(c"heartbeatMs") > 0.0).then(|| Heartbeat {
@@ -31,12 +46,16 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
         3 => Wait::Busy,
         _ => Wait::Balanced,
     };
-    options
+    options.tls = credentials(env, raw::property(env, object, c"tls"))?;
+    Ok(options)
 }
 
 /// Options of a pipe that dials.
-pub(crate) fn dial(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
-    let mut options = pipe(env, object);
+///
+/// # Errors
+/// As for [`pipe`].
+pub(crate) fn dial(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOptions, Error> {
+    let mut options = pipe(env, object)?;
     let number = |name| raw::double(env, raw::property(env, object, name));
     let millis = |name| Duration::from_millis(whole(number(name)));
     options.connect_timeout = millis(c"connectTimeoutMs");
@@ -54,18 +73,48 @@ pub(crate) fn dial(env: sys::napi_env, object: sys::napi_value) -> PipeOptions {
         policy.attempts_max = u32::try_from(attempts).unwrap_or(u32::MAX);
         options.reconnect = Some(policy);
     }
-    options
+    Ok(options)
 }
 
-pub(crate) fn listen(env: sys::napi_env, object: sys::napi_value) -> ListenOptions {
+/// # Errors
+/// As for [`pipe`].
+pub(crate) fn listen(env: sys::napi_env, object: sys::napi_value) -> Result<ListenOptions, Error> {
     let number = |name| raw::double(env, raw::property(env, object, name));
     let mut options = ListenOptions::default();
-    options.pipe = pipe(env, object);
+    options.pipe = pipe(env, object)?;
     options.backlog = size(number(c"backlog"));
     options.mode = u32::try_from(whole(number(c"mode"))).unwrap_or(u32::MAX);
     options.reuse_port = number(c"reusePort") != 0.0;
     options.handshake_timeout = Duration::from_millis(whole(number(c"handshakeTimeoutMs")));
-    options
+    options.authorize = number(c"authorize") != 0.0;
+    Ok(options)
+}
+
+/// What TypeScript has made of `tls`; `None` without.
+///
+/// # Errors
+/// As for [`pipe`].
+pub(crate) fn credentials(
+    env: sys::napi_env,
+    object: sys::napi_value,
+) -> Result<Option<Credentials>, Error> {
+    if !raw::is_object(env, object) {
+        return Ok(None);
+    }
+    let number = |name| raw::double(env, raw::property(env, object, name));
+    let bytes = |name| raw::bytes(env, raw::property(env, object, name));
+    let mut options = TlsOptions::default();
+    options.cert = bytes(c"cert");
+    options.key = bytes(c"key");
+    options.ca = bytes(c"ca");
+    let name = raw::string(env, raw::property(env, object, c"servername"));
+    options.server_name = (!name.is_empty()).then_some(name);
+    options.request_cert = number(c"requestCert") != 0.0;
+    options.reject_unauthorized = number(c"rejectUnauthorized") != 0.0;
+    if number(c"minVersion") != 0.0 {
+        options.min_version = TlsVersion::Tls13;
+    }
+    Credentials::new(&options).map(Some)
 }
 
 #[expect(

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use busbar_io::{Engine, Error, Event, Lease, Readiness, Slot};
+use busbar_io::{Engine, Error, Event, Lease, Readiness};
 use napi::bindgen_prelude::{Int32Array, Uint32Array};
 use napi::sys;
 
@@ -56,7 +56,6 @@ pub(crate) struct State {
     /// returns to the loop goes back to the sender.
     leases: Vec<Option<Lease>>,
     received: Vec<Lease>,
-    scratch: Vec<Slot>,
 }
 
 /// Memory that JavaScript and the port share. Never exposed to users, never detached.
@@ -78,7 +77,6 @@ pub(crate) fn open(
     let on_wake = raw::reference(env, on_wake, false).ok_or_else(|| failed("onWake"))?;
     let Arrays { events, slots, registers } = arrays;
     let registers = Registers::new(registers).ok_or_else(|| failed("registers"))?;
-    let scratch = vec![Slot::default(); slots.len() / 3];
     let state = State {
         engine,
         events: Vec::new(),
@@ -86,7 +84,6 @@ pub(crate) fn open(
         warnings: VecDeque::new(),
         leases: Vec::new(),
         received: Vec::new(),
-        scratch,
     };
     let port = Rc::new(Port {
         env,
@@ -292,6 +289,7 @@ fn encode(event: &Event, warnings: &mut VecDeque<Error>) -> [u32; EVENT_WORDS] {
             warnings.push_back(error.clone());
             [6, listener.number(), 0, 0]
         }
+        Event::Asking { listener, pipe } => [8, listener.number(), pipe.number(), 0],
         Event::ListenerClosed(listener) => [7, listener.number(), 0, 0],
         // An event that this version does not know is one that JavaScript passes over.
         _ => [0; EVENT_WORDS],

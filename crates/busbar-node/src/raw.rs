@@ -98,6 +98,35 @@ pub(crate) fn typed_array(env: sys::napi_env, value: sys::napi_value) -> Option<
     (status == sys::Status::napi_ok && is_bytes && !data.is_null()).then_some((data.cast(), len))
 }
 
+/// A copy of the bytes of a typed array; `None` if it is something else.
+pub(crate) fn bytes(env: sys::napi_env, value: sys::napi_value) -> Option<Vec<u8>> {
+    let (data, len) = typed_array(env, value)?;
+    // SAFETY: the array has `len` bytes there, and no JavaScript runs that could detach it.
+    Some(unsafe { std::slice::from_raw_parts(data, len) }.to_vec())
+}
+
+/// A copy of an array of numbers; empty if it is something else.
+pub(crate) fn uints(env: sys::napi_env, array: sys::napi_value) -> Vec<u32> {
+    let mut len = 0;
+    // SAFETY: on thread; the out-pointer is a live local, which stays 0 for what is no array.
+    unsafe { sys::napi_get_array_length(env, array, &raw mut len) };
+    let element = |index| {
+        let mut value = ptr::null_mut();
+        // SAFETY: on thread; the out-pointer is a live local.
+        unsafe { sys::napi_get_element(env, array, index, &raw mut value) };
+        uint(env, value)
+    };
+    (0..len).map(element).collect()
+}
+
+/// Whether an argument is an object, and not `null`.
+pub(crate) fn is_object(env: sys::napi_env, value: sys::napi_value) -> bool {
+    let mut kind = sys::ValueType::napi_undefined;
+    // SAFETY: on thread; the out-pointer is a live local.
+    unsafe { sys::napi_typeof(env, value, &raw mut kind) };
+    kind == sys::ValueType::napi_object
+}
+
 /// An integer result.
 #[inline]
 pub(crate) fn int(env: sys::napi_env, number: i32) -> sys::napi_value {

@@ -183,6 +183,24 @@ codes! {
     TimedOut = 20, "ERR_TIMED_OUT", retry,
         "The operation did not finish within its time limit. The peer is slow, stopped or absent: \
          try again, or raise `timeoutMs`.";
+    TlsCertificateRequired = 91, "ERR_TLS_CERTIFICATE_REQUIRED", fatal,
+        "The listener demands a certificate and the dialer has given none. The dialer is at fault: \
+         set `tls.cert` and `tls.key` there.";
+    TlsExpected = 92, "ERR_TLS_EXPECTED", fatal,
+        "One end speaks TLS and the other does not. Fix the caller: use `tls://` on both ends, or \
+         on neither.";
+    TlsExpired = 89, "ERR_TLS_EXPIRED", fatal,
+        "A certificate has expired or is not valid yet. Whoever shows it is at fault: renew it \
+         (`setSecureContext()` needs no restart), and check the clocks.";
+    TlsHandshake = 93, "ERR_TLS_HANDSHAKE", fatal,
+        "The two ends could not agree on TLS: no common version, cipher or protocol. The message \
+         says which; see `tls.minVersion`, and whether the other end is Busbar at all.";
+    TlsUntrusted = 88, "ERR_TLS_UNTRUSTED", fatal,
+        "A certificate is not trusted: nobody in `tls.ca` has signed it, or it is for another \
+         purpose. The message says which end: give that one a certificate, or this one its `ca`.";
+    TlsWrongName = 90, "ERR_TLS_WRONG_NAME", fatal,
+        "The listener's certificate is for another name than the one dialed. Dial that name, set \
+         `tls.servername`, or issue a certificate with this name among its subjectAltName.";
     TypeNotFound = 28, "ERR_TYPE_NOT_FOUND", fatal,
         "No type with this name and schema hash is registered. Fix the caller: check the spelling, \
          or register the type first.";

@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn accept(&mut self, id: ListenerId) {
         loop {
             let Some(entry) = self.listeners.get_mut(id.0) else { return };
-            let (options, qos) = (entry.options.pipe, entry.qos.clone());
+            let (options, qos) = (entry.options.pipe.clone(), entry.qos.clone());
             let board = &self.board;
             let accepted = self.pipes.insert_with(|handle| {
                 let waker = board.waker(Subject::Pipe(handle));
@@ -70,7 +70,7 @@ impl Engine {
         if matches!(entry.phase, Phase::Connected(_)) {
             self.pending.push(Event::Accepted { listener, pipe });
         } else {
-            self.admit(listener, pipe);
+            self.give_time(listener, pipe);
         }
         if let Err(error) = self.start(pipe) {
             self.drop_pipe(pipe);
@@ -79,13 +79,15 @@ impl Engine {
     }
 
     /// Gives a newcomer time to introduce itself, if need be at the expense of the oldest.
-    fn admit(&mut self, listener: ListenerId, pipe: PipeId) {
+    fn give_time(&mut self, listener: ListenerId, pipe: PipeId) {
         let Some(entry) = self.listeners.get_mut(listener.0) else { return };
         let deadline = Instant::now() + entry.options.handshake_timeout;
         entry.handshakes.push_back(pipe);
-        let surplus = (entry.handshakes.len() > entry.options.backlog)
-            .then(|| entry.handshakes.front().copied())
-            .flatten();
+        let is_full = entry.handshakes.len() > entry.options.backlog;
+        // Those who have said who they are, and wait to be let in, stay if they can.
+        let is_mute = |pipe: &&PipeId| self.pipes.get(pipe.0).is_some_and(|it| !it.is_asked);
+        let oldest = entry.handshakes.iter().find(is_mute).or(entry.handshakes.front());
+        let surplus = oldest.copied().filter(|_| is_full);
         self.timers.set(Timer::Handshake(pipe), deadline);
         if let Some(oldest) = surplus {
             // Dropping the socket is an answer the dialer understands: refused, try again.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::connection::{Connection, Handshake, Incoming};
+use crate::engine::ahead::looks;
 use crate::engine::heartbeat::Pulse;
 use crate::engine::receiving::Receiving;
 use crate::engine::redial::Redial;
@@ -25,6 +26,9 @@ const MISSES_MAX: u32 = 4;
 
 /// How much shorter those spins are.
 const SHORTENED: u32 = 8;
+
+/// One look ahead in so many is made of a pipe whose answers do not come soon.
+const AHEAD_RETRY: u32 = 64;
 
 /// Bounds on what a peer may announce while nobody asks.
 const ANNOUNCED_MAX: usize = 1024;
@@ -47,6 +51,8 @@ pub(super) struct PipeEntry {
     pub(super) is_at_work: bool,
     /// What a pipe knows that dials again.
     pub(super) redial: Option<Box<Redial>>,
+    /// Somebody has been asked whether it is let in.
+    pub(super) is_asked: bool,
     /// Queues between the user and the link, if options ask for them.
     pub(super) sending: Option<Box<Sending>>,
     pub(super) receiving: Option<Box<Receiving>>,
@@ -59,6 +65,8 @@ pub(super) struct PipeEntry {
     /// When a `LowLatency` pipe became idle; `None` while it is not.
     idle_since: Option<Instant>,
     misses: u32,
+    /// Fruitless looks ahead in a row, and those that were spared since.
+    ahead_misses: u32,
 }
 
 pub(super) enum Phase {
@@ -113,6 +121,7 @@ impl PipeEntry {
             pulse: Pulse::default(),
             is_at_work: false,
             redial: None,
+            is_asked: false,
             sending: None,
             receiving: None,
             drops_told: 0,
@@ -121,6 +130,7 @@ impl PipeEntry {
             idle_turns: 0,
             idle_since: None,
             misses: 0,
+            ahead_misses: 0,
         }
     }
 
@@ -199,6 +209,48 @@ impl PipeEntry {
                 self.misses = 0;
             }
         }
+    }
+
+    /// Whether the pipe is looked at without pause while it is idle.
+    pub(super) fn spins(&self) -> bool {
+        matches!(self.wait, Wait::LowLatency { .. } | Wait::Busy)
+    }
+
+    /// See [`Connection::is_polled`].
+    pub(super) fn is_polled(&self) -> bool {
+        matches!(&self.phase, Phase::Connected(connection) if connection.is_polled())
+    }
+
+    /// Whether something can be received.
+    #[inline]
+    pub(super) fn is_readable(&mut self) -> bool {
+        let Phase::Connected(connection) = &mut self.phase else { return false };
+        connection.is_readable()
+    }
+
+    /// Whether to look ahead: always if that was of use lately, now and then otherwise; never past
+    /// a queue of this end.
+    pub(super) fn may_look_ahead(&mut self) -> bool {
+        if !self.spins() || self.reason.is_some() || self.is_shaped() {
+            return false;
+        }
+        if self.ahead_misses < MISSES_MAX {
+            return true;
+        }
+        self.ahead_misses = self.ahead_misses.wrapping_add(1).max(MISSES_MAX);
+        self.ahead_misses.is_multiple_of(AHEAD_RETRY)
+    }
+
+    /// Looks up to `count` times whether something can be received.
+    #[inline]
+    pub(super) fn look(&mut self, count: u32) -> bool {
+        let Phase::Connected(connection) = &mut self.phase else { return false };
+        looks(count, || connection.is_readable())
+    }
+
+    /// How looking ahead has turned out.
+    pub(super) fn looked_ahead(&mut self, is_there: bool) {
+        self.ahead_misses = if is_there { 0 } else { self.ahead_misses.saturating_add(1) };
     }
 
     /// The instant until which to look at an idle pipe without pause.

@@ -4,6 +4,7 @@ use std::hint;
 use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
+use crate::engine::ahead::Ahead;
 use crate::engine::descriptors::{Ready, Role};
 use crate::engine::pipe::{Activity, Phase};
 use crate::engine::timers::Timer;
@@ -11,7 +12,7 @@ use crate::event::{Event, ListenerId, PipeId};
 use crate::notice::Subject;
 
 /// Longest time spent spinning before other work of the loop gets its turn.
-const SPIN_SLICE: Duration = Duration::from_micros(20);
+pub(super) const SPIN_SLICE: Duration = Duration::from_micros(20);
 
 /// Looks at the rings between two looks at the clock.
 const LOOKS_PER_CLOCK: u32 = 16;
@@ -32,6 +33,7 @@ impl Engine {
     /// Handles what descriptors and other threads have to say, looks at hot pipes, and appends what
     /// happened to `events`. Never waits.
     pub fn turn(&mut self, events: &mut Vec<Event>) {
+        self.ahead = Ahead::default();
         self.poll_descriptors(Some(Duration::ZERO));
         self.poll_hot(events);
     }
@@ -39,6 +41,7 @@ impl Engine {
     /// Decides, when a loop is about to wait, whether it may: looks at hot pipes, spins as far as
     /// their options ask for, and parks those that have been idle for long enough.
     pub fn prepare_sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
+        self.ahead = Ahead::default();
         self.poll_hot(events);
         if !events.is_empty() {
             return Readiness::Events;
@@ -223,6 +226,10 @@ impl Engine {
     fn spin(&mut self, events: &mut Vec<Event>) -> Option<Instant> {
         let mut now = Instant::now();
         let slice = now + SPIN_SLICE;
+        let is_polled = self
+            .hot
+            .iter()
+            .any(|id| self.pipes.get(id.0).is_some_and(|entry| entry.spins() && entry.is_polled()));
         let wanted =
             self.hot.iter().filter_map(|id| self.pipes.get_mut(id.0)?.spin_until(now)).max()?;
         let until = wanted.min(slice);
@@ -233,6 +240,9 @@ impl Engine {
                     return Some(now);
                 }
                 hint::spin_loop();
+            }
+            if is_polled {
+                self.poll_descriptors(Some(Duration::ZERO));
             }
             now = Instant::now();
         }

@@ -73,7 +73,7 @@ impl Redial {
     pub(super) fn new(endpoint: &Endpoint, options: &PipeOptions, identity: Identity) -> Box<Self> {
         Box::new(Self {
             endpoint: endpoint.clone(),
-            options: *options,
+            options: options.clone(),
             identity,
             retries: options.retry.map(Retries::new),
             since: None,
@@ -91,8 +91,7 @@ impl Redial {
 
     /// Remembers the announcements among records that were sent.
     pub(super) fn note_run(&mut self, run: &[u8]) {
-        let mut walk = records(run);
-        while let Some((header, at)) = walk.next() {
+        for (header, at) in records(run) {
             if header.channel == ANNOUNCEMENTS {
                 self.note(header.channel, &run[at..at + header.length as usize]);
             }
@@ -270,7 +269,7 @@ impl Engine {
         }
         let identity = if redial.connects > 0 { redial.identity.next() } else { redial.identity };
         redial.identity = identity;
-        let (endpoint, options) = (redial.endpoint.clone(), redial.options);
+        let (endpoint, options) = (redial.endpoint.clone(), redial.options.clone());
         self.apply(id, ConnectionInput::RetryStarted);
         let waker = self.board.waker(Subject::Pipe(id.0));
         let incoming = transport::dial(&endpoint, &options, identity, &waker);

@@ -1,10 +1,53 @@
-//! HELLO and REJECT as every transport that needs them sends and reads them.
+//! HELLO and REJECT as every transport that needs them sends and reads them, and who decides
+//! which it is.
 
 use busbar_proto::frame::{self, Header, Kind};
 use busbar_proto::{Capabilities, CloseReason, Code, Error, Hello, Limits};
 
 use crate::connection::Identity;
 use crate::options::{Heartbeat, PipeOptions};
+use crate::peer::Peer;
+
+/// Whether somebody else decides about a dialer, before its HELLO is answered.
+pub(super) enum Asking {
+    Nobody,
+    /// Once everything is known of it.
+    Later,
+    Now(Peer),
+    Answered(Result<(), Error>),
+}
+
+impl Asking {
+    pub(super) fn new(asks: bool) -> Self {
+        if asks { Self::Later } else { Self::Nobody }
+    }
+
+    /// Whether `peer` may come in; `false`: that is not decided yet.
+    pub(super) fn admits(&mut self, peer: &Peer) -> Result<bool, Error> {
+        match self {
+            Self::Nobody => Ok(true),
+            Self::Answered(verdict) => verdict.clone().map(|()| true),
+            Self::Now(_) => Ok(false),
+            Self::Later => {
+                *self = Self::Now(peer.clone());
+                Ok(false)
+            }
+        }
+    }
+
+    /// About whom a decision is awaited.
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Now(peer) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// The decision.
+    pub(super) fn settle(&mut self, verdict: Result<(), Error>) {
+        *self = Self::Answered(verdict);
+    }
+}
 
 /// What an end with these options says of itself.
 pub(super) fn hello(

@@ -2,16 +2,17 @@
 
 use std::task::{Context, Poll, Waker};
 
-use busbar_proto::{CloseReason, Error};
+use busbar_proto::{CloseReason, Code, Error};
 use bytes::Bytes;
 use mio::{Registry, Token};
 
-use crate::connection::{Acceptor, Connection, Identity, Incoming, Peer, Terms};
+use crate::connection::{Acceptor, Connection, Identity, Incoming, Terms};
 use crate::endpoint::Endpoint;
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::options::{ListenOptions, PipeOptions};
+use crate::peer::Peer;
 use crate::transport::inproc::{
     self, InprocLink, InprocListener, InprocOptions, InprocPair, QueueLimit,
 };
@@ -21,6 +22,10 @@ pub(super) fn listen(
     options: &ListenOptions,
     waker: &Waker,
 ) -> Result<Box<dyn Acceptor>, Error> {
+    if options.authorize {
+        let message = "peers at inproc:// are this process: there is nobody to authorize";
+        return Err(Error::new(Code::InvalidArgument, message));
+    }
     let backlog = options.backlog;
     let listener = inproc::bind_inproc(name, InprocOptions { backlog, ..limits(&options.pipe) })?;
     Ok(Box::new(LocalListener { listener, waker: waker.clone() }))

@@ -3,10 +3,11 @@
 use busbar_proto::{CloseReason, Error};
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Peer};
+use crate::connection::Connection;
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
+use crate::peer::Peer;
 
 pub(crate) struct Nowhere {
     message_bytes_max: u64,

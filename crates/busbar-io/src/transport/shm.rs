@@ -20,7 +20,7 @@ use crate::endpoint::ShmName;
 use crate::options::{ListenOptions, PipeOptions};
 
 pub(crate) fn listen(name: &ShmName, options: &ListenOptions) -> Result<Box<dyn Acceptor>, Error> {
-    Ok(Box::new(listener::ShmListener::bind(name, options.pipe)?))
+    Ok(Box::new(listener::ShmListener::bind(name, options)?))
 }
 
 pub(crate) fn dial(
@@ -30,7 +30,8 @@ pub(crate) fn dial(
     waker: &Waker,
 ) -> Result<Incoming, Error> {
     let stream = rendezvous::connect(name)?;
-    let dialing = handshake::Dialing::begin(stream, *options, identity, waker.clone())?;
+    let options = options.clone();
+    let dialing = handshake::Dialing::begin(stream, options, identity, waker.clone())?;
     Ok(Incoming::Handshake(Box::new(dialing)))
 }
 

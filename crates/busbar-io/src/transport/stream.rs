@@ -1,13 +1,16 @@
-//! Pipes over byte streams: what `uds://` and `tcp://` have in common, which is everything but the
-//! way in which a socket comes about.
+//! Pipes over byte streams: what `uds://`, `tcp://` and `tls://` have in common, which is
+//! everything but the way in which a socket comes about.
 //!
 //! ```text
 //! dialer   HELLO ───────────→ listener     checks version, limits, user        [handshake]
+//!                                          asks `authorize`, if it is set
 //!          connected ←─ HELLO or REJECT
 //!
 //! send_run, send ─→ Outgoing ─ one write for all that a turn has sent ─→ socket
 //! receive  ←─ frames decoded in place ─ Incoming ←─ one read for all that is there ─ socket
 //! ```
+//!
+//! Between the halves and the socket is a [`wire`], which is where TLS is, if it is.
 //!
 //! The socket is watched edge by edge: an edge sets "there may be more" ([`incoming`]) and "there
 //! may be room" ([`outgoing`]), and only the socket itself, by saying that it would block, clears
@@ -23,6 +26,9 @@ mod incoming;
 mod link;
 mod outgoing;
 mod socket;
+mod tls;
+mod wire;
 
 pub(super) use handshake::{Answering, Dialing, Resolution};
 pub(super) use socket::Socket;
+pub(super) use tls::Tls;

@@ -1,4 +1,4 @@
-//! `tcp://`: processes on any two machines.
+//! `tcp://` and `tls://`: processes on any two machines.
 //!
 //! A host that is an address is dialed at once. A name is looked up by a thread of its own, since
 //! the system's resolver waits; its addresses are then tried one after the other.
@@ -19,21 +19,35 @@ use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
+use crate::tls::Credentials;
 
-use super::stream::{Answering, Dialing, Resolution, Socket};
+use super::stream::{Answering, Dialing, Resolution, Socket, Tls};
 
 /// Names that may be looked up at once in the process.
 const LOOKUPS_MAX: usize = 64;
 
+/// What is spoken on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speech {
+    Plain,
+    Tls,
+}
+
 /// Binds `host` and `port`.
 ///
 /// # Errors
-/// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`, `NotFound` (no such host), `Io`.
+/// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`, `NotFound` (no such host), `Io`;
+/// `InvalidArgument` if the credentials are not enough for TLS.
 pub(super) fn listen(
     host: &str,
     port: u16,
+    speech: Speech,
     options: &ListenOptions,
 ) -> Result<Box<dyn Acceptor>, Error> {
+    let tls = match speech {
+        Speech::Plain => None,
+        Speech::Tls => Some(checked(credentials(&options.pipe)?)?),
+    };
     let listener = if host == "*" {
         // Every address of either family, or of IPv4 where there is no IPv6.
         bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), options).or_else(|errno| {
@@ -54,34 +68,41 @@ pub(super) fn listen(
     };
     let listener = listener.map_err(|errno| bind_error(host, port, errno))?;
     let listener = mio::net::TcpListener::from_std(listener);
-    Ok(Box::new(TcpListener { listener, options: options.pipe }))
+    Ok(Box::new(TcpListener { listener, tls, options: options.clone() }))
 }
 
 /// Begins to connect to `host` and `port`.
 ///
 /// # Errors
-/// What can be known at once: `InvalidAddress`, `Again`, `OutOfMemory`, `Io`.
+/// What can be known at once: `InvalidAddress`, `InvalidArgument`, `Again`, `OutOfMemory`, `Io`.
 pub(super) fn dial(
     host: &str,
     port: u16,
+    speech: Speech,
     options: &PipeOptions,
     identity: Identity,
     waker: &Waker,
 ) -> Result<Incoming, Error> {
     if host == "*" || port == 0 {
-        let message = format!("tcp://{host}:{port} can be listened at, but not dialed");
+        let message = format!("{host}:{port} can be listened at, but not dialed");
         return Err(Error::new(Code::InvalidAddress, message));
     }
+    let tls = match speech {
+        Speech::Plain => None,
+        Speech::Tls => Some(Tls::client(credentials(options)?, host)?),
+    };
+    let options = options.clone();
     let dialing = match host.parse::<IpAddr>() {
-        Ok(ip) => Dialing::to(VecDeque::from([SocketAddr::new(ip, port)]), *options, identity)?,
-        Err(_) => Dialing::after(Lookup::start(host, port, waker)?, *options, identity)?,
+        Ok(ip) => Dialing::to(VecDeque::from([SocketAddr::new(ip, port)]), options, identity, tls)?,
+        Err(_) => Dialing::after(Lookup::start(host, port, waker)?, options, identity, tls)?,
     };
     Ok(Incoming::Handshake(Box::new(dialing)))
 }
 
 struct TcpListener {
     listener: mio::net::TcpListener,
-    options: PipeOptions,
+    tls: Option<Credentials>,
+    options: ListenOptions,
 }
 
 impl Acceptor for TcpListener {
@@ -100,14 +121,34 @@ impl Acceptor for TcpListener {
         let Some((stream, _)) = super::accepted(|| self.listener.accept())? else {
             return Ok(None);
         };
-        let answering = Answering::new(Socket::Tcp(stream), self.options, |_| Ok(()))?;
+        let tls = self.tls.as_ref().map(Tls::server).transpose()?;
+        let answering = Answering::new(Socket::Tcp(stream), tls, &self.options, |_| Ok(()))?;
         Ok(Some(Incoming::Handshake(Box::new(answering))))
     }
 
     fn address(&self) -> String {
         let bound = self.listener.local_addr();
-        bound.map_or_else(|_| String::new(), |address| format!("tcp://{address}"))
+        let scheme = if self.tls.is_some() { "tls" } else { "tcp" };
+        bound.map_or_else(|_| String::new(), |address| format!("{scheme}://{address}"))
     }
+
+    fn set_credentials(&mut self, credentials: Credentials) -> Result<(), Error> {
+        if self.tls.is_none() {
+            return Err(Error::new(Code::NotSupported, "a listener at tcp:// has no credentials"));
+        }
+        self.tls = Some(checked(&credentials)?);
+        Ok(())
+    }
+}
+
+fn credentials(options: &PipeOptions) -> Result<&Credentials, Error> {
+    let missing = || Error::new(Code::InvalidArgument, "an end of tls:// needs the option `tls`");
+    options.tls.as_ref().ok_or_else(missing)
+}
+
+/// Credentials that are enough for a listener.
+fn checked(credentials: &Credentials) -> Result<Credentials, Error> {
+    credentials.server().map(|_| credentials.clone())
 }
 
 fn bind(address: SocketAddr, options: &ListenOptions) -> Result<StdListener, Errno> {

@@ -12,10 +12,11 @@ use busbar_proto::{Code, Error};
 use mio::{Interest, Registry, Token};
 use rustix::net::{SocketAddrUnix, SocketType};
 
-use crate::connection::{Acceptor, Identity, Incoming, Peer};
+use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::{Endpoint, UdsName};
 use crate::options::{Access, ListenOptions, PipeOptions};
 use crate::os::os_error;
+use crate::peer::Process;
 
 use super::stream::{Answering, Dialing, Socket};
 use super::unix_socket::{self, Binding, Bound};
@@ -36,7 +37,12 @@ pub(super) fn listen(name: &UdsName, options: &ListenOptions) -> Result<Box<dyn 
         UdsName::Abstract(name) => (bind_abstract(name, binding)?, None),
     };
     let listener = mio::net::UnixListener::from_std(std);
-    Ok(Box::new(UdsListener { listener, _bound: bound, name: name.clone(), options: options.pipe }))
+    Ok(Box::new(UdsListener {
+        listener,
+        _bound: bound,
+        name: name.clone(),
+        options: options.clone(),
+    }))
 }
 
 /// Connects to `name`.
@@ -54,9 +60,10 @@ pub(super) fn dial(
         UdsName::Path(path) => unix_socket::connect(path, &shown)?,
         UdsName::Abstract(name) => unix_socket::connect_to(&abstract_address(name)?, &shown)?,
     };
-    admit(options.access, Some(unix_socket::peer_of(&stream)?))?;
+    admit(&options.access, Some(unix_socket::process_of(&stream)?))?;
     let socket = Socket::Unix(mio::net::UnixStream::from_std(stream));
-    Ok(Incoming::Handshake(Box::new(Dialing::over(socket, *options, identity)?)))
+    let dialing = Dialing::over(socket, options.clone(), identity)?;
+    Ok(Incoming::Handshake(Box::new(dialing)))
 }
 
 struct UdsListener {
@@ -64,7 +71,7 @@ struct UdsListener {
     /// Removes the file in the end.
     _bound: Option<Bound>,
     name: UdsName,
-    options: PipeOptions,
+    options: ListenOptions,
 }
 
 impl Acceptor for UdsListener {
@@ -83,9 +90,8 @@ impl Acceptor for UdsListener {
         let Some((stream, _)) = super::accepted(|| self.listener.accept())? else {
             return Ok(None);
         };
-        let access = self.options.access;
-        let socket = Socket::Unix(stream);
-        let answering = Answering::new(socket, self.options, |peer| admit(access, peer))?;
+        let (socket, access) = (Socket::Unix(stream), &self.options.pipe.access);
+        let answering = Answering::new(socket, None, &self.options, |peer| admit(access, peer))?;
         Ok(Some(Incoming::Handshake(Box::new(answering))))
     }
 
@@ -115,18 +121,28 @@ fn abstract_address(name: &str) -> Result<SocketAddrUnix, Error> {
 }
 
 /// Whether `access` lets `peer` in.
-fn admit(access: Access, peer: Option<Peer>) -> Result<(), Error> {
+fn admit(access: &Access, peer: Option<Process>) -> Result<(), Error> {
     let own = rustix::process::geteuid().as_raw();
-    match (access, peer) {
-        (Access::Anyone, _) => Ok(()),
-        (Access::SameUser, Some(peer)) if peer.uid == own => Ok(()),
-        (Access::SameUser, peer) => {
-            let who = peer.map_or("an unknown user".into(), |peer| format!("user {}", peer.uid));
-            let message = format!(
-                "the peer runs as {who}; only processes of user {own} are allowed unless `access` \
-                 says otherwise"
-            );
-            Err(Error::new(Code::PermissionDenied, message))
+    let (is_welcome, allowed) = match access {
+        Access::Anyone => return Ok(()),
+        Access::SameUser => {
+            let is_welcome = peer.is_some_and(|peer| peer.uid == own);
+            (is_welcome, format!("processes of user {own}"))
         }
+        Access::Listed(list) => {
+            let is_listed =
+                |peer: Process| list.uids.contains(&peer.uid) || list.gids.contains(&peer.gid);
+            (peer.is_some_and(is_listed), "those on its list".to_owned())
+        }
+    };
+    if is_welcome {
+        return Ok(());
     }
+    let who = peer.map_or("an unknown user".into(), |peer| {
+        format!("user {} and group {}", peer.uid, peer.gid)
+    });
+    let message = format!(
+        "the peer runs as {who}; only {allowed} are allowed unless `access` says otherwise"
+    );
+    Err(Error::new(Code::PermissionDenied, message))
 }

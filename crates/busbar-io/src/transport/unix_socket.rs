@@ -17,9 +17,9 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::connection::Peer;
 use crate::endpoint::Endpoint;
 use crate::os::os_error;
+use crate::peer::Process;
 
 /// How long to wait for the lock on a directory. Whoever has it needs it for a few system calls
 /// only, but where others may enter the directory, they can hold it for as long as they like.
@@ -122,12 +122,12 @@ pub(super) fn backlog(binding: Binding) -> i32 {
 }
 
 /// The process at the other end of a connected socket.
-pub(super) fn peer_of(socket: impl AsFd) -> Result<Peer, Error> {
+pub(super) fn process_of(socket: impl AsFd) -> Result<Process, Error> {
     let credentials = rustix::net::sockopt::socket_peercred(socket)
         .map_err(|errno| os_error("asking for the peer's credentials", errno))?;
     let pid = u32::try_from(credentials.pid.as_raw_pid()).unwrap_or(0);
     let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
-    Ok(Peer { pid, uid, gid })
+    Ok(Process { pid, uid, gid })
 }
 
 impl Bound {

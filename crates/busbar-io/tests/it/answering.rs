@@ -148,7 +148,7 @@ fn a_dribbled_hello_is_accepted() {
         bench.raw.write(&[*byte]);
     }
     let pipe = bench.driven.accepted();
-    assert_eq!(bench.driven.engine.peer(pipe).unwrap().pid, std::process::id());
+    assert_eq!(bench.driven.engine.peer(pipe).unwrap().process.unwrap().pid, std::process::id());
     let (answer, fds) = bench.raw.receive_hello();
     assert_eq!((answer.session, fds.len()), (hello(GEOMETRY).session, 2));
 }

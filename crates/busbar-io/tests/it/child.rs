@@ -5,7 +5,9 @@ use std::io::{Write, stdout};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use busbar_io::{Code, ListenOptions, Listener, Pipe, PipeOptions, dial, listen};
+use busbar_io::{
+    Access, CloseReason, Code, ListenOptions, Listener, Pipe, PipeOptions, dial, listen,
+};
 
 use crate::chaos;
 use crate::heartbeat::attended;
@@ -23,7 +25,13 @@ fn plays_its_role() {
         "serve" => serve(&mut listening(&address)),
         "attend" => attend(&address),
         "chat" => chat(&mut dialed(&address, PipeOptions::default())),
-        "stranger" => stranger(&address),
+        "stranger" => stranger(&address, PipeOptions::default()),
+        "guest" => {
+            let mut options = PipeOptions::default();
+            options.access = Access::Anyone;
+            stranger(&address, options);
+        }
+        "large" => large(&address),
         "leaks" => chaos::leaks(),
         "starve" => chaos::starve(&address),
         other => panic!("no role {other}"),
@@ -110,9 +118,23 @@ fn serve(listener: &mut Listener) {
     }
 }
 
+/// Large messages that are sent one at a time, and their size.
+pub(crate) const LARGE: u32 = 10;
+pub(crate) const LARGE_BYTES: usize = 20_000;
+
+/// Sends each when the one before it has been answered.
+fn large(address: &str) {
+    let mut pipe = dialed(address, PipeOptions::default());
+    for _ in 0..LARGE {
+        pipe.send(0, &[7; LARGE_BYTES], Some(PATIENCE)).unwrap();
+        pipe.recv(Some(PATIENCE)).unwrap();
+    }
+    pipe.close(&CloseReason::default());
+}
+
 /// Tells the parent how dialing went.
-fn stranger(address: &str) {
-    match dial(address, PipeOptions::default(), PATIENCE) {
+fn stranger(address: &str, options: PipeOptions) {
+    match dial(address, options, PATIENCE) {
         Ok(_) => say("outcome", "connected"),
         Err(error) => say("outcome", error.code().as_str()),
     }
@@ -120,7 +142,7 @@ fn stranger(address: &str) {
 
 fn dialed(address: &str, options: PipeOptions) -> Pipe {
     let pipe = loop {
-        match dial(address, options, PATIENCE) {
+        match dial(address, options.clone(), PATIENCE) {
             Err(error) if error.code() == Code::NotFound => thread::sleep(Duration::from_millis(2)),
             result => break result.unwrap(),
         }

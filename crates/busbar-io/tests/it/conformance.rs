@@ -9,6 +9,7 @@ use busbar_io::{
     PipeOptions, Trust, dial,
 };
 
+use crate::certificates::suited;
 use crate::support::{Driven, PATIENCE, Scratch, connected};
 
 fn echoes_every_size(scheme: &str, options: PipeOptions) {
@@ -124,16 +125,18 @@ fn states_in_order(scheme: &str) {
     let listener = there.listen(&scratch.address(scheme), &ListenOptions::default());
     let address = there.engine.address(listener).unwrap();
     let dialed = here.dial(&address, &PipeOptions::default());
-    let is_accepted = |event: &Event| matches!(event, Event::Accepted { .. }).then_some(());
-    there.until(|event| match event {
-        Event::State(..) => Some(()),
-        _ => None,
-    });
-    let [Event::Accepted { listener: by, pipe: accepted }] = *there.events else {
+    let deadline = Instant::now() + PATIENCE;
+    let is_connected = |event: &Event| matches!(event, Event::State(..));
+    while !here.events.iter().any(is_connected) || !there.events.iter().any(is_connected) {
+        assert!(Instant::now() < deadline, "{:?} {:?}", here.events, there.events);
+        here.settle();
+        there.settle();
+    }
+    let [Event::Accepted { listener: by, pipe: accepted }, Event::State(..)] = *there.events else {
         panic!("{:?}", there.events);
     };
-    assert_eq!((by, is_accepted(&there.events[0])), (listener, Some(())));
-    here.until(|event| matches!(event, Event::State(..)).then_some(()));
+    assert_eq!(by, listener);
+    assert!(matches!(*here.events, [Event::State(_, ConnectionState::Connected)]));
     assert_eq!(here.engine.state(dialed), Some(ConnectionState::Connected));
     assert!(here.engine.send(dialed, 0, b"before").unwrap());
 
@@ -190,8 +193,9 @@ fn a_closed_listener_is_gone(scheme: &str) {
         address = bound;
         driven.engine.close_listener(listener);
         assert_eq!(driven.engine.address(listener), None);
-        let error = dial(&address, PipeOptions::default(), PATIENCE).err().unwrap();
-        let expected = if scheme.starts_with("tcp") {
+        let options = suited(&address, &PipeOptions::default());
+        let error = dial(&address, options, PATIENCE).err().unwrap();
+        let expected = if scheme.starts_with("tcp") || scheme == "tls" {
             // Nobody but the host itself could say more.
             Code::ConnectionRefused
         } else {
@@ -206,7 +210,9 @@ fn an_address_has_one_listener(scheme: &str) {
     let (mut first, mut second) = (Driven::new(), Driven::new());
     let address = first.listen_on(&scratch, scheme);
     let endpoint = address.parse().unwrap();
-    let error = second.engine.listen(&endpoint, &ListenOptions::default()).unwrap_err();
+    let mut options = ListenOptions::default();
+    options.pipe = suited(&address, &options.pipe);
+    let error = second.engine.listen(&endpoint, &options).unwrap_err();
     assert_eq!((error.code(), error.is_retryable()), (Code::AddrInUse, false), "{error}");
     first.dial(&address, &PipeOptions::default());
     first.accepted();
@@ -303,10 +309,10 @@ fn announcements_are_bounded(scheme: &str) {
 
 fn variants() -> Vec<PipeOptions> {
     let default = PipeOptions::default();
-    let mut tight = default;
+    let mut tight = default.clone();
     tight.ring_bytes = 1 << 16;
     tight.slab_bytes = 0;
-    let mut hostile = default;
+    let mut hostile = default.clone();
     hostile.trust = Trust::Hostile;
     hostile.slab_bytes = 1 << 17;
     vec![default, tight, hostile]
@@ -398,12 +404,12 @@ macro_rules! on_every_scheme {
     )*};
 }
 
-on_every_scheme!(inproc, shm, uds, abstract_name, tcp, tcp6);
+on_every_scheme!(inproc, shm, uds, abstract_name, tcp, tcp6, tls);
 
 /// [D59] what was begun and given up leaves no trace, where messages travel in parts
 #[test]
 fn an_abandoned_message_leaves_no_trace() {
-    for scheme in ["shm", "uds", "tcp"] {
+    for scheme in ["shm", "uds", "tcp", "tls"] {
         leaves_no_trace(scheme);
     }
 }

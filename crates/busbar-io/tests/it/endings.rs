@@ -26,7 +26,7 @@ fn kill_9_ends_the_connection_and_keeps_what_was_sent() {
     driven.listen(&scratch.shm(), &ListenOptions::default());
     let mut peer = Role::start("flood", &scratch.shm());
     let pipe = driven.accepted();
-    assert_eq!(driven.engine.peer(pipe).unwrap().pid, peer.process.id());
+    assert_eq!(driven.engine.peer(pipe).unwrap().process.unwrap().pid, peer.process.id());
     peer.hears("sent");
     let begin = Instant::now();
     peer.kill();

@@ -226,7 +226,7 @@ fn a_full_pipe_is_not_dead() {
     for scheme in SCHEMES {
         let mut narrow = listening_for_life();
         narrow.ring_bytes = 1 << 16;
-        let mut ends = Ends::new(scheme, narrow, narrow);
+        let mut ends = Ends::new(scheme, narrow.clone(), narrow);
         let payload = [7; 1000];
         let mut sent = 0;
         let until = Instant::now() + INTERVAL * MISSES * 5;

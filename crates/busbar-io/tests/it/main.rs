@@ -3,8 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod ahead;
 mod answering;
 mod archive;
+mod authorizing;
+mod certificates;
 mod chaos;
 mod child;
 mod conformance;
@@ -18,4 +21,5 @@ mod reconnect;
 mod rendezvous;
 mod stream;
 mod support;
+mod tls;
 mod waiting;

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::sync::Arc;
 
-use busbar_io::{Code, ListenOptions, PipeOptions, dial, listen};
+use busbar_io::{Access, AccessList, Code, Event, ListenOptions, PipeOptions, dial, listen};
 
 use crate::support::{Driven, PATIENCE, Role, Scratch, endpoint};
 
@@ -135,4 +136,51 @@ fn another_user_is_refused() {
     stranger.hears("listening");
     let error = dial(&scratch.shm(), PipeOptions::default(), PATIENCE).err().unwrap();
     assert_eq!((error.code(), error.is_retryable()), (Code::PermissionDenied, false), "{error}");
+}
+
+/// [D51] at a unix socket, users and groups can be listed; who is not listed is told so
+#[test]
+fn users_and_groups_can_be_listed() {
+    if !rustix::process::geteuid().is_root() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "skipped: only root can become another user");
+        return;
+    }
+    let listed = |uids: &[u32], gids: &[u32]| {
+        let mut list = AccessList::default();
+        (list.uids, list.gids) = (uids.to_vec(), gids.to_vec());
+        Access::Listed(Arc::new(list))
+    };
+    for (access, expected) in [
+        (listed(&[65_534], &[]), "connected"),
+        (listed(&[], &[65_534]), "connected"),
+        (listed(&[0], &[0]), "ERR_PERMISSION_DENIED"),
+        (listed(&[], &[]), "ERR_PERMISSION_DENIED"),
+        (Access::SameUser, "ERR_PERMISSION_DENIED"),
+        (Access::Anyone, "connected"),
+    ] {
+        let scratch = Scratch::new("listed");
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let binary = scratch.path().join("it");
+        fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+        let mut options = ListenOptions::default();
+        options.mode = 0o666;
+        options.pipe.access = access;
+        let mut driven = Driven::new();
+        let address = scratch.address("uds");
+        driven.listen(&address, &options);
+        let mut command = Role::command_of(&binary, "guest", &address);
+        let mut guest = Role::spawn(command.uid(65_534).gid(65_534));
+        let outcome = std::thread::spawn(move || {
+            let outcome = guest.hears("outcome");
+            guest.finish();
+            outcome
+        });
+        while !outcome.is_finished() {
+            driven.settle();
+        }
+        assert_eq!(outcome.join().unwrap(), expected, "{:?}", options.pipe.access);
+        let is_accepted = |event: &Event| matches!(event, Event::Accepted { .. });
+        assert_eq!(driven.events.iter().any(is_accepted), expected == "connected");
+    }
 }

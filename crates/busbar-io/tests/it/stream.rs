@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use busbar_io::{
     Access, CloseReason, Code, ConnectionState, Event, Interest, ListenOptions, PipeId,
-    PipeOptions, dial,
+    PipeOptions, dial, listen,
 };
 use busbar_proto::frame::{self, Decoder, Fragment, Header, Kind};
 use busbar_proto::{Epoch, Hello, Limits, SessionId};
 
+use crate::child::{LARGE, LARGE_BYTES};
 use crate::support::{Driven, PATIENCE, Role, Scratch};
 
 const READABLE: Interest = Interest { readable: true, writable: false };
@@ -331,15 +332,13 @@ fn a_socket_file_has_the_mode_that_was_asked_for() {
 /// that, and the reason with it
 #[test]
 fn a_closed_pipe_lingers_until_everything_is_there() {
-    for scheme in ["uds", "tcp"] {
+    for scheme in ["uds", "tcp", "tls"] {
         let scratch = Scratch::new("linger");
         let (mut here, mut there) = (Driven::new(), Driven::new());
         let address = there.listen_on(&scratch, scheme);
         let mut options = PipeOptions::default();
         options.ring_bytes = 1 << 25;
-        let out = here.dial(&address, &options);
-        let into = there.accepted();
-        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        let (out, into) = here.meet(&mut there, &address, &options);
         let large = vec![7; 15 << 20];
         for _ in 0..2 {
             assert!(here.engine.send(out, 1, &large).unwrap());
@@ -363,7 +362,7 @@ fn a_closed_pipe_lingers_until_everything_is_there() {
 /// [D22 D39] who reads nothing is still told of the end, and why, once the system has all of it
 #[test]
 fn the_end_is_heard_by_who_does_not_read() {
-    for scheme in ["uds", "tcp"] {
+    for scheme in ["uds", "tcp", "tls"] {
         let scratch = Scratch::new("unread");
         let (mut here, mut there) = (Driven::new(), Driven::new());
         let mut options = ListenOptions::default();
@@ -371,9 +370,7 @@ fn the_end_is_heard_by_who_does_not_read() {
         options.pipe.ring_bytes = 1 << 16;
         let listener = there.listen(&scratch.address(scheme), &options);
         let address = there.engine.address(listener).unwrap();
-        let out = here.dial(&address, &PipeOptions::default());
-        let into = there.accepted();
-        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        let (out, into) = here.meet(&mut there, &address, &PipeOptions::default());
         for _ in 0..120 {
             assert!(here.engine.send(out, 0, &[3; 1000]).unwrap());
         }
@@ -395,13 +392,11 @@ fn the_end_is_heard_by_who_does_not_read() {
 fn system_calls_are_shared_by_a_batch() {
     const BATCH: usize = 64;
     const ROUNDS: u64 = 200;
-    for scheme in ["uds", "tcp"] {
+    for scheme in ["uds", "tcp", "tls"] {
         let scratch = Scratch::new("calls");
         let (mut here, mut there) = (Driven::new(), Driven::new());
         let address = there.listen_on(&scratch, scheme);
-        let out = here.dial(&address, &PipeOptions::default());
-        let into = there.accepted();
-        here.until(|event| matches!(event, Event::State(..)).then_some(()));
+        let (out, into) = here.meet(&mut there, &address, &PipeOptions::default());
         there.engine.set_interest(into, READABLE).unwrap();
         let calls = |driven: &mut Driven, pipe| {
             let stats = driven.engine.stats(pipe).unwrap();
@@ -452,4 +447,43 @@ fn half_a_message_and_silence_is_freed() {
     assert_eq!(received, [&b"other"[..], b"next"]);
     assert_eq!(reason.code, None);
     assert_eq!(driven.engine.stats(pipe).unwrap().link.reassemblies_expired, 1);
+}
+
+/// [D47] as the system sees it: header and payload of a message leave by one call, from two places
+#[test]
+fn a_large_message_leaves_by_one_gathering_call() {
+    use std::io::Write;
+    use std::process::Command;
+    let Ok(_) = Command::new("strace").arg("-V").output() else {
+        let _ = writeln!(std::io::stderr(), "skipped: strace is not installed");
+        return;
+    };
+    for scheme in ["uds", "tcp"] {
+        let scratch = Scratch::new("strace");
+        let mut listener = listen(&scratch.address(scheme), ListenOptions::default()).unwrap();
+        let log = scratch.path().join("calls");
+        let plain = Role::command("large", &listener.local_address());
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-qq", "-s", "0", "-e", "trace=sendmsg,sendto,write,writev", "-o"]);
+        traced.arg(&log).arg(plain.get_program()).args(plain.get_args());
+        traced.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        traced.stdout(std::process::Stdio::piped());
+        let child = Role::spawn(&mut traced);
+        let mut pipe = listener.accept(Some(PATIENCE)).unwrap();
+        for _ in 0..LARGE {
+            assert_eq!(pipe.recv(Some(PATIENCE)).unwrap().len(), LARGE_BYTES);
+            pipe.send(0, b"next", Some(PATIENCE)).unwrap();
+        }
+        assert_eq!(pipe.recv(Some(PATIENCE)).unwrap_err().code(), Code::Closed);
+        child.finish();
+        let calls = std::fs::read_to_string(log).unwrap();
+        let iovecs = |line: &str| {
+            let (_, rest) = line.split_once("msg_iovlen=")?;
+            rest.split(',').next()?.parse::<u32>().ok()
+        };
+        let gathered = calls.lines().filter(|line| iovecs(line).is_some_and(|n| n >= 2)).count();
+        assert_eq!(gathered, LARGE as usize, "{scheme}: one call for each message:\n{calls}");
+        let copied = calls.lines().filter(|line| line.contains(&format!("= {LARGE_BYTES}")));
+        assert_eq!(copied.count(), 0, "{scheme}: no payload by itself:\n{calls}");
+    }
 }

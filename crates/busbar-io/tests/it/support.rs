@@ -10,10 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
-    Endpoint, Engine, Event, Inbox, Lease, ListenOptions, Listener, ListenerId, META_LEASED, Pipe,
-    PipeId, PipeOptions, Slot, dial, listen,
+    ConnectionState, Endpoint, Engine, Event, Inbox, Lease, ListenOptions, Listener, ListenerId,
+    META_LEASED, Pipe, PipeId, PipeOptions, Slot, dial, listen,
 };
 use mio::unix::SourceFd;
+
+use crate::certificates::suited;
 
 /// Far longer than anything takes; ends a test that would hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,6 +59,7 @@ impl Scratch {
             "shm" => self.shm(),
             "uds" => format!("uds://{}", self.socket().display()),
             "tcp" => "tcp://127.0.0.1:0".to_owned(),
+            "tls" => "tls://127.0.0.1:0".to_owned(),
             "tcp6" => "tcp://[::1]:0".to_owned(),
             "abstract_name" => format!("uds://@{}", self.0.file_name().unwrap().to_str().unwrap()),
             _ => format!("{scheme}://{}", self.0.file_name().unwrap().to_str().unwrap()),
@@ -72,8 +75,9 @@ impl Drop for Scratch {
 
 /// A dialed and an accepted pipe, each with an engine of its own.
 pub(crate) fn connected(address: &str, options: PipeOptions) -> (Listener, Pipe, Pipe) {
+    let options = suited(address, &options);
     let mut listen_options = ListenOptions::default();
-    listen_options.pipe = options;
+    listen_options.pipe = options.clone();
     let mut listener = listen(address, listen_options).unwrap();
     let bound = listener.local_address();
     assert!(bound == address || address.ends_with(":0"), "{bound}");
@@ -101,7 +105,9 @@ impl Driven {
     }
 
     pub(crate) fn listen(&mut self, address: &str, options: &ListenOptions) -> ListenerId {
-        self.engine.listen(&endpoint(address), options).unwrap()
+        let mut options = options.clone();
+        options.pipe = suited(address, &options.pipe);
+        self.engine.listen(&endpoint(address), &options).unwrap()
     }
 
     /// Listens at an address of `scheme`, and returns what to dial.
@@ -111,7 +117,7 @@ impl Driven {
     }
 
     pub(crate) fn dial(&mut self, address: &str, options: &PipeOptions) -> PipeId {
-        self.engine.dial(&endpoint(address), options).unwrap()
+        self.engine.dial(&endpoint(address), &suited(address, options)).unwrap()
     }
 
     /// An engine that has begun to dial, and the pipe.
@@ -123,6 +129,24 @@ impl Driven {
         let mut driven = Self::new();
         let pipe = driven.dial(address, options);
         (driven, pipe)
+    }
+
+    /// Dials `there`, and drives both ends until they are connected.
+    pub(crate) fn meet(
+        &mut self,
+        there: &mut Self,
+        address: &str,
+        options: &PipeOptions,
+    ) -> (PipeId, PipeId) {
+        let out = self.dial(address, options);
+        let deadline = Instant::now() + PATIENCE;
+        while self.engine.state(out) != Some(ConnectionState::Connected) {
+            assert!(Instant::now() < deadline, "not connected: {:?}", self.engine.reason(out));
+            self.settle();
+            there.settle();
+        }
+        self.until(|event| matches!(event, Event::State(..)).then_some(()));
+        (out, there.accepted())
     }
 
     /// Takes the first event that `wanted` recognises, waiting for it; others stay.

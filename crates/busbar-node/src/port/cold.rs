@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::time::Duration;
 
-use busbar_io::{CloseReason, Code, Endpoint, Error, ListenerId, PipeId};
+use busbar_io::{CloseReason, Code, Endpoint, Error, ListenerId, Peer, PipeId};
 use napi::sys;
 
 use crate::options;
@@ -12,7 +12,7 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 14] = [
+    let functions: [(&CStr, Function); 16] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
@@ -24,6 +24,8 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"takeAnnouncement", take_announcement),
         (c"listenerAddress", listener_address),
         (c"peer", peer),
+        (c"admit", admit),
+        (c"setCredentials", set_credentials),
         (c"stats", stats),
         (c"ref", keep_alive),
         (c"wakeKind", wake_kind),
@@ -34,10 +36,10 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
 callbacks! {
     fn listen(port, env, args: 2) {
         let address = raw::string(env, args[0]);
-        let options = options::listen(env, args[1]);
-        let result = address
-            .parse::<Endpoint>()
-            .and_then(|endpoint| port.state.borrow_mut().engine.listen(&endpoint, &options));
+        let result = address.parse::<Endpoint>().and_then(|endpoint| {
+            let options = options::listen(env, args[1])?;
+            port.state.borrow_mut().engine.listen(&endpoint, &options)
+        });
         port.after_call();
         returned(env, result.map(|listener| raw::number(env, f64::from(listener.number()))))
     }
@@ -51,10 +53,10 @@ callbacks! {
 
     fn dial(port, env, args: 2) {
         let address = raw::string(env, args[0]);
-        let options = options::dial(env, args[1]);
-        let result = address
-            .parse::<Endpoint>()
-            .and_then(|endpoint| port.state.borrow_mut().engine.dial(&endpoint, &options));
+        let result = address.parse::<Endpoint>().and_then(|endpoint| {
+            let options = options::dial(env, args[1])?;
+            port.state.borrow_mut().engine.dial(&endpoint, &options)
+        });
         port.after_call();
         returned(env, result.map(|pipe| raw::number(env, f64::from(pipe.number()))))
     }
@@ -125,13 +127,28 @@ callbacks! {
     fn peer(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let peer = port.state.borrow_mut().engine.peer(pipe);
-        peer.map_or_else(|| raw::null(env), |peer| {
-            raw::object(env, &[
-                (c"pid", raw::number(env, f64::from(peer.pid))),
-                (c"uid", raw::number(env, f64::from(peer.uid))),
-                (c"gid", raw::number(env, f64::from(peer.gid))),
-            ])
-        })
+        peer.map_or_else(|| raw::null(env), |peer| peer_object(env, &peer))
+    }
+
+    fn admit(port, env, args: 3) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let verdict = match raw::uint(env, args[1]) {
+            0 => Err(Error::new(Code::PermissionDenied, raw::string(env, args[2]))),
+            _ => Ok(()),
+        };
+        port.state.borrow_mut().engine.admit(pipe, verdict);
+        port.after_call();
+        raw::undefined(env)
+    }
+
+    fn set_credentials(port, env, args: 2) {
+        let listener = ListenerId::from_number(raw::uint(env, args[0]));
+        let result = options::credentials(env, args[1]).and_then(|credentials| {
+            let missing = || Error::new(Code::InvalidArgument, "credentials must be an object");
+            let credentials = credentials.ok_or_else(missing)?;
+            port.state.borrow_mut().engine.set_credentials(listener, credentials)
+        });
+        returned(env, result.map(|()| raw::undefined(env)))
     }
 
     fn stats(port, env, args: 2) {
@@ -171,6 +188,33 @@ callbacks! {
         let driver = port.driver.borrow();
         raw::text(env, driver.as_ref().map_or("none", |driver| driver.kind()))
     }
+}
+
+/// A peer as `NativePeer` in `lib/internal/binding.ts`.
+fn peer_object(env: sys::napi_env, peer: &Peer) -> sys::napi_value {
+    let mut fields = Vec::new();
+    if let Some(process) = &peer.process {
+        fields.push((c"pid", raw::number(env, f64::from(process.pid))));
+        fields.push((c"uid", raw::number(env, f64::from(process.uid))));
+        fields.push((c"gid", raw::number(env, f64::from(process.gid))));
+    }
+    if let Some(address) = &peer.address {
+        // What came over IPv4 to a socket for both looks like IPv6, to nobody's benefit.
+        let ip = address.ip().to_canonical();
+        fields.push((c"remoteAddress", raw::text(env, &ip.to_string())));
+        fields.push((c"remotePort", raw::number(env, f64::from(address.port()))));
+    }
+    if let Some(tls) = &peer.tls {
+        fields.push((c"protocol", raw::text(env, tls.version)));
+        if let Some(certificate) = tls.certificates.first() {
+            fields.push((c"certificate", raw::buffer(env, certificate)));
+        }
+        if let Some(error) = &tls.untrusted {
+            fields.push((c"code", raw::text(env, error.code().as_str())));
+            fields.push((c"message", raw::text(env, error.message())));
+        }
+    }
+    raw::object(env, &fields)
 }
 
 fn returned(env: sys::napi_env, result: Result<sys::napi_value, Error>) -> sys::napi_value {

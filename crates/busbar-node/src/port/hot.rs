@@ -170,6 +170,9 @@ callbacks! {
 
     fn receive(port, env, args: 1) {
         let [pipe, start, max, copy_max] = port.registers.arguments();
+        if port.registers.take_ahead() {
+            port.state.borrow_mut().engine.look_ahead(PipeId::from_number(pipe));
+        }
         let count = raw::typed_array(env, args[0]).ok_or_else(detached).and_then(|(bytes, len)| {
             // SAFETY: the array is alive for the call and used by nothing else on this thread;
             // arenas are never shared memory.
@@ -226,23 +229,28 @@ fn receive_into(
     copy_max: usize,
 ) -> Result<usize, Error> {
     let mut state = port.state.borrow_mut();
-    let State { engine, scratch, leases, received, .. } = &mut *state;
+    let State { engine, leases, received, .. } = &mut *state;
     leases.clear();
-    let mut inbox = Inbox::new(arena, scratch, received);
+    let mut array = port.slots.borrow_mut();
+    // SAFETY: the array is ours: JavaScript reads it only after this call has returned.
+    let words = unsafe { array.as_mut() };
+    let slots = slots_in(words);
+    let mut inbox = Inbox::new(arena, slots, received);
     engine.receive(pipe, &mut inbox, max)?;
     let (count, used) = (inbox.len(), inbox.bytes_used());
     leases.extend(received.drain(..).map(Some));
     if !leases.is_empty() {
-        copy_leases(&mut scratch[..count], leases, &mut arena[used..], used, copy_max);
-    }
-    let mut array = port.slots.borrow_mut();
-    // SAFETY: the array is ours: JavaScript reads it only after this call has returned.
-    let words = unsafe { array.as_mut() };
-    for (slot, words) in scratch[..count].iter().zip(words.chunks_exact_mut(3)) {
-        let Slot { offset, length, meta } = *slot;
-        words.copy_from_slice(&[offset, length, meta]);
+        copy_leases(&mut slots[..count], leases, &mut arena[used..], used, copy_max);
     }
     Ok(count)
+}
+
+/// The slots that these words are.
+fn slots_in(words: &mut [u32]) -> &mut [Slot] {
+    let len = words.len() / 3;
+    // SAFETY: a slot is three words of any value without padding (`repr(C)`), `len` of them lie
+    // within `words`, and the borrow goes over to the result.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), len) }
 }
 
 /// Makes arena payloads of leases up to `copy_max` bytes, while there is room (`space`, at `base`

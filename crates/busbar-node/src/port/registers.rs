@@ -8,6 +8,7 @@
 //! | 0–3 | arguments of a call; then 0 is its result | JavaScript; native code |
 //! | 4 | whether native code will look at word 5 soon, as JavaScript runs on its behalf | native code |
 //! | 5 | whether messages are staged that nobody else will submit | JavaScript |
+//! | 6 | whether the next `receive` may look ahead, see `Engine::look_ahead` | both |
 
 use std::cell::RefCell;
 
@@ -20,9 +21,10 @@ const ARGUMENTS: usize = 4;
 
 const CALLING: usize = 4;
 const STAGED: usize = 5;
+const AHEAD: usize = 6;
 
 /// Words in the array.
-const COUNT: usize = 6;
+const COUNT: usize = 7;
 
 pub(super) struct Registers(RefCell<Int32Array>);
 
@@ -63,6 +65,16 @@ impl Registers {
     pub(super) fn end_call(&self) -> bool {
         self.set(CALLING, 0);
         self.0.borrow()[STAGED] != 0
+    }
+
+    /// Whether the call that begins may look ahead; the next one may not by itself.
+    #[inline]
+    pub(super) fn take_ahead(&self) -> bool {
+        let ahead = self.0.borrow()[AHEAD] != 0;
+        if ahead {
+            self.set(AHEAD, 0);
+        }
+        ahead
     }
 
     #[inline]

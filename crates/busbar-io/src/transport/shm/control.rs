@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::{CloseReason, Code, Error};
 
-use crate::connection::{Peer, Terms};
+use crate::connection::Terms;
+use crate::peer::Peer;
 use crate::transport::introduction;
 use crate::transport::shm::descriptors::{self, Received};
 
@@ -50,8 +51,8 @@ impl Control {
         self.stream.as_raw_fd()
     }
 
-    pub(super) fn peer(&self) -> Peer {
-        self.peer
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Reads what there is; returns how the peer ended the connection, once.

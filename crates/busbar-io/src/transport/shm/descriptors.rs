@@ -12,8 +12,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-use crate::connection::Peer;
 use crate::os::os_error;
+use crate::peer::Peer;
 use crate::transport::unix_socket;
 
 /// Descriptors that go with a HELLO: the segment and the bell.
@@ -107,11 +107,11 @@ pub(super) fn check_bell(fd: impl AsFd) -> Result<(), Error> {
 /// # Errors
 /// `PermissionDenied` otherwise.
 pub(super) fn peer_of_same_user(socket: impl AsFd) -> Result<Peer, Error> {
-    let peer = unix_socket::peer_of(socket)?;
-    let (own, uid) = (rustix::process::geteuid().as_raw(), peer.uid);
+    let process = unix_socket::process_of(socket)?;
+    let (own, uid) = (rustix::process::geteuid().as_raw(), process.uid);
     if uid != own {
         let message = format!("the peer runs as user {uid}; shm:// joins processes of user {own}");
         return Err(Error::new(Code::PermissionDenied, message));
     }
-    Ok(peer)
+    Ok(Peer { process: Some(process), ..Peer::default() })
 }

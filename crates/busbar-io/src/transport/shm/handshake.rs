@@ -20,10 +20,11 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::EventfdFlags;
 
-use crate::connection::{Connection, Handshake, Identity, Peer, Terms};
-use crate::options::{PipeOptions, Trust};
+use crate::connection::{Connection, Handshake, Identity, Terms};
+use crate::options::{ListenOptions, PipeOptions, Trust};
 use crate::os::os_error;
-use crate::transport::introduction;
+use crate::peer::Peer;
+use crate::transport::introduction::{self, Asking};
 use crate::transport::shm::control::Control;
 use crate::transport::shm::descriptors::{self, Received};
 use crate::transport::shm::from_shm;
@@ -94,39 +95,52 @@ pub(super) struct Answering {
     introduction: Introduction,
     options: PipeOptions,
     waker: Waker,
+    asking: Asking,
+    /// The dialer's HELLO, while it is not answered.
+    theirs: Option<Hello>,
 }
 
 impl Answering {
     pub(super) fn new(
         stream: UnixStream,
-        options: PipeOptions,
+        options: &ListenOptions,
         waker: Waker,
     ) -> Result<Self, Error> {
         stream
             .set_nonblocking(true)
             .map_err(|error| os_error("making a control socket non-blocking", error))?;
-        match descriptors::peer_of_same_user(&stream) {
-            Ok(peer) => Ok(Self { introduction: Introduction::of(stream, peer), options, waker }),
-            Err(error) => {
-                reject(&stream, &error);
-                Err(error)
-            }
-        }
+        let peer =
+            descriptors::peer_of_same_user(&stream).inspect_err(|error| reject(&stream, error))?;
+        let introduction = Introduction::of(stream, peer);
+        let asking = Asking::new(options.authorize);
+        Ok(Self { introduction, options: options.pipe.clone(), waker, asking, theirs: None })
     }
 
-    fn answer(&mut self, kind: Kind, payload: &[u8]) -> Result<Box<dyn Connection>, Error> {
-        if kind != Kind::Hello {
-            return Err(introduction::unexpected(kind));
+    /// Goes on until the dialer can be answered, and answers; `None`: not yet.
+    fn answer(&mut self) -> Result<Option<Box<dyn Connection>>, Error> {
+        if self.theirs.is_none() {
+            self.theirs = match self.introduction.read_frame()? {
+                None => return Ok(None),
+                Some((Kind::Hello, payload)) => Some(Hello::decode(&payload)?),
+                Some((kind, _)) => return Err(introduction::unexpected(kind)),
+            };
         }
-        let theirs = Hello::decode(payload)?;
+        if !self.asking.admits(&self.introduction.peer)? {
+            return Ok(None);
+        }
+        let Some(theirs) = self.theirs.take() else { return Ok(None) };
+        self.join(&theirs).map(Some)
+    }
+
+    fn join(&mut self, theirs: &Hello) -> Result<Box<dyn Connection>, Error> {
         let own = Own::create(&self.options)?;
-        let hello = own.hello(introduction::identity_of(&theirs), &self.options)?;
+        let hello = own.hello(introduction::identity_of(theirs), &self.options)?;
         let introduction = &mut self.introduction;
         // The answer goes out before our descriptors move into the connection, but after all
         // checks: what `connect` checks, `accepts` checks first.
-        let peer_segment = introduction.accepts(&hello, &theirs)?;
+        let peer_segment = introduction.accepts(&hello, theirs)?;
         introduction.send_hello(&hello, &own)?;
-        introduction.join(own, peer_segment, &hello, &theirs, settings(&self.options), &self.waker)
+        introduction.join(own, peer_segment, &hello, theirs, settings(&self.options), &self.waker)
     }
 }
 
@@ -140,15 +154,19 @@ impl Handshake for Answering {
     }
 
     fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
-        let answer = match self.introduction.read_frame() {
-            Ok(None) => return Ok(None),
-            Ok(Some((kind, payload))) => self.answer(kind, &payload),
-            Err(error) => Err(error),
-        };
+        let answer = self.answer();
         if let (Err(error), Some(stream)) = (&answer, &self.introduction.stream) {
             reject(stream, error);
         }
-        answer.map(Some)
+        answer
+    }
+
+    fn asking(&self) -> Option<&Peer> {
+        self.asking.peer()
+    }
+
+    fn admit(&mut self, verdict: Result<(), Error>) {
+        self.asking.settle(verdict);
     }
 }
 
@@ -300,7 +318,8 @@ impl Introduction {
         let stream = self.stream.take().expect("invariant: a handshake ends once");
         let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Limits::CONTROL));
         let rest = std::mem::take(&mut self.rest);
-        let control = Control::new(stream, decoder, rest, self.peer, Terms::new(&agreed, ours));
+        let terms = Terms::new(&agreed, ours);
+        let control = Control::new(stream, decoder, rest, self.peer.clone(), terms);
         let max = settings.message_bytes_max;
         let channel = Channel::new(own.segment, peer_segment, settings, waker);
         Ok(Box::new(ShmConnection::new(channel, max, own.bell, peer_bell, control)))

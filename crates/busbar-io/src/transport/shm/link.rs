@@ -8,11 +8,12 @@ use bytes::Bytes;
 use mio::unix::SourceFd;
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Peer, Terms};
+use crate::connection::{Connection, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::{Lease, Loan};
 use crate::os::os_error;
+use crate::peer::Peer;
 use crate::transport::shm::control::Control;
 use crate::transport::shm::from_shm;
 
@@ -194,7 +195,7 @@ impl Connection for ShmConnection {
     }
 
     fn peer(&self) -> Option<Peer> {
-        Some(self.control.peer())
+        Some(self.control.peer().clone())
     }
 
     fn terms(&self) -> Terms {

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 
 use crate::connection::{Acceptor, Incoming};
 use crate::endpoint::{Endpoint, ShmName};
-use crate::options::PipeOptions;
+use crate::options::ListenOptions;
 use crate::os::os_error;
 use crate::transport;
 use crate::transport::shm::handshake::Answering;
@@ -19,17 +19,17 @@ use crate::transport::unix_socket::Bound;
 pub(super) struct ShmListener {
     bound: Bound,
     name: ShmName,
-    options: PipeOptions,
+    options: ListenOptions,
 }
 
 impl ShmListener {
-    pub(super) fn bind(name: &ShmName, options: PipeOptions) -> Result<Self, Error> {
+    pub(super) fn bind(name: &ShmName, options: &ListenOptions) -> Result<Self, Error> {
         let bound = rendezvous::bind(name)?;
         bound
             .listener
             .set_nonblocking(true)
             .map_err(|error| os_error("making the rendezvous socket non-blocking", error))?;
-        Ok(Self { bound, name: name.clone(), options })
+        Ok(Self { bound, name: name.clone(), options: options.clone() })
     }
 }
 
@@ -49,7 +49,7 @@ impl Acceptor for ShmListener {
         let Some((stream, _)) = transport::accepted(|| self.bound.listener.accept())? else {
             return Ok(None);
         };
-        let answering = Answering::new(stream, self.options, waker.clone())?;
+        let answering = Answering::new(stream, &self.options, waker.clone())?;
         Ok(Some(Incoming::Handshake(Box::new(answering))))
     }
 

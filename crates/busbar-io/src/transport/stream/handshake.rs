@@ -1,4 +1,5 @@
-//! Setting up a stream: a socket that connects, then HELLO one way and HELLO or REJECT back.
+//! Setting up a stream: a socket that connects, TLS if that was asked for, then HELLO one way and
+//! HELLO or REJECT back.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,19 +9,24 @@ use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::{Agreement, Code, Error, Hello, Limits, negotiate};
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Handshake, Identity, Peer, Terms};
-use crate::options::PipeOptions;
+use crate::connection::{Connection, Handshake, Identity, Terms};
+use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
-use crate::transport::introduction;
+use crate::peer::{Peer, Process};
+use crate::transport::introduction::{self, Asking};
 
 use super::link::StreamConnection;
 use super::socket::Socket;
+use super::tls::Tls;
+use super::wire::Wire;
 
 /// The dialing end.
 pub(in crate::transport) struct Dialing {
     stage: Stage,
     hello: Hello,
     options: PipeOptions,
+    /// What is spoken on a socket once it is connected, unless it is plain.
+    tls: Option<Tls>,
     token: Option<Token>,
 }
 
@@ -33,6 +39,8 @@ enum Stage {
         socket: Socket,
         others: VecDeque<SocketAddr>,
     },
+    /// Waiting for the handshake of TLS.
+    Securing(Wire),
     /// Waiting for the listener's HELLO.
     Introducing(Introduction),
     Over,
@@ -51,18 +59,20 @@ impl Dialing {
         options: PipeOptions,
         identity: Identity,
     ) -> Result<Self, Error> {
-        let mut dialing = Self::new(Stage::Over, options, identity)?;
-        dialing.introduce(socket)?;
+        let mut dialing = Self::new(Stage::Over, options, identity, None)?;
+        socket.set_up(&dialing.options)?;
+        dialing.introduce(Wire::plain(socket))?;
         Ok(dialing)
     }
 
-    /// Connects to the first address that answers.
+    /// Connects to the first address that answers, and speaks TLS there if it is given.
     pub(in crate::transport) fn to(
         addresses: VecDeque<SocketAddr>,
         options: PipeOptions,
         identity: Identity,
+        tls: Option<Tls>,
     ) -> Result<Self, Error> {
-        let mut dialing = Self::new(Stage::Over, options, identity)?;
+        let mut dialing = Self::new(Stage::Over, options, identity, tls)?;
         dialing.connect(addresses, None)?;
         Ok(dialing)
     }
@@ -72,13 +82,19 @@ impl Dialing {
         resolution: Box<dyn Resolution>,
         options: PipeOptions,
         identity: Identity,
+        tls: Option<Tls>,
     ) -> Result<Self, Error> {
-        Self::new(Stage::Resolving(resolution), options, identity)
+        Self::new(Stage::Resolving(resolution), options, identity, tls)
     }
 
-    fn new(stage: Stage, options: PipeOptions, identity: Identity) -> Result<Self, Error> {
+    fn new(
+        stage: Stage,
+        options: PipeOptions,
+        identity: Identity,
+        tls: Option<Tls>,
+    ) -> Result<Self, Error> {
         let hello = introduction::hello(identity, &options)?;
-        Ok(Self { stage, hello, options, token: None })
+        Ok(Self { stage, hello, options, tls, token: None })
     }
 
     /// Begins to connect to the next of `addresses`; with none left, `failure` is what came of it.
@@ -100,8 +116,8 @@ impl Dialing {
         Err(failure.unwrap_or_else(|| Error::new(Code::NotFound, "the host has no address")))
     }
 
-    fn introduce(&mut self, socket: Socket) -> Result<(), Error> {
-        let introduction = Introduction::new(socket, &self.options)?;
+    fn introduce(&mut self, wire: Wire) -> Result<(), Error> {
+        let mut introduction = Introduction::new(wire)?;
         match introduction.send(&introduction::hello_frame(&self.hello)?) {
             // The listener has hung up already, perhaps saying why: `advance` reads that.
             Err(error) if error.code() == Code::ConnectionLost => {}
@@ -115,7 +131,8 @@ impl Dialing {
         match &mut self.stage {
             Stage::Resolving(_) | Stage::Over => None,
             Stage::Connecting { socket, .. } => Some(socket),
-            Stage::Introducing(introduction) => Some(&mut introduction.socket),
+            Stage::Securing(wire) => Some(&mut wire.socket),
+            Stage::Introducing(introduction) => Some(&mut introduction.wire.socket),
         }
     }
 
@@ -138,7 +155,11 @@ impl Dialing {
                         if socket.is_its_own_peer() {
                             return Err(nobody_but_itself());
                         }
-                        self.introduce(socket)?;
+                        socket.set_up(&self.options)?;
+                        match self.tls.take() {
+                            None => self.introduce(Wire::plain(socket))?,
+                            Some(tls) => self.stage = Stage::Securing(Wire::secure(socket, tls)),
+                        }
                         Ok(true)
                     }
                     Ok(()) => {
@@ -152,6 +173,14 @@ impl Dialing {
                         Ok(false)
                     }
                 }
+            }
+            Stage::Securing(mut wire) => {
+                if wire.shake_hands().map_err(introduction::unanswered)? {
+                    self.introduce(wire)?;
+                } else {
+                    self.stage = Stage::Securing(wire);
+                }
+                Ok(false)
             }
             stage => {
                 self.stage = stage;
@@ -198,93 +227,114 @@ impl Handshake for Dialing {
 pub(in crate::transport) struct Answering {
     introduction: Option<Introduction>,
     options: PipeOptions,
+    asking: Asking,
+    /// The dialer's HELLO, while it is not answered.
+    theirs: Option<Hello>,
 }
 
 impl Answering {
     /// Waits on an accepted socket, unless `admit` refuses the peer, who is then told.
     pub(in crate::transport) fn new(
         socket: Socket,
-        options: PipeOptions,
-        admit: impl FnOnce(Option<Peer>) -> Result<(), Error>,
+        tls: Option<Tls>,
+        options: &ListenOptions,
+        admit: impl FnOnce(Option<Process>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let introduction = Introduction::new(socket, &options)?;
-        if let Err(error) = admit(introduction.peer) {
+        socket.set_up(&options.pipe)?;
+        let wire = match tls {
+            None => Wire::plain(socket),
+            Some(tls) => Wire::secure(socket, tls),
+        };
+        let mut introduction = Introduction::new(wire)?;
+        if let Err(error) = admit(introduction.peer.process) {
             introduction.reject(&error);
             return Err(error);
         }
-        Ok(Self { introduction: Some(introduction), options })
+        let asking = Asking::new(options.authorize);
+        let options = options.pipe.clone();
+        Ok(Self { introduction: Some(introduction), options, asking, theirs: None })
     }
 
+    /// Goes on until the dialer can be answered, and answers; `None`: not yet.
     fn answer(
-        introduction: &Introduction,
-        options: &PipeOptions,
-        kind: Kind,
-        payload: &[u8],
-    ) -> Result<(Agreement, Hello), Error> {
-        if kind != Kind::Hello {
-            return Err(introduction::unexpected(kind));
+        &mut self,
+        introduction: &mut Introduction,
+    ) -> Result<Option<(Agreement, Hello)>, Error> {
+        if self.theirs.is_none() {
+            if !introduction.wire.shake_hands()? {
+                return Ok(None);
+            }
+            self.theirs = match introduction.read_frame()? {
+                None => return Ok(None),
+                Some((Kind::Hello, payload)) => Some(Hello::decode(&payload)?),
+                Some((kind, _)) => return Err(introduction::unexpected(kind)),
+            };
         }
-        let theirs = Hello::decode(payload)?;
-        let ours = introduction::hello(introduction::identity_of(&theirs), options)?;
-        let agreed = negotiate(&ours, &theirs)?;
+        let Some(theirs) = &self.theirs else { return Ok(None) };
+        let ours = introduction::hello(introduction::identity_of(theirs), &self.options)?;
+        let agreed = negotiate(&ours, theirs)?;
+        introduction.peer = introduction.wire.peer()?;
+        if !self.asking.admits(&introduction.peer)? {
+            return Ok(None);
+        }
         introduction.send(&introduction::hello_frame(&ours)?)?;
-        Ok((agreed, ours))
+        Ok(Some((agreed, ours)))
     }
 }
 
 impl Handshake for Answering {
     fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
         let Some(introduction) = &mut self.introduction else { return Ok(()) };
-        introduction.socket.register(registry, control)
+        introduction.wire.socket.register(registry, control)
     }
 
     fn deregister(&mut self, registry: &Registry) {
         if let Some(introduction) = &mut self.introduction {
-            introduction.socket.deregister(registry);
+            introduction.wire.socket.deregister(registry);
         }
     }
 
     fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
         let Some(mut introduction) = self.introduction.take() else { return Ok(None) };
-        let agreed = match introduction.read_frame() {
-            Ok(None) => {
-                self.introduction = Some(introduction);
-                return Ok(None);
-            }
-            Ok(Some((kind, payload))) => Self::answer(&introduction, &self.options, kind, &payload),
-            Err(error) => Err(error),
-        };
-        match agreed {
-            Ok((agreed, hello)) => Ok(Some(introduction.join(&agreed, &hello, &self.options))),
-            Err(error) => {
-                introduction.reject(&error);
-                // For `deregister`.
-                self.introduction = Some(introduction);
-                Err(error)
-            }
+        let answered = self.answer(&mut introduction);
+        if let Ok(Some((agreed, hello))) = &answered {
+            return Ok(Some(introduction.join(agreed, hello, &self.options)));
         }
+        if let Err(error) = &answered {
+            introduction.reject(error);
+        }
+        // Also for `deregister`.
+        self.introduction = Some(introduction);
+        answered.map(|_| None)
+    }
+
+    fn asking(&self) -> Option<&Peer> {
+        self.asking.peer()
+    }
+
+    fn admit(&mut self, verdict: Result<(), Error>) {
+        self.asking.settle(verdict);
     }
 }
 
-/// A connected socket while the ends introduce themselves.
+/// A connection while the ends introduce themselves.
 struct Introduction {
-    socket: Socket,
-    peer: Option<Peer>,
+    wire: Wire,
+    peer: Peer,
     decoder: Decoder,
     /// Bytes behind the HELLO.
     early: Vec<u8>,
 }
 
 impl Introduction {
-    fn new(socket: Socket, options: &PipeOptions) -> Result<Self, Error> {
-        socket.set_up(options)?;
-        let peer = socket.peer()?;
-        Ok(Self { socket, peer, decoder: Decoder::new(Limits::CONTROL), early: Vec::new() })
+    fn new(wire: Wire) -> Result<Self, Error> {
+        let peer = wire.peer()?;
+        Ok(Self { wire, peer, decoder: Decoder::new(Limits::CONTROL), early: Vec::new() })
     }
 
     /// Sends a frame. A socket that has carried nothing yet has room for it.
-    fn send(&self, wire: &[u8]) -> Result<(), Error> {
-        match self.socket.write(wire) {
+    fn send(&mut self, wire: &[u8]) -> Result<(), Error> {
+        match self.wire.write(wire) {
             Ok(sent) if sent == wire.len() => Ok(()),
             Ok(_) => Err(Error::new(Code::Io, "a new socket has no room for HELLO")),
             Err(error) => Err(lost("writing to a new connection", error)),
@@ -292,22 +342,24 @@ impl Introduction {
     }
 
     /// Turns the peer away; it may be gone already.
-    fn reject(&self, error: &Error) {
-        let _ = self.send(&introduction::reject_frame(error));
-        self.socket.shut_down_writing();
+    fn reject(&mut self, error: &Error) {
+        self.wire.refuse(&introduction::reject_frame(error));
     }
 
     /// The next frame, once it is complete.
     fn read_frame(&mut self) -> Result<Option<(Kind, Vec<u8>)>, Error> {
         let mut bytes = [0; Hello::BYTES_MAX];
         loop {
-            let len = match self.socket.read(&mut bytes) {
+            let len = match self.wire.read(&mut bytes) {
                 Ok(0) => return Err(introduction::left_early()),
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(lost("reading from a new connection", error)),
             };
+            if self.wire.is_met_with_tls(&bytes[..len]) {
+                return Err(super::tls::not_tls());
+            }
             let mut input = &bytes[..len];
             if let Some(frame) = self.decoder.decode(&mut input)? {
                 let complete = (frame.header.kind, frame.payload.to_vec());
@@ -318,9 +370,9 @@ impl Introduction {
     }
 
     fn join(self, agreed: &Agreement, hello: &Hello, options: &PipeOptions) -> Box<dyn Connection> {
-        let Self { socket, peer, early, .. } = self;
+        let Self { wire, peer, early, .. } = self;
         let terms = Terms::new(agreed, hello);
-        Box::new(StreamConnection::new(socket, agreed.limits, terms, options, peer, &early))
+        Box::new(StreamConnection::new(wire, agreed.limits, terms, options, peer, &early))
     }
 }
 
@@ -345,10 +397,13 @@ fn connect_error(to: &dyn std::fmt::Display, error: io::Error) -> Error {
 }
 
 fn lost(what: &str, error: io::Error) -> Error {
+    if let Some(breach) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        return breach.clone();
+    }
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            introduction::left_early().with_source(error)
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => introduction::left_early().with_source(error),
         _ => os_error(what, error),
     }
 }

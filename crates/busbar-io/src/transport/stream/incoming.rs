@@ -22,7 +22,7 @@ use crate::loan::Lease;
 
 use super::assembly::Assemblies;
 use super::buffer::{BUFFER_BYTES, Buffer};
-use super::socket::Socket;
+use super::wire::Wire;
 
 /// Bytes of messages put together from fragments that may wait to be received, unless it is one.
 const WHOLE_BYTES_MAX: usize = 1 << 20;
@@ -104,7 +104,7 @@ impl Incoming {
     }
 
     /// Reads what is there and for which there is room.
-    pub(super) fn fill(&mut self, socket: &Socket) {
+    pub(super) fn fill(&mut self, wire: &mut Wire) {
         for _ in 0..READS_MAX {
             if !self.wants_more() {
                 break;
@@ -113,19 +113,19 @@ impl Incoming {
             self.reads += 1;
             let free = &mut self.buffer[self.end..];
             let room = free.len();
-            match socket.read(free) {
+            match wire.read(free) {
                 Ok(0) => self.outcome = Some(Outcome::Ended(CloseReason::lost())),
                 Ok(len) => {
                     self.end += len;
                     self.arrivals += 1;
                     // A stream that gives less than it was asked for has no more at present.
-                    self.has_more = len == room || self.is_ending;
+                    self.has_more = len == room || self.is_ending || wire.has_news();
                     self.scan();
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.has_more = false,
                     io::ErrorKind::Interrupted => {}
-                    _ => self.outcome = Some(Outcome::Ended(lost_by(&error))),
+                    _ => self.outcome = Some(ended_by(&error)),
                 },
             }
         }
@@ -148,20 +148,20 @@ impl Incoming {
     }
 
     /// Reads and forgets, for the sake of the end.
-    pub(super) fn discard(&mut self, socket: &Socket) {
+    pub(super) fn discard(&mut self, wire: &mut Wire) {
         self.buffer.acquire();
         for _ in 0..READS_MAX {
             if !self.has_more || self.has_ended() {
                 break;
             }
             self.reads += 1;
-            match socket.read(&mut self.buffer) {
+            match wire.read(&mut self.buffer) {
                 Ok(0) => self.outcome = Some(Outcome::Ended(CloseReason::lost())),
                 Ok(_) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.has_more = false,
                     io::ErrorKind::Interrupted => {}
-                    _ => self.outcome = Some(Outcome::Ended(lost_by(&error))),
+                    _ => self.outcome = Some(Outcome::Ended(CloseReason::lost())),
                 },
             }
         }
@@ -222,12 +222,12 @@ impl Incoming {
     }
 
     /// Whether [`Incoming::receive`] has something to give or to tell.
-    pub(super) fn is_readable(&mut self, socket: &Socket) -> bool {
+    pub(super) fn is_readable(&mut self, wire: &mut Wire) -> bool {
         if self.ready == 0 {
             // Room that was made may have let in what lies in the buffer already.
             self.scan();
             if self.wants_more() {
-                self.fill(socket);
+                self.fill(wire);
             }
         }
         self.ready > 0 || (self.outcome.is_some() && !self.is_told)
@@ -239,7 +239,7 @@ impl Incoming {
     /// `Closed` when there is nothing but the end to tell of; ask [`Incoming::take_outcome`].
     pub(super) fn receive(
         &mut self,
-        socket: &Socket,
+        wire: &mut Wire,
         inbox: &mut Inbox<'_>,
         max: usize,
     ) -> Result<(), Error> {
@@ -247,7 +247,7 @@ impl Incoming {
         while count < max && inbox.slots_left() > 0 {
             if self.ready == 0 {
                 self.scan();
-                self.fill(socket);
+                self.fill(wire);
             }
             if self.ready == 0 || !self.deliver(inbox) {
                 break;
@@ -378,10 +378,15 @@ impl Incoming {
     }
 }
 
-fn lost_by(error: &io::Error) -> CloseReason {
+fn ended_by(error: &io::Error) -> Outcome {
+    if let Some(breach) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        return Outcome::Breach(breach.clone());
+    }
     let text = match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => return CloseReason::lost(),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => return Outcome::Ended(CloseReason::lost()),
         _ => format!("the connection failed: {error}"),
     };
-    CloseReason { code: Some(Code::ConnectionLost), status: 0, text }
+    Outcome::Ended(CloseReason { code: Some(Code::ConnectionLost), status: 0, text })
 }

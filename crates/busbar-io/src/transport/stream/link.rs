@@ -4,22 +4,23 @@ use busbar_proto::{CloseReason, Code, Error, Limits};
 use bytes::BytesMut;
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Peer, Terms};
+use crate::connection::{Connection, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::options::PipeOptions;
+use crate::peer::Peer;
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
-use super::socket::Socket;
+use super::wire::Wire;
 
 pub(super) struct StreamConnection {
-    socket: Socket,
+    wire: Wire,
     incoming: Incoming,
     outgoing: Outgoing,
     limits: Limits,
-    peer: Option<Peer>,
+    peer: Peer,
     terms: Terms,
     is_lingering: bool,
     parks: u64,
@@ -28,16 +29,16 @@ pub(super) struct StreamConnection {
 impl StreamConnection {
     /// A connection under terms that both ends have agreed on; `early` came with the handshake.
     pub(super) fn new(
-        socket: Socket,
+        wire: Wire,
         limits: Limits,
         terms: Terms,
         options: &PipeOptions,
-        peer: Option<Peer>,
+        peer: Peer,
         early: &[u8],
     ) -> Self {
         let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         Self {
-            socket,
+            wire,
             incoming: Incoming::new(limits, ahead_max, early),
             outgoing: Outgoing::new(limits, options),
             limits,
@@ -51,17 +52,17 @@ impl StreamConnection {
     /// Reads ahead, and says how the peer ended the connection, once.
     fn look(&mut self) -> Result<Option<CloseReason>, Error> {
         if self.is_lingering {
-            self.incoming.discard(&self.socket);
+            self.incoming.discard(&mut self.wire);
             return Ok(None);
         }
-        self.incoming.fill(&self.socket);
+        self.incoming.fill(&mut self.wire);
         if self.outgoing.has_failed() && !self.incoming.wants_more() {
             // The reason may still lie in the socket: reading comes first.
             self.incoming.give_up();
         }
         let outcome = self.incoming.take_outcome();
         if !matches!(outcome, Ok(None) | Err(_)) {
-            self.outgoing.give_up(&self.socket);
+            self.outgoing.give_up(&mut self.wire);
         }
         outcome
     }
@@ -70,12 +71,12 @@ impl StreamConnection {
 impl Link for StreamConnection {
     #[inline]
     fn send_run(&mut self, run: &[u8]) -> Result<usize, Error> {
-        self.outgoing.send_run(&self.socket, run)
+        self.outgoing.send_run(&mut self.wire, run)
     }
 
     #[inline]
     fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
-        self.outgoing.send(&self.socket, channel, payload)
+        self.outgoing.send(&mut self.wire, channel, payload)
     }
 
     fn abandon(&mut self) -> bool {
@@ -102,18 +103,18 @@ impl Link for StreamConnection {
             let message = format!("{len} bytes to commit in a loan of {}", memory.len());
             return Err(Error::new(Code::InvalidArgument, message));
         };
-        let sent = self.outgoing.send(&self.socket, channel, payload)?;
+        let sent = self.outgoing.send(&mut self.wire, channel, payload)?;
         Ok((!sent).then_some(Loan::Heap(memory)))
     }
 
     #[inline]
     fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
-        self.incoming.receive(&self.socket, inbox, max)
+        self.incoming.receive(&mut self.wire, inbox, max)
     }
 
     #[inline]
     fn is_readable(&mut self) -> bool {
-        self.incoming.is_readable(&self.socket)
+        self.incoming.is_readable(&mut self.wire)
     }
 
     fn is_writable(&mut self) -> bool {
@@ -152,17 +153,20 @@ impl Link for StreamConnection {
 impl Connection for StreamConnection {
     /// The handshake has registered the socket already; one that lingers comes from elsewhere.
     fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        self.socket.reregister(registry, bell).or_else(|_| self.socket.register(registry, bell))
+        self.wire
+            .socket
+            .reregister(registry, bell)
+            .or_else(|_| self.wire.socket.register(registry, bell))
     }
 
     fn deregister(&mut self, registry: &Registry) {
-        self.socket.deregister(registry);
+        self.wire.socket.deregister(registry);
     }
 
     fn handle_bell(&mut self, is_ending: bool) -> Result<Option<CloseReason>, Error> {
         self.incoming.handle_edge(is_ending);
         self.outgoing.handle_edge();
-        self.outgoing.flush(&self.socket);
+        self.outgoing.flush(&mut self.wire);
         self.look()
     }
 
@@ -175,16 +179,20 @@ impl Connection for StreamConnection {
     }
 
     fn work(&mut self) -> Result<Option<CloseReason>, Error> {
-        self.outgoing.flush(&self.socket);
+        self.outgoing.flush(&mut self.wire);
         if self.incoming.wants_more() { self.look() } else { Ok(None) }
     }
 
     fn has_work(&self) -> bool {
-        self.outgoing.wants_flush() || self.incoming.wants_more()
+        self.outgoing.wants_flush(&self.wire) || self.incoming.wants_more()
+    }
+
+    fn is_polled(&self) -> bool {
+        true
     }
 
     fn has_unsent(&self) -> bool {
-        self.outgoing.has_unsent()
+        self.outgoing.has_unsent(&self.wire)
     }
 
     fn has_unfinished(&self) -> bool {
@@ -203,7 +211,7 @@ impl Connection for StreamConnection {
         if self.incoming.has_ended() && self.outgoing.has_failed() {
             return;
         }
-        self.outgoing.close(&self.socket, reason);
+        self.outgoing.close(&mut self.wire, reason);
     }
 
     fn begin_lingering(&mut self) {
@@ -212,7 +220,7 @@ impl Connection for StreamConnection {
     }
 
     fn is_over(&self) -> bool {
-        let is_heard = self.socket.keeps_what_was_written() || self.incoming.has_ended();
+        let is_heard = self.wire.socket.keeps_what_was_written() || self.incoming.has_ended();
         self.outgoing.has_failed() || (self.outgoing.is_over() && is_heard)
     }
 
@@ -221,7 +229,7 @@ impl Connection for StreamConnection {
     }
 
     fn peer(&self) -> Option<Peer> {
-        self.peer
+        Some(self.peer.clone())
     }
 
     fn terms(&self) -> Terms {
@@ -237,11 +245,11 @@ impl Connection for StreamConnection {
     }
 
     fn ping(&mut self) {
-        self.outgoing.ping(&self.socket);
+        self.outgoing.ping(&mut self.wire);
     }
 
     fn sever(&mut self) {
         self.incoming.give_up();
-        self.outgoing.give_up(&self.socket);
+        self.outgoing.give_up(&mut self.wire);
     }
 }

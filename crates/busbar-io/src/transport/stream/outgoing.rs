@@ -21,7 +21,7 @@ use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 use crate::options::PipeOptions;
 use crate::transport::introduction;
 
-use super::socket::Socket;
+use super::wire::Wire;
 
 /// Queued bytes that are written without waiting for the end of the turn.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -107,7 +107,7 @@ impl Outgoing {
     }
 
     /// Takes as many leading records of `run` as there is room for; returns their bytes.
-    pub(super) fn send_run(&mut self, socket: &Socket, run: &[u8]) -> Result<usize, Error> {
+    pub(super) fn send_run(&mut self, wire: &mut Wire, run: &[u8]) -> Result<usize, Error> {
         self.check_open()?;
         if self.under_way.is_some() {
             return Ok(0);
@@ -122,7 +122,7 @@ impl Outgoing {
             if len as u64 > self.limits.message_bytes_max() {
                 return if taken > 0 { Ok(taken) } else { Err(self.too_large(len)) };
             }
-            if !self.makes_room(socket, HEADER_BYTES + len) {
+            if !self.makes_room(wire, HEADER_BYTES + len) {
                 return Ok(taken);
             }
             self.push(header.channel, &run[at..at + len])?;
@@ -134,7 +134,7 @@ impl Outgoing {
     /// Takes one message of any size; `false`: offer it again, or abandon it.
     pub(super) fn send(
         &mut self,
-        socket: &Socket,
+        wire: &mut Wire,
         channel: u16,
         payload: &[u8],
     ) -> Result<bool, Error> {
@@ -149,7 +149,7 @@ impl Outgoing {
                 return Err(Error::new(Code::InvalidArgument, message));
             }
             None if payload.len() <= COPY_MAX => {
-                let fits = self.makes_room(socket, HEADER_BYTES + payload.len());
+                let fits = self.makes_room(wire, HEADER_BYTES + payload.len());
                 return if fits { self.push(channel, payload).map(|()| true) } else { Ok(false) };
             }
             None => {
@@ -157,7 +157,7 @@ impl Outgoing {
                 UnderWay { channel, seq, total: payload.len(), done: 0 }
             }
         };
-        let now = self.send_large(socket, begun, payload)?;
+        let now = self.send_large(wire, begun, payload)?;
         self.under_way = (now.done > 0 && now.done < now.total).then_some(now);
         if begun.done == 0 && now.done > 0 {
             self.seqs.take(channel);
@@ -177,11 +177,11 @@ impl Outgoing {
     }
 
     /// Says that this end lives, unless something that says so is on its way.
-    pub(super) fn ping(&mut self, socket: &Socket) {
+    pub(super) fn ping(&mut self, wire: &mut Wire) {
         if self.queued() == 0 && !self.is_closing && !self.has_failed {
             self.queue.extend(introduction::ping_frame());
             self.frames += 1;
-            self.flush(socket);
+            self.flush(wire);
         }
     }
 
@@ -191,28 +191,36 @@ impl Outgoing {
     }
 
     /// Writes what is queued, as far as the socket takes it.
-    pub(super) fn flush(&mut self, socket: &Socket) {
-        while self.queued() > 0 && !self.is_blocked && !self.has_failed {
+    pub(super) fn flush(&mut self, wire: &mut Wire) {
+        self.write_queue(wire);
+        if self.is_closing && self.queued() == 0 && !self.is_shut {
+            wire.finish();
+            self.write_queue(wire);
+            if !wire.holds_back() || self.has_failed {
+                self.is_shut = true;
+                wire.shut_down_writing();
+            }
+        }
+    }
+
+    fn write_queue(&mut self, wire: &mut Wire) {
+        while self.wants_flush(wire) {
             self.writes += 1;
-            let written = socket.write(&self.queue[self.written..]);
+            let written = wire.write(&self.queue[self.written..]);
             if let Some(len) = self.note(written) {
                 self.advance(len);
             }
         }
-        if self.is_closing && self.queued() == 0 && !self.is_shut {
-            self.is_shut = true;
-            socket.shut_down_writing();
-        }
     }
 
     /// Whether [`Outgoing::flush`] has something to do.
-    pub(super) fn wants_flush(&self) -> bool {
-        self.queued() > 0 && !self.is_blocked && !self.has_failed
+    pub(super) fn wants_flush(&self, wire: &Wire) -> bool {
+        self.has_unsent(wire) && !self.is_blocked
     }
 
-    /// Whether something is queued.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.queued() > 0 && !self.has_failed
+    /// Whether something is queued, here or below.
+    pub(super) fn has_unsent(&self, wire: &Wire) -> bool {
+        (self.queued() > 0 || wire.holds_back()) && !self.has_failed
     }
 
     /// Frames of which nothing or not everything is written.
@@ -230,20 +238,20 @@ impl Outgoing {
     }
 
     /// Says why, as the last thing, and ends the stream when everything is written.
-    pub(super) fn close(&mut self, socket: &Socket, reason: &CloseReason) {
+    pub(super) fn close(&mut self, wire: &mut Wire, reason: &CloseReason) {
         if !std::mem::replace(&mut self.is_closing, true) {
             self.under_way = None;
             self.queue.extend(introduction::closing_frame(Kind::Close, reason));
             self.frames += 1;
         }
-        self.flush(socket);
+        self.flush(wire);
     }
 
     /// Gives up what is queued: nobody reads any more.
-    pub(super) fn give_up(&mut self, socket: &Socket) {
+    pub(super) fn give_up(&mut self, wire: &mut Wire) {
         self.fail();
         if !std::mem::replace(&mut self.is_shut, true) {
-            socket.shut_down_writing();
+            wire.shut_down_writing();
         }
     }
 
@@ -271,9 +279,9 @@ impl Outgoing {
     }
 
     /// Whether a frame of so many bytes may be queued, if necessary after a write.
-    fn makes_room(&mut self, socket: &Socket, bytes: usize) -> bool {
+    fn makes_room(&mut self, wire: &mut Wire, bytes: usize) -> bool {
         if self.queued() >= WRITE_BYTES || !self.has_room(bytes) {
-            self.flush(socket);
+            self.flush(wire);
         }
         let fits = self.has_room(bytes);
         if !fits {
@@ -300,13 +308,13 @@ impl Outgoing {
     /// Goes on with a large message; returns how far it came.
     fn send_large(
         &mut self,
-        socket: &Socket,
+        wire: &mut Wire,
         mut it: UnderWay,
         payload: &[u8],
     ) -> Result<UnderWay, Error> {
         while it.done < it.total && !self.has_failed {
             if !self.is_blocked {
-                it.done += self.gather(socket, it, payload)?;
+                it.done += self.gather(wire, it, payload)?;
                 continue;
             }
             let piece = self.piece(it.total - it.done);
@@ -325,7 +333,7 @@ impl Outgoing {
 
     /// Writes what is queued and the next frames of a message in one call; returns how many bytes
     /// of the message are on their way. The rest of a frame that was cut is queued.
-    fn gather(&mut self, socket: &Socket, it: UnderWay, payload: &[u8]) -> Result<usize, Error> {
+    fn gather(&mut self, wire: &mut Wire, it: UnderWay, payload: &[u8]) -> Result<usize, Error> {
         let mut heads = std::mem::take(&mut self.heads);
         heads.clear();
         let mut frames = [Piece::default(); GATHER_MAX];
@@ -352,7 +360,7 @@ impl Outgoing {
         }
         let parts = &parts[usize::from(self.queued() == 0)..1 + 2 * count];
         self.writes += 1;
-        let written = socket.write_vectored(parts);
+        let written = wire.write_vectored(parts);
         let mut sent = 0;
         if let Some(len) = self.note(written) {
             sent = self.settle(len, frames, &heads, payload) - it.done;

@@ -11,9 +11,9 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
 use busbar_proto::Error;
 
-use crate::connection::Peer;
 use crate::options::{Heartbeat, PipeOptions};
 use crate::os::os_error;
+use crate::peer::Peer;
 use crate::transport::unix_socket;
 
 /// Queues smaller than this, which is the default, narrow the kernel's buffers as well.
@@ -129,10 +129,14 @@ impl Socket {
         matches!(ends, (Ok(ours), Ok(theirs)) if ours == theirs)
     }
 
-    /// The process at the other end, where the system knows it.
-    pub(super) fn peer(&self) -> Result<Option<Peer>, Error> {
-        let Self::Unix(stream) = self else { return Ok(None) };
-        unix_socket::peer_of(stream).map(Some)
+    /// Who is at the other end, as the system has it.
+    pub(super) fn peer(&self) -> Result<Peer, Error> {
+        Ok(match self {
+            Self::Tcp(stream) => Peer { address: stream.peer_addr().ok(), ..Peer::default() },
+            Self::Unix(stream) => {
+                Peer { process: Some(unix_socket::process_of(stream)?), ..Peer::default() }
+            }
+        })
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
