@@ -16,12 +16,26 @@ export type {
   Trust,
   WaitMode,
 } from './dist/index.js';
+export type {
+  Backpressure,
+  ChannelOptions,
+  ListenerRates,
+  QosOptions,
+  RateOptions,
+  ReceiveBackpressure,
+} from './dist/index.js';
 export type { CloseReason, ConnectionState, Peer } from './dist/index.js';
 export type { ListenerEvents, PipeEvents } from './dist/index.js';
 export type { Pem, TlsOptions, TlsVersion } from './dist/index.js';
 
 // Sending and receiving
-export type { Reservation, Sendable, SendOptions, TrySendOptions } from './dist/index.js';
+export type {
+  Reservation,
+  ReserveOptions,
+  Sendable,
+  SendOptions,
+  TrySendOptions,
+} from './dist/index.js';
 export type { Batch, BatchesOptions, ConsumeOptions, Loan, WaitOptions } from './dist/index.js';
 export type { CloseOptions } from './dist/index.js';
 
@@ -46,13 +60,22 @@ export type {
 export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist/index.js';
 
 // Native plugins
-export { loadZone, Zone } from './dist/index.js';
+export { BatchError, loadZone, Zone } from './dist/index.js';
 export type {
+  BatchOf,
+  BatchOptions,
+  BoundMethod,
+  CallSyncOptions,
   CloseZoneOptions,
   LoadZoneOptions,
   PluginTrust,
+  Promised,
+  ZoneDenial,
   ZoneMethod,
   ZoneMode,
+  ZoneProcess,
+  ZoneProcessOptions,
+  ZoneSandboxOptions,
 } from './dist/index.js';
 
 // When something goes wrong
@@ -60,5 +83,6 @@ export { AbortError, BusbarError, CODES } from './dist/index.js';
 export type { BusbarErrorOptions, CodeInfo, ErrorCode } from './dist/index.js';
 
 // Watching it work
-export { metrics, setLogger, version } from './dist/index.js';
-export type { Counters, LogEntry, Logger, LogLevel, Metrics, PipeStats } from './dist/index.js';
+export { metrics, prometheus, setLogger, version } from './dist/index.js';
+export type { Counters, DropCause, Gauges, PipeStats } from './dist/index.js';
+export type { Latency, LogEntry, Logger, LogLevel, Metrics, PipeMetrics } from './dist/index.js';

@@ -13,10 +13,10 @@ export { compile, registry, BufferTooSmallError, SchemaError } from './dist/inde
 export { openMapped, writeMapped, MappedFile } from './dist/index.js';
 
 // Native plugins
-export { loadZone, Zone } from './dist/index.js';
+export { BatchError, loadZone, Zone } from './dist/index.js';
 
 // When something goes wrong
 export { AbortError, BusbarError, CODES } from './dist/index.js';
 
 // Watching it work
-export { metrics, setLogger, version } from './dist/index.js';
+export { metrics, prometheus, setLogger, version } from './dist/index.js';

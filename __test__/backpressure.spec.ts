@@ -63,17 +63,17 @@ for (const scheme of SCHEMES) {
     t.is(String(await server.receive()), 'again');
   });
 
-  test(`[D25 I26] ${scheme}: sendHighWaterMark bounds what waits, by ERR_AGAIN`, async (t) => {
-    for (const sendHighWaterMark of [0, 1, 10]) {
-      const both = { ...SMALLEST, sendHighWaterMark };
+  test(`[D25 I26] ${scheme}: maxPendingSends bounds what waits, by ERR_AGAIN`, async (t) => {
+    for (const maxPendingSends of [0, 1, 10]) {
+      const both = { ...SMALLEST, maxPendingSends };
       const { client, server } = await pairOf(t, scheme, { both });
       const accepted = fill(client, 1000);
-      const waiting = Array.from({ length: sendHighWaterMark }, (_, i) => {
+      const waiting = Array.from({ length: maxPendingSends }, (_, i) => {
         return client.send(`waits ${i}`);
       });
       const error = await t.throwsAsync(client.send('one more'), { code: 'ERR_AGAIN' });
       t.like(error, { retryable: true });
-      t.is(client.stats().messagesQueued >= sendHighWaterMark, true);
+      t.is(client.stats().messagesQueued >= maxPendingSends, true);
       for (let i = 0; i < accepted; i++) await server.receive();
       for (let i = 0; i < waiting.length; i++) t.is(String(await server.receive()), `waits ${i}`);
       await Promise.all(waiting);
@@ -83,7 +83,7 @@ for (const scheme of SCHEMES) {
   });
 
   test(`[D25 I26] ${scheme}: a batch may always wait alone`, async (t) => {
-    const both = { ...SMALLEST, sendHighWaterMark: 10 };
+    const both = { ...SMALLEST, maxPendingSends: 10 };
     const { client, server } = await pairOf(t, scheme, { both });
     const batch = Array.from({ length: 1000 }, (_, i) => pattern(900, i));
     const sending = client.sendBatch(batch);
@@ -135,7 +135,7 @@ for (const scheme of SCHEMES) {
 }
 
 test('[I11 I26] inproc: queueMessages is the number of messages in flight', async (t) => {
-  const both = { queueMessages: 5, sendHighWaterMark: 0 };
+  const both = { queueMessages: 5, maxPendingSends: 0 };
   const { client, server } = await pairOf(t, 'inproc', { both });
   let accepted = 0;
   for (; client.trySend('x'); accepted++) client.flush();

@@ -50,7 +50,11 @@ test('[M13 D49] a latency case names its peer, percentiles, parks and cores', as
       for (const field of TEXT) t.is(typeof line[field], 'string', field);
       for (const field of [...COUNT, ...TIME]) t.is(typeof line[field], 'number', field);
       const times = TIME.map((field) => line[field] as number);
-      t.deepEqual(times, [...times].sort((a, b) => a - b), 'percentiles must not fall');
+      t.deepEqual(
+        times,
+        [...times].sort((a, b) => a - b),
+        'percentiles must not fall',
+      );
       t.true(times[0]! > 0);
       const cpus = line['cpus'] as { placement: string; pinned: boolean; server: number[] };
       t.is(cpus.placement, 'one-core');
@@ -110,6 +114,32 @@ test('[M13] a typed case reports nanoseconds and checks codecs before timing', a
     return { ...codec, decode: (bytes: Buffer) => ({ ...codec.decode(bytes), price: 0 }) };
   };
   t.throws(() => prepare(loses, 'order', {}), { code: 'ERR_ASSERTION' });
+});
+
+test('[M13 Z20] a plugin case reports nanoseconds and checks calls before timing', async (t) => {
+  await withDirectory(async (out) => {
+    const names = ['sync/64B/busbar', 'sync/64B/wasm', 'async/64B/busbar', 'async/64B/postM'];
+    const lines = await bench(out, ...names.map((name) => `plugins/${name}`));
+    const contenders = lines.map((line) => `${line.case} ${line.contender}`);
+    for (const wanted of ['busbar inline arena', 'busbar dedicated', 'wasm', 'postMessage']) {
+      t.true(
+        contenders.some((contender) => contender.endsWith(wanted)),
+        contenders.join(),
+      );
+    }
+    for (const line of lines) {
+      t.is(line['error'], undefined, line.contender);
+      t.is(line['kind'], 'call');
+      t.is(line['peer'], line.contender.startsWith('busbar') ? null : line.contender);
+      t.true((line['nsPerOp'] as number) > 0);
+    }
+    const report = await readFile(join(out, 'js-latest.md'), 'utf8');
+    t.regex(report, /postMessage \|.*\| (met|\*\*missed\*\*) \|/);
+  });
+
+  const { timeCalls } = await import(new URL('plugins/caller.js', BENCHES).href);
+  const wrong = { '64B': (bytes: Buffer) => bytes };
+  await t.throwsAsync(timeCalls(wrong, 'sync', '64B', 0.001), { code: 'ERR_ASSERTION' });
 });
 
 test('[M13] an unknown case is refused before anything runs', async (t) => {

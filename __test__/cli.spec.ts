@@ -1,6 +1,6 @@
 /** The `busbar` command, as its users run it. */
 
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 
 import { compile, type Descriptor } from '../index.js';
-import { EXPORTED_TYPES } from './helpers/built.js';
+import { EXPORTED_TYPES, PHYSICS } from './helpers/built.js';
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 const TYPES = fileURLToPath(new URL('fixtures/descriptors.json', import.meta.url));
@@ -124,6 +124,72 @@ test('[T06 T07] types are read from a library', async (t) => {
   const generated = await node(CLI, 'gen', EXPORTED_TYPES);
   for (const name of ['Position', 'Happening', 'Event']) {
     t.true(generated.stdout.includes(`export const ${name}Codec: ArchiveCodec<${name}, `));
+  }
+});
+
+test('[T05 Z16] the methods of a plugin are an interface, which its zone has', async (t) => {
+  const path = folder(t);
+  const out = `${path}/physics.ts`;
+  t.deepEqual(await node(CLI, 'gen', PHYSICS, '-o', out, '--u64', 'number'), quiet());
+  t.regex(readFileSync(out, 'utf8'), /Methods of the plugin `example\.physics`/);
+  writeFileSync(`${path}/main.ts`, PHYSICS_MAIN);
+  const options = [...STRICT.split(' '), '--typeRoots', NODE_TYPES, '--outDir', `${path}/out`];
+  const compiled = await node(TSC, ...options, out, `${path}/main.ts`);
+  t.deepEqual(compiled, quiet(), compiled.stdout);
+  const ran = await node(`${path}/out/main.js`, PHYSICS);
+  t.is(ran.stdout, '5 5 { x: 2, y: 3 } 254 7\n', ran.stderr);
+  // What the interface does not have is no TypeScript.
+  const wrong = PHYSICS_MAIN.replace('physics.length({ x: 3, y: 4 })', 'physics.length(3)');
+  writeFileSync(`${path}/main.ts`, wrong);
+  t.regex((await node(TSC, ...options, out, `${path}/main.ts`)).stdout, /main\.ts.*TS2345/);
+});
+
+const PHYSICS_MAIN = `
+import { loadZone, type Promised } from 'busbar';
+import type { Physics, Point } from './physics.js';
+
+const path = process.argv[2] ?? '';
+const inline = await loadZone({ path, mode: 'inline' });
+const physics = inline.interface<Physics>({ u64: 'number' });
+const length: number = physics.length({ x: 3, y: 4 });
+const sum: number = physics.add(2, 3);
+const center: Point = physics.center({ name: 'path', points: [{ x: 2, y: 3 }] });
+const inverted: number | undefined = physics.invert(Uint8Array.of(1))[0];
+const zone = await loadZone({ path });
+const later: number = await zone.interface<Promised<Physics>>({ u64: 'number' }).add(3, 4);
+console.log(length, sum, center, inverted, later);
+await zone.close();
+await inline.close();
+`;
+
+test('[T05 T20] types are written for C and C++, laid out as their archives', async (t) => {
+  const path = folder(t);
+  const out = `${path}/types.h`;
+  t.deepEqual(await node(CLI, 'gen', TYPES, '-o', out), quiet());
+  t.like(await node(CLI, 'gen', TYPES, '-o', out, '--check'), { code: 0 });
+  const { types } = (JSON.parse(readFileSync(TYPES, 'utf8')) as Descriptor[]).find(
+    ({ root }) => root === 'market.Position',
+  ) as Descriptor;
+  const position = types['market.Position'];
+  if (position?.kind !== 'struct') return void t.fail();
+  const checks = position.fields.map(
+    ({ name, offset }) =>
+      `typedef char at_${name}[offsetof(market_Position, ${name}) == ${offset} ? 1 : -1];`,
+  );
+  const size = `typedef char size[sizeof(market_Position) == ${position.size} ? 1 : -1];`;
+  const hash = `typedef char hash[MARKET_POSITION_HASH == 0x${position.hash}u ? 1 : -1];`;
+  const text = ['#define BUSBAR_EXPORT_TYPES', '#include "types.h"', size, hash, ...checks, ''];
+  const include = (await node(CLI, 'include')).stdout.trim();
+  for (const [compiler, file, standard] of [
+    ['cc', 'check.c', '-std=c11'],
+    ['c++', 'check.cpp', '-std=c++17'],
+  ] as const) {
+    writeFileSync(`${path}/${file}`, text.join('\n'));
+    const args = [standard, '-Wall', '-Werror', '-shared', '-fPIC', '-I', include];
+    const library = `${path}/${file}.so`;
+    execFileSync(compiler, [...args, `${path}/${file}`, '-o', library], { stdio: 'pipe' });
+    const { stdout } = await node(CLI, 'inspect', library, '--type', 'market.Position');
+    t.regex(stdout, new RegExp(`struct market\\.Position +hash ${position.hash}`));
   }
 });
 

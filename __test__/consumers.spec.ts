@@ -33,6 +33,7 @@ const VALUES = [
   'metrics',
   'openMapped',
   'parseAddress',
+  'prometheus',
   'registry',
   'setLogger',
   'version',

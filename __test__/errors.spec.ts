@@ -22,6 +22,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   'ERR_OUT_OF_MEMORY',
   'ERR_TIMED_OUT',
   'ERR_UNREACHABLE',
+  'ERR_ZONE_CRASHED',
 ]);
 
 test('[D10] docs/errors.md lists exactly the codes of the package', (t) => {

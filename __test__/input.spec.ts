@@ -126,7 +126,7 @@ test('[D10] options of the wrong type or out of range name themselves', async (t
     slabBytes: [-1, 1, 3 << 20, 2 ** 33, '0', null],
     maxMessageBytes: [0, 1023, 2 ** 31 + 1, 1024.5, '1024', null],
     trust: ['friend', true, null, 0],
-    sendHighWaterMark: [-1, 0.5, 1_000_001, '1', null],
+    maxPendingSends: [-1, 0.5, 1_000_001, '1', null],
     queueMessages: [-1, 2 ** 25, '1', null],
     access: ['everyone', true, null, 0, { uids: 1 }, { gids: [-1] }, { users: [] }],
     signal: [{}, 'abort', null, true],

@@ -25,7 +25,8 @@ test('[D09] defaults are as documented', (t) => {
       heartbeatMs: 0,
       heartbeatMisses: 0,
     },
-    sendHighWaterMark: 1024,
+    maxPendingSends: 1024,
+    qos: null,
   });
   t.is(dialSettings({}, 'uds://x').wait.timeoutMs, 10_000);
   t.like(listenSettings({}, 'uds://x').native, { backlog: 128, handshakeTimeoutMs: 5000 });
@@ -33,16 +34,16 @@ test('[D09] defaults are as documented', (t) => {
 });
 
 test('[D24 D49] what is given is taken; undefined is as if not given', (t) => {
-  const { native, sendHighWaterMark } = pipeSettings({
+  const { native, maxPendingSends } = pipeSettings({
     wait: 'busy',
     trust: 'hostile',
     ringBytes: 65_536,
     slabBytes: 0,
-    sendHighWaterMark: 0,
+    maxPendingSends: 0,
     queueMessages: wrong(undefined),
   });
   t.like(native, { wait: 3, trust: 1, ringBytes: 65_536, slabBytes: 0, queueMessages: 16_384 });
-  t.is(sendHighWaterMark, 0);
+  t.is(maxPendingSends, 0);
   t.is(pipeSettings({ ringBytes: 2 ** 30, slabBytes: 2 ** 32 }).native.slabBytes, 2 ** 32);
 });
 
@@ -61,7 +62,7 @@ const refusals: readonly [name: string, value: unknown, accepted: RegExp][] = [
   ['maxMessageBytes', 1023, /1024 to 2147483648/],
   ['maxMessageBytes', 1e6 + 0.5, /an integer/],
   ['trust', null, /'same-user', 'hostile'/],
-  ['sendHighWaterMark', Infinity, /an integer/],
+  ['maxPendingSends', Infinity, /an integer/],
   ['queueMessages', -1, /0 to 16777216/],
 ];
 

@@ -103,8 +103,8 @@ test('[D25] trySend() is false when it would have to wait; then nothing was sent
   t.deepEqual(fake.abandoned, [clientHandle]);
 });
 
-test('[D25] above sendHighWaterMark a send fails at once and may be repeated', async (t) => {
-  const { fake, client, server } = bench({ ringBytes: 16 }, { sendHighWaterMark: 2 });
+test('[D25] above maxPendingSends a send fails at once and may be repeated', async (t) => {
+  const { fake, client, server } = bench({ ringBytes: 16 }, { maxPendingSends: 2 });
   await client.send('a');
   client.flush();
   await client.send('b');
@@ -122,7 +122,7 @@ test('[D25] above sendHighWaterMark a send fails at once and may be repeated', a
 });
 
 test('[D46] sendBatch() resolves when all is accepted, and may wait above the mark', async (t) => {
-  const { fake, client, server } = bench({ ringBytes: 64 }, { sendHighWaterMark: 1 });
+  const { fake, client, server } = bench({ ringBytes: 64 }, { maxPendingSends: 1 });
   const messages = Array.from({ length: 5000 }, (_, i) => `${i}`);
   let done = false;
   const sending = client.sendBatch(messages).then(() => (done = true));

@@ -38,6 +38,10 @@ export declare class NativeZone {
   get version(): string
   /** Where its instance is in its life. */
   get state(): string
+  /** Which threads run its calls, as [`NativeZoneOptions::mode`]. */
+  get mode(): number
+  /** How its process does; nothing if it has none. */
+  process(): NativeProcess | null
   /** Its methods; calls name them by their index. */
   methods(): Array<NativeMethod>
   /** Its types. */
@@ -48,7 +52,7 @@ export declare class NativeZone {
    * # Errors
    * When memory is short.
    */
-  inline(registers: Uint32Array, arena: Uint8Array): object
+  inline(registers: Uint32Array, room: number): object
   /**
    * Starts a call; its end comes with the others.
    *
@@ -57,6 +61,21 @@ export declare class NativeZone {
    * `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
    */
   submit(method: number, input: Uint8Array, operation: number): void
+  /**
+   * Starts a call whose result nobody wants; a failure is logged.
+   *
+   * # Errors
+   * As [`Self::submit`].
+   */
+  post(method: number, input: Uint8Array): void
+  /**
+   * Runs a method elsewhere and waits for it on this thread. The result lies in `out`, and its
+   * length is given; or, if it has no room there, it is given itself.
+   *
+   * # Errors
+   * As [`Self::submit`], what the call fails with, and `ERR_TIMED_OUT`.
+   */
+  callWaiting(method: number, input: Buffer, out: Buffer, timeoutMs: number): number | Buffer
   /**
    * Closes the zone and its children; running calls have `grace_ms` to end.
    *
@@ -77,6 +96,11 @@ export declare class NativeZones {
   load(options: NativeZoneOptions, parent: NativeZone | undefined | null, operation: number): void
   /** What has ended since it was last asked. */
   take(): Array<NativeEnd>
+  /**
+   * The least important log records that any environment wants, from here on: 0 error to 3
+   * debug.
+   */
+  logLevel(level: number): void
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void
 }
@@ -104,6 +128,14 @@ export declare function convertType(name: string, hash: bigint | undefined | nul
  * As [`load_types`].
  */
 export declare function describeLibrary(path: string): Array<string>
+
+/**
+ * What the library at `path` says of itself; nothing of it is called but its entry.
+ *
+ * # Errors
+ * One code for each thing that can be wrong with a library.
+ */
+export declare function describePlugin(path: string): NativePlugin
 
 /** How often types were written in formats that they have no writer for. */
 export declare function listDowngrades(): Array<NativeDowngrade>
@@ -152,6 +184,8 @@ export interface NativeEnd {
   zone?: NativeZone
   /** Code and message. */
   error?: Array<string>
+  /** Level and text of a log record; then there is no operation. */
+  log?: Array<string>
 }
 
 /** A method of a plugin. */
@@ -164,6 +198,67 @@ export interface NativeMethod {
   inHash: bigint
   /** Schema hash of its result. */
   outHash: bigint
+}
+
+/** How a process does. */
+export interface NativeProcess {
+  /** Its id. */
+  pid?: number
+  /** How often it was started. */
+  starts: number
+  /** How often it ended without being asked to. */
+  crashes: number
+  /** Calls that were sent once more. */
+  retried: number
+  /** How it ended last. */
+  lastCrash?: string
+}
+
+/**
+ * How the process of a plugin is run. TypeScript has checked them; what is 0 or missing is as if
+ * it had not been said.
+ */
+export interface NativeProcessOptions {
+  /** The executable. */
+  host: string
+  /** Names and values in turn. */
+  env?: Array<string>
+  /** 0 inherit, 1 ignore, 2 log. */
+  output: number
+  /** Milliseconds. */
+  startTimeoutMs: number
+  /** Milliseconds. */
+  callTimeoutMs?: number
+  /** Before it is given up. */
+  crashesMax: number
+  /** Milliseconds. */
+  crashWindowMs: number
+  /** Microseconds. */
+  spinMicros?: number
+  /** Bytes. */
+  ringBytes: number
+  /** Bytes. */
+  slabBytes: number
+  /** Bytes. */
+  memoryBytes?: number
+  /** Seconds. */
+  cpuSeconds?: number
+  /** A number. */
+  files?: number
+  /** To execute programs. */
+  denyExec: boolean
+  /** To open sockets. */
+  denyNetwork: boolean
+  /** To change files. */
+  denyWrite: boolean
+}
+
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  /** Its id. */
+  id: string
+  /** Its methods. */
+  methods: Array<NativeMethod>
 }
 
 /** An entry of the registry. */
@@ -188,8 +283,12 @@ export interface NativeZoneOptions {
   isName: boolean
   /** Where names are looked for. */
   folders: Array<string>
-  /** 0 inline, 1 shared, 2 dedicated. */
+  /** 0 inline, 1 shared, 2 dedicated, 3 process. */
   mode: number
+  /** Libraries in Go in this process: 0 refuse, 1 give them a process, 2 allow. */
+  go: number
+  /** In the mode process. */
+  process?: NativeProcessOptions
   /** Of a dedicated zone. */
   threads: number
   /** JSON for the plugin. */

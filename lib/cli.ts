@@ -5,25 +5,29 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 import { generate } from './cli/gen.js';
 import { inspect } from './cli/inspect.js';
+import { includeFolder, newPlugin } from './cli/new.js';
 import { BusbarError } from './errors.js';
 
 const USAGE = `usage: busbar <command> [options] <file...>
+       busbar new plugin <name> [--lang rust|c|go]
+       busbar include
 
   A file is a library with types (.so, .dylib, .dll, .node) or a descriptor (.json).
 
 commands:
-  gen        write TypeScript codecs: values, cursors, encoders
+  gen        write TypeScript codecs: values, cursors, encoders; and the methods of plugins
     -o, --out FILE     where to; standard output otherwise. To a .capnp file goes the Cap'n Proto
-                       schema of the first type
+                       schema of the first type, to a .h file the types as structs of C
     --u64 number       64-bit integers as numbers instead of bigints
     --intern           share equal strings of up to 8 bytes
     --from MODULE      what the file imports from; busbar/schema otherwise
     --check            write nothing; fail if the file would change
   inspect    print types, hashes, layouts and formats
     --json             as descriptors
-
-options of both:
-    --type NAME        only this type, and what it mentions
+    --type NAME        with gen and inspect: only this type, and what it mentions
+  new plugin write a project with a plugin that works into a folder of its name
+    --lang LANGUAGE    rust (the default), c or go
+  include    print the folder of busbar_plugin.h, for compilers
 
 options:
   -h, --help
@@ -38,6 +42,7 @@ const OPTIONS = {
   check: { type: 'boolean' },
   json: { type: 'boolean' },
   type: { type: 'string' },
+  lang: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const satisfies ParseArgsConfig['options'];
@@ -51,6 +56,8 @@ async function main(args: readonly string[]): Promise<number> {
   if (values.version === true) return print(`${(await import('./index.js')).version}\n`);
   if (values.help === true) return print(USAGE);
   if (command === undefined) return fail(`no command\n\n${USAGE}`, 2);
+  if (command === 'include' && files.length === 0) return print(`${includeFolder()}\n`);
+  if (command === 'new') return createNew(files, values.lang);
   if (command !== 'gen' && command !== 'inspect') {
     throw new UsageError(`there is no command ${command}`);
   }
@@ -66,6 +73,14 @@ async function main(args: readonly string[]): Promise<number> {
   if (values.out === undefined) return print(text);
   if (values.check !== true || !isStale) return 0;
   return fail(`${values.out} is out of date: run busbar gen`, 1);
+}
+
+async function createNew(what: readonly string[], language = 'rust'): Promise<number> {
+  const [kind, name, ...others] = what;
+  if (kind !== 'plugin' || name === undefined || others.length > 0) {
+    throw new UsageError('new takes: plugin NAME');
+  }
+  return print(newPlugin(name, language, (await import('./index.js')).version));
 }
 
 function parse(args: readonly string[]) {

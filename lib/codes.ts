@@ -80,6 +80,17 @@ export const CODES = {
    */
   ERR_CONNECTION_REFUSED: { number: 8, retryable: true },
   /**
+   * A message of a session was transmitted as often as `maxDeliveryAttempts` allows, and each time
+   * the connection broke before it arrived. The network or the peer is at fault: the message is
+   * given up, later ones go on.
+   */
+  ERR_DELIVERY_FAILED: { number: 95, retryable: false },
+  /**
+   * The time to live of a message was over before there was room for it. Nobody is at fault: send
+   * it again if it is still of use, or raise `ttlMs`.
+   */
+  ERR_EXPIRED: { number: 84, retryable: true },
+  /**
    * Nothing writes this format for this type. Fix the caller: ask for a format that the type has,
    * or register a writer for it.
    */
@@ -234,6 +245,12 @@ export const CODES = {
    */
   ERR_SERIALIZE_FAILED: { number: 27, retryable: false },
   /**
+   * A session is over without having been closed: there was no connection for longer than
+   * `sessionTimeoutMs`, or the peer was restarted. The network or the peer is at fault: what was
+   * not acknowledged may or may not have arrived; open a new pipe to go on.
+   */
+  ERR_SESSION_LOST: { number: 94, retryable: false },
+  /**
    * The operation did not finish within its time limit. The peer is slow, stopped or absent: try
    * again, or raise `timeoutMs`.
    */
@@ -288,10 +305,21 @@ export const CODES = {
    */
   ERR_ZONE_CLOSED: { number: 64, retryable: false },
   /**
+   * The plugin's process ended while the call ran: the message says how. The plugin is at fault:
+   * the process is started anew, so call again if calling twice does no harm. After too many
+   * crashes it is not started any more: close the zone, and load it anew.
+   */
+  ERR_ZONE_CRASHED: { number: 72, retryable: true },
+  /**
    * The plugin panicked in an earlier call and is not called again. The plugin is at fault: close
    * the zone and load it anew.
    */
   ERR_ZONE_FAULTED: { number: 65, retryable: false },
+  /**
+   * The executable that plugins run in, busbar-host, is missing, cannot be run, or is of another
+   * version. The installation is at fault: install the package again.
+   */
+  ERR_ZONE_HOST: { number: 73, retryable: false },
 } as const;
 
 /** The `code` of a {@link BusbarError}: `ERR_…`, or `ABORT_ERR` as Node itself has it. */

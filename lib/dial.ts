@@ -4,8 +4,9 @@ import { callNative } from './errors.js';
 import { checkAddress } from './internal/arguments.js';
 import { PipeCore } from './internal/core.js';
 import { environmentPort } from './internal/environment.js';
+import type { Port } from './internal/port.js';
 import { checkWait } from './internal/wait.js';
-import { dialSettings, type DialOptions } from './options.js';
+import { dialSettings, type DialOptions, type DialSettings } from './options.js';
 import { Pipe } from './pipe.js';
 
 /**
@@ -33,9 +34,24 @@ export async function dial(address: string, options?: DialOptions): Promise<Pipe
   const settings = dialSettings(options, address);
   checkWait(settings.wait, `dialing ${address}`);
   const port = environmentPort();
-  const handle = callNative(() => port.native.dial(address, settings.native));
+  const begin = performance.now();
+  const handle = dialNative(port, address, settings);
   const core = new PipeCore(port, handle, address, settings, 'CONNECTING');
   const pipe = new Pipe(core);
   await core.connected(settings.wait);
+  port.dials.record(performance.now() - begin);
   return pipe;
+}
+
+/** Begins to connect; gives the pipe's handle. */
+export function dialNative(
+  port: Port,
+  address: string,
+  { native, qos }: Pick<DialSettings, 'native' | 'qos'>,
+): number {
+  return callNative(() => {
+    const handle = port.native.dial(address, native);
+    if (qos !== null) port.native.shape(handle, qos.native);
+    return handle;
+  });
 }

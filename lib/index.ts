@@ -20,7 +20,7 @@ export { Listener, type ListenerEvents } from './listener.js';
 export type { Loan } from './loan.js';
 export { setLogger, type LogEntry, type Logger, type LogLevel } from './logger.js';
 export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './mapped.js';
-export { metrics, type Metrics } from './metrics.js';
+export { metrics, type Latency, type Metrics, type PipeMetrics } from './metrics.js';
 export type {
   Access,
   Authorize,
@@ -38,9 +38,19 @@ export {
   type CloseOptions,
   type ConsumeOptions,
   type PipeEvents,
+  type ReserveOptions,
   type SendOptions,
   type TrySendOptions,
 } from './pipe.js';
+export { prometheus } from './prometheus.js';
+export type {
+  Backpressure,
+  ChannelOptions,
+  ListenerRates,
+  QosOptions,
+  RateOptions,
+  ReceiveBackpressure,
+} from './qos.js';
 export {
   registry,
   type ConvertOptions,
@@ -95,17 +105,30 @@ export {
   type TypedBatch,
   type TypedOptions,
 } from './typed.js';
-export type { Counters, PipeStats } from './stats.js';
+export type { Counters, DropCause, Gauges, PipeStats } from './stats.js';
 export type { Pem, TlsOptions, TlsVersion } from './tls.js';
 export {
   loadZone,
   Zone,
+  type BatchOf,
+  type BatchOptions,
+  type BoundMethod,
   type CloseZoneOptions,
   type LoadZoneOptions,
   type PluginTrust,
+  type CallSyncOptions,
+  type Promised,
   type ZoneMethod,
   type ZoneMode,
 } from './zone.js';
+export type {
+  ZoneDenial,
+  ZoneProcess,
+  ZoneProcessOptions,
+  ZoneSandboxOptions,
+} from './zone-process.js';
+
+export { BatchError } from './internal/inline-batch.js';
 
 /** The version of this package. */
 export const version: string = native.version();

@@ -1,5 +1,6 @@
 /** Pipes between threads of one process, without waiting for a connection. */
 
+import { dialNative } from './dial.js';
 import { callNative, invalidArgument } from './errors.js';
 import { checkAddress } from './internal/arguments.js';
 import { PipeCore } from './internal/core.js';
@@ -54,9 +55,8 @@ export function connectInproc(name: string, options?: PipeOptions): Pipe {
   const address = addressOf(name);
   const settings = pipeSettings(options);
   const port = environmentPort();
-  const once = dialSettings({}, address).native;
-  const combined = { ...once, ...settings.native };
-  const handle = callNative(() => port.native.dial(address, combined));
+  const native = { ...dialSettings({}, address).native, ...settings.native };
+  const handle = dialNative(port, address, { native, qos: settings.qos });
   return new Pipe(new PipeCore(port, handle, address, settings, 'CONNECTED'));
 }
 

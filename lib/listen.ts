@@ -38,6 +38,8 @@ export function listenNow(address: string, options: ListenOptions | undefined): 
   }
   const port = environmentPort();
   const handle = callNative(() => port.native.listen(address, settings.native));
+  const { qos } = settings;
+  if (qos !== null) callNative(() => port.native.shapeListener(handle, qos.native));
   const bound = callNative(() => port.native.listenerAddress(handle));
   return new Listener(new ListenerCore(port, handle, bound, settings));
 }

@@ -50,6 +50,7 @@ export function setLogger(logger: Logger | null, level: LogLevel = 'info'): void
   }
   current = logger;
   currentRank = rank;
+  if (logger !== null) tellRank(rank);
 }
 
 /** Tells the logger, if it wants to know. */
@@ -67,6 +68,18 @@ export function log(
     });
   }
 }
+
+/**
+ * Has `listener` told of the least important level that is wanted, now and whenever it changes.
+ *
+ * @internal
+ */
+export function onLogLevel(listener: (rank: number) => void): void {
+  tellRank = listener;
+  if (current !== null) listener(currentRank);
+}
+
+let tellRank: (rank: number) => void = () => undefined;
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 

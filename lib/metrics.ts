@@ -1,11 +1,47 @@
 /** Counters and gauges of this thread: all its pipes, live and closed. */
 
 import { openedPort } from './internal/environment.js';
+import { Histogram } from './internal/histogram.js';
 import { native } from './internal/native.js';
-import { addCounters, noCounters, type Counters } from './stats.js';
+import type { ConnectionState } from './state.js';
+import {
+  addCounters,
+  GAUGES,
+  noCounters,
+  noGauges,
+  type Counters,
+  type Gauges,
+  type PipeStats,
+} from './stats.js';
+
+/** One pipe among the metrics. */
+export interface PipeMetrics extends PipeStats {
+  /** Its number within this thread, as log entries have it. */
+  readonly pipe: number;
+  /** The address that was dialed or listened at. */
+  readonly address: string;
+  /** Where the connection stands. */
+  readonly state: ConnectionState;
+}
+
+/** How long something took. */
+export interface Latency {
+  /** How often it happened. */
+  readonly count: number;
+  /** Seconds it took in all. */
+  readonly sumSeconds: number;
+  /** How often it took up to so many seconds: powers of two, from a microsecond to a minute. */
+  readonly buckets: readonly { readonly upToSeconds: number; readonly count: number }[];
+}
 
 /** What has happened in this thread, and what is open now. */
-export interface Metrics extends Readonly<Counters> {
+export interface Metrics extends Readonly<Counters>, Readonly<Gauges> {
+  /** Each pipe that is open now, or holds messages that were not received yet. */
+  readonly byPipe: readonly PipeMetrics[];
+  /** How long sends waited that had to, because there was no room. */
+  readonly sendWaits: Latency;
+  /** How long connecting took. */
+  readonly dials: Latency;
   /** Pipes that are open now, or hold messages that were not received yet. */
   readonly pipes: number;
   /** Listeners that are open now. */
@@ -34,20 +70,28 @@ export interface Metrics extends Readonly<Counters> {
  * ```
  */
 export function metrics(): Metrics {
-  const sum = noCounters();
+  const sum = { ...noCounters(), ...noGauges() };
   const downgrades = native.listDowngrades().map(({ count }) => count);
   const serializationDowngrades = downgrades.reduce((total, count) => total + count, 0);
   const port = openedPort();
   if (port === null) {
     const none = { pipes: 0, listeners: 0, pipesOpened: 0, pipesClosed: 0, turns: 0 };
-    return { ...sum, ...none, serializationDowngrades, wakeKind: null };
+    const [sendWaits, dials] = [new Histogram().snapshot(), new Histogram().snapshot()];
+    const nothing = { byPipe: [], sendWaits, dials };
+    return { ...sum, ...none, ...nothing, serializationDowngrades, wakeKind: null };
   }
   addCounters(sum, port.past);
-  const live = port.livePipes();
-  for (const pipe of live) addCounters(sum, pipe.counters());
+  const byPipe = port.livePipes().map((pipe) => pipe.metrics());
+  for (const pipe of byPipe) {
+    addCounters(sum, pipe);
+    for (const name of GAUGES) sum[name] += pipe[name];
+  }
   return {
     ...sum,
-    pipes: live.length,
+    byPipe,
+    sendWaits: port.sendWaits.snapshot(),
+    dials: port.dials.snapshot(),
+    pipes: byPipe.length,
     listeners: port.liveListeners(),
     pipesOpened: port.pipesOpened,
     pipesClosed: port.pipesClosed,

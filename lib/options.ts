@@ -3,7 +3,6 @@
  * check that names the option, the value given and what is accepted.
  */
 
-import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
 import { invalidArgument, show } from './errors.js';
 import type {
   NativeBackoff,
@@ -11,8 +10,12 @@ import type {
   NativeListenOptions,
   NativePipeOptions,
 } from './internal/binding.js';
+import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
 import type { Peer } from './internal/peer.js';
+import { LISTENER_QOS, QOS, qosSettings, type QosSettings } from './internal/qos.js';
+import { checked, choice, integer, type Rule, type Rules, type Values } from './internal/rules.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
+import type { ListenerRates, QosOptions } from './qos.js';
 import { dialerTls, listenerTls, type TlsOptions } from './tls.js';
 
 /** How to wait for the peer: what an idle moment costs against what a wake-up costs. */
@@ -46,7 +49,7 @@ export interface HeartbeatOptions {
 }
 
 /** Options of one end of a pipe. */
-export interface PipeOptions {
+export interface PipeOptions extends QosOptions {
   /**
    * shm, uds, tcp: asks the peer for signs of life, and takes it for lost (`ERR_CONNECTION_LOST`)
    * after `misses` × `intervalMs` of silence: a process that was stopped or hangs, a network that
@@ -75,8 +78,8 @@ export interface PipeOptions {
   readonly maxMessageBytes?: number;
   /** `'hostile'` copies payloads out before anybody looks at them. `'same-user'`. */
   readonly trust?: Trust;
-  /** Messages that may wait while the transport is full, 0–1,000,000. 1,024. */
-  readonly sendHighWaterMark?: number;
+  /** Messages of calls of `send()` that may wait for room, 0–1,000,000. 1,024. */
+  readonly maxPendingSends?: number;
   /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
   /**
@@ -128,7 +131,7 @@ export interface DialOptions extends PipeOptions, WaitOptions {
 }
 
 /** Options of `listen()`, and of the pipes that it accepts. */
-export interface ListenOptions extends PipeOptions {
+export interface ListenOptions extends PipeOptions, ListenerRates {
   /** Connections that may wait to be accepted, 1–65,535. 128. */
   readonly backlog?: number;
   /** How long a connecting peer may take to introduce itself, in milliseconds. 5,000. */
@@ -150,7 +153,9 @@ export interface PipeSettings {
   readonly native: NativePipeOptions;
   /** Whether lost connections are replaced. */
   readonly reconnects?: boolean;
-  readonly sendHighWaterMark: number;
+  readonly maxPendingSends: number;
+  /** What the pipe's queues are like; `null` if it has none. */
+  readonly qos: QosSettings | null;
 }
 
 /** Checked listener options. */
@@ -194,7 +199,7 @@ export function listenSettings(
   address: string,
 ): ListenSettings {
   const values = checked(options, LISTEN);
-  const { native, sendHighWaterMark } = settingsOf(values, isRemote(address));
+  const { native, maxPendingSends, qos } = settingsOf(values, isRemote(address));
   if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
   const authorize = values['authorize'] as Authorize | undefined;
   return {
@@ -206,18 +211,11 @@ export function listenSettings(
       mode: values['mode'] as number,
       reusePort: Number(values['reusePort']),
     },
-    sendHighWaterMark,
+    maxPendingSends,
+    qos,
     authorize,
     signal: values['signal'] as AbortSignal | undefined,
   };
-}
-
-type Values = Record<string, unknown>;
-
-interface Rule {
-  readonly standard: unknown;
-  /** Throws unless the value is acceptable. */
-  readonly check: (name: string, value: unknown) => void;
 }
 
 const KIB = 1024;
@@ -227,28 +225,29 @@ const WAITS: readonly WaitMode[] = ['park', 'balanced', 'low-latency', 'busy'];
 const ACCESSES = ['same-user', 'anyone'] as const;
 const TRUSTS: readonly Trust[] = ['same-user', 'hostile'];
 
-const PIPE: Readonly<Record<string, Rule>> = {
+const PIPE: Rules = {
   wait: choice('balanced', WAITS),
   spinMicros: integer(50, 0, 100_000),
   ringBytes: powerOfTwo(MIB, 64 * KIB, GIB, false),
   slabBytes: powerOfTwo(16 * MIB, 64 * KIB, 4 * GIB, true),
   maxMessageBytes: integer(16 * MIB, KIB, 2 * GIB),
   trust: choice('same-user', TRUSTS),
-  sendHighWaterMark: integer(1024, 0, 1_000_000),
+  maxPendingSends: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
   reassemblyTimeoutMs: integer(30_000, 1, 2 ** 31 - 1),
   access: { standard: 'same-user', check: checkAccess },
   heartbeat: { standard: undefined, check: (_, value) => void heartbeatOf(value, true) },
+  ...QOS,
 };
 
-const HEARTBEAT: Readonly<Record<string, Rule>> = {
+const HEARTBEAT: Rules = {
   intervalMs: integer(10_000, 50, 3_600_000),
   misses: integer(3, 2, 100),
 };
 
 const SIGNAL: Rule = { standard: undefined, check: (_, value) => checkSignal(value) };
 
-const DIAL: Readonly<Record<string, Rule>> = {
+const DIAL: Rules = {
   ...PIPE,
   timeoutMs: { standard: 10_000, check: (_, value) => checkTimeout(value) },
   signal: SIGNAL,
@@ -267,8 +266,9 @@ const RECONNECT: Readonly<Record<string, Rule>> = {
   maxAttempts: integer(0, 0, 2 ** 31 - 1),
 };
 
-const LISTEN: Readonly<Record<string, Rule>> = {
+const LISTEN: Rules = {
   ...PIPE,
+  ...LISTENER_QOS,
   backlog: integer(128, 1, 65_535),
   handshakeTimeoutMs: integer(5000, 1, 2 ** 31 - 1),
   mode: integer(0o600, 0, 0o777),
@@ -284,20 +284,6 @@ const LISTEN: Readonly<Record<string, Rule>> = {
   signal: SIGNAL,
 };
 
-function checked(options: unknown, rules: Readonly<Record<string, Rule>>): Values {
-  const values: Values = {};
-  for (const [name, rule] of Object.entries(rules)) values[name] = rule.standard;
-  if (options === undefined) return values;
-  for (const [name, value] of Object.entries(checkObject(options as object))) {
-    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) throw unknownOption(name, Object.keys(rules));
-    if (value === undefined) continue;
-    rule.check(name, value);
-    values[name] = value;
-  }
-  return values;
-}
-
 function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
   return {
     native: {
@@ -312,7 +298,8 @@ function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
       ...accessOf(values['access'] as Access),
       ...heartbeatOf(values['heartbeat'], overNetwork),
     },
-    sendHighWaterMark: values['sendHighWaterMark'] as number,
+    maxPendingSends: values['maxPendingSends'] as number,
+    qos: qosSettings(values),
   };
 }
 
@@ -370,17 +357,6 @@ function checkAccess(name: string, value: unknown): void {
 
 const IDS_MAX = 1024;
 
-function choice<T extends string>(standard: T, choices: readonly T[]): Rule {
-  return {
-    standard,
-    check(name, value) {
-      if ((choices as readonly unknown[]).includes(value)) return;
-      const list = choices.map((each) => `'${each}'`).join(', ');
-      throw invalidArgument(`${name} is ${show(value)}; it must be one of ${list}`);
-    },
-  };
-}
-
 function flag(): Rule {
   return { standard: false, check: checkFlag };
 }
@@ -388,16 +364,6 @@ function flag(): Rule {
 /** What is looked into elsewhere. */
 function object(): Rule {
   return { standard: undefined, check: (_, value) => void checkObject(value as object) };
-}
-
-function integer(standard: number, min: number, max: number): Rule {
-  return {
-    standard,
-    check(name, value) {
-      if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;
-      throw invalidArgument(`${name} is ${show(value)}; it must be an integer, ${min} to ${max}`);
-    },
-  };
 }
 
 function between(standard: number, min: number, max: number): Rule {

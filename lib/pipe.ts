@@ -19,10 +19,12 @@ import { MessageIterator } from './internal/iterator.js';
 import type { Peer } from './internal/peer.js';
 import { checkNames } from './internal/checks.js';
 import type { Sendable } from './internal/pending.js';
+import { termsOf } from './internal/qos.js';
 import { reserve } from './internal/reservation.js';
 import type { WaitOptions } from './internal/wait.js';
 import { LOAN, MESSAGE, Messages } from './internal/waiter.js';
 import type { Loan } from './loan.js';
+import type { Backpressure } from './qos.js';
 import { registry, type RegisteredTypes } from './registry.js';
 import type { Reservation } from './reservation.js';
 import type { CloseReason, ConnectionState } from './state.js';
@@ -30,16 +32,18 @@ import type { PipeStats } from './stats.js';
 import { TypedPipe, type Codec, type TypedOptions } from './typed.js';
 
 /** Options of sending. */
-export interface SendOptions extends WaitOptions {
-  /**
-   * A number that goes with the message, 0–65,534; 0 by default. `consume()` and `borrow()` show
-   * it, the other ways to receive do not.
-   */
-  readonly channel?: number;
-}
+export interface SendOptions extends TrySendOptions, WaitOptions {}
 
 /** Options of sending without waiting. */
-export interface TrySendOptions {
+export interface TrySendOptions extends ReserveOptions {
+  /** For how long the message is of use, in milliseconds; then it is dropped instead of sent. */
+  readonly ttlMs?: number;
+  /** What becomes of the message if there is no room for it; as for its channel by default. */
+  readonly backpressure?: Backpressure;
+}
+
+/** Options of reserving memory to write a message into. */
+export interface ReserveOptions {
   /**
    * A number that goes with the message, 0–65,534; 0 by default. `consume()` and `borrow()` show
    * it, the other ways to receive do not.
@@ -157,14 +161,16 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * larger, or has to wait, must not be changed until the promise settles.
    *
    * @throws BusbarError (as a rejection) `ERR_CLOSED`, `ERR_CONNECTION_LOST` (retryable on a new
-   * pipe), `ERR_AGAIN` (retryable: `sendHighWaterMark` messages wait already), `ERR_TIMED_OUT`
+   * pipe), `ERR_AGAIN` (retryable: `maxPendingSends` messages wait already), `ERR_TIMED_OUT`
    * (retryable), `ABORT_ERR`, `ERR_MESSAGE_TOO_LARGE`, `ERR_BUFFER_DETACHED`,
    * `ERR_INVALID_ARGUMENT`
    */
   send(data: Sendable, options?: SendOptions): Promise<void> {
     if (options === undefined) return this.#core.outbox.send(data, 0, undefined);
     try {
-      return this.#core.outbox.send(data, channelOf(options), options);
+      const terms = termsOf(options);
+      const outbox = terms === null ? this.#core.outbox : this.#core.queuedOutbox();
+      return outbox.send(data, channelOf(options), options, terms);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -178,21 +184,26 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * only `send()` can send, while the peer reads
    */
   trySend(data: Sendable, options?: TrySendOptions): boolean {
-    return this.#core.outbox.trySend(data, options === undefined ? 0 : channelOf(options));
+    if (options === undefined) return this.#core.outbox.trySend(data, 0);
+    const terms = termsOf(options);
+    const outbox = terms === null ? this.#core.outbox : this.#core.queuedOutbox();
+    return outbox.trySend(data, channelOf(options), terms);
   }
 
   /**
    * Sends many messages, in order, and resolves when all are accepted. Buffers must not be changed
    * until then. If one cannot be sent the promise rejects; those before it were sent, those after
    * it were not. While the transport is full the batch counts with each of its messages against
-   * `sendHighWaterMark`, but may always wait alone.
+   * `maxPendingSends`, but may always wait alone.
    *
    * @throws BusbarError (as a rejection) as {@link Pipe.send}
    */
   sendBatch(messages: readonly Sendable[], options?: SendOptions): Promise<void> {
     try {
-      const channel = options === undefined ? 0 : channelOf(options);
-      return this.#core.outbox.sendBatch(messages, channel, options);
+      if (options === undefined) return this.#core.outbox.sendBatch(messages, 0, undefined);
+      const terms = termsOf(options);
+      const outbox = terms === null ? this.#core.outbox : this.#core.queuedOutbox();
+      return outbox.sendBatch(messages, channelOf(options), options, terms);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -203,7 +214,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
    *
    * @throws BusbarError `ERR_INVALID_ARGUMENT`, `ERR_MESSAGE_TOO_LARGE`, `ERR_CLOSED`
    */
-  reserve(length: number, options?: TrySendOptions): Reservation {
+  reserve(length: number, options?: ReserveOptions): Reservation {
     return reserve(this.#core.outbox, length, options === undefined ? 0 : channelOf(options));
   }
 
@@ -344,6 +355,6 @@ export class Pipe extends EventEmitter<PipeEvents> {
 
   /** What has passed through this pipe, and what waits in it. */
   stats(): PipeStats {
-    return { ...this.#core.counters(), messagesQueued: this.#core.outbox.queued };
+    return this.#core.stats();
   }
 }

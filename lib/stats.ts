@@ -37,8 +37,28 @@ export interface PipeStats {
   readonly messagesLost: number;
   /** Messages of which a part came and then nothing for `reassemblyTimeoutMs`. */
   readonly reassembliesExpired: number;
-  /** Messages accepted or waiting in JavaScript that the transport has not taken yet. */
+  /** Messages dropped at sending, by `'drop-new'`: there was no room for them. */
+  readonly sendsDroppedNew: number;
+  /** Messages dropped at sending, by `'drop-old'`: newer ones took their place. */
+  readonly sendsDroppedOld: number;
+  /** Messages dropped at sending because their time to live was over. */
+  readonly sendsExpired: number;
+  /** Messages that were accepted, waited, and were lost with the connection. */
+  readonly sendsLost: number;
+  /** Messages dropped at receiving, by `'drop-new'`. */
+  readonly receivesDroppedNew: number;
+  /** Messages dropped at receiving, by `'drop-old'`. */
+  readonly receivesDroppedOld: number;
+  /** Messages dropped at receiving because their time to live was over. */
+  readonly receivesExpired: number;
+  /** Messages accepted, or waiting to be, that the transport has not taken yet. */
   readonly messagesQueued: number;
+  /** Payload bytes of those in the pipe's queue, if it has one. */
+  readonly bytesQueued: number;
+  /** Messages taken from the transport that wait to be received, if the pipe has marks for them. */
+  readonly messagesReady: number;
+  /** Payload bytes of those. */
+  readonly bytesReady: number;
 }
 
 /** Names of the counters, in the order of the native array. */
@@ -58,7 +78,34 @@ export const STATS = [
   'reconnects',
   'messagesLost',
   'reassembliesExpired',
+  'sendsDroppedNew',
+  'sendsDroppedOld',
+  'sendsExpired',
+  'sendsLost',
+  'receivesDroppedNew',
+  'receivesDroppedOld',
+  'receivesExpired',
 ] as const;
+
+/** Those counters that count what was dropped or lost. */
+export const DROPS = [
+  'sendsDroppedNew',
+  'sendsDroppedOld',
+  'sendsExpired',
+  'sendsLost',
+  'receivesDroppedNew',
+  'receivesDroppedOld',
+  'receivesExpired',
+] as const;
+
+/** Why a message was dropped or lost. */
+export type DropCause = (typeof DROPS)[number];
+
+/** Names of the gauges, which follow the counters in the native array. */
+export const GAUGES = ['messagesQueued', 'bytesQueued', 'messagesReady', 'bytesReady'] as const;
+
+/** What waits in a pipe now. */
+export type Gauges = Record<(typeof GAUGES)[number], number>;
 
 /** Those counters that count what happened, as opposed to what is. */
 export type Counters = Record<(typeof STATS)[number], number>;
@@ -68,18 +115,27 @@ export function noCounters(): Counters {
   return countersOf(new Float64Array(STATS.length));
 }
 
-/** The counters of a live pipe. */
-export function readCounters(native: NativePort, pipe: number): Counters {
-  const values = new Float64Array(STATS.length);
+/** The counters and gauges of a live pipe. */
+export function readStats(native: NativePort, pipe: number): Counters & Gauges {
+  const values = new Float64Array(STATS.length + GAUGES.length);
   native.stats(pipe, values);
-  return countersOf(values);
+  return { ...countersOf(values), ...gaugesOf(values.subarray(STATS.length)) };
+}
+
+/** Nothing waits. */
+export function noGauges(): Gauges {
+  return gaugesOf(new Float64Array(GAUGES.length));
 }
 
 /** Adds `counters` to `sum`. */
-export function addCounters(sum: Counters, counters: Counters): void {
+export function addCounters(sum: Counters, counters: Readonly<Counters>): void {
   for (const name of STATS) sum[name] += counters[name];
 }
 
 function countersOf(values: Float64Array): Counters {
   return Object.fromEntries(STATS.map((name, i) => [name, values[i] ?? 0])) as Counters;
+}
+
+function gaugesOf(values: Float64Array): Gauges {
+  return Object.fromEntries(GAUGES.map((name, i) => [name, values[i] ?? 0])) as Gauges;
 }

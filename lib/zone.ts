@@ -1,22 +1,26 @@
 /** Zones: native plugins, loaded from libraries and called with values. */
 
-import { markAsUntransferable } from 'node:worker_threads';
-
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeZone, NativeZoneOptions } from './internal/binding.js';
 import { checkNames } from './internal/checks.js';
+import { batchFunction } from './internal/inline-batch.js';
+import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
-import { InlineCalls, isShared, signatureOf, type Signature } from './internal/zone-methods.js';
+import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
 import { zonePort } from './internal/zone-port.js';
+import { resolveProcess } from './internal/zone-process.js';
+import { WaitingCalls } from './internal/zone-waiting.js';
 import type { CompileOptions } from './schema/codec.js';
+import type { ZoneProcess, ZoneProcessOptions } from './zone-process.js';
 
 /**
  * Which threads run a plugin's methods: the caller's own (`'inline'`; only methods that never
- * wait), those that all zones share, or the zone's own.
+ * wait), those that all zones share, the zone's own, or those of a process of its own, which may
+ * crash without harm to this one (Linux).
  */
-export type ZoneMode = 'inline' | 'shared' | 'dedicated';
+export type ZoneMode = 'inline' | 'shared' | 'dedicated' | 'process';
 
-const MODES: readonly ZoneMode[] = ['inline', 'shared', 'dedicated'];
+const MODES: readonly ZoneMode[] = ['inline', 'shared', 'dedicated', 'process'];
 
 /** Who vouches for libraries. */
 export interface PluginTrust {
@@ -36,12 +40,19 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly name?: string;
   /** Where names are looked for. None. */
   readonly folders?: readonly string[];
-  /** Which threads run its methods. `'shared'`. */
+  /** Which threads run its methods. `'shared'`; `'process'` for libraries in Go. */
   readonly mode?: ZoneMode;
-  /** How many threads a dedicated zone has, 1–64. 1. */
+  /** How many threads a dedicated zone has, or one in a process for what may wait, 1–64. 1. */
   readonly threads?: number;
+  /** How its process is run, if the mode is `'process'`. */
+  readonly process?: ZoneProcessOptions;
   /** What the plugin is told when it becomes active; becomes JSON. `null`. */
   readonly config?: unknown;
+  /**
+   * Whether a library in Go may be in this process, one in all: its runtime is never unloaded, its
+   * panics end the process, and it handles signals. `false`.
+   */
+  readonly allowGoInProcess?: boolean;
   /** The zone that it belongs to and closes before. None. */
   readonly parent?: Zone;
   /** Whether its types may be other versions of registered ones. `false`. */
@@ -65,6 +76,60 @@ export interface ZoneMethod {
   /** Whether calling it twice is the same as calling it once. */
   readonly idempotent: boolean;
 }
+
+/** How long a call is waited for on this thread. */
+export interface CallSyncOptions {
+  /**
+   * In milliseconds, 1–4,294,967,295: then `ERR_TIMED_OUT`, and the call goes on without anybody
+   * waiting. Of no use to inline calls, which nobody can end. 5000.
+   */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * A method of bytes that {@link Zone.bind} has looked up. `input` and `output` are memory that the
+ * plugin works on directly; they belong to the zone, are the same for all its methods, and keep
+ * what is in them until its next call.
+ */
+export interface BoundMethod {
+  /** Where the argument is written for `run`; as long as the option `arenaBytes` says. */
+  readonly input: Uint8Array;
+  /** Where the result of `run` is. */
+  readonly output: Uint8Array;
+  /**
+   * Calls the method with the first `length` bytes of `input`; how many bytes its result has in
+   * `output`. Nothing is copied.
+   *
+   * @throws BusbarError as {@link Zone.call}; `ERR_IN_USE` from within a call of this zone
+   */
+  readonly run: (length: number) => number;
+  /**
+   * Calls the method with bytes; how many bytes of `out` its result takes. They must not overlap.
+   *
+   * @throws BusbarError as {@link Zone.callSync}
+   */
+  readonly call: (input: Uint8Array, out: Uint8Array) => number;
+}
+
+/** How many calls at once are made. */
+export interface BatchOptions extends CompileOptions {
+  /** Room for each result whose type does not say how long it is, in bytes. 1024. */
+  readonly resultBytes?: number;
+}
+
+/** The functions of an interface in a zone with threads: their results are promises. */
+export type Promised<T> = {
+  readonly [K in keyof T]: T[K] extends (...values: infer A) => infer R
+    ? (...values: A) => Promise<R>
+    : never;
+};
+
+/** The functions of an interface, for many calls each. */
+export type BatchOf<T> = {
+  readonly [K in keyof T]: T[K] extends (...values: infer A) => infer R
+    ? (calls: readonly Readonly<A>[]) => R[]
+    : never;
+};
 
 /** How a zone is closed. */
 export interface CloseZoneOptions {
@@ -99,12 +164,12 @@ export interface CloseZoneOptions {
  */
 export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const native = checkLoad(options);
-  const { parent, mode = 'shared', arenaBytes = ARENA_BYTES } = options;
+  const { parent, arenaBytes = ARENA_BYTES } = options;
   const port = zonePort();
   const { zone } = await port.run('loadZone()', waitOf(options), (operation) => {
     port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
   });
-  return new Zone(zone as NativeZone, { mode, parent, arenaBytes });
+  return new Zone(zone as NativeZone, { parent, arenaBytes });
 }
 
 function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
@@ -115,7 +180,6 @@ function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
 }
 
 interface Place {
-  readonly mode: ZoneMode;
   readonly parent: Zone | undefined;
   readonly arenaBytes: number;
 }
@@ -138,6 +202,7 @@ export class Zone {
   readonly #native: NativeZone;
   readonly #indexes = new Map<string, number>();
   readonly #inline: InlineCalls | null;
+  readonly #waiting: WaitingCalls;
   #closing: Promise<void> | null = null;
 
   static {
@@ -145,9 +210,9 @@ export class Zone {
   }
 
   /** @internal */
-  constructor(native: NativeZone, { mode, parent, arenaBytes }: Place) {
+  constructor(native: NativeZone, { parent, arenaBytes }: Place) {
     this.#native = native;
-    this.mode = mode;
+    this.mode = MODES[native.mode] as ZoneMode;
     this.parent = parent;
     this.pluginId = native.id;
     this.pluginVersion = native.version;
@@ -159,15 +224,25 @@ export class Zone {
       idempotent: (flags & 8) !== 0,
     }));
     for (const [index, { name }] of this.methods.entries()) this.#indexes.set(name, index);
-    this.#inline = mode === 'inline' ? openInline(native, arenaBytes) : null;
+    const isInline = this.mode === 'inline';
+    this.#inline = isInline ? callNative(() => new InlineCalls(native, arenaBytes)) : null;
+    this.#waiting = new WaitingCalls(native);
   }
 
   /**
    * Where it is in its life: `ACTIVE`, `DRAINING` while its last calls run, `DESTROYED`; `FAULTED`
-   * after a panic; `ZOMBIE` if a call never ended.
+   * after a panic; `ZOMBIE` if a call never ended; `CRASHED` if its process did so too often.
    */
   get state(): string {
     return this.#native.state;
+  }
+
+  /** How its process does; `null` if it has none. */
+  get process(): ZoneProcess | null {
+    const process = this.#native.process() ?? null;
+    if (process === null) return null;
+    const { pid, starts, crashes, retried, lastCrash } = process;
+    return { pid: pid ?? null, starts, crashes, retried, lastCrash: lastCrash ?? null };
   }
 
   /**
@@ -188,9 +263,51 @@ export class Zone {
     return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
   }
 
+  /**
+   * The plugin's methods as functions of many calls: each takes an array of lists of arguments, and
+   * returns an array of results. They are made in order, by one native call for hundreds of them;
+   * the zone must be inline.
+   *
+   * @throws BusbarError as {@link interface}; `ERR_NOT_SUPPORTED` if the zone is not inline. The
+   * functions throw a `BatchError` if calls fail, with the results of all others
+   *
+   * @example
+   * ```ts
+   * import { loadZone } from 'busbar';
+   *
+   * interface Physics {
+   *   distance(x: number, y: number): number;
+   * }
+   *
+   * async function main(path: string): Promise<void> {
+   *   await using zone = await loadZone({ path, mode: 'inline' });
+   *   const { distance } = zone.callBatch<Physics>();
+   *   console.log(distance([[3, 4], [5, 12]])); // [ 5, 13 ]
+   * }
+   *
+   * if (process.argv[2] !== undefined) await main(process.argv[2]);
+   * ```
+   */
+  callBatch<T extends object>(options: BatchOptions = {}): BatchOf<T> {
+    const inline = this.#inlineCalls('callBatch()');
+    const { resultBytes = RESULT_BYTES, ...compile } = options;
+    checkInteger('resultBytes', resultBytes, 1, inline.room);
+    const types = this.#native.types();
+    const functions = this.#native.methods().flatMap((method, index) => {
+      if (this.methods[index]?.sync !== true) return [];
+      const signature = signatureOf(method, types, compile);
+      return [[method.name, batchFunction(inline, index, signature, resultBytes)] as const];
+    });
+    return Object.freeze(
+      Object.assign(Object.create(null), Object.fromEntries(functions)),
+    ) as BatchOf<T>;
+  }
+
   #function(name: string, index: number, signature: Signature): (...values: unknown[]) => unknown {
     const inline = this.#inline;
-    if (inline !== null) return (...values) => inline.call(index, signature, values);
+    const isSync = this.methods[index]?.sync === true;
+    if (inline !== null && isSync) return inline.function(index, signature);
+    if (inline !== null) return (...values) => inline.apart(index, signature, values);
     return async (...values) => {
       const input = signature.encode(values);
       return signature.decode(await this.#submit(name, index, input, undefined));
@@ -202,32 +319,83 @@ export class Zone {
    * on; its result is dropped.
    *
    * @throws BusbarError (as a rejection) what the plugin says; `ERR_METHOD_NOT_FOUND`,
-   * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`; `ERR_AGAIN` if too many calls wait
+   * `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`, `ERR_ZONE_CRASHED`; `ERR_AGAIN` if too many calls wait
    */
-  async call(
-    method: string,
-    input: Uint8Array = new Uint8Array(0),
-    options?: WaitOptions,
-  ): Promise<Buffer> {
+  async call(method: string, input: Uint8Array = NO_BYTES, options?: WaitOptions): Promise<Buffer> {
     checkBytes('input', input);
     return this.#submit(method, this.#index(method), input, options);
   }
 
   /**
-   * Calls a method with bytes, on this thread; the zone must be inline. The result lies in `out`,
-   * if that is given.
+   * Calls a method with bytes and returns the bytes of its result, which lie in `out`, if that is
+   * given. The method runs on this thread, or this thread waits while it runs in its process.
    *
-   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is not inline or the
-   * method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the method may have had its effect
+   * @throws BusbarError as {@link call}; `ERR_NOT_SUPPORTED` if the zone is neither inline nor in a
+   * process, or is inline and the method may wait; `ERR_BUFFER_TOO_SMALL` if `out` is, when the
+   * method may have had its effect; `ERR_TIMED_OUT`
    */
-  callSync(method: string, input: Uint8Array = new Uint8Array(0), out?: Uint8Array): Uint8Array {
+  callSync(
+    method: string,
+    input: Uint8Array = NO_BYTES,
+    out?: Uint8Array,
+    options?: CallSyncOptions,
+  ): Uint8Array {
     checkBytes('input', input);
     if (out !== undefined) checkBytes('out', out);
-    if (this.#inline === null) {
-      const message = `callSync() needs a zone of the mode inline; this one is ${this.mode}`;
-      throw new BusbarError('ERR_NOT_SUPPORTED', message);
+    const index = this.#index(method);
+    if (this.mode === 'process') {
+      return this.#waiting.call(index, input, out, options?.timeoutMs);
     }
-    return this.#inline.callBytes(this.#index(method), input, out);
+    const inline = this.#inlineCalls('callSync()');
+    if (out === undefined) {
+      const room = Buffer.allocUnsafe(inline.room);
+      return Buffer.from(room.subarray(0, inline.bytes(index).call(input, room)));
+    }
+    const length = inline.bytes(index).call(input, out);
+    return length === out.length ? out : out.subarray(0, length);
+  }
+
+  /**
+   * Has a method run without waiting for it: what it returns is dropped, a failure is told to the
+   * logger.
+   *
+   * @throws BusbarError `ERR_METHOD_NOT_FOUND`, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
+   * `ERR_ZONE_CRASHED`; `ERR_NOT_SUPPORTED` if the zone is inline and the method may wait;
+   * `ERR_AGAIN` if too many calls wait
+   */
+  post(method: string, input: Uint8Array = NO_BYTES): void {
+    checkBytes('input', input);
+    const [index, bytes] = [this.#index(method), isShared(input) ? Buffer.from(input) : input];
+    callNative(() => this.#native.post(index, bytes));
+  }
+
+  /**
+   * Looks a method up, for the most frequent calls with bytes; the zone must be inline.
+   *
+   * @throws BusbarError `ERR_METHOD_NOT_FOUND`; `ERR_NOT_SUPPORTED` if the zone is not inline or
+   * the method may wait
+   *
+   * @example
+   * ```ts
+   * import { loadZone } from 'busbar';
+   *
+   * async function main(path: string): Promise<void> {
+   *   await using zone = await loadZone({ path, mode: 'inline' });
+   *   const invert = zone.bind('invert');
+   *   invert.input.set([1, 2, 3]);
+   *   const length = invert.run(3);
+   *   console.log(invert.output.subarray(0, length)); // 254, 253, 252
+   *   const out = new Uint8Array(3);
+   *   console.log(invert.call(Uint8Array.of(1, 2, 3), out), out); // 3, and the same
+   * }
+   *
+   * if (process.argv[2] !== undefined) await main(process.argv[2]);
+   * ```
+   */
+  bind(method: string): BoundMethod {
+    const inline = this.#inlineCalls('bind()');
+    const { run, call } = inline.bytes(this.#index(method));
+    return Object.freeze({ input: inline.argument, output: inline.result, run, call });
   }
 
   /**
@@ -265,6 +433,12 @@ export class Zone {
     return end.result as Buffer;
   }
 
+  #inlineCalls(what: string): InlineCalls {
+    if (this.#inline !== null) return this.#inline;
+    const message = `${what} needs a zone of the mode inline; this one is ${this.mode}`;
+    throw new BusbarError('ERR_NOT_SUPPORTED', message);
+  }
+
   #index(method: string): number {
     const index = this.#indexes.get(method);
     if (index !== undefined) return index;
@@ -274,27 +448,24 @@ export class Zone {
   }
 }
 
-/** Registers that the native side knows; see `NativeInline`. */
-const REGISTERS = 6;
+const RESULT_BYTES = 1024;
+const NO_BYTES = new Uint8Array(0);
 const ARENA_BYTES = 64 * 1024;
 const GRACE_MS = 2000;
 
-function openInline(native: NativeZone, arenaBytes: number): InlineCalls {
-  const [registers, arena] = [new Uint32Array(REGISTERS), new Uint8Array(2 * arenaBytes)];
-  // Neither reaches users; but a plugin must not find memory gone in any case.
-  for (const { buffer } of [registers, arena]) markAsUntransferable(buffer);
-  const calls = callNative(() => native.inline(registers, arena));
-  return new InlineCalls(calls, registers, arena);
-}
-
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
-  ...(['trust', 'arenaBytes', 'signal', 'timeoutMs'] as const),
+  'allowGoInProcess',
+  ...(['trust', 'process', 'arenaBytes', 'signal', 'timeoutMs'] as const),
 ];
 
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
   checkNames(options, LOAD_OPTIONS);
   const { path, name, mode = 'shared', threads = 1, parent, trust = {} } = options;
+  const mayBeProcess = options.mode === undefined || mode === 'process';
+  if (options.process !== undefined && !mayBeProcess) {
+    throw invalidArgument(`process is for the mode process; this one is ${mode}`);
+  }
   checkNames(trust, ['allow', 'keys', 'insecure']);
   if ((path === undefined) === (name === undefined)) {
     throw invalidArgument('loadZone() takes a path or a name of a library, one of them');
@@ -316,6 +487,8 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     isName: path === undefined,
     folders: texts('folders', options.folders),
     mode: MODES.indexOf(mode),
+    go: options.allowGoInProcess === true ? 2 : options.mode === undefined ? 1 : 0,
+    ...(mayBeProcess ? { process: resolveProcess(options.process) } : {}),
     threads,
     config: configOf(options.config),
     allowVersions: options.allowVersions === true,

@@ -2,7 +2,7 @@
  * Reads what test runners print: from a runner's output to `{ passed, failed }`.
  */
 
-/** @typedef {{ passed: number, failed: number }} Count */
+/** @typedef {{ passed: number, failed: number, skipped?: number }} Count */
 /** @typedef {(output: string, status: number) => Count} Counter */
 
 /**
@@ -17,10 +17,11 @@ export const COUNTERS = {
   /** `test result: ok. 3 passed; 0 failed; …`, once per test binary. */
   cargo: (output) => sum(output, /^test result: \w+\. (\d+) passed; (\d+) failed;/gm),
 
-  /** `# pass 3` and `# fail 0`, as ava and node:test end their TAP. */
+  /** `# pass 3`, `# fail 0` and `# skipped 0`, as ava and node:test end their TAP. */
   tap: (output) => ({
     passed: sum(output, /^# pass (\d+)()$/gm).passed,
     failed: sum(output, /^# fail (\d+)()$/gm).passed,
+    skipped: sum(output, /^# skip(?:ped)? (\d+)()$/gm).passed,
   }),
 };
 

@@ -88,6 +88,15 @@ test('[M10] the main thread and four workers use it at once', () => {
   assert.equal(consume('workers.mjs', WORKERS), 'PING PING PING PING PING');
 });
 
+test('[M09 Z13] the executable for plugins is there and runs', () => {
+  if (process.platform !== 'linux') return;
+  const { triple } = platform();
+  const host = join(folder, 'node_modules/@busbar', `binding-${triple}`, 'busbar-host');
+  const { status, stderr } = spawnSync(host, { input: '', encoding: 'utf8' });
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /Busbar/);
+});
+
 test('[M01 M08] a strict TypeScript program compiles against it', () => {
   writeFileSync(join(folder, 'typed.mts'), TYPED);
   const modern = ['--target', 'es2023', '--module', 'nodenext', '--skipLibCheck', 'false'];
@@ -149,7 +158,10 @@ function packPlatform() {
   const staged = join(folder, triple);
   cpSync(join(ROOT, 'npm', triple), staged, { recursive: true });
   cpSync(join(ROOT, 'binding', file), join(staged, file));
-  if (process.platform === 'linux') execFileSync('strip', ['--strip-all', join(staged, file)]);
+  if (process.platform === 'linux') {
+    cpSync(join(ROOT, 'binding/busbar-host'), join(staged, 'busbar-host'));
+    execFileSync('strip', ['--strip-all', join(staged, file), join(staged, 'busbar-host')]);
+  }
   return pack(staged);
 }
 

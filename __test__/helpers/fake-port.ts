@@ -271,6 +271,22 @@ export class FakePort implements NativePort {
     return null;
   }
 
+  shape(): void {
+    throw new Error('the fake has no queues');
+  }
+
+  shapeListener(): void {
+    throw new Error('the fake has no queues');
+  }
+
+  drain(): number {
+    return 0;
+  }
+
+  sendWith(): number {
+    throw new Error('the fake has no queues');
+  }
+
   admit(): void {
     throw new Error('the fake asks nobody');
   }

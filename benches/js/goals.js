@@ -5,9 +5,13 @@
  * only the ratios carry over to other machines.
  */
 import { HANDOVER_SIZES, sizeName } from './cases.js';
+import { CALL_GOALS } from './plugins/goals.js';
 import { TYPED_GOALS } from './types/goals.js';
 
-/** @typedef {import('./runner.js').Result | import('./types/runner.js').TypedResult} Result */
+/**
+ * @typedef {import('./runner.js').Result | import('./types/runner.js').TypedResult |
+ *   import('./plugins/runner.js').CallResult} Result
+ */
 /** @typedef {'p50Ns' | 'p99Ns' | 'nsPerOp' | 'msgPerSec' | 'bytesPerSec'} Metric */
 
 /**
@@ -89,6 +93,7 @@ export const GOALS = [
     atLeast: 5e6,
   })),
   ...TYPED_GOALS,
+  ...CALL_GOALS,
 ];
 
 /**
@@ -121,7 +126,7 @@ export function judge(results, goals = GOALS) {
  */
 export function timesBetter(own, peer) {
   if (own.kind === 'throughput') return own.msgPerSec / peer.msgPerSec;
-  const metric = own.kind === 'typed' ? 'nsPerOp' : 'p50Ns';
+  const metric = own.kind === 'typed' || own.kind === 'call' ? 'nsPerOp' : 'p50Ns';
   return (figureOf(peer, metric) ?? NaN) / (figureOf(own, metric) ?? NaN);
 }
 

@@ -14,6 +14,9 @@ import { parseArgs } from 'node:util';
 
 import { CASES } from './cases.js';
 import { plot } from './plot.js';
+import { build } from './plugins/build.js';
+import { CALL_CASES } from './plugins/cases.js';
+import { runCalls } from './plugins/runner.js';
 import { report } from './report.js';
 import { runCase } from './runner.js';
 import { CODECS, TYPED_CASES } from './types/cases.js';
@@ -22,7 +25,8 @@ import { runTyped } from './types/runner.js';
 const USAGE = `Usage: node benches/js/main.js [filter…] [options]
 
 A filter is part of "case/contender", for example "latency", "64B/processes" or "zeromq"; a case
-runs where any filter matches. "types" are the encodings of typed messages.
+runs where any filter matches. "types" are the encodings of typed messages, "plugins" the calls of
+native code.
 
   --quick          one short round: shows that everything runs, not how fast it is
   --rounds <n>     rounds per contender, interleaved (3)
@@ -50,6 +54,8 @@ async function main() {
     seconds: positive('seconds', values.seconds, values.quick ? 0.05 : 0.4),
     timeoutMs: 30_000,
     profileDir: values['cpu-prof'] ? join(out, 'profiles') : null,
+    out,
+    isQuick: values.quick ?? false,
   };
   mkdirSync(settings.profileDir ?? out, { recursive: true });
   installPeers(selected);
@@ -94,18 +100,29 @@ function parseCommandLine() {
  * Cases share processes or not by their kind.
  *
  * @param {ReturnType<typeof select>} selected
- * @param {import('./runner.js').Settings} settings
+ * @param {import('./runner.js').Settings & { out: string, isQuick: boolean }} settings
  */
-async function* run({ messages, typed }, settings) {
+async function* run({ messages, typed, calls }, settings) {
   for (const { spec, contenders } of messages) {
     yield* await runCase(spec, contenders, settings, progress);
   }
   yield* await runTyped(typed, settings, progress);
+  if (calls.length === 0) return;
+  const modules = calls.flatMap(({ contenders }) => contenders.map(({ module }) => module));
+  const profile = settings.isQuick ? 'fast' : 'release';
+  const built = build(modules, join(settings.out, 'native'), profile);
+  for (const { spec, contenders } of calls) {
+    yield* await runCalls(spec, contenders, built, settings, progress);
+  }
 }
 
 /** @param {readonly string[]} filters */
 function select(filters) {
-  return { messages: matching(CASES, filters), typed: matching(TYPED_CASES, filters) };
+  return {
+    messages: matching(CASES, filters),
+    typed: matching(TYPED_CASES, filters),
+    calls: matching(CALL_CASES, filters),
+  };
 }
 
 /**
@@ -131,17 +148,17 @@ function matching(cases, filters) {
  * @param {ReturnType<typeof select>} selected
  * @returns {string[]}
  */
-function listing({ messages, typed }) {
-  return [...messages, ...typed].flatMap(({ spec, contenders }) =>
+function listing({ messages, typed, calls }) {
+  return [...messages, ...typed, ...calls].flatMap(({ spec, contenders }) =>
     contenders.map(({ name }) => `${spec.id}/${name}`),
   );
 }
 
 /** @param {ReturnType<typeof select>} selected */
-function installPeers({ messages, typed }) {
+function installPeers({ messages, typed, calls }) {
   // In a shared process every codec has its part, also one that is not asked for.
   const shares = typed.some(({ spec }) => spec.mode === 'mixed') ? CODECS : [];
-  const chosen = [...messages, ...typed].flatMap(({ contenders }) => [...contenders]);
+  const chosen = [...messages, ...typed, ...calls].flatMap(({ contenders }) => [...contenders]);
   const peers = [...chosen, ...shares].map(({ module }) => PACKAGES[module]);
   const isThere = (/** @type {string | undefined} */ name) =>
     name === undefined || existsSync(join(BENCHES, 'node_modules', name));
@@ -198,7 +215,9 @@ const PACKAGES = {
   bebop: 'bebop',
   'cbor-x': 'cbor-x',
   flatbuffers: 'flatbuffers',
+  koffi: 'koffi',
   msgpackr: 'msgpackr',
+  'node-api': 'node-api-headers',
   'protobuf-es': '@bufbuild/protobuf',
   protobufjs: 'protobufjs',
   zeromq: 'zeromq',

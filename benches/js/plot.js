@@ -10,6 +10,7 @@ import { bandwidth, nanoseconds, rate, time } from './format.js';
 
 /** @typedef {import('./runner.js').Result} Result */
 /** @typedef {import('./types/runner.js').TypedResult} TypedResult */
+/** @typedef {import('./plugins/runner.js').CallResult} CallResult */
 /** @typedef {import('./chart.js').Frame} Frame */
 /** @typedef {{ height: number, draw: (frame: Frame) => string }} Chart */
 
@@ -18,10 +19,12 @@ import { bandwidth, nanoseconds, rate, time } from './format.js';
  * @returns {string}
  */
 export function plot(all) {
-  const typed = all.filter((result) => result.kind === 'typed');
+  const isMessage = (/** @type {import('./goals.js').Result} */ { kind }) =>
+    kind !== 'typed' && kind !== 'call';
   return arrange([
-    ...messageCharts(all.filter((result) => result.kind !== 'typed')),
-    ...typedCharts(typed),
+    ...messageCharts(/** @type {Result[]} */ (all.filter(isMessage))),
+    ...typedCharts(all.filter((result) => result.kind === 'typed')),
+    ...callCharts(all.filter((result) => result.kind === 'call')),
   ]);
 }
 
@@ -61,10 +64,24 @@ function typedCharts(results) {
   return [...new Set(results.map(({ payload }) => payload))].map((payload) =>
     ['mixed', 'standalone'].map((mode) => {
       const chosen = results.filter((line) => line.payload === payload && line.mode === mode);
-      const groups = grouped(chosen, ({ operation }) => operation, typedBar);
+      const groups = grouped(chosen, ({ operation }) => operation, operationBar);
       return bars(`Typed ${payload}, ${mode}: median, line to slowest round`, groups, nanoseconds);
     }),
   );
+}
+
+/**
+ * A chart for each manner of calling.
+ *
+ * @param {readonly CallResult[]} results
+ * @returns {Chart[][]}
+ */
+function callCharts(results) {
+  return [...new Set(results.map(({ manner }) => manner))].map((manner) => {
+    const chosen = results.filter((line) => line.manner === manner);
+    const groups = grouped(chosen, ({ payload }) => payload, operationBar);
+    return [bars(`Plugin calls, ${manner}: median, line to slowest round`, groups, nanoseconds)];
+  });
 }
 
 /**
@@ -121,8 +138,8 @@ function roundTrips(results) {
   return bars('Round trip, 64 B: median, line to p99', groups, time);
 }
 
-/** @param {TypedResult} result */
-function typedBar({ contender, nsPerOp, spread: [, slowest = nsPerOp] }) {
+/** @param {TypedResult | CallResult} result */
+function operationBar({ contender, nsPerOp, spread: [, slowest = nsPerOp] }) {
   return { contender, value: nsPerOp, whisker: slowest };
 }
 

@@ -9,6 +9,7 @@ import { judge, ratios } from './goals.js';
 /** @typedef {import('./goals.js').Result} Result */
 /** @typedef {import('./runner.js').Result} MessageResult */
 /** @typedef {import('./types/runner.js').TypedResult} TypedResult */
+/** @typedef {import('./plugins/runner.js').CallResult} CallResult */
 /** @typedef {import('./runner.js').Failure} Failure */
 
 /**
@@ -32,7 +33,9 @@ export function report(results, failures) {
  * @returns {string[]}
  */
 function section(lines) {
-  if (lines[0]?.kind === 'typed') return [typedTable(/** @type {TypedResult[]} */ (lines))];
+  if (lines[0]?.kind === 'typed' || lines[0]?.kind === 'call') {
+    return [operationTable(/** @type {(TypedResult | CallResult)[]} */ (lines))];
+  }
   const messages = /** @type {MessageResult[]} */ (lines);
   const isTimed = messages[0]?.kind !== 'throughput';
   return [placement(messages), isTimed ? timeTable(messages) : rateTable(messages)];
@@ -136,12 +139,12 @@ function rateTable(lines) {
 }
 
 /**
- * @param {readonly TypedResult[]} lines
+ * @param {readonly (TypedResult | CallResult)[]} lines
  * @returns {string}
  */
-function typedTable(lines) {
+function operationTable(lines) {
   return table(
-    TYPED_HEAD,
+    OPERATION_HEAD,
     lines.map((line) => [
       line.contender,
       nanoseconds(line.nsPerOp),
@@ -235,4 +238,4 @@ const RATE_HEAD = [
   'against the peers',
 ];
 
-const TYPED_HEAD = ['', 'time', 'rounds from … to', 'a second', 'bytes', 'against the peers'];
+const OPERATION_HEAD = ['', 'time', 'rounds from … to', 'a second', 'bytes', 'against the peers'];

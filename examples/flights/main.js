@@ -17,6 +17,7 @@ import { converseOver } from './conversation.js';
 import { FlightDataset } from './dataset.js';
 import { measureLatency } from './latency.js';
 import { expectReply } from './messages.js';
+import { PluginAggregation, pluginLibrary } from './plugin-aggregation.js';
 import { USAGE, UsageError, parseOptions } from './options.js';
 import { createProgress } from './progress.js';
 import { Replayer } from './replay.js';
@@ -71,7 +72,12 @@ async function converse(pipe, dataset, options) {
     tamperedFlight: options.tamper ? Math.floor(total / 2) : undefined,
   });
   const direct = new DirectComputation();
-  const { decodeSeconds, directSeconds } = await replayAll(dataset, total, replayer, direct);
+  const plugins = await openPlugins();
+  const { decodeSeconds, directSeconds } = await replayAll(dataset, total, replayer, [
+    direct,
+    ...plugins,
+  ]);
+  const pluginRates = await checkPlugins(plugins, direct);
   const latency = await measureLatency(conversation, options.pings);
   await conversation.requests.send({ kind: 'End' });
   const { aggregate } = expectReply(await conversation.replies.receive(), 'Result');
@@ -86,19 +92,44 @@ async function converse(pipe, dataset, options) {
     pipeSeconds: replayer.seconds,
     decodeSeconds,
     directSeconds,
+    plugins: pluginRates,
   };
 }
 
+/** The plugin inline and isolated; neither where it has not been built. */
+async function openPlugins() {
+  const library = pluginLibrary();
+  if (library === undefined) return [];
+  const modes = /** @type {const} */ (['inline', 'dedicated']);
+  return Promise.all(modes.map((mode) => PluginAggregation.open(library, mode)));
+}
+
 /**
- * Decodes, replays and computes directly, one row group after the other, so that each of the three
- * has the machine for itself while its clock runs.
+ * @param {readonly PluginAggregation[]} plugins
+ * @param {DirectComputation} direct
+ * @returns {Promise<{ mode: string, seconds: number }[]>}
+ */
+async function checkPlugins(plugins, direct) {
+  const rates = [];
+  for (const plugin of plugins) {
+    const differences = findDifferences(direct.result(), await plugin.result());
+    if (differences.length > 0) throw new MismatchError(differences, `the plugin, ${plugin.mode},`);
+    rates.push({ mode: plugin.mode, seconds: plugin.seconds });
+    await plugin.close();
+  }
+  return rates;
+}
+
+/**
+ * Decodes, replays and computes directly, one row group after the other, so that each of them has
+ * the machine for itself while its clock runs.
  *
  * @param {FlightDataset} dataset
  * @param {number} total
  * @param {Replayer} replayer
- * @param {DirectComputation} direct
+ * @param {[DirectComputation, ...PluginAggregation[]]} computations
  */
-async function replayAll(dataset, total, replayer, direct) {
+async function replayAll(dataset, total, replayer, [direct, ...plugins]) {
   const progress = createProgress(total);
   let decodeSeconds = 0;
   let directSeconds = 0;
@@ -110,8 +141,9 @@ async function replayAll(dataset, total, replayer, direct) {
       await replayer.replay(columns, () => progress.update(replayer.sent, 'replaying'));
       const replayed = performance.now();
       direct.add(columns);
+      directSeconds += (performance.now() - replayed) / 1000;
+      for (const plugin of plugins) await plugin.add(columns);
       start = performance.now();
-      directSeconds += (start - replayed) / 1000;
       progress.update(replayer.sent, 'reading the file');
     }
   } finally {

@@ -19,6 +19,7 @@ import { DISTANCE_BANDS } from './groups.js';
  *   pipeSeconds: number,
  *   decodeSeconds: number,
  *   directSeconds: number,
+ *   plugins: readonly { mode: string, seconds: number }[],
  * }} Outcome
  */
 
@@ -110,7 +111,17 @@ function formatMeasurements({ latency, ...outcome }) {
     `decode   ${outcome.decodeSeconds.toFixed(2)} s reading the file, not part of the rate`,
     `check    ${outcome.valuesCompared.toLocaleString('en-US')} values equal to the direct ` +
       `computation, which took ${outcome.directSeconds.toFixed(2)} s`,
+    `plugin   ${formatPlugins(outcome)}`,
   ];
+}
+
+/** @param {Pick<Outcome, 'aggregate' | 'plugins'>} outcome */
+function formatPlugins({ aggregate, plugins }) {
+  if (plugins.length === 0) return 'not built, so left out: npm start builds it';
+  const rates = plugins.map(({ mode, seconds }) => {
+    return `${(aggregate.flights / seconds / 1e6).toFixed(2)} M flights/s ${mode}`;
+  });
+  return `the same in Rust, packed, called and equal: ${rates.join(', ')}`;
 }
 
 /** @param {Percentiles} percentiles */

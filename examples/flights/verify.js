@@ -47,13 +47,19 @@ export class DirectComputation {
 
 /** The aggregate that came back differs from the direct computation. */
 export class MismatchError extends Error {
-  /** @param {readonly string[]} differences */
-  constructor(differences) {
-    const shown = differences.slice(0, DIFFERENCES_SHOWN).map((line) => `\n  ${line}`).join('');
+  /**
+   * @param {readonly string[]} differences
+   * @param {string} [what] differs
+   */
+  constructor(differences, what = 'the aggregate') {
+    const shown = differences
+      .slice(0, DIFFERENCES_SHOWN)
+      .map((line) => `\n  ${line}`)
+      .join('');
     const more = differences.length - DIFFERENCES_SHOWN;
     const rest = more > 0 ? `\n  and ${more} more` : '';
     const total = differences.length;
-    super(`the aggregate differs from the direct computation in ${total} values:${shown}${rest}`);
+    super(`${what} differs from the direct computation in ${total} values:${shown}${rest}`);
     this.name = 'MismatchError';
   }
 }

@@ -1,4 +1,4 @@
-/** `busbar gen`: TypeScript codecs of the types in some files. */
+/** `busbar gen`: TypeScript codecs of the types in some files, and the methods of plugins. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -7,6 +7,8 @@ import { native } from '../internal/native.js';
 import { subDescriptor } from '../schema/check.js';
 import type { Descriptor } from '../schema/descriptor.js';
 import { sourceOf, type SourceOptions } from '../schema/source.js';
+import { headerOf } from './c-header.js';
+import { interfacesOf, pluginsOf } from './interfaces.js';
 import { chosenTypes } from './types.js';
 
 /** Options of `busbar gen`. */
@@ -30,11 +32,20 @@ export function generate(files: readonly string[], options: GenerateOptions): Ge
   const { out, check, u64 = 'bigint', intern = false } = options;
   const from = options.from === undefined ? {} : { from: options.from };
   const types = chosenTypes(files, options.type);
-  const text =
-    out?.endsWith('.capnp') === true ? capnpText(types) : sourceOf(types, { u64, intern, ...from });
+  const plugins = options.type === undefined ? pluginsOf(files) : [];
+  const interfaces = (nameOf: (type: string) => string): string =>
+    interfacesOf(plugins, types, nameOf);
+  const more = plugins.length === 0 ? {} : { more: interfaces };
+  const text = textOf(types, out ?? '', { u64, intern, ...from, ...more });
   const isStale = out !== undefined && contentsOf(out) !== text;
   if (out !== undefined && isStale && check !== true) writeFileSync(out, text);
   return { text, isStale };
+}
+
+/** What a file of this name holds. */
+function textOf(types: Descriptor, file: string, options: SourceOptions): string {
+  if (file.endsWith('.capnp')) return capnpText(types);
+  return file.endsWith('.h') ? headerOf(types) : sourceOf(types, options);
 }
 
 /** The Cap'n Proto schema of the first type of the files, and of what it mentions. */

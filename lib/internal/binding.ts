@@ -6,6 +6,8 @@
  * integers and their result in the port's registers, see `port.ts`. Cold functions throw.
  */
 
+import type { LogLevel } from '../logger.js';
+
 /** Bits of {@link NativePort.interest}. */
 export const READABLE = 1;
 export const WRITABLE = 2;
@@ -48,6 +50,8 @@ export const Event = {
   ListenerClosed: 7,
   /** [kind, listener, pipe, 0]: a dialer waits for admit(). peer(pipe) says who it is. */
   Asking: 8,
+  /** [kind, pipe, 0, 0]: messages were dropped; `stats()` says how many and why. */
+  Dropped: 9,
 } as const;
 
 /** What the addon throws from cold functions, or hands out as a reason. */
@@ -153,6 +157,12 @@ export interface NativePort {
   close(pipe: number, status: number, reason: string, lingerMs: number): void;
   /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
   refuse(pipe: number, reason: string): void;
+  /** Gives a pipe its quality of service, as `encodeQos` in qos.ts writes it. */
+  shape(pipe: number, qos: Uint8Array): void;
+  /** As shape(), for all pipes that come in at a listener from now on. */
+  shapeListener(listener: number, qos: Uint8Array): void;
+  /** Messages in the queue of a pipe. If there are some, Writable follows when there are none. */
+  drain(pipe: number): number;
   /** Why the pipe is over, or has no connection at present. */
   takeReason(pipe: number): NativeReason;
   /** Session and epoch of the connection, such as `00ff…/1`; null while there is none. */
@@ -168,7 +178,7 @@ export interface NativePort {
   admit(pipe: number, isWelcome: number, reason: string): void;
   /** Replaces what a listener shows from now on. */
   setCredentials(listener: number, tls: NativeTlsOptions): void;
-  /** Fills `out` with the counters in STATS order (stats.ts). */
+  /** Fills `out` with the counters and gauges in the order of stats.ts. */
   stats(pipe: number, out: Float64Array): void;
   /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */
   ref(count: number): void;
@@ -190,6 +200,11 @@ export interface NativePort {
    * Writable, or abandon(pipe).
    */
   send(pipe: number, channel: number, bytes: Uint8Array): number;
+  /**
+   * Offers one message under terms of its own; below 0 they are absent. 0 = refused, 1 = accepted,
+   * 2 = dropped. A pipe without a queue gets one.
+   */
+  sendWith(pipe: number, channel: number, bytes: Uint8Array, policy: number, ttlMs: number): number;
   /** Gives up a message. `true` if it is too large to be ever sent by a single send(). */
   abandon(pipe: number): boolean;
   /**
@@ -247,6 +262,7 @@ export interface Native {
   unregisterType(name: string, hash: bigint): boolean;
   loadTypes(path: string, allowVersions: boolean): NativeType[];
   describeLibrary(path: string): string[];
+  describePlugin(path: string): NativePlugin;
   convertType(
     name: string,
     hash: bigint | undefined,
@@ -267,6 +283,8 @@ export interface NativeZones {
   load(options: NativeZoneOptions, parent: NativeZone | null, operation: number): void;
   /** What has ended since it was last asked. */
   take(): NativeEnd[];
+  /** The least important log records that are wanted, from here on: 0 error to 3 debug. */
+  logLevel(level: number): void;
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void;
 }
@@ -276,8 +294,11 @@ export interface NativeZoneOptions {
   library: string;
   isName: boolean;
   folders: string[];
-  /** 0 inline, 1 shared, 2 dedicated */
+  /** 0 inline, 1 shared, 2 dedicated, 3 process */
   mode: number;
+  /** Libraries in Go in this process: 0 refuse, 1 give them a process, 2 allow */
+  go: number;
+  process?: NativeProcessOptions;
   threads: number;
   /** JSON */
   config: string;
@@ -295,6 +316,39 @@ export interface NativeEnd {
   zone?: NativeZone | null;
   /** Code and message. */
   error?: string[] | null;
+  /** Level and text of a log record; then there is no operation. */
+  log?: [LogLevel, string] | null;
+}
+
+/** The process of a plugin, see zone-process.ts. */
+export interface NativeProcessOptions {
+  host: string;
+  /** Names and values in turn. */
+  env?: string[];
+  /** 0 inherit, 1 ignore, 2 log */
+  output: number;
+  startTimeoutMs: number;
+  callTimeoutMs?: number;
+  crashesMax: number;
+  crashWindowMs: number;
+  spinMicros?: number;
+  ringBytes: number;
+  slabBytes: number;
+  memoryBytes?: number;
+  cpuSeconds?: number;
+  files?: number;
+  denyExec: boolean;
+  denyNetwork: boolean;
+  denyWrite: boolean;
+}
+
+/** How a process does. */
+export interface NativeProcess {
+  pid?: number | null;
+  starts: number;
+  crashes: number;
+  retried: number;
+  lastCrash?: string | null;
 }
 
 /** An open zone, see zone.ts. Its functions throw. */
@@ -302,11 +356,29 @@ export interface NativeZone {
   readonly id: string;
   readonly version: string;
   readonly state: string;
+  /** As {@link NativeZoneOptions.mode}. */
+  readonly mode: number;
+  /** Nothing if it has none. */
+  process(): NativeProcess | null;
   methods(): NativeMethod[];
   types(): { name: string; hash: bigint }[];
-  inline(registers: Uint32Array, arena: Uint8Array): NativeInline;
+  inline(registers: Uint32Array, room: number): NativeInline;
   submit(method: number, input: Uint8Array, operation: number): void;
+  post(method: number, input: Uint8Array): void;
+  /** The length of the result, which lies in `out`; or the result, if it has no room there. */
+  callWaiting(
+    method: number,
+    input: Uint8Array,
+    out: Uint8Array,
+    timeoutMs: number,
+  ): number | Buffer;
   close(graceMs: number, operation: number): void;
+}
+
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  id: string;
+  methods: NativeMethod[];
 }
 
 export interface NativeMethod {
@@ -316,15 +388,23 @@ export interface NativeMethod {
   outHash: bigint;
 }
 
-/** Calls on this thread; both functions throw. */
+/** Calls on this thread; all functions throw. */
 export interface NativeInline {
+  /** Its first half is for arguments, its second for results. */
+  readonly arena: ArrayBuffer;
   /**
-   * Registers: method, where the argument begins in the arena, its bytes, where the result goes,
-   * the room for it; then, set, the bytes of the result.
+   * A function for a method, with everything looked up. Registers: bytes of the argument, room for
+   * the result; then, set, bytes of the result.
    */
-  call(): void;
+  bind(method: number): () => void;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
+  /**
+   * Calls in order. A record is 8 words: method, where its argument begins in the arena and its
+   * bytes, where its result goes and the room for it; then, set, bytes of the result and a status;
+   * 0. Index, code and message of each call that failed.
+   */
+  callBatch(records: Uint8Array): [index: number, code: string, message: string][] | undefined;
 }
 
 /** A file that is open, see mapped.ts. */

@@ -14,14 +14,26 @@
 
 import { BusbarError, callNative, fromNative } from '../errors.js';
 import { log } from '../logger.js';
+import type { PipeMetrics } from '../metrics.js';
 import type { PipeSettings } from '../options.js';
 import { STATES, type CloseReason, type ConnectionState } from '../state.js';
-import { noCounters, readCounters, type Counters } from '../stats.js';
+import {
+  DROPS,
+  noCounters,
+  noGauges,
+  readStats,
+  type Counters,
+  type Gauges,
+  type PipeStats,
+} from '../stats.js';
+import { publish } from './diagnostics.js';
 import { Inbox } from './inbox.js';
-import { Outbox } from './outbox.js';
+import { Outbox, type OutboxLimits } from './outbox.js';
 import { peerOf, type Peer } from './peer.js';
 import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
+import type { QosSettings } from './qos.js';
+import { QueuedOutbox } from './queued-outbox.js';
 import { PipeTypes } from './types.js';
 import type { WaitOptions } from './wait.js';
 
@@ -37,7 +49,7 @@ export class PipeCore implements PipeSink {
   readonly address: string;
   readonly spins: boolean;
   readonly inbox: Inbox;
-  readonly outbox: Outbox;
+  outbox: Outbox;
   readonly types: PipeTypes;
   state: ConnectionState;
   reason: CloseReason | null = null;
@@ -53,8 +65,11 @@ export class PipeCore implements PipeSink {
   private lingersUntil = 0;
   private idSeen: string | null = null;
   private readonly reconnects: boolean;
+  private dropsTold: Counters = noCounters();
   private peerSeen: Peer | null | undefined;
-  private last: Counters | null = null;
+  private last: (Counters & Gauges) | null = null;
+  private readonly limits: OutboxLimits;
+  private readonly qos: QosSettings | null;
 
   constructor(
     port: Port,
@@ -68,16 +83,22 @@ export class PipeCore implements PipeSink {
     this.address = address;
     this.state = state;
     this.spins = SPINNING.has(settings.native.wait);
-    this.inbox = new Inbox(this);
-    this.outbox = new Outbox(this, {
+    this.inbox = new Inbox(this, settings.qos?.isReceiving === true);
+    this.limits = {
       maxMessageBytes: settings.native.maxMessageBytes,
-      sendHighWaterMark: settings.sendHighWaterMark,
-    });
+      maxPendingSends: settings.maxPendingSends,
+    };
+    this.qos = settings.qos;
+    this.outbox =
+      settings.qos === null || settings.qos.standard === null
+        ? new Outbox(this, this.limits)
+        : new QueuedOutbox(this, this.limits, settings.qos, null);
     this.types = new PipeTypes(this);
     this.reconnects = settings.reconnects === true;
     this.opening = state === 'CONNECTING' ? new Opening() : null;
     port.addPipe(this);
     port.ref(1);
+    if (state === 'CONNECTED') this.told(state, 'CONNECTING');
   }
 
   get peer(): Peer | null {
@@ -100,9 +121,30 @@ export class PipeCore implements PipeSink {
     return this.held ? this.port.native.takeAnnouncement(this.handle) : null;
   }
 
-  counters(): Counters {
-    if (this.held) return readCounters(this.port.native, this.handle);
-    return this.last ?? noCounters();
+  counters(): Counters & Gauges {
+    if (this.held) return readStats(this.port.native, this.handle);
+    return this.last ?? { ...noCounters(), ...noGauges() };
+  }
+
+  /** The same with what waits in JavaScript. */
+  stats(): PipeStats {
+    const stats = this.counters();
+    return { ...stats, messagesQueued: stats.messagesQueued + this.outbox.queued };
+  }
+
+  metrics(): PipeMetrics {
+    const { handle: pipe, address, state } = this;
+    return { pipe, address, state, ...this.stats() };
+  }
+
+  /** The outbox for messages with terms of their own, which need a queue in the core. */
+  queuedOutbox(): Outbox {
+    if (!(this.outbox instanceof QueuedOutbox)) {
+      this.outbox.sender.flush();
+      const previous = this.outbox;
+      this.outbox = new QueuedOutbox(this, this.limits, this.qos, previous);
+    }
+    return this.outbox;
   }
 
   /** Settles when the pipe is connected, or cannot be; closes it if the wait is given up. */
@@ -137,6 +179,7 @@ export class PipeCore implements PipeSink {
 
   /** A background failure: told to whoever listens. */
   report(error: BusbarError): void {
+    publish('error', { pipe: this.handle, address: this.address, error });
     if (this.face !== null && this.face.listenerCount('error') > 0) this.emit('error', error);
     else log('warn', error.message, { code: error.code, pipe: this.handle, error });
   }
@@ -149,6 +192,18 @@ export class PipeCore implements PipeSink {
     this.outbox.handleWritable();
   }
 
+  /** Messages were dropped. */
+  handleDropped(): void {
+    const now = this.counters();
+    for (const cause of DROPS) {
+      const count = now[cause] - this.dropsTold[cause];
+      if (count <= 0) continue;
+      log('debug', `messages dropped (${cause}): ${count}`, { pipe: this.handle });
+      publish('drop', { pipe: this.handle, address: this.address, cause, count });
+    }
+    this.dropsTold = now;
+  }
+
   handleState(number: number): void {
     const state = STATES[number];
     if (state === undefined || state === this.state || this.state === 'CLOSED') return;
@@ -159,11 +214,13 @@ export class PipeCore implements PipeSink {
     this.peerSeen = undefined;
     if (state === 'DISCONNECTED') {
       const reason = this.takeReason();
+      this.told(state, previous);
       this.emit('state', state, previous, reason);
       // Of a pipe that is over, handleClosed tells.
       if (previous === 'CONNECTED' && this.reconnects) this.report(this.lossOf(reason));
       return;
     }
+    this.told(state, previous);
     this.emit('state', state, previous);
     if (state === 'CONNECTED') this.opening?.succeed();
   }
@@ -220,7 +277,7 @@ export class PipeCore implements PipeSink {
 
   private closeNow(status: number, text: string): void {
     if (this.state !== 'CLOSED') {
-      const lost = this.outbox.queued;
+      const lost = this.outbox.queued + (this.held ? this.counters().messagesQueued : 0);
       if (lost > 0) log('warn', `closed with ${lost} messages unsent`, { pipe: this.handle });
       const reason: CloseReason = { code: 'ERR_CLOSED', status, text, clean: true, local: true };
       this.finish(reason, closedHere(), false);
@@ -238,6 +295,8 @@ export class PipeCore implements PipeSink {
     this.outbox.fail(error);
     this.inbox.finish({ error, clean: reason.clean });
     this.reference(false);
+    this.told('CLOSED', previous);
+    publish('close', { pipe: this.handle, address: this.address, reason });
     this.emit('state', 'CLOSED', previous, reason);
     if (isFailure) this.report(error);
     this.emit('close', reason);
@@ -252,6 +311,9 @@ export class PipeCore implements PipeSink {
       void this.connectionId;
       this.types.collect();
       this.last = this.counters();
+      // What still waits there now goes nowhere.
+      this.last.sendsLost += this.last.messagesQueued;
+      Object.assign(this.last, noGauges());
       const lingerMs = Math.max(0, this.lingersUntil - Date.now());
       this.port.native.close(this.handle, status, text, lingerMs);
     } catch (error) {
@@ -285,6 +347,14 @@ export class PipeCore implements PipeSink {
     if (this.referenced === wanted) return;
     this.referenced = wanted;
     this.port.ref(wanted ? 1 : -1);
+  }
+
+  /** Tells those who watch all pipes. */
+  private told(state: ConnectionState, previous: ConnectionState): void {
+    const about = { pipe: this.handle, address: this.address };
+    log('debug', `${this.address}: ${state}`, { pipe: this.handle });
+    publish('state', { ...about, state, previous });
+    if (state === 'CONNECTED' && previous === 'CONNECTING') publish('open', about);
   }
 
   /** Tells the face; what a listener throws must not keep the pipe from going on. */

@@ -34,9 +34,10 @@ export class Inbox {
   private consumer: Consumer | null = null;
   private end: End | null = null;
 
-  constructor(host: InboxHost) {
+  /** `isExact`: nothing is taken from the core before it is asked for. */
+  constructor(host: InboxHost, isExact = false) {
     this.host = host;
-    this.reader = new Reader(host);
+    this.reader = new Reader(host, isExact);
   }
 
   /** Whether `error` only says that the pipe has ended in an orderly way. */

@@ -26,6 +26,13 @@ const PREBUILT: readonly string[] = [
 /** The addon. */
 export const native: Native = load();
 
+/** Where the addon was loaded from: beside it lies what is shipped with it. */
+export function addonPath(): string {
+  const modules = Object.values(createRequire(import.meta.url).cache);
+  const addon = modules.find((one) => one?.exports === native && one.filename.endsWith('.node'));
+  return addon?.filename ?? '';
+}
+
 function load(): Native {
   const require = createRequire(import.meta.url);
   try {

@@ -10,14 +10,15 @@ import { WRITABLE } from './binding.js';
 import { bytesOf, detached } from './bytes.js';
 import { Deque } from './deque.js';
 import { Loaned, PendingSend, type Sendable } from './pending.js';
+import type { Terms } from './qos.js';
 import { INLINE_MAX } from './record.js';
 import { ACCEPTED, BEGUN, REFUSED, Sender, type Offer, type SenderHost } from './sender.js';
-import { Deadline, checkWait, type WaitOptions } from './wait.js';
+import { Deadline, SEND_OPTIONS, checkWait, type WaitOptions } from './wait.js';
 
 /** Limits of an outbox. */
 export interface OutboxLimits {
   readonly maxMessageBytes: number;
-  readonly sendHighWaterMark: number;
+  readonly maxPendingSends: number;
 }
 
 export class Outbox {
@@ -25,8 +26,8 @@ export class Outbox {
   /** Called once everything accepted has been submitted. */
   onIdle: (() => void) | null = null;
 
-  private readonly host: SenderHost;
-  private readonly highWaterMark: number;
+  protected readonly host: SenderHost;
+  private readonly maxPending: number;
   private readonly queue = new Deque<PendingSend>();
   /** Messages in `queue`. */
   private waiting = 0;
@@ -37,10 +38,14 @@ export class Outbox {
   /** Whether the queue is empty and nothing is refused. */
   private isOpen = true;
 
-  constructor(host: SenderHost, limits: OutboxLimits) {
+  constructor(
+    host: SenderHost,
+    limits: OutboxLimits,
+    sender: Sender = new Sender(host, limits.maxMessageBytes),
+  ) {
     this.host = host;
-    this.sender = new Sender(host, limits.maxMessageBytes);
-    this.highWaterMark = limits.sendHighWaterMark;
+    this.sender = sender;
+    this.maxPending = limits.maxPendingSends;
   }
 
   /** Whether a message may be placed now: nothing waits, and nothing says otherwise. */
@@ -59,17 +64,22 @@ export class Outbox {
   }
 
   /** Sends now or not at all. */
-  trySend(data: Sendable, channel: number): boolean {
+  trySend(data: Sendable, channel: number, _terms: Terms | null = null): boolean {
     const offer = this.offer(data, channel);
     if (offer === BEGUN && this.host.port.native.abandon(this.host.handle)) throw neverAtOnce();
     return offer === ACCEPTED;
   }
 
   /** Sends now or when there is room. */
-  send(data: Sendable, channel: number, options: WaitOptions | undefined): Promise<void> {
+  send(
+    data: Sendable,
+    channel: number,
+    options: WaitOptions | undefined,
+    _terms: Terms | null = null,
+  ): Promise<void> {
     let offer: Offer;
     try {
-      if (options !== undefined) checkWait(options, 'send()');
+      if (options !== undefined) checkWait(options, 'send()', SEND_OPTIONS);
       offer = this.offer(data, channel);
     } catch (error) {
       return Promise.reject(error);
@@ -85,6 +95,7 @@ export class Outbox {
     messages: readonly Sendable[],
     channel: number,
     options: WaitOptions | undefined,
+    _terms: Terms | null = null,
   ): Promise<void> {
     let offer: Offer = ACCEPTED;
     let sent = 0;
@@ -92,7 +103,7 @@ export class Outbox {
       if (!Array.isArray(messages)) {
         throw invalidArgument(`messages is ${show(messages)}; it must be an array`);
       }
-      if (options !== undefined) checkWait(options, 'sendBatch()');
+      if (options !== undefined) checkWait(options, 'sendBatch()', SEND_OPTIONS);
       while (sent < messages.length) {
         if (this.isReady) sent = this.sender.placeRun(messages, sent, channel);
         if (sent === messages.length) break;
@@ -178,9 +189,9 @@ export class Outbox {
       const own = messages.map(ownText);
       const pending = new PendingSend(own, channel, resolve, reject);
       pending.begun = offer === BEGUN;
-      const refusal = this.refusal ?? (isRest ? null : this.overflow(own.length));
+      const refusal = this.refusal ?? (isRest ? null : this.overflow(own.length, this.waiting));
       if (refusal !== null) return this.giveUp(pending, refusal);
-      if (options !== undefined && checkWait(options, what)) {
+      if (options !== undefined && checkWait(options, what, SEND_OPTIONS)) {
         pending.deadline = new Deadline(options, what, (error) => {
           this.queue.remove(pending);
           this.waiting -= pending.left;
@@ -195,13 +206,14 @@ export class Outbox {
   }
 
   /**
-   * Why `count` more messages must not wait. A batch may wait alone, whatever its size; the rest
-   * of a batch that was sent in part may always, since a retry would send that part twice.
+   * Why `count` more messages must not wait where `waiting` do. A batch may wait alone, whatever
+   * its size; the rest of a batch that was sent in part may always, since a retry would send that
+   * part twice.
    */
-  private overflow(count: number): BusbarError | null {
-    const limit = this.highWaterMark;
-    if (this.waiting + count <= limit || (this.waiting === 0 && limit > 0)) return null;
-    const message = `${this.waiting} messages wait already and sendHighWaterMark is ${limit}`;
+  protected overflow(count: number, waiting: number): BusbarError | null {
+    const limit = this.maxPending;
+    if (waiting + count <= limit || (waiting === 0 && limit > 0)) return null;
+    const message = `${waiting} messages wait already and maxPendingSends is ${limit}`;
     return new BusbarError('ERR_AGAIN', `${message}; await earlier sends first, or raise it`);
   }
 
@@ -237,6 +249,7 @@ export class Outbox {
         this.waiting--;
       }
       this.queue.shift();
+      this.host.port.sendWaits.record(performance.now() - pending.since);
       pending.resolve();
     } catch (error) {
       // The failure of the pipe has rejected everything that waited.
@@ -252,7 +265,7 @@ export class Outbox {
 const UNBROKEN_MAX = 4096;
 
 /** One promise for all sends that need not wait. */
-const DONE: Promise<void> = Promise.resolve();
+export const DONE: Promise<void> = Promise.resolve();
 
 /** Says which of several messages cannot be sent. */
 function atIndex(error: unknown, index: number): unknown {

@@ -12,6 +12,8 @@ export class PendingSend {
   begun = false;
   /** Messages before this one are sent. */
   index = 0;
+  /** When it began to wait. */
+  readonly since: number = performance.now();
   readonly messages: readonly (Sendable | Loaned)[];
   readonly channel: number;
   private readonly lengths: readonly number[];

@@ -7,11 +7,13 @@
  * one `nextTick` for all pipes.
  */
 
+import type { PipeMetrics } from '../metrics.js';
 import { addCounters, noCounters, type Counters } from '../stats.js';
 import { Arena } from './arena.js';
 import type { BatchView } from './batch.js';
 import { Event, HANDLE_INDEX_MASK, type Native, type NativePort } from './binding.js';
 import { Chunk, SLICE_MAX } from './chunk.js';
+import { Histogram } from './histogram.js';
 import { checkByteOrder } from './record.js';
 
 /** What a pipe is told. */
@@ -19,9 +21,10 @@ export interface PipeSink {
   readonly handle: number;
   handleReadable(): void;
   handleWritable(): void;
+  handleDropped(): void;
   handleState(state: number): void;
   handleClosed(): void;
-  counters(): Counters;
+  metrics(): PipeMetrics;
 }
 
 /** What a listener is told. */
@@ -56,6 +59,9 @@ export class Port {
   pipesClosed = 0;
   /** Sum over closed pipes. */
   readonly past: Counters = noCounters();
+  /** How long sends waited for room, and how long connecting took. */
+  readonly sendWaits: Histogram = new Histogram();
+  readonly dials: Histogram = new Histogram();
 
   private readonly events = new Uint32Array(4 * EVENTS_MAX);
   /** See `registers.rs`. */
@@ -248,6 +254,7 @@ export class Port {
     else if (kind === Event.Writable) pipe.handleWritable();
     else if (kind === Event.State) pipe.handleState(argument);
     else if (kind === Event.Closed) pipe.handleClosed();
+    else if (kind === Event.Dropped) pipe.handleDropped();
   }
 
   private deliverToListener(kind: number, handle: number, argument: number): void {

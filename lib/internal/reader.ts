@@ -33,7 +33,8 @@ export class Reader implements Source {
   private readonly host: ReaderHost;
   private readonly prefetch = new Prefetch();
   /** Most messages to take at once. */
-  private appetite = APPETITE_MIN;
+  private appetite: number;
+  private readonly appetiteMax: number;
   /** Whether the core has said that there is nothing more, and nothing else since. */
   private isDry = false;
   /** Fetches since the core last called in. */
@@ -42,8 +43,10 @@ export class Reader implements Source {
   private isCopying = false;
   private turn = 0;
 
-  constructor(host: ReaderHost) {
+  constructor(host: ReaderHost, isExact: boolean) {
     this.host = host;
+    this.appetite = isExact ? 1 : APPETITE_MIN;
+    this.appetiteMax = isExact ? 1 : BATCH_MAX;
   }
 
   get channel(): number {
@@ -151,7 +154,8 @@ export class Reader implements Source {
     const { chunk, slots } = port;
     chunk.ensure(ROOM_MIN);
     const { memory, used: base } = chunk;
-    const wanted = Math.min(max, this.appetite);
+    // Whoever asks for many has them at once: there is nothing to be exact about.
+    const wanted = Math.min(max, this.appetiteMax === 1 ? BATCH_MAX : this.appetite);
     const count = port.receive(handle, chunk.bytes, base, wanted);
     // As long as needed from the start: growing costs a quarter of making the slices.
     const messages = new Array<Buffer>(Math.max(count, 0));
@@ -192,8 +196,10 @@ export class Reader implements Source {
     // Fewer than wanted, though there was room: that was all.
     this.isDry = count < wanted && CHUNK_BYTES - port.chunk.used >= ROOM_MIN;
     this.isCopying = large;
-    if (large) this.appetite = APPETITE_MIN;
-    else if (count === this.appetite) this.appetite = Math.min(this.appetite * 8, BATCH_MAX);
+    if (large) this.appetite = Math.min(APPETITE_MIN, this.appetiteMax);
+    else if (count === this.appetite) {
+      this.appetite = Math.min(this.appetite * 8, this.appetiteMax);
+    }
   }
 }
 

@@ -14,6 +14,9 @@ export interface WaitOptions {
 /** Options of waiting calls, and of those that may wait: a misspelt limit would be none. */
 const WAIT_OPTIONS: readonly string[] = ['signal', 'timeoutMs', 'channel', 'max'];
 
+/** Options of sending. */
+export const SEND_OPTIONS: readonly string[] = [...WAIT_OPTIONS, 'ttlMs', 'backpressure'];
+
 /** A signal and a timer that are armed; `disarm()` before the wait ends otherwise. */
 export class Deadline {
   private readonly signal: AbortSignal | undefined;
@@ -44,9 +47,13 @@ export class Deadline {
 }
 
 /** Checks wait options; throws if the signal has already fired. Returns whether there are any. */
-export function checkWait(options: WaitOptions | undefined, what: string): options is WaitOptions {
+export function checkWait(
+  options: WaitOptions | undefined,
+  what: string,
+  known: readonly string[] = WAIT_OPTIONS,
+): options is WaitOptions {
   if (options === undefined) return false;
-  checkNames(options, WAIT_OPTIONS);
+  checkNames(options, known);
   const { signal, timeoutMs } = options;
   if (signal !== undefined) {
     checkSignal(signal);

@@ -1,6 +1,7 @@
 /** This environment's side of all plugin zones: the operations under way, and how they end. */
 
 import { type BusbarError, callNative, fromNative } from '../errors.js';
+import { log, onLogLevel } from '../logger.js';
 import type { NativeEnd, NativeZone, NativeZones } from './binding.js';
 import { native } from './native.js';
 import { checkWait, Deadline, type WaitOptions } from './wait.js';
@@ -18,6 +19,7 @@ class ZonePort {
 
   constructor() {
     this.native = callNative(() => native.openZones(() => this.#deliver()));
+    onLogLevel((rank) => this.native.logLevel(rank));
   }
 
   /**
@@ -60,6 +62,10 @@ class ZonePort {
 
   #deliver(): void {
     for (const end of this.native.take()) {
+      if (end.log !== undefined && end.log !== null) {
+        log(...end.log);
+        continue;
+      }
       const operation = this.#forget(end.operation);
       operation?.deadline?.disarm();
       if (operation === undefined) discard(end.zone);

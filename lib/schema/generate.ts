@@ -142,7 +142,7 @@ function fixedInto({ e, size, name }: RootType, fix: string, slow: string): stri
 }
 
 /** Runs code with some names bound; forbidden where the process forbids generating code. */
-function runCode(text: string, bound: Readonly<Record<string, unknown>> = {}): unknown {
+export function runCode(text: string, bound: Readonly<Record<string, unknown>> = {}): unknown {
   const make = Function as unknown as new (...parts: string[]) => (...values: unknown[]) => unknown;
   return new make(...Object.keys(bound), text)(...Object.values(bound));
 }

@@ -43,6 +43,22 @@ export function enterWritten(bytes: Uint8Array): void {
   if (bytes !== written.bytes) open(written, bytes);
 }
 
+/** What there is to enter about some bytes, for those that are entered again and again. */
+export function prepareRegion(bytes: Uint8Array): Region {
+  const made = closed();
+  open(made, bytes);
+  return made;
+}
+
+/** Enters what was prepared. */
+export function enterPrepared(into: Region, prepared: Region): void {
+  into.buffer = prepared.buffer;
+  into.d = prepared.d;
+  into.b = prepared.b;
+  into.bytes = prepared.bytes;
+  into.start = prepared.start;
+}
+
 function open(into: Region, bytes: Uint8Array): void {
   if (!(bytes instanceof Uint8Array)) {
     throw invalidArgument(`bytes is ${show(bytes)}; it must be a Uint8Array`);

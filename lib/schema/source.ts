@@ -19,6 +19,8 @@ export interface SourceOptions {
   readonly intern?: boolean;
   /** The module that the file imports what it needs from. `'busbar/schema'`. */
   readonly from?: string;
+  /** What else stands in the module, by the names that types have in it. */
+  readonly more?: (nameOf: (type: string) => string) => string;
 }
 
 /** The source of a module with codecs of all types of a checked descriptor. */
@@ -36,6 +38,7 @@ export function sourceOf(descriptor: Descriptor, options: SourceOptions = {}): s
     e.text,
     `const LAYOUT = ${quote(JSON.stringify(descriptor))};`,
     codecs.join('\n\n'),
+    ...(options.more === undefined ? [] : [options.more((type) => e.names.of(type))]),
     ...(options.from === undefined ? [registered(e, roots)] : []),
   ];
   return indent(`${parts.join('\n\n')}\n`);

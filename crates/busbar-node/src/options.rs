@@ -1,13 +1,14 @@
 //! Reading option objects. TypeScript has validated them; what is odd here is a bug there, and
 //! `busbar-io` validates again.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_io::{
-    Access, AccessList, Backoff, Credentials, Error, Heartbeat, ListenOptions, PipeOptions,
-    TlsOptions, TlsVersion, Trust, Wait,
+    Access, AccessList, Backoff, Backpressure, ChannelOptions, Code, Credentials, Error, Heartbeat,
+    HighWaterMarks, ListenOptions, PipeOptions, Qos, Rate, RateLimit, ReceivingQos, SendOptions,
+    SendingQos, SharedThrottle, TlsOptions, TlsVersion, Trust, Wait,
 };
 use napi::sys;
 
@@ -115,6 +116,86 @@ pub(crate) fn credentials(
         options.min_version = TlsVersion::Tls13;
     }
     Credentials::new(&options).map(Some)
+}
+
+/// What holds for one message: the number of a policy, and milliseconds; below 0 is absent.
+pub(crate) fn terms(policy: f64, ttl_ms: f64) -> SendOptions {
+    let mut terms = SendOptions::default();
+    terms.backpressure = (policy >= 0.0).then(|| backpressure(policy));
+    terms.ttl = (ttl_ms >= 0.0).then(|| millis(ttl_ms));
+    terms
+}
+
+/// Quality of service, from the numbers that lib/internal/qos.ts writes one after the other.
+pub(crate) fn qos(env: sys::napi_env, bytes: sys::napi_value) -> Result<Qos, Error> {
+    let bytes = raw::bytes(env, bytes).unwrap_or_default();
+    let mut numbers = bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes));
+    read_qos(&mut numbers)
+        .ok_or_else(|| Error::new(Code::InvalidArgument, "malformed quality of service"))
+}
+
+fn read_qos(numbers: &mut impl Iterator<Item = f64>) -> Option<Qos> {
+    let mut qos = Qos::default();
+    if numbers.next()? != 0.0 {
+        let mut sending = SendingQos::default();
+        sending.standard = channel(numbers)?;
+        sending.rate = rate_limit(numbers)?;
+        sending.shared_rate = shared(rate_limit(numbers)?);
+        for _ in 0..whole(numbers.next()?) {
+            let number = u16::try_from(whole(numbers.next()?)).ok()?;
+            sending.channels.push((number, channel(numbers)?));
+        }
+        qos.sending = Some(sending);
+    }
+    if numbers.next()? != 0.0 {
+        let mut receiving = ReceivingQos::default();
+        receiving.marks = marks(numbers)?;
+        receiving.backpressure = backpressure(numbers.next()?);
+        receiving.rate = rate_limit(numbers)?;
+        receiving.shared_rate = shared(rate_limit(numbers)?);
+        qos.receiving = Some(receiving);
+    }
+    Some(qos)
+}
+
+fn channel(numbers: &mut impl Iterator<Item = f64>) -> Option<ChannelOptions> {
+    let marks = marks(numbers)?;
+    let backpressure = backpressure(numbers.next()?);
+    let ttl = numbers.next().map(|ms| (ms >= 0.0).then(|| millis(ms)))?;
+    let priority = u8::try_from(whole(numbers.next()?)).ok()?;
+    let weight = NonZeroU16::new(u16::try_from(whole(numbers.next()?)).ok()?)?;
+    Some(ChannelOptions { marks, backpressure, ttl, priority, weight })
+}
+
+fn marks(numbers: &mut impl Iterator<Item = f64>) -> Option<HighWaterMarks> {
+    let messages = NonZeroUsize::new(size(numbers.next()?));
+    Some(HighWaterMarks { messages, bytes: NonZeroUsize::new(size(numbers.next()?)) })
+}
+
+fn rate_limit(numbers: &mut impl Iterator<Item = f64>) -> Option<RateLimit> {
+    let mut rate = || {
+        let (per_second, burst) = (whole(numbers.next()?), whole(numbers.next()?));
+        let rate = NonZeroU64::new(per_second).zip(NonZeroU64::new(burst));
+        Some(rate.map(|(per_second, burst)| Rate { per_second, burst }))
+    };
+    Some(RateLimit { messages: rate()?, bytes: rate()? })
+}
+
+fn shared(limit: RateLimit) -> Option<SharedThrottle> {
+    (limit != RateLimit::default()).then(|| SharedThrottle::new(limit))
+}
+
+fn backpressure(number: f64) -> Backpressure {
+    match whole(number) {
+        1 => Backpressure::DropNew,
+        2 => Backpressure::DropOld,
+        3 => Backpressure::FailFast,
+        _ => Backpressure::Block,
+    }
+}
+
+fn millis(ms: f64) -> Duration {
+    Duration::from_micros(whole(ms * 1000.0))
 }
 
 #[expect(

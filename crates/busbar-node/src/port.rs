@@ -290,6 +290,7 @@ fn encode(event: &Event, warnings: &mut VecDeque<Error>) -> [u32; EVENT_WORDS] {
             [6, listener.number(), 0, 0]
         }
         Event::Asking { listener, pipe } => [8, listener.number(), pipe.number(), 0],
+        Event::Dropped(pipe) => [9, pipe.number(), 0, 0],
         Event::ListenerClosed(listener) => [7, listener.number(), 0, 0],
         // An event that this version does not know is one that JavaScript passes over.
         _ => [0; EVENT_WORDS],

@@ -41,6 +41,21 @@ pub(crate) fn arguments<const N: usize>(
     (values, data)
 }
 
+/// The data pointer of a function without arguments.
+#[inline]
+pub(crate) fn data(env: sys::napi_env, info: sys::napi_callback_info) -> *mut c_void {
+    let mut data = ptr::null_mut();
+    let none = ptr::null_mut();
+    // SAFETY: on thread; the out-pointer is a live local, what is not asked for may be null.
+    unsafe {
+        sys::napi_get_cb_info(env, info, none, ptr::null_mut(), ptr::null_mut(), &raw mut data)
+    };
+    data
+}
+
+/// What a function returns that has no result: `undefined`, without asking for it.
+pub(crate) const NOTHING: sys::napi_value = ptr::null_mut();
+
 /// A number argument; 0 if it is not one, which no handle is confused by (it is checked).
 #[inline]
 pub(crate) fn uint(env: sys::napi_env, value: sys::napi_value) -> u32 {
@@ -186,6 +201,21 @@ pub(crate) fn undefined(env: sys::napi_env) -> sys::napi_value {
     // SAFETY: on thread; the out-pointer is a live local.
     unsafe { sys::napi_get_undefined(env, &raw mut value) };
     value
+}
+
+/// An array of these values.
+pub(crate) fn array(
+    env: sys::napi_env,
+    values: impl Iterator<Item = sys::napi_value>,
+) -> sys::napi_value {
+    let mut array = ptr::null_mut();
+    // SAFETY: on thread; the out-pointer is a live local.
+    unsafe { sys::napi_create_array(env, &raw mut array) };
+    for (index, value) in (0..).zip(values) {
+        // SAFETY: on thread; both values belong to `env`.
+        unsafe { sys::napi_set_element(env, array, index, value) };
+    }
+    array
 }
 
 /// A plain object with these properties.

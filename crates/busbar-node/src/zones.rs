@@ -2,7 +2,9 @@
 //! through an [`outbox`] that brings results back to the environment's thread.
 
 mod inline;
+mod log;
 mod outbox;
+pub mod process;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -12,13 +14,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use busbar_types::registry::Registry;
-use busbar_zone::{Error, FileHash, Loader, MethodId, Mode, Options, Trust, Zone};
-use napi::bindgen_prelude::{BigInt, Buffer, Env, Function, Object, Uint8Array, Uint32Array};
+use busbar_zone::{Error, FileHash, GoLibraries, Loader, MethodId, Mode, Options, Trust, Zone};
+use napi::bindgen_prelude::{
+    BigInt, Buffer, BufferSlice, Either, Env, Function, Object, Uint32Array,
+};
 use napi::{JsValue, Status};
 use napi_derive::napi;
 
 use crate::raw;
 use outbox::{Outbox, Outcome};
+use process::{NativeProcess, NativeProcessOptions};
 
 /// A code of the table of errors, and what went wrong.
 struct Failure(&'static str, String);
@@ -67,7 +72,7 @@ impl Drop for Held {
 }
 
 /// How a zone is opened.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct NativeZoneOptions {
     /// A path, or a name to look for.
     pub library: String,
@@ -75,8 +80,12 @@ pub struct NativeZoneOptions {
     pub is_name: bool,
     /// Where names are looked for.
     pub folders: Vec<String>,
-    /// 0 inline, 1 shared, 2 dedicated.
+    /// 0 inline, 1 shared, 2 dedicated, 3 process.
     pub mode: u32,
+    /// Libraries in Go in this process: 0 refuse, 1 give them a process, 2 allow.
+    pub go: u32,
+    /// In the mode process.
+    pub process: Option<NativeProcessOptions>,
     /// Of a dedicated zone.
     pub threads: u32,
     /// JSON for the plugin.
@@ -104,6 +113,17 @@ pub struct NativeMethod {
     pub out_hash: BigInt,
 }
 
+impl From<&busbar_zone::Method> for NativeMethod {
+    fn from(method: &busbar_zone::Method) -> Self {
+        Self {
+            name: method.name.clone(),
+            flags: method.flags,
+            in_hash: method.in_hash.into(),
+            out_hash: method.out_hash.into(),
+        }
+    }
+}
+
 /// A type of a plugin.
 #[napi(object)]
 pub struct NativeZoneType {
@@ -111,6 +131,31 @@ pub struct NativeZoneType {
     pub name: String,
     /// Its schema hash.
     pub hash: BigInt,
+}
+
+/// A plugin that was not loaded.
+#[napi(object)]
+pub struct NativePlugin {
+    /// Its id.
+    pub id: String,
+    /// Its methods.
+    pub methods: Vec<NativeMethod>,
+}
+
+/// What the library at `path` says of itself; nothing of it is called but its entry.
+///
+/// # Errors
+/// One code for each thing that can be wrong with a library.
+#[napi]
+pub fn describe_plugin(env: Env, path: String) -> napi::Result<NativePlugin> {
+    let mut trust = Trust::default();
+    trust.allow_insecure();
+    let loader = Loader::new(Registry::global(), trust);
+    // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
+    let described = unsafe { loader.describe(&PathBuf::from(path)) };
+    let plugin = described.map_err(|error| Failure::from(error).throw(env))?;
+    let methods = plugin.methods.iter().map(NativeMethod::from).collect();
+    Ok(NativePlugin { id: plugin.id, methods })
 }
 
 /// How an operation ended: with one of the last three, or with nothing to say.
@@ -124,6 +169,8 @@ pub struct NativeEnd {
     pub zone: Option<NativeZone>,
     /// Code and message.
     pub error: Option<Vec<String>>,
+    /// Level and text of a log record; then there is no operation.
+    pub log: Option<Vec<String>>,
 }
 
 /// The zones of this environment.
@@ -174,7 +221,7 @@ impl NativeZones {
     }
 
     fn end(&self, operation: u32, outcome: Outcome) -> NativeEnd {
-        let mut end = NativeEnd { operation, result: None, zone: None, error: None };
+        let mut end = NativeEnd { operation, result: None, zone: None, error: None, log: None };
         match outcome {
             Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
             Outcome::Opened(Ok(zone)) => {
@@ -182,6 +229,7 @@ impl NativeZones {
                 end.zone = Some(NativeZone { zone: Held::new(&zone), outbox });
             }
             Outcome::Closed(Ok(())) => {}
+            Outcome::Logged(level, text) => end.log = Some(vec![level.to_owned(), text]),
             Outcome::Called(Err(Failure(code, message)))
             | Outcome::Opened(Err(Failure(code, message)))
             | Outcome::Closed(Err(Failure(code, message))) => {
@@ -189,6 +237,13 @@ impl NativeZones {
             }
         }
         end
+    }
+
+    /// The least important log records that any environment wants, from here on: 0 error to 3
+    /// debug.
+    #[napi]
+    pub fn log_level(&self, level: u32) {
+        log::want(level);
     }
 
     /// Whether the process shall live on for what has not ended.
@@ -228,17 +283,30 @@ impl NativeZone {
         format!("{:?}", self.zone.state()).to_uppercase()
     }
 
+    /// Which threads run its calls, as [`NativeZoneOptions::mode`].
+    #[napi(getter)]
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        match self.zone.mode() {
+            Mode::Inline => 0,
+            Mode::Shared => 1,
+            Mode::Process => 3,
+            _ => 2,
+        }
+    }
+
+    /// How its process does; nothing if it has none.
+    #[napi]
+    #[must_use]
+    pub fn process(&self) -> Option<NativeProcess> {
+        self.zone.process().map(NativeProcess::from)
+    }
+
     /// Its methods; calls name them by their index.
     #[napi]
     #[must_use]
     pub fn methods(&self) -> Vec<NativeMethod> {
-        let methods = self.zone.methods().iter().map(|method| NativeMethod {
-            name: method.name.clone(),
-            flags: method.flags,
-            in_hash: method.in_hash.into(),
-            out_hash: method.out_hash.into(),
-        });
-        methods.collect()
+        self.zone.methods().iter().map(NativeMethod::from).collect()
     }
 
     /// Its types.
@@ -260,10 +328,10 @@ impl NativeZone {
         &self,
         env: &'env Env,
         registers: Uint32Array,
-        arena: Uint8Array,
+        room: u32,
     ) -> napi::Result<Object<'env>> {
         let object = Object::new(env)?;
-        inline::define(env.raw(), object.raw(), &self.zone, registers, arena)?;
+        inline::define(env, object.raw(), &self.zone, registers, room)?;
         Ok(object)
     }
 
@@ -278,6 +346,41 @@ impl NativeZone {
         let method = MethodId::from_index(method);
         let submitted = self.zone.submit(method, input.to_vec(), sink, operation.into());
         submitted.map_err(|error| Failure::from(error).throw(env))
+    }
+
+    /// Starts a call whose result nobody wants; a failure is logged.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    #[napi]
+    pub fn post(&self, env: Env, method: u32, input: &[u8]) -> napi::Result<()> {
+        let posted = self.zone.post(MethodId::from_index(method), input.to_vec());
+        posted.map_err(|error| Failure::from(error).throw(env))
+    }
+
+    /// Runs a method elsewhere and waits for it on this thread. The result lies in `out`, and its
+    /// length is given; or, if it has no room there, it is given itself.
+    ///
+    /// # Errors
+    /// As [`Self::submit`], what the call fails with, and `ERR_TIMED_OUT`.
+    #[napi]
+    pub fn call_waiting(
+        &self,
+        env: Env,
+        method: u32,
+        input: BufferSlice<'_>,
+        mut out: BufferSlice<'_>,
+        timeout_ms: u32,
+    ) -> napi::Result<Either<u32, Buffer>> {
+        let timeout = Duration::from_millis(timeout_ms.into());
+        let result = self.zone.call_waiting(MethodId::from_index(method), &input, timeout);
+        let result = result.map_err(|error| Failure::from(error).throw(env))?;
+        let Some(room) = out.get_mut(..result.len()) else {
+            return Ok(Either::B(result.into()));
+        };
+        room.copy_from_slice(&result);
+        // No array of JavaScript is longer than 2^32.
+        Ok(Either::A(result.len() as u32))
     }
 
     /// Closes the zone and its children; running calls have `grace_ms` to end.
@@ -311,11 +414,19 @@ fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Zone, Fail
     let mode = match options.mode {
         0 => Mode::Inline,
         1 => Mode::Shared,
-        _ => Mode::Dedicated { threads },
+        2 => Mode::Dedicated { threads },
+        _ => Mode::Process,
     };
+    let process = options.process.as_ref().map(|process| process.resolve(threads));
     let mut how = Options::new(mode);
     (how.config, how.parent) = (&options.config, parent);
     how.allow_versions = options.allow_versions;
+    how.process = process.as_ref();
+    how.go = match options.go {
+        0 => GoLibraries::Refuse,
+        1 => GoLibraries::Isolate,
+        _ => GoLibraries::Allow,
+    };
     // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
     Ok(unsafe { loader.load(&path, &how) }?)
 }

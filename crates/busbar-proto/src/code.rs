@@ -85,6 +85,13 @@ codes! {
     ConnectionRefused = 8, "ERR_CONNECTION_REFUSED", retry,
         "The listener turned the connection away: it is closing, its backlog is full, or nobody \
          listens at an address left behind. The other side is at fault: dial again later.";
+    DeliveryFailed = 95, "ERR_DELIVERY_FAILED", fatal,
+        "A message of a session was transmitted as often as `maxDeliveryAttempts` allows, and each \
+         time the connection broke before it arrived. The network or the peer is at fault: the \
+         message is given up, later ones go on.";
+    Expired = 84, "ERR_EXPIRED", retry,
+        "The time to live of a message was over before there was room for it. Nobody is at fault: \
+         send it again if it is still of use, or raise `ttlMs`.";
     FormatUnsupported = 29, "ERR_FORMAT_UNSUPPORTED", fatal,
         "Nothing writes this format for this type. Fix the caller: ask for a format that the type \
          has, or register a writer for it.";
@@ -180,6 +187,10 @@ codes! {
     SerializeFailed = 27, "ERR_SERIALIZE_FAILED", fatal,
         "A value is not of the type that it is to be written as. Fix the caller: the message names \
          the field, the value and what is allowed.";
+    SessionLost = 94, "ERR_SESSION_LOST", fatal,
+        "A session is over without having been closed: there was no connection for longer than \
+         `sessionTimeoutMs`, or the peer was restarted. The network or the peer is at fault: what \
+         was not acknowledged may or may not have arrived; open a new pipe to go on.";
     TimedOut = 20, "ERR_TIMED_OUT", retry,
         "The operation did not finish within its time limit. The peer is slow, stopped or absent: \
          try again, or raise `timeoutMs`.";
@@ -212,9 +223,16 @@ codes! {
          message names both ranges and which end to upgrade.";
     ZoneClosed = 64, "ERR_ZONE_CLOSED", fatal,
         "The zone was closed, or its parent was. Fix the caller: load the plugin again to go on.";
+    ZoneCrashed = 72, "ERR_ZONE_CRASHED", retry,
+        "The plugin's process ended while the call ran: the message says how. The plugin is at \
+         fault: the process is started anew, so call again if calling twice does no harm. After \
+         too many crashes it is not started any more: close the zone, and load it anew.";
     ZoneFaulted = 65, "ERR_ZONE_FAULTED", fatal,
         "The plugin panicked in an earlier call and is not called again. The plugin is at fault: \
          close the zone and load it anew.";
+    ZoneHost = 73, "ERR_ZONE_HOST", fatal,
+        "The executable that plugins run in, busbar-host, is missing, cannot be run, or is of \
+         another version. The installation is at fault: install the package again.";
 }
 
 impl Code {
@@ -267,11 +285,13 @@ mod tests {
                 Code::Again,
                 Code::ConnectionLost,
                 Code::ConnectionRefused,
+                Code::Expired,
                 Code::InUse,
                 Code::NotFound,
                 Code::OutOfMemory,
                 Code::TimedOut,
                 Code::Unreachable,
+                Code::ZoneCrashed,
             ]
         );
     }

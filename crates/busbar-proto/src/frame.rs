@@ -23,10 +23,18 @@ pub enum Kind {
     Reject = 2,
     /// A message, or a fragment of one.
     Data = 3,
+    /// Acknowledges messages of a session: its ACK extension is all it has.
+    Ack = 4,
     /// Says that its sender lives. No payload.
     Ping = 5,
+    /// Answers a PROBE: it has the same `seq`.
+    Pong = 6,
     /// Ends a connection: [`crate::CloseReason`].
     Close = 7,
+    /// What is missing of a session's channel below `seq` will not come.
+    Skip = 8,
+    /// Is to be answered at once with PONG.
+    Probe = 9,
 }
 
 /// Everything in a frame but its payload. The flags byte is not a field: it says which of the
@@ -35,10 +43,13 @@ pub enum Kind {
 pub struct Header {
     /// What the frame is for.
     pub kind: Kind,
-    /// The channel of the message; 0 unless the kind is [`Kind::Data`].
+    /// The channel of the message; 0 for kinds that are not about a channel.
     pub channel: u16,
-    /// The message's place in its channel; 0 unless the kind is [`Kind::Data`].
+    /// The message's place in its channel; a number that says which PROBE it is.
     pub seq: u64,
+    /// Whether the message belongs to the connection's session, which counts its channels apart:
+    /// see [`crate::session`].
+    pub is_reliable: bool,
     /// What the sender of this frame has received.
     pub ack: Option<Ack>,
     /// Which part of a message the payload is; absent if it is the whole of it.
@@ -164,6 +175,7 @@ impl Header {
             kind,
             channel: 0,
             seq: 0,
+            is_reliable: false,
             ack: None,
             fragment: None,
             deadline_micros: None,
@@ -177,14 +189,25 @@ impl Header {
             | flag(self.fragment.is_some(), FLAG_FRAG)
             | flag(self.deadline_micros.is_some(), FLAG_DEADLINE)
             | flag(self.type_hash.is_some(), FLAG_TYPE)
+            | flag(self.is_reliable, FLAG_RELIABLE)
     }
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Hello, Self::Reject, Self::Data, Self::Ping, Self::Close]
-            .into_iter()
-            .find(|&kind| kind as u8 == number)
+        let kind = match number {
+            1 => Self::Hello,
+            2 => Self::Reject,
+            3 => Self::Data,
+            4 => Self::Ack,
+            5 => Self::Ping,
+            6 => Self::Pong,
+            7 => Self::Close,
+            8 => Self::Skip,
+            9 => Self::Probe,
+            _ => return None,
+        };
+        Some(kind)
     }
 }
 
@@ -223,6 +246,7 @@ fn parse_fixed(fixed: &[u8; HEADER_BYTES]) -> Result<(Header, u8, u32), Error> {
     let header = Header {
         channel: u16::from_be_bytes([c0, c1]),
         seq: u64::from_be_bytes(seq),
+        is_reliable: flags & FLAG_RELIABLE != 0,
         ..Header::new(known)
     };
     Ok((header, flags, u32::from_be_bytes([l0, l1, l2, l3])))
@@ -282,17 +306,28 @@ fn check_payload(payload_bytes: usize, limits: Limits) -> Result<u32, Error> {
 /// The rules of docs/formats/frame.md that hold between fields; `breach` is whose fault it is.
 fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> Result<(), Error> {
     let fail = |message: &'static str| Err(Error::new(breach, message));
-    if header.kind != Kind::Data {
-        if *header != Header::new(header.kind) {
-            return fail("invalid frame: only DATA has a channel, a seq or extensions");
+    let Header { kind, channel, seq, ack, .. } = *header;
+    let is_plain = match kind {
+        Kind::Data => true,
+        Kind::Ack => {
+            let plain = Header { channel, ack, ..Header::new(kind) };
+            *header == plain && ack.is_some() && payload_bytes == 0
         }
-        if header.kind == Kind::Ping && payload_bytes > 0 {
-            return fail("invalid frame: PING has no payload");
+        Kind::Skip => *header == Header { channel, seq, ..Header::new(kind) } && payload_bytes == 0,
+        Kind::Probe | Kind::Pong => {
+            *header == Header { seq, ..Header::new(kind) } && payload_bytes == 0
         }
+        Kind::Ping => *header == Header::new(kind) && payload_bytes == 0,
+        Kind::Hello | Kind::Reject | Kind::Close => *header == Header::new(kind),
+    };
+    if !is_plain {
+        return fail("invalid frame: it has fields that its kind does not have, or lacks one");
+    }
+    if matches!(kind, Kind::Hello | Kind::Reject | Kind::Close) {
         return Ok(());
     }
     if limits.message_bytes_max() == 0 {
-        return fail("invalid frame: DATA where no messages are carried");
+        return fail("invalid frame: its kind has no place where no messages are carried");
     }
     let message_bytes = header.fragment.map_or(u64::from(payload_bytes), |f| f.total_bytes);
     if message_bytes > limits.message_bytes_max() {
@@ -324,6 +359,8 @@ const FLAG_ACK: u8 = 0x01;
 const FLAG_FRAG: u8 = 0x02;
 const FLAG_DEADLINE: u8 = 0x04;
 const FLAG_TYPE: u8 = 0x08;
-const FLAGS_KNOWN: u8 = FLAG_ACK | FLAG_FRAG | FLAG_DEADLINE | FLAG_TYPE;
+// Announces no extension.
+const FLAG_RELIABLE: u8 = 0x10;
+const FLAGS_KNOWN: u8 = FLAG_ACK | FLAG_FRAG | FLAG_DEADLINE | FLAG_TYPE | FLAG_RELIABLE;
 
 const _: () = assert!(HEADER_BYTES + extension_bytes(FLAGS_KNOWN) == HEAD_BYTES_MAX);

@@ -14,6 +14,7 @@ use std::fmt;
 
 use crate::limits::Limits;
 use crate::reader::Reader;
+use crate::session::Resume;
 use crate::{Code, Error};
 
 /// The payload of a HELLO frame.
@@ -34,6 +35,9 @@ pub struct Hello {
     pub heartbeat_ms: Option<u32>,
     /// Present on `shm://`.
     pub shm: Option<ShmParameters>,
+    /// Present if this end wants the session to survive its connections; then
+    /// [`Capabilities::SESSIONS`] is set too.
+    pub resume: Option<Resume>,
 }
 
 /// A range of protocol versions, never empty.
@@ -73,7 +77,16 @@ impl Hello {
             limits,
             heartbeat_ms: None,
             shm: None,
+            resume: None,
         }
+    }
+
+    /// The same with a resume section, and the ability that it needs.
+    #[must_use]
+    pub fn with_resume(mut self, resume: Resume) -> Self {
+        self.capabilities.0 |= Capabilities::SESSIONS.0;
+        self.resume = Some(resume);
+        self
     }
 
     /// The payload of the HELLO frame.
@@ -90,6 +103,9 @@ impl Hello {
         out.extend_from_slice(&self.limits.frame_payload_bytes_max().to_be_bytes());
         if let Some(shm) = &self.shm {
             section::put(&mut out, section::TAG_SHM, &shm.encode());
+        }
+        if let Some(resume) = &self.resume {
+            section::put(&mut out, section::TAG_RESUME, &resume.encode());
         }
         if let Some(heartbeat_ms) = self.heartbeat_ms {
             section::put(&mut out, section::TAG_HEARTBEAT, &heartbeat_ms.to_be_bytes());
@@ -117,17 +133,16 @@ impl Hello {
         let mut hello = Self::decode_fixed(versions, &mut reader).ok_or_else(short)??;
         while !reader.is_empty() {
             let (tag, value) = section::take(&mut reader).ok_or_else(short)?;
-            if tag == section::TAG_SHM {
-                let shm = ShmParameters::decode(value)?;
-                if hello.shm.replace(shm).is_some() {
-                    return Err(invalid("it has two shm sections".into()));
+            let is_second = match tag {
+                section::TAG_SHM => hello.shm.replace(ShmParameters::decode(value)?).is_some(),
+                section::TAG_RESUME => hello.resume.replace(decode_resume(value)?).is_some(),
+                section::TAG_HEARTBEAT => {
+                    hello.heartbeat_ms.replace(section::decode_heartbeat(value)?).is_some()
                 }
-            }
-            if tag == section::TAG_HEARTBEAT {
-                let heartbeat_ms = section::decode_heartbeat(value)?;
-                if hello.heartbeat_ms.replace(heartbeat_ms).is_some() {
-                    return Err(invalid("it has two heartbeat sections".into()));
-                }
+                _ => false,
+            };
+            if is_second {
+                return Err(invalid(format!("it has two sections with tag {tag}")));
             }
         }
         Ok(hello)
@@ -150,6 +165,7 @@ impl Hello {
             limits,
             heartbeat_ms: None,
             shm: None,
+            resume: None,
         }))
     }
 }
@@ -196,6 +212,8 @@ impl Versions {
 impl Capabilities {
     /// It takes PING, and sends something at least as often as the peer's HELLO asks for.
     pub const HEARTBEAT: Self = Self(1);
+    /// Sessions: ACK, SKIP, PROBE and PONG, the RELIABLE flag and the resume section.
+    pub const SESSIONS: Self = Self(2);
 
     /// Whether all of `other` are among these.
     #[must_use]
@@ -229,6 +247,11 @@ impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId({self})")
     }
+}
+
+fn decode_resume(value: &[u8]) -> Result<Resume, Error> {
+    let malformed = || invalid(format!("malformed resume section of {} bytes", value.len()));
+    Resume::decode(value).ok_or_else(malformed)
 }
 
 fn invalid(what: String) -> Error {

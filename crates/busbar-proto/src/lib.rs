@@ -1,4 +1,5 @@
-//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states, queues.
+//! The Busbar wire protocol without I/O: error codes, frames, HELLO, connection states, queues,
+//! sessions.
 //!
 //! Nothing here reads a clock, a random source, a socket, a file, a thread or a lock: bytes,
 //! durations and random identities come in as arguments, and bytes and decisions go out as values.
@@ -13,6 +14,7 @@ mod hello;
 mod limits;
 pub mod qos;
 mod reader;
+pub mod session;
 mod state;
 
 pub use backoff::{Backoff, Retries};

@@ -214,6 +214,7 @@ fn failed(error: &BoxedError) -> SerializeError {
 ///
 /// # Errors
 /// `ArchiveInvalid` if the bytes are no archive of `T`, or their address is not aligned for it.
+#[inline]
 pub fn access<T: Type>(bytes: &[u8]) -> Result<&<T as Archive>::Archived, Error> {
     rkyv::access::<<T as Archive>::Archived, BoxedError>(bytes)
         .map_err(|error| invalid::<T>(&error))
@@ -235,6 +236,7 @@ pub unsafe fn access_unchecked<T: Type>(bytes: &[u8]) -> &<T as Archive>::Archiv
 ///
 /// # Errors
 /// `ArchiveInvalid` as [`access`].
+#[inline]
 pub fn read<T: Type>(bytes: &[u8]) -> Result<T, Error> {
     let archived = access::<T>(bytes)?;
     rkyv::api::deserialize_using::<T, (), BoxedError>(archived, &mut ())

@@ -40,10 +40,18 @@ fn inline(criterion: &mut Criterion) {
     group.bench_function("no arguments", |bencher| {
         bencher.iter(|| zone.call(black_box(nothing), &[], &mut []));
     });
+    let bound = zone.bind(nothing).expect("it never waits");
+    group.bench_function("no arguments, bound", |bencher| {
+        bencher.iter(|| black_box(&bound).call(&[], &mut []));
+    });
     let invert = zone.method("invert").expect("it has it");
     let (input, mut out) = ([7_u8; 64], [0_u8; 64]);
     group.bench_function("64 bytes in and out", |bencher| {
         bencher.iter(|| zone.call(black_box(invert), black_box(&input), &mut out));
+    });
+    let bound = zone.bind(invert).expect("it never waits");
+    group.bench_function("64 bytes in and out, bound", |bencher| {
+        bencher.iter(|| black_box(&bound).call(black_box(&input), &mut out));
     });
     let length = zone.method("length").expect("it has it");
     let (mut point, mut out) = ([0_u64; 2], [0_u64; 1]);

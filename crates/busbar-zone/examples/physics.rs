@@ -165,6 +165,12 @@ impl Physics {
         std::future::pending().await
     }
 
+    /// Two numbers, as most libraries of functions take them.
+    #[method(sync, idempotent)]
+    fn distance(&self, x: f64, y: f64) -> f64 {
+        x.hypot(y)
+    }
+
     /// A bug.
     #[method(sync)]
     fn panic(&self, text: String) -> u32 {

@@ -7,9 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use busbar_abi::Status;
+use serde::{Deserialize, Serialize};
 
 /// What went wrong, as something programs may branch on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// There is no room in the queue, or the plugin says to come back. Retry.
@@ -20,12 +21,16 @@ pub enum ErrorKind {
     Cancelled,
     /// The zone is closed. The caller is at fault.
     Closed,
+    /// The plugin's process ended, or was ended, by no fault of the caller's.
+    Crashed,
     /// The file is no library, or not all of one. Whoever made or copied it is at fault.
     Damaged,
     /// The plugin says so: [`Error::status`] is its own.
     Failed,
     /// The plugin panicked before. It is at fault: load it anew.
     Faulted,
+    /// There is no `busbar-host` to run the plugin in, or not the right one.
+    Host,
     /// There is one instance already. Retry when it is closed.
     InUse,
     /// Others can change the file. Its owner is at fault.
@@ -82,9 +87,11 @@ impl ErrorKind {
             // Nobody else cancels calls than a zone that closes.
             Self::Cancelled => "ERR_ZONE_CLOSED",
             Self::Closed => "ERR_ZONE_CLOSED",
+            Self::Crashed => "ERR_ZONE_CRASHED",
             Self::Damaged => "ERR_PLUGIN_DAMAGED",
             Self::Failed => "ERR_PLUGIN_FAILED",
             Self::Faulted => "ERR_ZONE_FAULTED",
+            Self::Host => "ERR_ZONE_HOST",
             Self::InUse => "ERR_IN_USE",
             Self::Insecure => "ERR_PLUGIN_INSECURE",
             Self::Internal => "ERR_INTERNAL",
@@ -121,6 +128,7 @@ impl ErrorKind {
             Status::TIMEOUT => Self::TimedOut,
             Status::AGAIN => Self::Again,
             Status::CLOSED => Self::Closed,
+            Status::CRASHED => Self::Crashed,
             Status::NOMEM => Self::OutOfMemory,
             Status::INVALID => Self::InvalidArgument,
             _ => Self::Failed,
@@ -129,7 +137,7 @@ impl ErrorKind {
 }
 
 /// The step of a plugin's life in which something failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Stage {
     /// Reading the file, and who vouches for it.
@@ -219,6 +227,11 @@ impl Error {
         self.with(|it| it.subject = subject.into())
     }
 
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn with_status(self, status: Status) -> Self {
+        self.with(|it| it.status = status)
+    }
+
     pub(crate) fn with_needed(self, needed: usize) -> Self {
         self.with(|it| it.needed = needed)
     }
@@ -269,6 +282,7 @@ impl Error {
         matches!(
             self.kind(),
             ErrorKind::Again
+                | ErrorKind::Crashed
                 | ErrorKind::InUse
                 | ErrorKind::NotFound
                 | ErrorKind::OutOfMemory

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::passage::{Passage, Passages};
+
 const CLOSED: u64 = 1 << 63;
 const FAULTED: u64 = 1 << 62;
 const INSIDE: u64 = FAULTED - 1;
@@ -26,6 +28,8 @@ pub(crate) enum Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     word: AtomicU64,
+    /// Ways in beside the word's count.
+    passages: Passages,
     /// Whoever leaves a closed gate last, says so while holding it.
     lock: Mutex<()>,
     empty: Condvar,
@@ -42,6 +46,33 @@ impl Gate {
         }
         self.leave();
         Err(if before & FAULTED != 0 { Refusal::Faulted } else { Refusal::Closed })
+    }
+
+    /// A way in for this thread that costs no atomic addition.
+    pub(crate) fn passage(&self) -> Passage {
+        self.passages.open()
+    }
+
+    /// As [`Self::enter`], by a passage of this gate, until [`Self::leave_by`].
+    #[inline]
+    pub(crate) fn enter_by(&self, passage: &Passage) -> Result<(), Refusal> {
+        passage.enter();
+        // SYNC POINT gate-open.
+        let word = self.word.load(Ordering::Acquire);
+        if word & (CLOSED | FAULTED) == 0 {
+            return Ok(());
+        }
+        self.leave_by(passage);
+        Err(if word & FAULTED != 0 { Refusal::Faulted } else { Refusal::Closed })
+    }
+
+    /// Out, by the passage that was entered.
+    #[inline]
+    pub(crate) fn leave_by(&self, passage: &Passage) {
+        passage.leave();
+        if self.word.load(Ordering::Relaxed) & CLOSED != 0 {
+            self.wake();
+        }
     }
 
     /// Who is inside counts once more, whether or not others may enter.
@@ -68,6 +99,7 @@ impl Gate {
     /// Nobody enters any more.
     pub(crate) fn close(&self) {
         self.word.fetch_or(CLOSED, Ordering::AcqRel);
+        self.passages.settle();
     }
 
     /// As [`Self::close`], because of a panic; whether it is the first.
@@ -79,7 +111,7 @@ impl Gate {
     pub(crate) fn wait_empty(&self, deadline: Instant) -> bool {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         // SYNC POINT gate-empty.
-        while self.word.load(Ordering::Acquire) & INSIDE != 0 {
+        while self.word.load(Ordering::Acquire) & INSIDE != 0 || !self.passages.are_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
                 return false;
@@ -122,6 +154,39 @@ mod tests {
         assert!(!gate.fault());
         assert_eq!(gate.enter(), Err(Refusal::Faulted));
         assert!(gate.wait_empty(Instant::now()));
+    }
+
+    /// [Z06] as below, of threads with passages, and with calls within calls
+    #[test]
+    fn nobody_passes_an_empty_gate() {
+        for round in 0..400 {
+            let (gate, inside) = (Arc::new(Gate::default()), Arc::new(AtomicU64::new(0)));
+            let threads: Vec<_> = (0..3)
+                .map(|_| {
+                    let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
+                    thread::spawn(move || {
+                        let passage = gate.passage();
+                        while gate.enter_by(&passage).is_ok() {
+                            inside.fetch_add(1, Ordering::Relaxed);
+                            if gate.enter_by(&passage).is_ok() {
+                                gate.leave_by(&passage);
+                            }
+                            inside.fetch_sub(1, Ordering::Relaxed);
+                            gate.leave_by(&passage);
+                        }
+                    })
+                })
+                .collect();
+            for _ in 0..round % 8 {
+                thread::yield_now();
+            }
+            gate.close();
+            assert!(gate.wait_empty(Instant::now() + Duration::from_secs(20)));
+            assert_eq!(inside.load(Ordering::Relaxed), 0);
+            for thread in threads {
+                thread.join().expect("no panic");
+            }
+        }
     }
 
     /// [Z06] nobody is inside after it was found empty, whatever threads come and go

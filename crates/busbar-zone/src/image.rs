@@ -31,20 +31,29 @@ impl Image {
     /// The library's code runs, and must be trusted to do no harm.
     pub(crate) unsafe fn load(source: &Source, entries: &[&str]) -> Result<Self> {
         inspect(&source.bytes, entries)?;
-        let io = |error: std::io::Error| {
-            Error::new(ErrorKind::Io, Stage::Load, error.to_string()).with_source(error)
-        };
         // Removed with all that is in it as soon as the library is mapped: however this process
         // ends, it leaves nothing behind.
-        let folder = private_folder().map_err(io)?;
+        let folder = private_folder().map_err(io_error)?;
         let extension = source.path.extension().unwrap_or(OsStr::new("so"));
         let copy = folder.path().join(source.hash.short()).with_extension(extension);
-        write_new(&copy, &source.bytes).map_err(io)?;
+        write_new(&copy, &source.bytes).map_err(io_error)?;
         // SAFETY: by this function's own contract.
-        let library = unsafe { open(&copy) };
+        let image = unsafe { Self::map(&copy) };
         // Windows does not remove what is mapped; its temporary files are cleaned up elsewhere.
         drop(folder);
-        let library = library.map_err(|error| {
+        image
+    }
+
+    /// Maps a file that [`inspect`] has seen and nobody can change.
+    ///
+    /// # Errors
+    /// `Damaged` if the system does not load it.
+    ///
+    /// # Safety
+    /// As [`Self::load`].
+    pub(crate) unsafe fn map(path: &Path) -> Result<Self> {
+        // SAFETY: by this function's own contract.
+        let library = unsafe { open(path) }.map_err(|error| {
             let reason = std::error::Error::source(&error).map(ToString::to_string);
             let reason = reason.unwrap_or_else(|| error.to_string());
             let message = format!("the system does not load it: {reason}");
@@ -105,8 +114,26 @@ fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     options.open(path)?.write_all(bytes)
 }
 
+/// Whether Go made it: then a runtime of its own starts as soon as it is mapped, so this is asked
+/// before. Files that cannot be read are told of by [`inspect`].
+pub(crate) fn is_go(bytes: &[u8]) -> bool {
+    let file = object::File::parse(bytes);
+    let has = |file: &object::File<'_>, name| file.section_by_name(name).is_some();
+    file.is_ok_and(|file| GO_SECTIONS.iter().any(|name| has(&file, name)))
+}
+
+/// What Go leaves in every library, stripped ones included.
+const GO_SECTIONS: [&str; 2] = [".go.buildinfo", "__go_buildinfo"];
+
+pub(crate) fn io_error(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, Stage::Load, error.to_string()).with_source(error)
+}
+
 /// Whether the system's loader may have it: one that believes a damaged file may crash.
-fn inspect(bytes: &[u8], entries: &[&str]) -> Result<()> {
+///
+/// # Errors
+/// `Damaged`, `Target`, `Symbol`.
+pub(crate) fn inspect(bytes: &[u8], entries: &[&str]) -> Result<()> {
     let damaged = |message: String| Error::new(ErrorKind::Damaged, Stage::Load, message);
     let file = object::File::parse(bytes)
         .map_err(|error| damaged(format!("it is no library, or not all of one: {error}")))?;

@@ -14,6 +14,7 @@ use crate::contract::{Method, bad_size, null};
 use crate::gate::Refusal;
 use crate::host::{Core, error_of, forget_error};
 use crate::library::Library;
+use crate::passage::Passage;
 use crate::pending::{OpenCall, Reply};
 use crate::state::{State, Step};
 use crate::{Error, ErrorKind, Result, Stage};
@@ -153,6 +154,12 @@ impl Instance {
         self.core.zone
     }
 
+    /// Whether calls are started, and end whenever the plugin says so.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn is_asynchronous(&self) -> bool {
+        self.table.start.is_some()
+    }
+
     #[inline]
     pub(crate) fn target(&self, index: u32) -> Result<Target> {
         match self.methods.get(index as usize) {
@@ -214,6 +221,28 @@ impl Instance {
         self.call_inside(target, input, out)
     }
 
+    /// A way into this instance for the calling thread.
+    pub(crate) fn passage(&self) -> Passage {
+        self.core.gate.passage()
+    }
+
+    /// As [`Self::call`], by a passage of this instance.
+    #[inline]
+    pub(crate) fn call_by(
+        &self,
+        passage: &Passage,
+        method: Target,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize> {
+        self.core.gate.enter_by(passage).map_err(|refusal| self.refused(refusal))?;
+        let _leave = LeaveBy(self, passage);
+        if method.flags & flag::THREAD_SAFE != 0 {
+            return self.call_now(method, input, out);
+        }
+        self.call_inside(method, input, out)
+    }
+
     /// As [`Self::call`], once inside.
     #[inline]
     pub(crate) fn call_inside(
@@ -223,6 +252,12 @@ impl Instance {
         out: &mut [u8],
     ) -> Result<usize> {
         let _one = self.turn(method)?;
+        self.call_now(method, input, out)
+    }
+
+    /// As [`Self::call_inside`], when it is the method's turn.
+    #[inline(always)]
+    fn call_now(&self, method: Target, input: &[u8], out: &mut [u8]) -> Result<usize> {
         let mut buf = Buf::new(out);
         // SAFETY: by the contract: the instance is active, as somebody is inside; `input` and `out`
         // are there during the call.
@@ -427,6 +462,15 @@ impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.core.gate.leave();
+    }
+}
+
+struct LeaveBy<'a>(&'a Instance, &'a Passage);
+
+impl Drop for LeaveBy<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.core.gate.leave_by(self.1);
     }
 }
 

@@ -8,12 +8,15 @@
 //! library   contract and types, shared by all zones of a file
 //! instance  the plugin's functions: made, called, ended                 state, gate, host, pending
 //! zone      an instance, the way to it, its place in the tree           transport, pool, call
+//! process   the same in another process, which may crash                 busbar-host
+//! bound     one method for one thread: what can be done once is done    passage
 //! ```
 //!
 //! In-process plugins can do anything that the program can: what is refused here is refused because
 //! it would go wrong by accident. A library that is trusted and keeps to `include/busbar_plugin.h`
 //! cannot make this crate do what its safe functions do not say.
 
+mod bound;
 mod call;
 mod contract;
 mod error;
@@ -23,8 +26,10 @@ mod image;
 mod instance;
 mod library;
 mod loader;
+mod passage;
 mod pending;
 mod pool;
+mod process;
 mod source;
 mod state;
 mod transport;
@@ -32,16 +37,21 @@ mod trust;
 mod types;
 mod zone;
 
+pub use bound::Bound;
 pub use call::Call;
 pub use contract::Method;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
-pub use loader::{Found, LoadedTypes, Loader, PATH_VARIABLE};
+pub use loader::{Description, Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use pending::Completions;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use process::run_host;
+pub use process::{Output, ProcessOptions, ProcessStatus, Sandbox};
 pub use source::Sidecar;
 pub use state::State;
 pub use trust::{FileHash, Trust};
-pub use zone::{MethodId, Mode, Options, Record, Zone};
+pub use zone::{GoLibraries, MethodId, Mode, Options, Record, Zone};
 
 /// How many instances were left as they are because a call of them never ended.
 #[must_use]

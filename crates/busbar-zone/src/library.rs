@@ -55,8 +55,13 @@ fn address_of(entry: &Arc<TypeEntry>) -> usize {
 }
 
 impl Types {
-    fn new(entries: Vec<Arc<TypeEntry>>) -> Self {
+    pub(crate) fn new(entries: Vec<Arc<TypeEntry>>) -> Self {
         Self { entries, users: Mutex::default() }
+    }
+
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn entries(&self) -> &[Arc<TypeEntry>] {
+        &self.entries
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -121,7 +126,24 @@ impl Library {
     /// As [`Image::load`].
     pub(crate) unsafe fn load(source: &Source) -> Result<Self> {
         // SAFETY: by this function's own contract.
-        let image = Arc::new(unsafe { Image::load(source, &[abi::ENTRY]) }?);
+        let image = unsafe { Image::load(source, &[abi::ENTRY]) }?;
+        // SAFETY: as above.
+        let library = unsafe { Self::of_image(image, &source.path) }?;
+        if let Some(sidecar) = &source.sidecar {
+            sidecar.check(&library.contract.id, &library.contract.version)?;
+        }
+        Ok(library)
+    }
+
+    /// Has a mapped library say what it is.
+    ///
+    /// # Errors
+    /// As [`Contract::read`].
+    ///
+    /// # Safety
+    /// As [`Image::load`].
+    pub(crate) unsafe fn of_image(image: Image, path: &Path) -> Result<Self> {
+        let image = Arc::new(image);
         // SAFETY: what exports this name has this type; that is what the name is for.
         let entry = unsafe { image.symbol::<abi::ManifestEntry>(abi::ENTRY) };
         let entry = entry.ok_or_else(|| no_entry(&[abi::ENTRY]))?;
@@ -129,11 +151,7 @@ impl Library {
         // SAFETY: as above.
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
-        let library = unsafe { Self::bind(entry, &schemas, Some(&image), &source.path) }?;
-        if let Some(sidecar) = &source.sidecar {
-            library.check_sidecar(sidecar)?;
-        }
-        Ok(library)
+        unsafe { Self::bind(entry, &schemas, Some(&image), path) }
     }
 
     /// A plugin that is compiled in.
@@ -170,18 +188,6 @@ impl Library {
             distrusted: AtomicBool::new(false),
             instances: Mutex::new(0),
         })
-    }
-
-    fn check_sidecar(&self, sidecar: &crate::Sidecar) -> Result<()> {
-        let Contract { id, version, .. } = &self.contract;
-        if (id, version) != (&sidecar.id, &sidecar.version) {
-            let message = format!(
-                "it says to be {id} {version}, but the .plugin.json says {} {}",
-                sidecar.id, sidecar.version
-            );
-            return Err(bad(ErrorKind::Sidecar, message));
-        }
-        Ok(())
     }
 
     pub(crate) fn types(&self) -> &Types {

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use busbar_abi as abi;
 use busbar_types::registry::Registry;
 
+use crate::image::is_go;
 use crate::library::{Library, load_types};
 use crate::source::Source;
 use crate::trust::FileHash;
-use crate::zone::{Options, Zone};
-use crate::{Error, ErrorKind, LegacyEntries, Result, Sidecar, Stage, Trust};
+use crate::zone::{GoLibraries, Mode, Options, Zone};
+use crate::{Error, ErrorKind, LegacyEntries, Method, Result, Sidecar, Stage, Trust};
 
 /// Folders of libraries, beside those that are configured.
 pub const PATH_VARIABLE: &str = "BUSBAR_PLUGIN_PATH";
@@ -116,11 +117,31 @@ impl Loader {
     /// The library's code runs, and must be trusted to do no harm and to keep to the contract.
     pub unsafe fn load(&self, path: &Path, options: &Options<'_>) -> Result<Zone> {
         let source = Source::read(path, &self.trust)?;
-        let subject = || source.path.display().to_string();
+        let subject = source.path.display().to_string();
+        if place(&source, options).map_err(|error| error.of(&*subject))? == Mode::Process {
+            let zone = Zone::open_process(source, &self.trust, self.registry, options);
+            return zone.map_err(|error| error.of(subject));
+        }
         // SAFETY: by this function's own contract.
         let library = unsafe { self.library(&source) };
-        let library = library.map_err(|error| error.of(subject()))?;
-        Zone::open(&library, self.registry, options).map_err(|error| error.of(subject()))
+        let library = library.map_err(|error| error.of(&*subject))?;
+        Zone::open(&library, self.registry, options).map_err(|error| error.of(subject))
+    }
+
+    /// What the library at `path` says of itself; nothing of it is called but its entry.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; `Symbol` for a library that is no plugin.
+    ///
+    /// # Safety
+    /// As [`Self::load`].
+    pub unsafe fn describe(&self, path: &Path) -> Result<Description> {
+        let source = Source::read(path, &self.trust)?;
+        // SAFETY: by this function's own contract.
+        let library = unsafe { self.library(&source) };
+        let library = library.map_err(|error| error.of(source.path.display().to_string()))?;
+        let contract = &library.contract;
+        Ok(Description { id: contract.id.clone(), methods: contract.methods.clone() })
     }
 
     /// Opens a zone of a plugin that is compiled into this program.
@@ -169,6 +190,40 @@ impl Loader {
         libraries.insert(source.hash, Arc::clone(&library));
         Ok(library)
     }
+}
+
+/// The mode that a library gets: the one that is asked for, unless Go made it.
+fn place(source: &Source, options: &Options<'_>) -> Result<Mode> {
+    /// The library in Go that this process has.
+    static GO: Mutex<Option<FileHash>> = Mutex::new(None);
+
+    if options.mode == Mode::Process || !is_go(&source.bytes) {
+        return Ok(options.mode);
+    }
+    let refused = |message| Err(Error::new(ErrorKind::NotSupported, Stage::Verify, message));
+    match options.go {
+        GoLibraries::Isolate => Ok(Mode::Process),
+        GoLibraries::Refuse => {
+            refused("it is in Go, and so for the mode process, unless Go is allowed in this one")
+        }
+        GoLibraries::Allow => {
+            let mut go = GO.lock().unwrap_or_else(PoisonError::into_inner);
+            if *go.get_or_insert(source.hash) == source.hash {
+                return Ok(options.mode);
+            }
+            refused("it is in Go, and this process has another library in Go already")
+        }
+    }
+}
+
+/// What a plugin says of itself.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Description {
+    /// Its id.
+    pub id: String,
+    /// Its methods.
+    pub methods: Vec<Method>,
 }
 
 /// Types of a library that are registered as long as this is there. Whoever has an entry keeps it.

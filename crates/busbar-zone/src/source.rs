@@ -39,6 +39,23 @@ pub struct Sidecar {
     pub methods: Vec<String>,
 }
 
+impl Sidecar {
+    /// Whether the library says of itself what this says.
+    ///
+    /// # Errors
+    /// `Sidecar`.
+    pub(crate) fn check(&self, id: &str, version: &str) -> Result<()> {
+        if (id, version) == (&*self.id, &*self.version) {
+            return Ok(());
+        }
+        let message = format!(
+            "it says to be {id} {version}, but the .plugin.json says {} {}",
+            self.id, self.version
+        );
+        Err(Error::new(ErrorKind::Sidecar, Stage::Bind, message))
+    }
+}
+
 /// A library that may be loaded.
 #[derive(Debug)]
 pub(crate) struct Source {

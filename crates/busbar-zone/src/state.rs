@@ -31,6 +31,8 @@ pub enum State {
     Faulted,
     /// A call of it never ended. It stays as it is.
     Zombie,
+    /// Its process ended too often, and is not started again.
+    Crashed,
 }
 
 /// What happens to an instance.

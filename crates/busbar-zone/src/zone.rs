@@ -9,15 +9,20 @@ use std::time::Duration;
 
 use busbar_types::registry::Registry;
 
+use crate::bound::Bound;
 use crate::call::Call;
 use crate::contract::Method;
 use crate::host::is_thread_of;
 use crate::instance::Instance;
-use crate::library::Library;
+use crate::library::{Library, Types};
 use crate::pending::Reply;
 use crate::pool::{Pool, QUEUE};
+use crate::process::Remote;
+use crate::source::Source;
 use crate::transport::{Inline, Threads, Transport};
-use crate::{Completions, Error, ErrorKind, Result, Stage, State};
+use crate::{
+    Completions, Error, ErrorKind, ProcessOptions, ProcessStatus, Result, Stage, State, Trust,
+};
 
 /// Zones of zones of zones: no deeper than this.
 const DEPTH_MAX: usize = 16;
@@ -35,6 +40,9 @@ pub enum Mode {
         /// How many.
         threads: NonZeroUsize,
     },
+    /// Those of a process of its own, as [`Options::process`] says: whatever its plugin does, this
+    /// process lives on.
+    Process,
 }
 
 /// A method of a zone, resolved once by [`Zone::method`].
@@ -83,9 +91,7 @@ pub struct Record {
 pub struct Zone(Arc<Inner>);
 
 struct Inner {
-    instance: Arc<Instance>,
-    transport: Box<dyn Transport>,
-    is_inline: bool,
+    home: Home,
     registry: &'static Registry,
     parent: Option<Weak<Self>>,
     depth: usize,
@@ -93,6 +99,14 @@ struct Inner {
     children: Mutex<Option<Vec<Weak<Self>>>>,
     /// How it ended; locked while it ends, so that whoever else closes it waits for that.
     outcome: Mutex<Option<Result<()>>>,
+}
+
+/// Where a zone's plugin is.
+enum Home {
+    /// In this process.
+    Here { instance: Arc<Instance>, transport: Box<dyn Transport>, is_inline: bool },
+    /// In one of its own.
+    Process(Remote),
 }
 
 impl fmt::Debug for Zone {
@@ -113,13 +127,7 @@ impl Zone {
         registry: &'static Registry,
         options: &Options<'_>,
     ) -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let parent = options.parent.map(|zone| Arc::downgrade(&zone.0));
-        let depth = options.parent.map_or(0, |zone| zone.0.depth + 1);
-        if depth > DEPTH_MAX {
-            let message = format!("zones are nested {DEPTH_MAX} deep at most");
-            return Err(Error::new(ErrorKind::InvalidArgument, Stage::Ready, message));
-        }
+        check_depth(options)?;
         let transport: Box<dyn Transport> = match options.mode {
             Mode::Inline => Box::new(Inline),
             Mode::Shared => Box::new(Threads { pool: Pool::shared()?, mode: options.mode }),
@@ -127,17 +135,38 @@ impl Zone {
                 let pool = Arc::new(Pool::new("busbar-zone", threads, QUEUE)?);
                 Box::new(Threads { pool, mode: options.mode })
             }
+            Mode::Process => {
+                let message = "what is compiled into this process has no file for another one";
+                return Err(Error::new(ErrorKind::NotSupported, Stage::Ready, message));
+            }
         };
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let opened = activate(library, registry, id, options);
+        let opened = activate(library, registry, next_id(), options);
         let instance = opened.inspect_err(|_| transport.close())?;
+        let is_inline = options.mode == Mode::Inline;
+        Self::settle(Home::Here { instance, transport, is_inline }, registry, options)
+    }
+
+    /// A zone of a library that a process of its own loads.
+    pub(crate) fn open_process(
+        source: Source,
+        trust: &Trust,
+        registry: &'static Registry,
+        options: &Options<'_>,
+    ) -> Result<Self> {
+        check_depth(options)?;
+        let remote = Remote::open(source, trust, next_id(), options)?;
+        // What is dropped ends its process.
+        let published = remote.types().publish(registry, options.allow_versions);
+        published.map_err(|error| error.of(remote.plugin_id()))?;
+        Self::settle(Home::Process(remote), registry, options)
+    }
+
+    fn settle(home: Home, registry: &'static Registry, options: &Options<'_>) -> Result<Self> {
         let zone = Self(Arc::new(Inner {
-            instance,
-            transport,
-            is_inline: options.mode == Mode::Inline,
+            home,
             registry,
-            parent,
-            depth,
+            parent: options.parent.map(|zone| Arc::downgrade(&zone.0)),
+            depth: options.parent.map_or(0, |zone| zone.0.depth + 1),
             children: Mutex::new(Some(Vec::new())),
             outcome: Mutex::default(),
         }));
@@ -151,37 +180,52 @@ impl Zone {
     /// A number that no other zone of this process has or had.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.0.instance.zone()
+        match &self.0.home {
+            Home::Here { instance, .. } => instance.zone(),
+            Home::Process(remote) => remote.zone(),
+        }
     }
 
     /// The id of its plugin.
     #[must_use]
     pub fn plugin_id(&self) -> &str {
-        self.0.instance.id()
+        self.0.plugin_id()
     }
 
     /// The version of its plugin.
     #[must_use]
     pub fn plugin_version(&self) -> &str {
-        &self.0.instance.library().contract.version
+        match &self.0.home {
+            Home::Here { instance, .. } => &instance.library().contract.version,
+            Home::Process(remote) => remote.version(),
+        }
     }
 
     /// What its plugin is written in: one of [`busbar_abi::runtime`].
     #[must_use]
     pub fn runtime(&self) -> u32 {
-        self.0.instance.library().contract.runtime
+        match &self.0.home {
+            Home::Here { instance, .. } => instance.library().contract.runtime,
+            Home::Process(remote) => remote.runtime(),
+        }
     }
 
     /// Which threads run its calls.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.0.transport.mode()
+        match &self.0.home {
+            Home::Here { transport, .. } => transport.mode(),
+            Home::Process(_) => Mode::Process,
+        }
     }
 
     /// Where its instance is in its life.
     #[must_use]
     pub fn state(&self) -> State {
-        self.0.instance.state()
+        match &self.0.home {
+            Home::Here { instance, .. } => instance.state(),
+            Home::Process(remote) => remote.state(),
+        }
     }
 
     /// The zone it belongs to.
@@ -200,12 +244,15 @@ impl Zone {
     /// Its methods; a [`MethodId`] is an index of these.
     #[must_use]
     pub fn methods(&self) -> &[Method] {
-        &self.0.instance.library().contract.methods
+        match &self.0.home {
+            Home::Here { instance, .. } => &instance.library().contract.methods,
+            Home::Process(remote) => remote.methods(),
+        }
     }
 
     /// Names and hashes of the types of its plugin.
     pub fn types(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.instance.library().types().names()
+        self.0.types().names()
     }
 
     /// The method with this name.
@@ -230,46 +277,40 @@ impl Zone {
     /// `Faulted`, `MethodNotFound`.
     #[inline]
     pub fn call(&self, method: MethodId, input: &[u8], out: &mut [u8]) -> Result<usize> {
-        let inner = &*self.0;
-        if !inner.is_inline {
-            return Err(self.not_inline());
-        }
-        inner.instance.call(method.0, input, out)
+        self.inline_instance()?.call(method.0, input, out)
     }
 
-    /// Runs one method on this thread, with argument and result in an arena; how many bytes its
-    /// result has. `out_length` and `status` are not looked at.
+    /// A method for this thread, looked up once: calling it costs less than [`Self::call`].
     ///
     /// # Errors
-    /// As [`Self::call`]; `InvalidArgument` if the record is not within the arena or its result
-    /// would lie in its input.
-    #[inline]
-    pub fn call_record(&self, record: &Record, arena: &mut [u8]) -> Result<usize> {
-        check_record(record, arena.len()).map_err(|message| {
-            Error::new(ErrorKind::InvalidArgument, Stage::Call, message).of(self.plugin_id())
-        })?;
-        let (input, out) = split(record, arena);
-        self.call(MethodId(record.method), input, out)
+    /// `NotSupported` unless the zone is [`Mode::Inline`] and the method never waits;
+    /// `MethodNotFound`.
+    pub fn bind(&self, method: MethodId) -> Result<Bound> {
+        Bound::new(self.inline_instance()?, method)
     }
 
-    /// Runs several methods on this thread, in order; each record says how it went.
+    /// Runs several methods on this thread, in order; each record says how it went, and what failed
+    /// is listed by its index.
     ///
     /// # Errors
     /// As [`Self::call`], if none was run. `InvalidArgument` if a record is not within the arena or
     /// its result would lie in its input; then none was run, either.
-    pub fn call_batch(&self, records: &mut [Record], arena: &mut [u8]) -> Result<()> {
-        if !self.0.is_inline {
-            return Err(self.not_inline());
-        }
+    pub fn call_batch(
+        &self,
+        records: &mut [Record],
+        arena: &mut [u8],
+    ) -> Result<Vec<(usize, Error)>> {
+        let instance = self.inline_instance()?;
         for (index, record) in records.iter().enumerate() {
-            self.0.instance.inline_target(record.method)?;
+            instance.inline_target(record.method)?;
             check_record(record, arena.len()).map_err(|message| {
                 let message = format!("record {index}: {message}");
                 Error::new(ErrorKind::InvalidArgument, Stage::Call, message).of(self.plugin_id())
             })?;
         }
-        let inside = self.0.instance.inside()?;
-        for record in records {
+        let inside = instance.inside()?;
+        let mut failed = Vec::new();
+        for (index, record) in records.iter_mut().enumerate() {
             let method = inside.instance().target(record.method)?;
             let (input, out) = split(record, arena);
             match inside.instance().call_inside(method, input, out) {
@@ -277,15 +318,16 @@ impl Zone {
                 Err(error) => {
                     let needed = u32::try_from(error.needed()).unwrap_or(u32::MAX);
                     let status = error.status().0;
-                    let failed = if status < 0 { status } else { busbar_abi::Status::INTERNAL.0 };
-                    (record.out_length, record.status) = (needed, failed);
+                    let status = if status < 0 { status } else { busbar_abi::Status::INTERNAL.0 };
+                    (record.out_length, record.status) = (needed, status);
                     if inside.instance().state() == State::Faulted {
                         return Err(error);
                     }
+                    failed.push((index, error));
                 }
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// Has `sink` told of the end of a call, under the number `operation`; if this fails, never. In
@@ -301,7 +343,48 @@ impl Zone {
         operation: u64,
     ) -> Result<()> {
         let reply = Reply { sink, operation };
-        self.0.transport.submit(&self.0.instance, method.0, input, reply)
+        match &self.0.home {
+            Home::Here { instance, transport, .. } => {
+                transport.submit(instance, method.0, input, reply)
+            }
+            Home::Process(remote) => remote.submit(method.0, input, reply),
+        }
+    }
+
+    /// Runs a method on another thread or in its process, and waits for the result on this one:
+    /// first awake, as long as that may pay, then asleep.
+    ///
+    /// # Errors
+    /// The call's; `TimedOut` if it does not end in time, when it goes on without anybody waiting.
+    pub fn call_waiting(
+        &self,
+        method: MethodId,
+        input: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>> {
+        match &self.0.home {
+            Home::Here { .. } => self.start(method, input.to_vec())?.wait(timeout),
+            Home::Process(remote) => remote.call_waiting(method.0, input, timeout),
+        }
+    }
+
+    /// How its process does; `None` if it has none.
+    #[must_use]
+    pub fn process(&self) -> Option<ProcessStatus> {
+        match &self.0.home {
+            Home::Here { .. } => None,
+            Home::Process(remote) => Some(remote.status()),
+        }
+    }
+
+    /// Starts a call whose result nobody wants. If it fails, that is logged.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn post(&self, method: MethodId, input: Vec<u8>) -> Result<()> {
+        let name = self.methods().get(method.0 as usize).map_or("", |method| &method.name);
+        let sink = Arc::new(Unanswered(format!("{}: {name}", self.plugin_id())));
+        self.submit(method, input, sink, 0)
     }
 
     /// As [`Self::submit`], for Rust.
@@ -329,10 +412,38 @@ impl Zone {
         self.0.close(grace)
     }
 
+    /// Its instance, if that is in this process.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
+        match &self.0.home {
+            Home::Here { instance, .. } => Some(instance),
+            Home::Process(_) => None,
+        }
+    }
+
+    #[inline]
+    fn inline_instance(&self) -> Result<&Arc<Instance>> {
+        match &self.0.home {
+            Home::Here { instance, is_inline: true, .. } => Ok(instance),
+            _ => Err(self.not_inline()),
+        }
+    }
+
     #[cold]
     fn not_inline(&self) -> Error {
         let message = "its mode is not inline: submit the call instead";
         Error::new(ErrorKind::NotSupported, Stage::Call, message).of(self.plugin_id())
+    }
+}
+
+/// Of a call whose result nobody wants: what was called.
+struct Unanswered(String);
+
+impl Completions for Unanswered {
+    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+        if let Err(error) = result {
+            log::warn!(target: "busbar::zone", "{}: {}", self.0, error.message());
+        }
     }
 }
 
@@ -348,13 +459,39 @@ pub struct Options<'a> {
     pub parent: Option<&'a Zone>,
     /// Whether its types may be other versions of registered ones.
     pub allow_versions: bool,
+    /// How its process is run, in the mode [`Mode::Process`].
+    pub process: Option<&'a ProcessOptions>,
+    /// What becomes of a library in Go.
+    pub go: GoLibraries,
+}
+
+/// What becomes of a library in Go for which a mode within this process is asked. Its runtime
+/// cannot be unloaded, a second one hangs the first, its panics end the process, and its handlers
+/// of signals are not for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GoLibraries {
+    /// It is not loaded.
+    #[default]
+    Refuse,
+    /// It has a process of its own.
+    Isolate,
+    /// It is loaded, if it is the only one.
+    Allow,
 }
 
 impl Options<'_> {
     /// A zone of this mode, with nothing special.
     #[must_use]
     pub const fn new(mode: Mode) -> Self {
-        Self { mode, config: "null", parent: None, allow_versions: false }
+        Self {
+            mode,
+            config: "null",
+            parent: None,
+            allow_versions: false,
+            process: None,
+            go: GoLibraries::Refuse,
+        }
     }
 }
 
@@ -386,7 +523,7 @@ impl Inner {
         let mut children = self.lock_children();
         let Some(children) = &mut *children else {
             let error = Error::new(ErrorKind::Closed, Stage::Ready, "its parent is closed");
-            return Err(error.of(child.instance.id()));
+            return Err(error.of(child.plugin_id()));
         };
         children.retain(|child| child.strong_count() > 0);
         children.push(Arc::downgrade(child));
@@ -408,15 +545,47 @@ impl Inner {
         for child in children.iter().rev().filter_map(Weak::upgrade) {
             outcome = outcome.and(child.close(grace));
         }
-        let ended = self.instance.close(grace);
-        if ended.is_ok() {
-            self.transport.close();
-        }
-        let library = self.instance.library();
-        library.types().withdraw(self.registry);
-        library.remove_instance();
+        let ended = match &self.home {
+            Home::Here { instance, transport, .. } => {
+                let ended = instance.close(grace);
+                if ended.is_ok() {
+                    transport.close();
+                }
+                instance.library().remove_instance();
+                ended
+            }
+            Home::Process(remote) => remote.close(grace),
+        };
+        self.types().withdraw(self.registry);
         outcome.and(ended)
     }
+
+    fn plugin_id(&self) -> &str {
+        match &self.home {
+            Home::Here { instance, .. } => instance.id(),
+            Home::Process(remote) => remote.plugin_id(),
+        }
+    }
+
+    fn types(&self) -> &Types {
+        match &self.home {
+            Home::Here { instance, .. } => instance.library().types(),
+            Home::Process(remote) => remote.types(),
+        }
+    }
+}
+
+fn check_depth(options: &Options<'_>) -> Result<()> {
+    if options.parent.is_none_or(|zone| zone.0.depth < DEPTH_MAX) {
+        return Ok(());
+    }
+    let message = format!("zones are nested {DEPTH_MAX} deep at most");
+    Err(Error::new(ErrorKind::InvalidArgument, Stage::Ready, message))
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Drop for Inner {

@@ -34,6 +34,13 @@ test('[D01 D37 D46] every flight arrives once and the totals agree', DEADLINE, a
     assert.ok(p50 > 0);
   }
   assert.ok(outcome.messagesPerSecond > 0);
+  const { plugins } = outcome;
+  assert.deepEqual(
+    plugins.map((/** @type {{ mode: string }} */ { mode }) => mode),
+    ['inline', 'dedicated'],
+    'the plugin is built by npm test, and its results were equal',
+  );
+  assert.ok(plugins.every((/** @type {{ seconds: number }} */ { seconds }) => seconds > 0));
 });
 
 for (const wait of ['park', 'low-latency', 'busy']) {

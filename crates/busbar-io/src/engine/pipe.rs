@@ -314,7 +314,10 @@ impl PipeEntry {
     pub(super) fn wants(&self) -> Interest {
         let readable = match &self.receiving {
             None => self.interest.readable,
-            Some(receiving) => receiving.wants_more(),
+            // Once the pipe is over, only who asks for more looks for it.
+            Some(receiving) => {
+                receiving.wants_more() && (self.reason.is_none() || self.interest.readable)
+            }
         };
         let writable = match &self.sending {
             None => self.interest.writable,

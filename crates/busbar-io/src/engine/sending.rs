@@ -26,7 +26,7 @@ pub(super) struct Sending {
     /// When the throttles let the next message pass.
     resume_at: Option<Duration>,
     /// Whether somebody waits for the queue to be empty.
-    is_draining: bool,
+    pub(super) is_draining: bool,
     lost: u64,
 }
 

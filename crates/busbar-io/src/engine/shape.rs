@@ -57,7 +57,10 @@ impl Engine {
     pub(super) fn queue_up(&mut self, id: PipeId) -> Result<(), Error> {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if entry.sending.is_none() {
-            entry.sending = Some(Box::new(Sending::new(&SendingQos::default())));
+            let mut sending = Sending::new(&SendingQos::default());
+            // Whoever waits for room in the link waits for room in the queue from now on.
+            sending.is_draining = true;
+            entry.sending = Some(Box::new(sending));
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod heartbeat;
 mod qos;
 mod raw;
 mod reconnect;
+mod recorded;
 mod rendezvous;
 mod stream;
 mod support;

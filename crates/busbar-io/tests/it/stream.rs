@@ -328,6 +328,37 @@ fn a_socket_file_has_the_mode_that_was_asked_for() {
     }
 }
 
+/// [D21 D22] what lies behind a message that fills all room is not lost when the stream ends
+#[test]
+fn the_end_does_not_overtake_what_waits_for_room() {
+    let mut driven = Driven::new();
+    let address = driven.listen_on(&Scratch::new("behind"), "tcp");
+    let mut raw = Raw::connect(&address);
+    raw.send(&hello());
+    let pipe = driven.accepted();
+    let large = vec![5; (17 << 16) + 1];
+    let mut pieces = large.chunks(1 << 16).enumerate();
+    let mut piece = || {
+        let (index, piece) = pieces.next()?;
+        Some(fragment(index as u32, 18, large.len() as u64, piece))
+    };
+    for _ in 0..17 {
+        raw.send(&piece().unwrap());
+        driven.settle();
+    }
+    raw.send(&[piece().unwrap(), data(3, b"last"), close("bye")].concat());
+    for _ in 0..20 {
+        driven.settle();
+        thread::sleep(Duration::from_millis(2));
+    }
+    raw.0.shutdown(std::net::Shutdown::Write).unwrap();
+    driven.closed(pipe);
+    let reason = driven.engine.reason(pipe).unwrap();
+    assert_eq!((reason.code, reason.status, &*reason.text), (None, 9, "bye"));
+    let received = driven.receive(pipe);
+    assert!(received == [large, b"last".to_vec()], "{} messages", received.len());
+}
+
 /// [D21 D22] what was sent before the close arrives, though the sender's engine has to go on for
 /// that, and the reason with it
 #[test]

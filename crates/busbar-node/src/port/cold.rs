@@ -12,12 +12,15 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 16] = [
+    let functions: [(&CStr, Function); 19] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
         (c"close", close),
         (c"refuse", refuse),
+        (c"shape", shape),
+        (c"shapeListener", shape_listener),
+        (c"drain", drain),
         (c"takeReason", take_reason),
         (c"connectionId", connection_id),
         (c"takeWarning", take_warning),
@@ -59,6 +62,27 @@ callbacks! {
         });
         port.after_call();
         returned(env, result.map(|pipe| raw::number(env, f64::from(pipe.number()))))
+    }
+
+    fn shape(port, env, args: 2) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let result = options::qos(env, args[1])
+            .and_then(|qos| port.state.borrow_mut().engine.shape(pipe, &qos));
+        port.after_call();
+        returned(env, result.map(|()| raw::undefined(env)))
+    }
+
+    fn shape_listener(port, env, args: 2) {
+        let listener = ListenerId::from_number(raw::uint(env, args[0]));
+        let result = options::qos(env, args[1])
+            .and_then(|qos| port.state.borrow_mut().engine.shape_listener(listener, qos));
+        returned(env, result.map(|()| raw::undefined(env)))
+    }
+
+    fn drain(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let waiting = port.state.borrow_mut().engine.drain(pipe);
+        raw::int(env, i32::try_from(waiting).unwrap_or(i32::MAX))
     }
 
     fn close(port, env, args: 4) {
@@ -172,6 +196,17 @@ callbacks! {
                 stats.reconnects,
                 stats.messages_lost,
                 link.reassemblies_expired,
+                stats.qos.sends.new,
+                stats.qos.sends.old,
+                stats.qos.sends.expired,
+                stats.qos.sends_lost,
+                stats.qos.receives.new,
+                stats.qos.receives.old,
+                stats.qos.receives.expired,
+                stats.qos.messages_queued,
+                stats.qos.bytes_queued,
+                stats.qos.messages_ready,
+                stats.qos.bytes_ready,
             ];
             write_counters(env, args[1], &counters);
             raw::undefined(env)

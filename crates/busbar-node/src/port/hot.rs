@@ -7,9 +7,10 @@
 
 use std::ffi::{CStr, c_void};
 
-use busbar_io::{Code, Error, Inbox, Interest, Lease, META_LEASED, PipeId, Slot};
+use busbar_io::{Code, Error, Inbox, Interest, Lease, META_LEASED, PipeId, Sent, Slot};
 use napi::sys;
 
+use crate::options;
 use crate::port::memory::{Content, Refused};
 use crate::port::{Port, State};
 use crate::raw;
@@ -61,10 +62,11 @@ macro_rules! callbacks {
 pub(super) use callbacks;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 12] = [
+    let functions: [(&CStr, Function); 13] = [
         (c"interest", interest),
         (c"submit", submit),
         (c"send", send),
+        (c"sendWith", send_with),
         (c"abandon", abandon),
         (c"loan", loan),
         (c"lastId", last_id),
@@ -113,6 +115,25 @@ callbacks! {
         let result = port.state.borrow_mut().engine.send(pipe, channel, payload);
         port.after_call();
         done(env, result.map(i32::from))
+    }
+
+    fn send_with(port, env, args: 5) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let channel = channel(env, args[1]);
+        // TypeScript has looked whether it is detached: what has no memory is empty.
+        let payload = match raw::typed_array(env, args[2]) {
+            // SAFETY: as in `send`.
+            Some((start, len)) => unsafe { std::slice::from_raw_parts(start, len) },
+            None => &[],
+        };
+        let terms = options::terms(raw::double(env, args[3]), raw::double(env, args[4]));
+        let result = port.state.borrow_mut().engine.send_with(pipe, channel, payload, terms);
+        port.after_call();
+        done(env, result.map(|sent| match sent {
+            Sent::Refused => 0,
+            Sent::Accepted => 1,
+            Sent::Dropped => 2,
+        }))
     }
 
     fn abandon(port, env, args: 1) {

@@ -1,107 +1,168 @@
 //! Calls on the environment's own thread, by raw functions: generated glue would cost more than the
-//! call. One of them takes nothing and gives nothing, since its numbers are in registers and its
-//! bytes in an arena that both sides know:
+//! call. A bound one takes nothing and gives nothing, since its numbers are in registers and its
+//! bytes in an arena that both sides know: the argument in the first half, the result in the other.
 //!
 //! | register | before | after |
 //! |---:|---|---|
-//! | 0 | method | |
-//! | 1, 2 | where the argument begins in the arena, and its bytes | |
-//! | 3, 4 | where the result goes, and the room for it; not within the argument | |
-//! | 5 | | bytes of the result |
+//! | 0 | bytes of the argument | |
+//! | 1 | room for the result | |
+//! | 2 | | bytes of the result |
 
-use std::ffi::{c_char, c_void};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::rc::Rc;
 use std::{ptr, slice};
 
-use busbar_zone::{Error, MethodId, Record, Zone};
-use napi::bindgen_prelude::{Uint8Array, Uint32Array};
+use busbar_zone::{Bound, Error, MethodId, Record, Zone};
+use napi::JsValue;
+use napi::bindgen_prelude::{ArrayBuffer, Env, Uint32Array};
 use napi::sys;
 
 use super::Held;
 use crate::raw;
 
-const REGISTERS: usize = 6;
+const REGISTERS: usize = 3;
+
+/// Aligned as any archive needs it.
+type Block = u128;
 
 /// What the functions of one zone share.
 struct Shared {
     zone: Held,
-    registers: Uint32Array,
-    arena: Uint8Array,
+    /// Keeps the numbers where they are.
+    _registers: Uint32Array,
+    numbers: *mut [u32; REGISTERS],
+    /// Outlives the `ArrayBuffer` over it, which JavaScript can detach.
+    _arena: Rc<[Cell<Block>]>,
+    argument: *mut u8,
+    result: *mut u8,
+    /// Bytes of each half.
+    room: u32,
 }
 
-/// Defines `call()` and `callBytes(method, input, out)` on `object`, which keeps what they need.
+/// What a bound function has.
+struct Method {
+    shared: Rc<Shared>,
+    bound: Bound,
+}
+
+/// Defines on `object`, which keeps what they need: the `ArrayBuffer` `arena`, two halves of `room`
+/// bytes; `bind(method)`, which gives a function; `callBytes(method, input, out)`;
+/// `callBatch(records)`, which gives the failures.
 pub(super) fn define(
-    env: sys::napi_env,
+    env: &Env,
     object: sys::napi_value,
     zone: &Zone,
-    registers: Uint32Array,
-    arena: Uint8Array,
+    mut registers: Uint32Array,
+    room: u32,
 ) -> napi::Result<()> {
-    if registers.len() < REGISTERS {
-        return Err(napi::Error::from_reason("the registers are too few"));
+    if registers.len() < REGISTERS || room == 0 || !room.is_multiple_of(BLOCK) {
+        return Err(napi::Error::from_reason("no registers, or no arena"));
     }
-    let shared = Box::into_raw(Box::new(Shared { zone: Held::new(zone), registers, arena }));
-    let functions: [(&str, sys::napi_callback); 2] =
-        [("call", Some(call)), ("callBytes", Some(call_bytes))];
-    for (name, callback) in functions {
-        let mut function = ptr::null_mut();
-        let text: *const c_char = name.as_ptr().cast();
-        let length = name.len().cast_signed();
-        // SAFETY: on thread; `shared` lives until the finalizer of `object`, which `release` is.
-        unsafe {
-            sys::napi_create_function(env, text, length, callback, shared.cast(), &raw mut function)
-        };
-        let key = raw::text(env, name);
-        // SAFETY: on thread; all values belong to `env`.
-        unsafe { sys::napi_set_property(env, object, key, function) };
-        let key = raw::text(env, "zone");
-        // SAFETY: as above. A function that outlives the object's last mention keeps it so.
-        unsafe { sys::napi_set_property(env, function, key, object) };
+    let arena: Rc<[Cell<Block>]> =
+        (0..2 * (room / BLOCK)).map(|_| Cell::new(0)).collect::<Vec<_>>().into();
+    let start = arena.as_ptr().cast_mut().cast::<u8>();
+    let kept = Rc::clone(&arena);
+    // SAFETY: `kept`, which the finalizer drops, keeps that many bytes.
+    let buffer = unsafe {
+        ArrayBuffer::from_external(env, start, 2 * room as usize, kept, |_, kept| drop(kept))
+    }?;
+    // Where external memory is forbidden, this is the engine's copy of it, which `object` keeps.
+    let argument = buffer.as_ptr().cast_mut();
+    // SAFETY: only this thread has the array, and no JavaScript runs meanwhile.
+    let numbers = unsafe { registers.as_mut() }.as_mut_ptr().cast();
+    let shared = Rc::new(Shared {
+        zone: Held::new(zone),
+        _registers: registers,
+        numbers,
+        _arena: arena,
+        argument,
+        result: argument.wrapping_add(room as usize),
+        room,
+    });
+    let env = env.raw();
+    property(env, object, "arena", buffer.raw());
+    let bind = function(env, "bind", bind, Rc::clone(&shared));
+    let call_bytes = function(env, "callBytes", call_bytes, Rc::clone(&shared));
+    let call_batch = function(env, "callBatch", call_batch, shared);
+    for (name, value) in [("bind", bind), ("callBytes", call_bytes), ("callBatch", call_batch)] {
+        property(env, object, name, value);
+        // A function that outlives the object's last mention keeps it, and so the arena.
+        property(env, value, "zone", object);
     }
-    // SAFETY: on thread; the box was leaked above and nobody else frees it.
-    unsafe {
-        sys::napi_add_finalizer(
-            env,
-            object,
-            shared.cast(),
-            Some(release),
-            ptr::null_mut(),
-            ptr::null_mut(),
-        )
-    };
     Ok(())
 }
 
-unsafe extern "C" fn release(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
-    // SAFETY: `define` leaked the box for this one call.
-    drop(unsafe { Box::from_raw(data.cast::<Shared>()) });
+fn property(env: sys::napi_env, object: sys::napi_value, name: &str, value: sys::napi_value) {
+    let key = raw::text(env, name);
+    // SAFETY: on thread; all values belong to `env`.
+    unsafe { sys::napi_set_property(env, object, key, value) };
 }
 
-unsafe extern "C" fn call(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+/// A function with `data` of its own.
+fn function<T>(
+    env: sys::napi_env,
+    name: &str,
+    callback: unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value,
+    data: T,
+) -> sys::napi_value {
+    let (data, mut function) = (Box::into_raw(Box::new(data)), ptr::null_mut());
+    let (text, length) = (name.as_ptr().cast(), name.len().cast_signed());
+    // SAFETY: on thread; `data` lives until the function's finalizer, which `release` is.
+    unsafe {
+        sys::napi_create_function(env, text, length, Some(callback), data.cast(), &raw mut function)
+    };
+    let (release, none) = (Some(release::<T> as _), ptr::null_mut());
+    // SAFETY: on thread; the box was leaked above and nobody else frees it.
+    unsafe { sys::napi_add_finalizer(env, function, data.cast(), release, none, ptr::null_mut()) };
+    function
+}
+
+unsafe extern "C" fn release<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
+    // SAFETY: `function` leaked the box for this one call.
+    drop(unsafe { Box::from_raw(data.cast::<T>()) });
+}
+
+/// `bind(method)`: a function for a method that never waits.
+unsafe extern "C" fn bind(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     raw::guard(env, || {
-        let (_, data) = raw::arguments::<0>(env, info);
-        // SAFETY: `define` made it, and the object that keeps it is kept by this function. Nobody
-        // else has it now: a method that runs here cannot call JavaScript.
-        let shared = unsafe { &mut *data.cast::<Shared>() };
-        // SAFETY: only this thread has the arrays, and no JavaScript runs meanwhile.
-        let registers = unsafe { shared.registers.as_mut() };
-        let [method, in_offset, in_length, out_offset, out_room] =
-            [registers[0], registers[1], registers[2], registers[3], registers[4]];
-        let record = Record {
-            method,
-            in_offset,
-            in_length,
-            out_offset,
-            out_room,
-            out_length: 0,
-            status: 0,
-            reserved: 0,
-        };
-        // SAFETY: as above.
-        let arena = unsafe { shared.arena.as_mut() };
-        match shared.zone.call_record(&record, arena) {
+        let ([method], data) = raw::arguments::<1>(env, info);
+        // SAFETY: `define` made it, and it lives as long as this function.
+        let shared = unsafe { &*data.cast::<Rc<Shared>>() };
+        match shared.zone.bind(MethodId::from_index(raw::uint(env, method))) {
+            Ok(bound) => {
+                let method = Method { shared: Rc::clone(shared), bound };
+                function(env, "method", call_bound, method)
+            }
+            Err(error) => throw(env, &error),
+        }
+    })
+}
+
+unsafe extern "C" fn call_bound(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    raw::guard(env, || {
+        // SAFETY: `bind` made it, and it lives as long as this function.
+        let Method { shared, bound } = unsafe { &*raw::data(env, info).cast::<Method>() };
+        // SAFETY: the registers are there as long as `shared`; only this thread has them.
+        let [in_length, out_room, _] = unsafe { shared.numbers.read() };
+        if in_length > shared.room || out_room > shared.room {
+            let message = "argument or result are larger than the arena";
+            return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", message);
+        }
+        // SAFETY: the first half of the arena, which is there as long as `shared`.
+        let input = unsafe { slice::from_raw_parts(shared.argument, in_length as usize) };
+        // SAFETY: as above, of the second half.
+        let out = unsafe { slice::from_raw_parts_mut(shared.result, out_room as usize) };
+        match bound.call(input, out) {
             Ok(length) => {
-                registers[5] = u32::try_from(length).unwrap_or(u32::MAX);
-                raw::undefined(env)
+                // The room was 32 bits wide.
+                let numbers = [in_length, out_room, length as u32];
+                // SAFETY: as for reading.
+                unsafe { shared.numbers.write(numbers) };
+                raw::NOTHING
             }
             Err(error) => throw(env, &error),
         }
@@ -114,8 +175,8 @@ unsafe extern "C" fn call_bytes(
 ) -> sys::napi_value {
     raw::guard(env, || {
         let ([method, input, out], data) = raw::arguments::<3>(env, info);
-        // SAFETY: as in `call`.
-        let shared = unsafe { &*data.cast::<Shared>() };
+        // SAFETY: `define` made it, and it lives as long as this function.
+        let shared = unsafe { &*data.cast::<Rc<Shared>>() };
         let method = MethodId::from_index(raw::uint(env, method));
         // Without memory there is nothing to read or to write.
         let empty = (ptr::NonNull::<u8>::dangling().as_ptr(), 0);
@@ -140,6 +201,45 @@ unsafe extern "C" fn call_bytes(
     })
 }
 
+/// `callBatch(records)`: for each that failed its index, a code and a message; `undefined` if none
+/// did. The records are bytes, each a [`Record`] whose places are in the arena.
+unsafe extern "C" fn call_batch(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    raw::guard(env, || {
+        let ([records], data) = raw::arguments::<1>(env, info);
+        // SAFETY: `define` made it, and it lives as long as this function.
+        let shared = unsafe { &*data.cast::<Rc<Shared>>() };
+        let Some((records, bytes)) = raw::typed_array(env, records) else { return raw::NOTHING };
+        let records = records.cast::<Record>();
+        if !records.is_aligned() || bytes % size_of::<Record>() != 0 {
+            return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", "these are no records");
+        }
+        let count = bytes / size_of::<Record>();
+        // SAFETY: aligned memory of a typed array of ours, which no other thread has; any bits are
+        // a record.
+        let records = unsafe { slice::from_raw_parts_mut(records, count) };
+        // SAFETY: the whole arena, which is there as long as `shared`.
+        let arena = unsafe { slice::from_raw_parts_mut(shared.argument, 2 * shared.room as usize) };
+        match shared.zone.call_batch(records, arena) {
+            Ok(failed) if failed.is_empty() => raw::NOTHING,
+            Ok(failed) => raw::array(
+                env,
+                failed.iter().map(|(index, error)| {
+                    let texts = [error.kind().code(), &*error.to_string()];
+                    let [code, message] = texts.map(|text| raw::text(env, text));
+                    raw::array(env, [raw::number(env, *index as f64), code, message].into_iter())
+                }),
+            ),
+            Err(error) => throw(env, &error),
+        }
+    })
+}
+
+#[cold]
 fn throw(env: sys::napi_env, error: &Error) -> sys::napi_value {
     raw::throw_coded(env, error.kind().code(), &error.to_string())
 }
+
+const BLOCK: u32 = size_of::<Block>() as u32;

@@ -8,14 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use busbar_zone::{Completions, Zone};
 use napi::sys;
 
-use super::Failure;
+use super::{Failure, log};
 use crate::raw;
+
+/// Log records wait only while less than this does.
+const LOGS_MAX: usize = 4096;
 
 /// How an operation ended.
 pub(super) enum Outcome {
     Opened(Result<Zone, Failure>),
     Called(Result<Vec<u8>, Failure>),
     Closed(Result<(), Failure>),
+    Logged(&'static str, String),
 }
 
 pub(super) struct Outbox {
@@ -60,6 +64,7 @@ impl Outbox {
         let outbox =
             Arc::new(Self { ends: Mutex::default(), bell: Mutex::new(Some(Bell(function))) });
         let data = Arc::into_raw(Arc::clone(&outbox)).cast_mut().cast();
+        log::listen(&outbox);
         // SAFETY: on thread; `on_environment_end` takes the count in `data` back.
         unsafe { sys::napi_add_env_cleanup_hook(env, Some(on_environment_end), data) };
         Ok(outbox)
@@ -73,6 +78,14 @@ impl Outbox {
         drop(ends);
         if is_first {
             self.ring();
+        }
+    }
+
+    /// As [`Self::push`], unless too much waits already: what is logged may be lost, calls not.
+    pub(super) fn try_push_log(&self, level: &'static str, text: String) {
+        let waiting = self.ends.lock().unwrap_or_else(PoisonError::into_inner).len();
+        if waiting < LOGS_MAX {
+            self.push(0, Outcome::Logged(level, text));
         }
     }
 

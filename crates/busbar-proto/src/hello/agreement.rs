@@ -21,7 +21,8 @@ pub struct Agreement {
 ///
 /// # Errors
 /// `VersionMismatch` if the ends have no protocol version in common or lay out shared memory
-/// differently; `Protocol` if the HELLOs are not of the same session and epoch, or only one has
+/// differently; `NotSupported` if only one wants a session that survives its connections;
+/// `Protocol` if the HELLOs are not of the same session and epoch, or only one has
 /// shared-memory parameters. None is retryable.
 pub fn negotiate(ours: &Hello, theirs: &Hello) -> Result<Agreement, Error> {
     let version = ours.versions.highest_common(theirs.versions)?;
@@ -46,12 +47,26 @@ pub fn negotiate(ours: &Hello, theirs: &Hello) -> Result<Agreement, Error> {
     }
     let capabilities = ours.capabilities.common(theirs.capabilities);
     let knows = capabilities.contains(Capabilities::HEARTBEAT);
+    match (&ours.resume, &theirs.resume) {
+        (Some(_), Some(_)) if !theirs.capabilities.contains(Capabilities::SESSIONS) => {
+            let message = "the peer's HELLO has a resume section, but not the ability for it";
+            return Err(Error::new(Code::Protocol, message));
+        }
+        (Some(_), Some(_)) | (None, None) => {}
+        (Some(_), None) => return Err(one_sided("the peer keeps no session")),
+        (None, Some(_)) => return Err(one_sided("this end keeps no session")),
+    }
     Ok(Agreement {
         version,
         capabilities,
         limits: ours.limits.smaller(theirs.limits),
         heartbeat_ms: theirs.heartbeat_ms.filter(|_| knows),
     })
+}
+
+fn one_sided(what: &str) -> Error {
+    let message = format!("{what}: give the option `reliable` to both ends, or to neither");
+    Error::new(Code::NotSupported, message)
 }
 
 fn segment_mismatch(ours: u16, theirs: u16) -> Error {

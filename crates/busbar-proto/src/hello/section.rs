@@ -1,5 +1,5 @@
-//! Sections at the end of a HELLO, each a tag, a length and a value: the shared-memory parameters
-//! and the heartbeat. Sections with another tag are skipped.
+//! Sections at the end of a HELLO, each a tag, a length and a value, and two of them: the
+//! shared-memory parameters and the heartbeat. Sections with another tag are skipped.
 
 use super::{Hello, invalid};
 use crate::Error;
@@ -103,6 +103,7 @@ pub(super) fn take<'a>(reader: &mut Reader<'a>) -> Option<(u16, &'a [u8])> {
 
 // docs/formats/hello.md: tags
 pub(super) const TAG_SHM: u16 = 1;
+pub(super) const TAG_RESUME: u16 = 3;
 pub(super) const TAG_HEARTBEAT: u16 = 4;
 
 const SHM_BYTES: usize = 28;

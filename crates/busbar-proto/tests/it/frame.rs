@@ -1,6 +1,6 @@
 //! Frames: limits, rules between fields, streams cut anywhere, and bytes that are no frames.
 
-use busbar_proto::frame::{Decoder, Fragment, Header, Kind, encode};
+use busbar_proto::frame::{Ack, Decoder, Fragment, Header, Kind, encode};
 use busbar_proto::{Code, Error, Limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -77,6 +77,7 @@ fn control_limits() {
     assert_eq!(check(Kind::Hello, 4_096), Ok(1));
     assert_eq!(check(Kind::Hello, 4_097), Err(Code::MessageTooLarge));
     assert_eq!(check(Kind::Data, 1), Err(Code::Protocol));
+    assert_eq!(check(Kind::Skip, 0), Err(Code::Protocol));
     assert_eq!(check(Kind::Data, 4_097), Err(Code::MessageTooLarge));
 }
 
@@ -90,12 +91,14 @@ fn unknown_kinds_and_flags_are_breaches() {
         decode_all(Limits::default(), [&bytes[..]]).map(drop).map_err(|error| error.code())
     };
     for kind in 0..=u8::MAX {
-        let expected = if [1, 2, 3, 5, 7].contains(&kind) { Ok(()) } else { Err(Code::Protocol) };
+        // ACK is known, but lacks its extension here.
+        let is_whole = [1, 2, 3, 5, 6, 7, 8, 9].contains(&kind);
+        let expected = if is_whole { Ok(()) } else { Err(Code::Protocol) };
         assert_eq!(check(4, kind), expected, "kind {kind}");
     }
     for flags in 0..=u8::MAX {
         // Known flags only leave the frame waiting for its extensions.
-        let expected = if flags < 0x10 { Ok(()) } else { Err(Code::Protocol) };
+        let expected = if flags < 0x20 { Ok(()) } else { Err(Code::Protocol) };
         assert_eq!(check(5, flags), expected, "flags {flags:#x}");
     }
 }
@@ -111,6 +114,16 @@ fn inconsistent_headers_are_refused() {
     check(Header { seq: 1, ..Header::new(Kind::Close) }, b"");
     check(Header { type_hash: Some(0), ..Header::new(Kind::Reject) }, b"");
     check(Header::new(Kind::Ping), b"x");
+    check(Header { is_reliable: true, ..Header::new(Kind::Close) }, b"");
+    let ack = Some(Ack { cumulative: 1, bitmap: 0 });
+    check(Header::new(Kind::Ack), b"");
+    check(Header { ack, ..Header::new(Kind::Ack) }, b"x");
+    check(Header { ack, seq: 1, ..Header::new(Kind::Ack) }, b"");
+    check(Header { ack, is_reliable: true, ..Header::new(Kind::Ack) }, b"");
+    check(Header { ack, ..Header::new(Kind::Skip) }, b"");
+    check(Header::new(Kind::Skip), b"x");
+    check(Header { channel: 1, ..Header::new(Kind::Probe) }, b"");
+    check(Header::new(Kind::Pong), b"x");
     let check_fragment = |index: u32, count: u32, total_bytes: u64, payload: &[u8]| {
         let fragment = Some(Fragment { index, count, total_bytes });
         check(Header { fragment, ..Header::new(Kind::Data) }, payload);

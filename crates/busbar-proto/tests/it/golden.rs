@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use busbar_proto::frame::{Ack, Decoder, Fragment, HEADER_BYTES, Header, Kind, encode};
+use busbar_proto::session::{Resume, ResumeToken};
 use busbar_proto::{
     Capabilities, CloseReason, Code, Epoch, Hello, Limits, SessionId, ShmParameters, Trust,
     Versions,
@@ -65,6 +66,11 @@ fn frames_match_their_document() {
     vectors.check("data-type", &Header { type_hash, ..data }, b"typed");
     let full = Header { deadline_micros, type_hash, ..full };
     vectors.check("data-every-extension", &full, b"abcde");
+    vectors.check("data-reliable", &Header { is_reliable: true, ..data }, b"kept");
+    vectors.check("ack", &Header { channel: 7, ack, ..Header::new(Kind::Ack) }, b"");
+    vectors.check("skip", &Header { channel: 7, seq: 42, ..Header::new(Kind::Skip) }, b"");
+    vectors.check("probe", &Header { seq: 3, ..Header::new(Kind::Probe) }, b"");
+    vectors.check("pong", &Header { seq: 3, ..Header::new(Kind::Pong) }, b"");
 
     let mut check_reason = |name: &str, kind, code, status, text: &str| {
         let reason = CloseReason { code, status, text: text.to_owned() };
@@ -124,6 +130,17 @@ fn hellos_match_their_document() {
     let heartbeat_ms = Some(10_000);
     check_hello("hello-heartbeat", &Hello { capabilities, heartbeat_ms, ..plain.clone() });
     check_hello("hello-shm-hostile", &hostile);
+    let resume = Resume {
+        token: ResumeToken(std::array::from_fn(|index| 0xb0 + index as u8)),
+        timeout_ms: 30_000,
+        window_messages: 1024,
+        is_established: true,
+        positions: vec![
+            (0, Ack { cumulative: 1000, bitmap: 0b101 }),
+            (7, Ack { cumulative: 42, bitmap: 0 }),
+        ],
+    };
+    check_hello("hello-resume", &Hello { epoch: Epoch(2), ..plain.clone() }.with_resume(resume));
 
     let later = vectors.take("hello-later-version");
     let read = Hello::decode(&later[HEADER_BYTES..]).expect("readable as version 1");

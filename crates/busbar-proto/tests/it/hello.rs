@@ -1,5 +1,7 @@
 //! HELLO and reasons: round trips, damage, and what two HELLOs add up to.
 
+use busbar_proto::frame::Ack;
+use busbar_proto::session::{Resume, ResumeToken};
 use busbar_proto::{
     Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, Limits, SessionId,
     ShmParameters, Trust, Versions, negotiate,
@@ -23,6 +25,17 @@ fn with_shm(segment_version: u16) -> Hello {
         page_bytes: 4096,
     };
     Hello { shm: Some(shm), ..plain() }
+}
+
+fn with_resume() -> Hello {
+    let ack = |cumulative| Ack { cumulative, bitmap: 0 };
+    plain().with_resume(Resume {
+        token: ResumeToken([7; 16]),
+        timeout_ms: 30_000,
+        window_messages: 1024,
+        is_established: true,
+        positions: vec![(0, ack(1)), (3, ack(2))],
+    })
 }
 
 fn versions(min: u16, max: u16) -> Hello {
@@ -104,6 +117,54 @@ fn strangers_are_refused() {
     negotiate(&with_shm(1), &with_shm(1)).expect("agreed");
 }
 
+/// [D30 D54] a session that survives its connections takes two ends that know of it; ends that do
+/// not are told what to do
+#[test]
+fn sessions_are_kept_at_both_ends_or_at_neither() {
+    check_refused(&plain(), &with_resume(), Code::NotSupported);
+    let (_, message) = refusal(&plain(), &with_resume());
+    assert!(message.ends_with("`reliable` to both ends, or to neither"), "{message}");
+    let agreed = negotiate(&with_resume(), &with_resume()).expect("agreed");
+    assert!(agreed.capabilities.contains(Capabilities::SESSIONS));
+    let unable = Hello { capabilities: Capabilities(!2), ..with_resume() };
+    assert_eq!(refusal(&with_resume(), &unable).0, Code::Protocol);
+}
+
+/// [D30 D56] each way in which a resume section can be malformed
+#[test]
+fn malformed_resume_sections_are_refused() {
+    let good = with_resume().encode();
+    assert_eq!(good.len(), 52 + 4 + 28 + 2 * 18);
+    let check = |name: &str, damage: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        damage(&mut bytes);
+        let error = Hello::decode(&bytes).expect_err(name);
+        assert_eq!(error.code(), Code::Protocol, "{name}: {error}");
+    };
+    check("window of 0", &|bytes| bytes[76..80].fill(0));
+    check("window too large", &|bytes| bytes[76..80].copy_from_slice(&[0, 1, 0, 1]));
+    check("unknown flag", &|bytes| bytes[80] = 2);
+    check("reserved byte", &|bytes| bytes[81] = 1);
+    check("fewer positions than said", &|bytes| bytes[83] = 3);
+    check("more positions than said", &|bytes| bytes[83] = 1);
+    check("channels out of order", &|bytes| bytes[84..86].copy_from_slice(&[0, 4]));
+    check("a channel twice", &|bytes| bytes[84..86].copy_from_slice(&[0, 3]));
+    check("two resume sections", &|bytes| bytes.extend_from_within(52..));
+    check("too many channels", &|bytes| {
+        bytes[54..56].copy_from_slice(&(28u16 + 129 * 18).to_be_bytes());
+        bytes[82..84].copy_from_slice(&129u16.to_be_bytes());
+        bytes.truncate(84);
+        for channel in 0..129u16 {
+            bytes.extend_from_slice(&channel.to_be_bytes());
+            bytes.extend_from_slice(&[1; 16]);
+        }
+    });
+    for end in 53..good.len() {
+        assert_eq!(Hello::decode(&good[..end]).expect_err("cut").code(), Code::Protocol, "{end}");
+    }
+    assert!(!format!("{:?}", with_resume()).contains("7, 7"), "a log shows no token");
+}
+
 /// [D56] each way in which a HELLO can be malformed
 #[test]
 fn malformed_hellos_are_refused() {
@@ -175,7 +236,7 @@ proptest! {
     fn unknown_sections_are_skipped(
         hello in strategy::hello(),
         tag in 5u16..,
-        value in vec(any::<u8>(), 0..3000),
+        value in vec(any::<u8>(), 0..1500),
         in_front in any::<bool>(),
     ) {
         let mut section = tag.to_be_bytes().to_vec();

@@ -4,5 +4,6 @@ mod backoff;
 mod frame;
 mod golden;
 mod hello;
+mod session;
 mod state;
 mod strategy;

@@ -5,10 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use busbar_types::registry::Registry;
 use busbar_types::schema::hash_of;
-use busbar_zone::{Error, Loader, Mode, Options, Trust, Zone};
+use busbar_zone::{Error, Loader, Mode, Options, ProcessOptions, Trust, Zone};
 use tempfile::TempDir;
 
 /// A plugin in C: `fixtures/plugin.c`.
@@ -93,6 +94,19 @@ pub(crate) fn trusting() -> Trust {
 pub(crate) fn load(path: &Path, options: &Options<'_>) -> Result<Zone, Error> {
     // SAFETY: our own fixtures, whose faults are those that the loader finds.
     unsafe { loader().load(path, options) }
+}
+
+/// Of this mode, with a process where it needs one.
+pub(crate) fn options(mode: Mode) -> Options<'static> {
+    static PROCESS: LazyLock<ProcessOptions> = LazyLock::new(process);
+    let mut options = Options::new(mode);
+    options.process = Some(&PROCESS);
+    options
+}
+
+/// A process of the executable that was built with this test.
+pub(crate) fn process() -> ProcessOptions {
+    ProcessOptions::new(env!("CARGO_BIN_EXE_busbar-host"))
 }
 
 pub(crate) fn inline(path: &Path) -> Zone {

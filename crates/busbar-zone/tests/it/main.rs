@@ -5,6 +5,8 @@ mod fixtures;
 mod hostile;
 mod legacy;
 mod modes;
+#[cfg(target_os = "linux")]
+mod process;
 mod sdk;
 mod tree;
 mod trust;

@@ -1,4 +1,4 @@
-//! One table of tests for every way to a plugin: compiled in, inline, shared, dedicated.
+//! One table of tests for every way to a plugin: compiled in, inline, shared, dedicated, process.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use busbar_zone::{Completions, ErrorKind, Mode, Options, Record, Result, State, Zone};
 
-use crate::fixtures::{Fixture, alive, inline, load, loader, registry, trusting, word};
+use crate::fixtures::{Fixture, alive, inline, load, loader, options, registry, trusting, word};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -17,6 +17,15 @@ fn dedicated(threads: usize) -> Mode {
 
 const fn all() -> [fn() -> Mode; 3] {
     [|| Mode::Inline, || Mode::Shared, || dedicated(2)]
+}
+
+/// The modes that need a file.
+fn all_of_files() -> Vec<Mode> {
+    let mut modes: Vec<_> = all().iter().map(|mode| mode()).collect();
+    if cfg!(target_os = "linux") {
+        modes.push(Mode::Process);
+    }
+    modes
 }
 
 fn wait(zone: &Zone, method: &str, input: &[u8]) -> Result<Vec<u8>> {
@@ -59,12 +68,13 @@ fn serial_methods_run_alone(zone: &Zone) {
     });
 }
 
-/// [Z01 Z07 Z21 Z19] the same plugin behaves the same inline, on shared and on own threads
+/// [Z01 Z07 Z13 Z21 Z19] the same plugin behaves the same inline, on shared and own threads, and
+/// in a process of its own
 #[test]
 fn every_mode_conforms() {
     let fixture = Fixture::plugin(&[]);
-    for mode in all() {
-        conforms(&load(&fixture.path, &Options::new(mode())).expect("it loads"));
+    for mode in all_of_files() {
+        conforms(&load(&fixture.path, &options(mode)).expect("it loads"));
     }
 }
 
@@ -168,8 +178,8 @@ fn queues_are_bounded_and_drained() {
 #[test]
 fn completions_count_once() {
     let fixture = Fixture::plugin(&["WITH_START"]);
-    for mode in all() {
-        let zone = load(&fixture.path, &Options::new(mode())).expect("it loads");
+    for mode in all_of_files() {
+        let zone = load(&fixture.path, &options(mode)).expect("it loads");
         for n in 0..100_u32 {
             let bytes = n.to_le_bytes();
             assert_eq!(wait(&zone, "echo", &bytes).expect("it echoes"), bytes);
@@ -183,8 +193,8 @@ fn completions_count_once() {
 #[test]
 fn a_start_that_returns_after_its_completion() {
     let fixture = Fixture::plugin(&["WITH_START", "SLOW_START"]);
-    for mode in [Mode::Shared, dedicated(1)] {
-        let zone = load(&fixture.path, &Options::new(mode)).expect("it loads");
+    for mode in [Mode::Shared, dedicated(1), Mode::Process] {
+        let zone = load(&fixture.path, &options(mode)).expect("it loads");
         assert_eq!(wait(&zone, "echo", b"early").expect("it echoes"), b"early");
         zone.close(LONG).expect("it waits for the thread");
         assert_eq!(zone.state(), State::Destroyed);
@@ -215,10 +225,10 @@ fn a_call_that_never_ends() {
 fn closing_under_load() {
     let fixture = Fixture::plugin(&[]);
     let loader = busbar_zone::Loader::new(registry(), trusting());
-    for mode in all() {
+    for mode in all_of_files() {
         for _ in 0..10 {
             // SAFETY: our own fixture.
-            let zone = unsafe { loader.load(&fixture.path, &Options::new(mode())) };
+            let zone = unsafe { loader.load(&fixture.path, &options(mode)) };
             let zone = zone.expect("it loads");
             let done = AtomicUsize::new(0);
             std::thread::scope(|scope| {
@@ -274,7 +284,9 @@ fn batches() {
         record(echo, (8, 4), (4, 2)),
         record(echo, (8, 2), (0, 4)),
     ];
-    zone.call_batch(&mut records, &mut arena).expect("they run");
+    let failed = zone.call_batch(&mut records, &mut arena).expect("they run");
+    let failed: Vec<_> = failed.iter().map(|(index, error)| (*index, error.kind())).collect();
+    assert_eq!(failed, [(1, ErrorKind::Failed), (2, ErrorKind::BufferTooSmall)]);
     assert_eq!(&arena, b"abcd....abcd....");
     let ends: Vec<_> = records.iter().map(|it| (it.status, it.out_length)).collect();
     assert_eq!(ends, [(0, 4), (-1042, 0), (-2, 4), (0, 2)]);

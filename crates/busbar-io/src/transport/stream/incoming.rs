@@ -114,7 +114,7 @@ impl Incoming {
             let free = &mut self.buffer[self.end..];
             let room = free.len();
             match wire.read(free) {
-                Ok(0) => self.outcome = Some(Outcome::Ended(CloseReason::lost())),
+                Ok(0) => self.end(Outcome::Ended(CloseReason::lost())),
                 Ok(len) => {
                     self.end += len;
                     self.arrivals += 1;
@@ -125,7 +125,7 @@ impl Incoming {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.has_more = false,
                     io::ErrorKind::Interrupted => {}
-                    _ => self.outcome = Some(ended_by(&error)),
+                    _ => self.end(ended_by(&error)),
                 },
             }
         }
@@ -218,7 +218,7 @@ impl Incoming {
 
     /// The stream is over because writing to it has failed, unless reading tells more.
     pub(super) fn give_up(&mut self) {
-        self.outcome.get_or_insert_with(|| Outcome::Ended(CloseReason::lost()));
+        self.end(Outcome::Ended(CloseReason::lost()));
     }
 
     /// Whether [`Incoming::receive`] has something to give or to tell.
@@ -317,6 +317,10 @@ impl Incoming {
             };
             let Frame { header, payload } = frame;
             match (header.kind, header.fragment) {
+                (Kind::Data, _) if header.is_reliable => {
+                    let message = "the peer sent a message of a session that is not kept";
+                    return self.breach(Error::new(Code::Protocol, message));
+                }
                 (Kind::Data, None) => {
                     self.assemblies.give_up(header.channel);
                     self.ready += 1;
@@ -348,6 +352,14 @@ impl Incoming {
                 self.start = self.scanned;
             }
         }
+    }
+
+    /// Nothing follows what has arrived, which ends with `outcome` unless it says how itself.
+    fn end(&mut self, outcome: Outcome) {
+        // What had to wait for room may be in the buffer still, the reason included.
+        self.is_ending = true;
+        self.scan();
+        self.outcome.get_or_insert(outcome);
     }
 
     fn breach(&mut self, error: Error) {

@@ -1,0 +1,75 @@
+// @ts-check
+/**
+ * The table of plugin cases: what is called, how, and who calls it. Each contender has a process of
+ * its own in each round.
+ */
+
+/** @typedef {'none' | 'numbers' | '64B'} Payload no arguments, two numbers, or bytes both ways */
+/** @typedef {'sync' | 'async' | 'async100'} Manner one at a time, awaited, or 100 under way */
+
+/**
+ * @typedef {object} Contender
+ * @property {string} name unique within a case
+ * @property {string} module in peers/
+ * @property {string | null} peer the library busbar is measured against; null = busbar itself
+ * @property {string} form which of the module's ways to call
+ * @property {readonly Payload[]} payloads
+ */
+
+/**
+ * @typedef {object} CallCase
+ * @property {string} id `plugins/manner/payload`
+ * @property {'call'} kind
+ * @property {Manner} manner
+ * @property {Payload} payload
+ * @property {readonly Contender[]} contenders
+ */
+
+/** @type {readonly Payload[]} */
+const PAYLOADS = ['none', 'numbers', '64B'];
+
+/** @type {Record<Manner, readonly Contender[]>} */
+const CALLERS = {
+  sync: [
+    caller('busbar inline', 'busbar', 'inline'),
+    caller('busbar inline bound', 'busbar', 'bound', ['none', '64B']),
+    caller('busbar inline arena', 'busbar', 'arena', ['64B']),
+    caller('koffi', 'koffi', 'sync'),
+    caller('node-api addon', 'node-api', 'sync'),
+    caller('wasm', 'wasm', 'sync'),
+  ],
+  async: asynchronous(),
+  async100: asynchronous(),
+};
+
+/** @type {readonly CallCase[]} */
+export const CALL_CASES = /** @type {Manner[]} */ (Object.keys(CALLERS)).flatMap((manner) =>
+  PAYLOADS.map((payload) => ({
+    id: `plugins/${manner}/${payload}`,
+    kind: /** @type {const} */ ('call'),
+    manner,
+    payload,
+    contenders: CALLERS[manner].filter(({ payloads }) => payloads.includes(payload)),
+  })),
+);
+
+/** @returns {Contender[]} */
+function asynchronous() {
+  return [
+    caller('busbar shared', 'busbar', 'shared'),
+    caller('busbar dedicated', 'busbar', 'dedicated'),
+    caller('koffi async', 'koffi', 'async'),
+    caller('postMessage', 'worker', 'async'),
+  ];
+}
+
+/**
+ * @param {string} name
+ * @param {string} module
+ * @param {string} form
+ * @param {readonly Payload[]} [payloads]
+ * @returns {Contender}
+ */
+function caller(name, module, form, payloads = PAYLOADS) {
+  return { name, module, peer: module === 'busbar' ? null : name, form, payloads };
+}

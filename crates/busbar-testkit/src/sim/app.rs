@@ -1,0 +1,107 @@
+//! The application at an end: what it sends, what it expects, and when it is done with a message.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use busbar_proto::session::Seq;
+
+use crate::Random;
+
+/// The channel whose messages are sent without the session.
+pub(super) const LOSSY: u16 = 9;
+
+const CHANNELS: [u16; 3] = [0, 1, 0x1234];
+
+/// A message by number: which channel, which of it.
+pub(super) type Name = (u16, u32);
+
+#[derive(Debug)]
+pub(super) struct App {
+    /// What is still to be sent, the last first.
+    to_send: Vec<(Name, Rc<[u8]>)>,
+    /// How many messages its peer was to send, by channel.
+    pub(super) accepted: BTreeSet<Name>,
+    /// What the session numbered the accepted messages.
+    numbers: BTreeMap<(u16, u64), Name>,
+    pub(super) failed: BTreeSet<Name>,
+    pub(super) delivered: BTreeSet<Name>,
+    pub(super) lossy_sent: u32,
+    pub(super) lossy_delivered: BTreeSet<u32>,
+    last: BTreeMap<u16, u32>,
+}
+
+impl App {
+    pub(super) fn new(messages: u64, large: u64, random: &mut Random) -> Self {
+        let mut counts = BTreeMap::new();
+        let mut to_send: Vec<_> = (0..messages)
+            .map(|_| {
+                let at = random.within(0..CHANNELS.len() as u64);
+                let channel = CHANNELS[usize::try_from(at).expect("invariant: of three")];
+                let count = counts.entry(channel).or_insert(0u32);
+                let name = (channel, *count);
+                *count += 1;
+                let padding = if random.chance(large) { 9_000 } else { random.within(0..200) };
+                (name, payload(name.1, padding))
+            })
+            .collect();
+        to_send.reverse();
+        Self {
+            to_send,
+            accepted: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            delivered: BTreeSet::new(),
+            lossy_sent: 0,
+            lossy_delivered: BTreeSet::new(),
+            last: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn next_to_send(&self) -> Option<(u16, Rc<[u8]>)> {
+        self.to_send.last().map(|((channel, _), payload)| (*channel, Rc::clone(payload)))
+    }
+
+    /// The session has taken the next message, as `seq`.
+    pub(super) fn was_accepted(&mut self, seq: Seq) {
+        let (name, _) = self.to_send.pop().expect("invariant: there was one");
+        self.accepted.insert(name);
+        self.numbers.insert((name.0, seq.0), name);
+    }
+
+    pub(super) fn next_lossy(&mut self) -> Rc<[u8]> {
+        self.lossy_sent += 1;
+        payload(self.lossy_sent - 1, 20)
+    }
+
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.to_send.is_empty()
+    }
+
+    pub(super) fn has_failed(&mut self, channel: u16, seq: Seq) {
+        let name = self.numbers[&(channel, seq.0)];
+        assert!(self.failed.insert(name), "{name:?} was given up twice");
+    }
+
+    /// A message has come from the peer.
+    pub(super) fn receive(&mut self, channel: u16, payload: &[u8], keeps_order: bool) {
+        let (number, rest) = payload.split_first_chunk().expect("a number in front");
+        let number = u32::from_be_bytes(*number);
+        assert!(rest.iter().all(|&byte| byte == number as u8), "the payload is another");
+        if channel == LOSSY {
+            let is_new = self.lossy_delivered.insert(number);
+            assert!(is_new || !keeps_order, "lossy message {number} came twice");
+            return;
+        }
+        assert!(self.delivered.insert((channel, number)), "{number} on {channel} came twice");
+        if keeps_order {
+            let last = self.last.insert(channel, number);
+            assert!(last < Some(number), "{number} on {channel} came after {last:?}");
+        }
+    }
+}
+
+fn payload(number: u32, padding: u64) -> Rc<[u8]> {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(4 + usize::try_from(padding).expect("invariant: short"), number as u8);
+    payload.into()
+}

@@ -1,0 +1,345 @@
+//! The thread behind a plugin's process: starts it, brings its answers to whom they concern, and
+//! starts it again when it has ended without being asked to.
+//!
+//! | phase | next | by |
+//! |---|---|---|
+//! | `Starting` | `Running` | the plugin is active |
+//! | `Starting` | `Ended` | it fails the first time; the zone is closed |
+//! | `Starting`, `Running` | `Resting` | it crashed |
+//! | `Resting` | `Starting` | some time |
+//! | `Resting` | `GivenUp` | too many crashes |
+//! | any | `Ended` | the zone is closed |
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::ProcessOptions;
+use super::child::{Child, Recipe};
+use super::line::{Line, hush};
+use super::live::{Phase, Shared};
+use super::wire::Bound;
+use crate::pending::Reply;
+use crate::{Error, ErrorKind, Result, Stage};
+
+/// After the second crash; it doubles with each.
+const REST_MIN: Duration = Duration::from_millis(10);
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// How often messages are taken before something else is looked at.
+const PUMPS: usize = 64;
+
+pub(super) struct Supervisor {
+    shared: Arc<Shared>,
+    recipe: Recipe,
+    call_timeout: Option<Duration>,
+    crashes_max: usize,
+    crash_window: Duration,
+    memory_bytes: Option<u64>,
+    crashes: VecDeque<Instant>,
+}
+
+impl Supervisor {
+    pub(super) fn new(shared: Arc<Shared>, recipe: Recipe, options: &ProcessOptions) -> Self {
+        let ProcessOptions { call_timeout, crashes_max, crash_window, .. } = *options;
+        let memory_bytes = options.sandbox.memory_bytes;
+        let (crashes_max, crashes) = (crashes_max as usize, VecDeque::new());
+        Self { shared, recipe, call_timeout, crashes_max, crash_window, memory_bytes, crashes }
+    }
+
+    /// The thread's work. `opened` is told how the first start went.
+    pub(super) fn run(mut self, check: &dyn Fn(&Bound) -> Result<()>, opened: &Sender<Result<()>>) {
+        let mut started = match self.start(check) {
+            Ok(started) => self.install(started),
+            Err(error) => {
+                self.end(&error);
+                let _ = opened.send(Err(error));
+                return;
+            }
+        };
+        // Not before: whoever closes it at once has to find the process.
+        let _ = opened.send(Ok(()));
+        loop {
+            let crash = self.serve(started);
+            match self.recover(crash) {
+                Some(next) => started = self.install(next),
+                None => return,
+            }
+        }
+    }
+
+    /// From here on calls go to this process.
+    fn install(&self, (child, line): (Child, Line)) -> Child {
+        let shared = &*self.shared;
+        let mut live = shared.lock();
+        live.bell = Some(Arc::clone(&child.bell));
+        if live.is_closing {
+            // Whoever closes the zone did not find a process, and waits for none to end well.
+            live.kill();
+        } else {
+            live.line = Some(line);
+            live.phase = Phase::Running;
+            live.send_waiting(shared.is_timed);
+        }
+        drop(live);
+        shared.changed.notify_all();
+        child
+    }
+
+    fn start(&self, check: &dyn Fn(&Bound) -> Result<()>) -> Result<(Child, Line)> {
+        let shared = &*self.shared;
+        let born = |pid, pidfd: &Arc<_>| {
+            let mut live = shared.lock();
+            live.status.pid = Some(pid);
+            live.status.starts += 1;
+            live.pidfd = Some(Arc::clone(pidfd));
+            if live.is_closing {
+                live.kill();
+            }
+        };
+        self.recipe.start(born, |bound| {
+            check(&bound)?;
+            let first = shared.bound.get_or_init(|| bound.clone());
+            if *first == bound {
+                return Ok(());
+            }
+            let message = "it says of itself what it had not said before";
+            Err(Error::new(ErrorKind::Host, Stage::Bind, message).of(&*first.id))
+        })
+    }
+
+    /// Until the process has ended; how it did.
+    fn serve(&self, mut child: Child) -> String {
+        let shared = &*self.shared;
+        let mut reason = None;
+        loop {
+            if reason.is_none() {
+                // Not for ever: there is more to look at.
+                let _ = (0..PUMPS).take_while(|_| shared.pump() > 0).count();
+                reason = self.overdue();
+            }
+            if !self.may_sleep(&mut reason) {
+                continue;
+            }
+            if self.sleep(&mut child, reason.is_some()) {
+                break;
+            }
+            shared.lock().awake();
+        }
+        let how = child.wait();
+        for printed in &mut child.printed {
+            printed.read(shared.id());
+        }
+        if let Some(line) = &mut shared.lock().line {
+            line.end();
+        }
+        // What it had answered, counts.
+        while reason.is_none() && shared.pump() > 0 {}
+        reason.unwrap_or_else(|| self.with_limits(how))
+    }
+
+    /// Sleep is announced; `false` if there is something to do.
+    fn may_sleep(&self, reason: &mut Option<String>) -> bool {
+        let mut live = self.shared.lock();
+        if reason.is_none() {
+            *reason = live.broken.take().map(|what| format!("was ended, because {what}"));
+        }
+        if reason.is_some() {
+            live.kill();
+            return true;
+        }
+        // A caller that looks for its answer wakes this when it does not any longer.
+        live.spinners > 0 || live.line.as_mut().is_none_or(Line::park)
+    }
+
+    /// Sleeps until there is something to do; whether the process has ended.
+    fn sleep(&self, child: &mut Child, is_doomed: bool) -> bool {
+        let Child { bell, pidfd, printed, .. } = child;
+        let mut fds =
+            vec![PollFd::new(&**pidfd, PollFlags::IN), PollFd::new(&**bell, PollFlags::IN)];
+        let pipes: Vec<_> = printed.iter().map(|it| it.fd()).collect();
+        fds.extend(pipes.iter().map(|pipe| PollFd::from_borrowed_fd(*pipe, PollFlags::IN)));
+        let patience = if is_doomed { None } else { self.patience() };
+        // An interrupted sleep is a short one.
+        let _ = rustix::event::poll(&mut fds, patience.as_ref());
+        let woken: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop((fds, pipes));
+        if woken[1] {
+            hush(bell);
+        }
+        let mut woken_pipes = woken[2..].iter();
+        let plugin = self.shared.id();
+        printed.retain_mut(|it| !woken_pipes.next().is_some_and(|&woken| woken) || it.read(plugin));
+        woken[0]
+    }
+
+    /// How long nothing can be overdue.
+    fn patience(&self) -> Option<Timespec> {
+        let limit = self.call_timeout?;
+        let oldest = self.shared.lock().calls.oldest();
+        // Calls that come meanwhile wake nobody, but are not overdue before.
+        let left = oldest.map_or(limit, |since| limit.saturating_sub(since.elapsed()));
+        (left + Duration::from_millis(1)).try_into().ok()
+    }
+
+    /// Ends the call that takes too long; why the process has to go, if one does.
+    fn overdue(&self) -> Option<String> {
+        let limit = self.call_timeout?;
+        let mut live = self.shared.lock();
+        let is_overdue = |since: Instant| since.elapsed() >= limit;
+        let mut late = Vec::new();
+        for token in live.calls.tokens() {
+            if live.calls.find(token).and_then(|call| call.since).is_some_and(is_overdue) {
+                late.extend(live.calls.take(token));
+            }
+        }
+        drop(live);
+        if late.is_empty() {
+            return None;
+        }
+        let message = format!(
+            "the call did not end within {} ms, and its process was ended",
+            limit.as_millis()
+        );
+        let error = Error::new(ErrorKind::TimedOut, Stage::Call, message).of(self.shared.id());
+        for call in late {
+            self.shared.end(&call.reply, Err(error.clone()));
+        }
+        Some(format!("was ended, because a call took longer than {} ms", limit.as_millis()))
+    }
+
+    fn with_limits(&self, how: String) -> String {
+        match self.memory_bytes {
+            Some(bytes) => format!("{how}, limited to {bytes} bytes of memory"),
+            None => how,
+        }
+    }
+
+    /// After the end of a process: another one, or none any more.
+    fn recover(&mut self, mut crash: String) -> Option<(Child, Line)> {
+        loop {
+            let error = self.crashed(&crash)?;
+            let Some(rest) = self.rest_after() else {
+                self.surrender(&error);
+                return None;
+            };
+            if !self.rest(rest) {
+                self.end(&error);
+                return None;
+            }
+            match self.start(&|_| Ok(())) {
+                Ok(started) => return Some(started),
+                Err(error) => crash = format!("did not start again: {error}"),
+            }
+        }
+    }
+
+    /// Tells those whose calls ended with the process; `None` if that was how it should be.
+    fn crashed(&self, how: &str) -> Option<Error> {
+        let shared = &*self.shared;
+        let message = format!("its process {how}");
+        let error = Error::new(ErrorKind::Crashed, Stage::Call, message).of(shared.id());
+        let mut live = shared.lock();
+        if live.is_closing {
+            drop(live);
+            self.end(&error);
+            return None;
+        }
+        let replies = live.part();
+        live.phase = Phase::Resting;
+        live.status.crashes += 1;
+        live.status.last_crash = Some(how.to_owned());
+        drop(live);
+        log::warn!(target: "busbar::zone", "{error}");
+        self.fail(replies, &error);
+        Some(error)
+    }
+
+    /// How long to rest before the next start; `None` if there shall be none.
+    fn rest_after(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        self.crashes.push_back(now);
+        let window = self.crash_window;
+        self.crashes.retain(|then| now.duration_since(*then) <= window);
+        if self.crashes.len() >= self.crashes_max {
+            return None;
+        }
+        let doublings = u32::try_from(self.crashes.len()).unwrap_or(u32::MAX).checked_sub(2);
+        let rest = doublings.map_or(Duration::ZERO, |count| REST_MIN * 2_u32.pow(count.min(7)));
+        Some(rest.min(REST_MAX))
+    }
+
+    /// Rests; whether to go on.
+    fn rest(&self, rest: Duration) -> bool {
+        let end = Instant::now() + rest;
+        let mut live = self.shared.lock();
+        while !live.is_closing {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                live.phase = Phase::Starting;
+                return true;
+            }
+            live = self.shared.wait(live, left);
+        }
+        false
+    }
+
+    /// Starts nothing any more, until the zone is closed.
+    fn surrender(&self, last: &Error) {
+        let message = format!(
+            "it crashed {} times within {} s and is not started again: {}",
+            self.crashes.len(),
+            self.crash_window.as_secs(),
+            last.message()
+        );
+        let error = Error::new(ErrorKind::Crashed, Stage::Call, message).of(self.shared.id());
+        log::error!(target: "busbar::zone", "{error}");
+        let mut live = self.shared.lock();
+        live.phase = Phase::GivenUp(error.clone());
+        let replies = live.take_all();
+        drop(live);
+        self.fail(replies, &error);
+        let mut live = self.shared.lock();
+        while !live.is_closing {
+            live = self.shared.wait(live, Duration::from_secs(3600));
+        }
+        drop(live);
+        self.end(&error);
+    }
+
+    /// The zone is closed, and nobody waits any more.
+    fn end(&self, how: &Error) {
+        let shared = &*self.shared;
+        let mut live = shared.lock();
+        // A process that was asked to end has said how that went; one that crashed before has not
+        // been asked.
+        let is_orderly = live.closed.is_some() || !matches!(live.phase, Phase::Running);
+        let mut replies = live.part();
+        replies.extend(live.take_all());
+        drop(live);
+        let left = replies.len();
+        self.fail(replies, &shared.closed());
+        let mut live = shared.lock();
+        if !is_orderly && live.is_closing {
+            let error = if left > 0 {
+                let message = format!("{left} calls did not end in time: their process was ended");
+                Error::new(ErrorKind::TimedOut, Stage::Close, message)
+            } else {
+                Error::new(ErrorKind::Crashed, Stage::Close, how.message().to_owned())
+            };
+            live.closed = Some(Err(error.of(shared.id())));
+        }
+        live.phase = Phase::Ended;
+        drop(live);
+        shared.changed.notify_all();
+    }
+
+    fn fail(&self, replies: Vec<Reply>, error: &Error) {
+        for reply in replies {
+            self.shared.end(&reply, Err(error.clone()));
+        }
+    }
+}
