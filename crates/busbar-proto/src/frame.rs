@@ -323,7 +323,7 @@ fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> R
     if !is_plain {
         return fail("invalid frame: it has fields that its kind does not have, or lacks one");
     }
-    if matches!(kind, Kind::Hello | Kind::Reject | Kind::Close) {
+    if matches!(kind, Kind::Hello | Kind::Reject | Kind::Ping | Kind::Close) {
         return Ok(());
     }
     if limits.message_bytes_max() == 0 {
