@@ -71,7 +71,7 @@ for (const scheme of ['shm', 'uds', 'tcp'] as const satisfies readonly Scheme[])
   test(`[D19] ${scheme}: sends wait when the buffer for downtimes is full`, async (t) => {
     const address = await unusedAddress(scheme);
     const first = await server(t, address);
-    const pipe = await dial(address, { reconnect, queueMessages: 10, sendHighWaterMark: 5 });
+    const pipe = await dial(address, { reconnect, queueMessages: 10, maxPendingSends: 5 });
     t.teardown(() => pipe.close());
     pipe.on('error', () => {});
     first.kill();

@@ -200,6 +200,14 @@ export interface NativeMethod {
   outHash: bigint
 }
 
+/** A plugin that was not loaded. */
+export interface NativePlugin {
+  /** Its id. */
+  id: string
+  /** Its methods. */
+  methods: Array<NativeMethod>
+}
+
 /** How a process does. */
 export interface NativeProcess {
   /** Its id. */
@@ -251,14 +259,6 @@ export interface NativeProcessOptions {
   denyNetwork: boolean
   /** To change files. */
   denyWrite: boolean
-}
-
-/** A plugin that was not loaded. */
-export interface NativePlugin {
-  /** Its id. */
-  id: string
-  /** Its methods. */
-  methods: Array<NativeMethod>
 }
 
 /** An entry of the registry. */

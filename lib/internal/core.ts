@@ -150,11 +150,19 @@ export class PipeCore implements PipeSink {
   /** Settles when the pipe is connected, or cannot be; closes it if the wait is given up. */
   connected(wait: WaitOptions): Promise<void> {
     if (this.opening === null) return Promise.resolve();
-    return this.opening.wait(wait, `dialing ${this.address}`, (error) => {
+    return this.opening.wait(wait, `dialing ${this.address}`, (limit) => {
+      const error = limit.code === 'ERR_TIMED_OUT' ? this.whyNotYet(limit) : limit;
       const { code, message } = error;
       this.finish({ code, status: 0, text: message, clean: false, local: true }, error, false);
       this.free(0, '');
+      return error;
     });
+  }
+
+  /** What the last attempt to connect came to, if there was one, says more than a time limit. */
+  private whyNotYet(limit: BusbarError): BusbarError {
+    const { code, text, clean } = this.takeReason();
+    return clean ? limit : new BusbarError(code, text, { cause: limit });
   }
 
   ref(): void {
