@@ -1,7 +1,7 @@
 //! The deadlines of an engine, in order: one queue for everything that waits for time to pass.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::{ListenerId, PipeId};
 use crate::slots::Handle;
@@ -34,11 +34,15 @@ pub(super) enum Timer {
 pub(super) struct Timers {
     order: BTreeSet<(Instant, Timer)>,
     due: HashMap<Timer, Instant>,
+    /// While what is due is dealt with: what is set meanwhile is due after that, or a timer that is
+    /// always due would be dealt with for ever.
+    floor: Option<Instant>,
 }
 
 impl Timers {
     /// Sets a timer, in place of what it was set for.
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        let at = self.floor.map_or(at, |floor| at.max(floor));
         if let Some(before) = self.due.insert(timer, at) {
             self.order.remove(&(before, timer));
         }
@@ -86,12 +90,11 @@ impl Timers {
         self.order.first().map(|&(at, _)| at)
     }
 
-    /// Takes out the first timer that is due at `now`.
+    /// Takes out the first timer that is due at `now`; to be called until there is none.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
-        let &(at, timer) = self.order.first()?;
-        if now < at {
-            return None;
-        }
+        self.floor = None;
+        let &(_, timer) = self.order.first().filter(|&&(at, _)| at <= now)?;
+        self.floor = now.checked_add(Duration::from_nanos(1));
         self.order.pop_first();
         self.due.remove(&timer);
         Some(timer)
@@ -100,8 +103,6 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// [D18] one queue tells what is due, in order, each timer once
@@ -126,5 +127,20 @@ mod tests {
         assert_eq!(timers.next(), Some(at(40)));
         timers.cancel(Timer::Stall(ListenerId::from_number(1)));
         assert!(timers.next().is_none() && timers.due.is_empty() && timers.order.is_empty());
+    }
+
+    /// [D28] a timer that is set for the past while it is dealt with comes again, but later
+    #[test]
+    fn a_timer_that_is_always_due_holds_nobody_up() {
+        let mut timers = Timers::default();
+        let (begin, pipe) = (Instant::now(), PipeId::from_number(1));
+        let now = begin + Duration::from_millis(1);
+        timers.set(Timer::Queue(pipe), begin);
+        assert_eq!(timers.take_due(now), Some(Timer::Queue(pipe)));
+        timers.set_earlier(Timer::Queue(pipe), begin);
+        assert_eq!(timers.take_due(now), None);
+        timers.set(Timer::Hear(pipe), begin);
+        assert_eq!(timers.next(), Some(begin));
+        assert_eq!(timers.take_due(now + Duration::from_millis(1)), Some(Timer::Hear(pipe)));
     }
 }
