@@ -55,8 +55,8 @@ export function connectInproc(name: string, options?: PipeOptions): Pipe {
   const address = addressOf(name);
   const settings = pipeSettings(options);
   const port = environmentPort();
-  const native = { ...dialSettings({}, address).native, ...settings.native };
-  const handle = dialNative(port, address, { native, qos: settings.qos });
+  const combined = { ...dialSettings({}, address).native, ...settings.native };
+  const handle = dialNative(port, address, { native: combined, qos: settings.qos });
   return new Pipe(new PipeCore(port, handle, address, settings, 'CONNECTED'));
 }
 
