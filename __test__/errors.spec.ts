@@ -17,6 +17,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   'ERR_AGAIN',
   'ERR_CONNECTION_LOST',
   'ERR_CONNECTION_REFUSED',
+  'ERR_EXPIRED',
   'ERR_IN_USE',
   'ERR_NOT_FOUND',
   'ERR_OUT_OF_MEMORY',

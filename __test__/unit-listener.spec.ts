@@ -8,7 +8,7 @@ import { PipeCore } from '../lib/internal/core.js';
 import { ListenerCore } from '../lib/internal/listener-core.js';
 import { Port } from '../lib/internal/port.js';
 import { Listener } from '../lib/listener.js';
-import { listenSettings, pipeSettings, type ListenOptions } from '../lib/options.js';
+import { dialSettings, listenSettings, pipeSettings, type ListenOptions } from '../lib/options.js';
 import { Pipe } from '../lib/pipe.js';
 import { FakePort } from './helpers/fake-port.js';
 
@@ -125,7 +125,7 @@ test('[D09 D12] dialing ends when connected, refused, timed out or aborted', asy
   const { fake, port } = setUp();
   const settings = pipeSettings({});
   const start = (): PipeCore => {
-    const handle = port.native.dial('shm://x', settings.native);
+    const handle = port.native.dial('shm://x', dialSettings({}, 'shm://x').native);
     return new PipeCore(port, handle, 'shm://x', settings, 'CONNECTING');
   };
   const good = start();
@@ -153,7 +153,7 @@ test('[D09 D12] dialing ends when connected, refused, timed out or aborted', asy
 function setUp(options: ListenOptions = {}) {
   const fake = new FakePort();
   const port = new Port(fake.asNative());
-  const settings = listenSettings(options);
+  const settings = listenSettings(options, 'inproc://x');
   const handle = fake.listen('inproc://fake');
   const listener = new Listener(new ListenerCore(port, handle, 'inproc://fake', settings));
   const arrive = (): number => {

@@ -20,14 +20,17 @@ test('[D09] defaults are as documented', (t) => {
       maxMessageBytes: 16_777_216,
       trust: 0,
       queueMessages: 16_384,
+      reassemblyTimeoutMs: 30_000,
       access: 0,
+      heartbeatMs: 0,
+      heartbeatMisses: 0,
     },
     maxPendingSends: 1024,
     qos: null,
   });
-  t.is(dialSettings({}).wait.timeoutMs, 10_000);
-  t.like(listenSettings({}).native, { backlog: 128, handshakeTimeoutMs: 5000 });
-  t.like(listenSettings({}).native, { mode: 0o600, reusePort: 0 });
+  t.is(dialSettings({}, 'uds://x').wait.timeoutMs, 10_000);
+  t.like(listenSettings({}, 'uds://x').native, { backlog: 128, handshakeTimeoutMs: 5000 });
+  t.like(listenSettings({}, 'uds://x').native, { mode: 0o600, reusePort: 0 });
 });
 
 test('[D24 D49] what is given is taken; undefined is as if not given', (t) => {
@@ -65,7 +68,11 @@ const refusals: readonly [name: string, value: unknown, accepted: RegExp][] = [
 
 for (const [name, value, accepted] of refusals) {
   test(`[D24 D49] ${name}: ${String(value)} (${typeof value}) is refused by name`, (t) => {
-    for (const check of [pipeSettings, dialSettings, listenSettings]) {
+    for (const check of [
+      pipeSettings,
+      (options: never) => dialSettings(options, 'uds://x'),
+      (options: never) => listenSettings(options, 'uds://x'),
+    ]) {
       const error = t.throws(() => check(wrong({ [name]: value })), { instanceOf: BusbarError });
       t.is((error as BusbarError).code, 'ERR_INVALID_ARGUMENT');
       t.true(error?.message.startsWith(`${name} is `), error?.message);
@@ -77,16 +84,41 @@ for (const [name, value, accepted] of refusals) {
 test('[D06 D09] options of one call are refused in another, with what is known', (t) => {
   const unknown = /^unknown option "\w+"; known are: wait, .*ringBytes/;
   t.throws(() => pipeSettings(wrong({ timeoutMs: 1 })), { message: unknown });
-  t.throws(() => dialSettings(wrong({ backlog: 1 })), { message: unknown });
-  t.throws(() => listenSettings(wrong({ __proto__x: 1 })), { message: /unknown option/ });
-  t.throws(() => dialSettings({ timeoutMs: -5 }), { message: /timeoutMs is -5/ });
-  t.throws(() => dialSettings(wrong({ signal: 'no' })), { message: /signal is "no"/ });
-  t.throws(() => listenSettings({ backlog: 0 }), { message: /backlog is 0/ });
-  t.throws(() => listenSettings({ handshakeTimeoutMs: 0 }), { message: /handshakeTimeoutMs is 0/ });
+  t.throws(() => dialSettings(wrong({ backlog: 1 }), 'uds://x'), { message: unknown });
+  t.throws(() => listenSettings(wrong({ __proto__x: 1 }), 'uds://x'), {
+    message: /unknown option/,
+  });
+  t.throws(() => dialSettings({ timeoutMs: -5 }, 'uds://x'), { message: /timeoutMs is -5/ });
+  t.throws(() => dialSettings(wrong({ signal: 'no' }), 'uds://x'), { message: /signal is "no"/ });
+  t.throws(() => listenSettings({ backlog: 0 }, 'uds://x'), { message: /backlog is 0/ });
+  t.throws(() => listenSettings({ handshakeTimeoutMs: 0 }, 'uds://x'), {
+    message: /handshakeTimeoutMs is 0/,
+  });
   for (const options of [null, 7, 'x']) {
     t.throws(() => pipeSettings(wrong(options)), { message: /options is/ });
   }
-  t.is(dialSettings({ timeoutMs: Infinity }).wait.timeoutMs, Infinity);
+  t.is(dialSettings({ timeoutMs: Infinity }, 'uds://x').wait.timeoutMs, Infinity);
+});
+
+test('[D18] a heartbeat is by default where networks are, and can be set anywhere', (t) => {
+  const on = { heartbeatMs: 10_000, heartbeatMisses: 3 };
+  const off = { heartbeatMs: 0, heartbeatMisses: 0 };
+  t.like(dialSettings({}, 'tcp://[::1]:1').native, on);
+  t.like(listenSettings({}, 'tcp://*:0').native, on);
+  t.like(dialSettings({}, 'shm://x').native, off);
+  t.like(dialSettings({ heartbeat: false }, 'tcp://x:1').native, off);
+  t.like(dialSettings({ heartbeat: true }, 'uds://x').native, on);
+  const heartbeat = { intervalMs: 250, misses: 2 };
+  t.like(pipeSettings({ heartbeat }).native, { heartbeatMs: 250, heartbeatMisses: 2 });
+  for (const [given, message] of [
+    [1, /heartbeat is 1; it must be true, false or/],
+    [null, /heartbeat is null/],
+    [{ intervalMs: 49 }, /intervalMs is 49; it must be an integer, 50 to 3600000/],
+    [{ misses: 1 }, /misses is 1; it must be an integer, 2 to 100/],
+    [{ interval: 100 }, /unknown option "interval"; known are: intervalMs, misses/],
+  ] as const) {
+    t.throws(() => pipeSettings({ heartbeat: wrong(given) }), { message });
+  }
 });
 
 test('[D10] each code makes an error that says whether to try again and what to do', (t) => {

@@ -1,18 +1,17 @@
 /** Connecting to a listener. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
-
-import { BusbarError, callNative } from './errors.js';
+import { callNative } from './errors.js';
 import { checkAddress } from './internal/arguments.js';
 import { PipeCore } from './internal/core.js';
 import { environmentPort } from './internal/environment.js';
 import type { Port } from './internal/port.js';
-import { checkWait, type WaitOptions } from './internal/wait.js';
-import { dialSettings, type DialOptions, type DialSettings, type PipeSettings } from './options.js';
+import { checkWait } from './internal/wait.js';
+import { dialSettings, type DialOptions, type DialSettings } from './options.js';
 import { Pipe } from './pipe.js';
 
 /**
- * Connects to whoever listens at `address`. With `retry` it waits for somebody to do so.
+ * Connects to whoever listens at `address`. With `retry` it waits for somebody to do so, with
+ * `reconnect` the pipe outlives its connection.
  *
  * @throws BusbarError (as a rejection) `ERR_NOT_FOUND`, `ERR_CONNECTION_REFUSED`, `ERR_TIMED_OUT`
  * (all three retryable: the listener may not be up yet), `ERR_INVALID_ADDRESS`,
@@ -33,49 +32,26 @@ import { Pipe } from './pipe.js';
 export async function dial(address: string, options?: DialOptions): Promise<Pipe> {
   checkAddress(address);
   const settings = dialSettings(options, address);
-  const { timeoutMs, signal } = settings.wait;
-  const end = performance.now() + timeoutMs;
-  const wait = { ...settings.wait };
-  for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
-    checkWait(wait, `dialing ${address}`);
-    try {
-      return await attempt(address, settings, wait);
-    } catch (error) {
-      const left = end - performance.now() - pauseMs;
-      if (!settings.retry || !isNobodyThere(error) || left <= 0) throw error;
-      wait.timeoutMs = left;
-    }
-    // An abort is reported by the check above. Several that wait should not come all at once.
-    const pause = sleep(pauseMs * (0.5 + Math.random() / 2), undefined, signal && { signal });
-    await pause.catch(() => {});
-  }
-}
-
-async function attempt(address: string, settings: DialSettings, wait: WaitOptions): Promise<Pipe> {
+  checkWait(settings.wait, `dialing ${address}`);
   const port = environmentPort();
   const begin = performance.now();
   const handle = dialNative(port, address, settings);
   const core = new PipeCore(port, handle, address, settings, 'CONNECTING');
   const pipe = new Pipe(core);
-  await core.connected(wait);
+  await core.connected(settings.wait);
   port.dials.record(performance.now() - begin);
   return pipe;
 }
 
 /** Begins to connect; gives the pipe's handle. */
-export function dialNative(port: Port, address: string, settings: PipeSettings): number {
-  const { native, qos } = settings;
+export function dialNative(
+  port: Port,
+  address: string,
+  { native, qos }: Pick<DialSettings, 'native' | 'qos'>,
+): number {
   return callNative(() => {
     const handle = port.native.dial(address, native);
     if (qos !== null) port.native.shape(handle, qos.native);
     return handle;
   });
 }
-
-function isNobodyThere(error: unknown): boolean {
-  if (!(error instanceof BusbarError)) return false;
-  return error.code === 'ERR_NOT_FOUND' || error.code === 'ERR_CONNECTION_REFUSED';
-}
-
-const PAUSE_MS_MIN = 2;
-const PAUSE_MS_MAX = 100;

@@ -34,6 +34,8 @@ export type {
   ListenOptions,
   PipeOptions,
   Trust,
+  HeartbeatOptions,
+  ReconnectOptions,
   WaitMode,
 } from './options.js';
 export {

@@ -8,7 +8,7 @@ import { environmentPort } from './internal/environment.js';
 import { native } from './internal/native.js';
 import { listenNow } from './listen.js';
 import type { Listener } from './listener.js';
-import { pipeSettings, type ListenOptions, type PipeOptions } from './options.js';
+import { dialSettings, pipeSettings, type ListenOptions, type PipeOptions } from './options.js';
 import { Pipe } from './pipe.js';
 
 /**
@@ -55,7 +55,8 @@ export function connectInproc(name: string, options?: PipeOptions): Pipe {
   const address = addressOf(name);
   const settings = pipeSettings(options);
   const port = environmentPort();
-  const handle = dialNative(port, address, settings);
+  const combined = { ...dialSettings({}, address).native, ...settings.native };
+  const handle = dialNative(port, address, { native: combined, qos: settings.qos });
   return new Pipe(new PipeCore(port, handle, address, settings, 'CONNECTED'));
 }
 

@@ -32,7 +32,7 @@ export async function listen(address: string, options?: ListenOptions): Promise<
 /** As {@link listen}, at once. */
 export function listenNow(address: string, options: ListenOptions | undefined): Listener {
   checkAddress(address);
-  const settings = listenSettings(options);
+  const settings = listenSettings(options, address);
   if (settings.signal?.aborted === true) {
     throw new AbortError(`listening at ${address}`, settings.signal.reason);
   }

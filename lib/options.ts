@@ -4,7 +4,12 @@
  */
 
 import { invalidArgument, show } from './errors.js';
-import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
+import type {
+  NativeBackoff,
+  NativeDialOptions,
+  NativeListenOptions,
+  NativePipeOptions,
+} from './internal/binding.js';
 import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
 import type { Peer } from './internal/peer.js';
 import { LISTENER_QOS, QOS, qosSettings, type QosSettings } from './internal/qos.js';
@@ -35,8 +40,24 @@ export type Access =
  */
 export type Authorize = (peer: Peer) => boolean | string | Promise<boolean | string>;
 
+/** How silence is told from death; see {@link PipeOptions.heartbeat}. */
+export interface HeartbeatOptions {
+  /** The longest silence that the peer is asked to keep, in milliseconds, 50–3,600,000. 10,000. */
+  readonly intervalMs?: number;
+  /** So many silences in a row, and the peer is lost, 2–100. 3. */
+  readonly misses?: number;
+}
+
 /** Options of one end of a pipe. */
 export interface PipeOptions extends QosOptions {
+  /**
+   * shm, uds, tcp: asks the peer for signs of life, and takes it for lost (`ERR_CONNECTION_LOST`)
+   * after `misses` × `intervalMs` of silence: a process that was stopped or hangs, a network that
+   * carries nothing any more. Any traffic counts. The peer's core sees to it, but needs its event
+   * loop: a peer whose JavaScript runs for longer than that without a pause is lost too. On tcp
+   * it also sets the system's keepalive. `{}`, or `true`, on tcp; otherwise `false`.
+   */
+  readonly heartbeat?: boolean | HeartbeatOptions;
   /**
    * `'park'` sleeps at once, `'balanced'` (the default) looks for a few turns of the event loop
    * first, `'low-latency'` looks without pause for `spinMicros`, `'busy'` never sleeps. The last
@@ -62,11 +83,31 @@ export interface PipeOptions extends QosOptions {
   /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
   /**
+   * uds, tcp: how long a part of a message is kept when nothing of it comes any more, in
+   * milliseconds, 1–2,147,483,647. It is then dropped, and so is the rest should it still come;
+   * `stats().reassembliesExpired` counts. 30,000.
+   */
+  readonly reassemblyTimeoutMs?: number;
+  /**
    * uds: which users' processes may be at the other end: `'same-user'`, `'anyone'` whom the
    * socket's permissions let in, or a list such as `{ uids: [1000], gids: [100] }`. Others get
    * `ERR_PERMISSION_DENIED`. To be reachable for other users, a path needs a `mode` too.
    */
   readonly access?: Access;
+}
+
+/** How lost connections are replaced; see {@link DialOptions.reconnect}. */
+export interface ReconnectOptions {
+  /** Delay before the first attempt, in milliseconds, 1–86,400,000. 100. */
+  readonly initialMs?: number;
+  /** The longest delay, in milliseconds, `initialMs`–86,400,000. 30,000. */
+  readonly maxMs?: number;
+  /** By what the delay grows from attempt to attempt, 1–100. 2. */
+  readonly factor?: number;
+  /** The part of the delay, 0–1, up to which chance adds to it. 0.5. */
+  readonly jitter?: number;
+  /** Attempts in a row before the pipe is given up; 0 is without end. 0. */
+  readonly maxAttempts?: number;
 }
 
 /** Options of `dial()`. */
@@ -77,6 +118,14 @@ export interface DialOptions extends PipeOptions, WaitOptions {
   readonly timeoutMs?: number;
   /** Goes on trying while nobody listens there yet, until `timeoutMs` is over. `false`. */
   readonly retry?: boolean;
+  /**
+   * Replaces a connection that is lost, with growing delays; `true` is `{}`. An orderly close by
+   * the peer is final. Meanwhile `state` is `'DISCONNECTED'` or `'RECONNECTING'`, and messages are
+   * accepted as far as `ringBytes` and `queueMessages` allow; they go out, in order, on the next
+   * connection. What was sent over the lost one and may not have arrived is not repeated. Each
+   * attempt may take `timeoutMs`. `false`.
+   */
+  readonly reconnect?: boolean | ReconnectOptions;
   /** tls: whom to trust, and what to show. */
   readonly tls?: TlsOptions;
 }
@@ -102,6 +151,8 @@ export interface ListenOptions extends PipeOptions, ListenerRates {
 /** Checked pipe options. */
 export interface PipeSettings {
   readonly native: NativePipeOptions;
+  /** Whether lost connections are replaced. */
+  readonly reconnects?: boolean;
   readonly maxPendingSends: number;
   /** What the pipe's queues are like; `null` if it has none. */
   readonly qos: QosSettings | null;
@@ -116,32 +167,39 @@ export interface ListenSettings extends PipeSettings {
 
 /** Checked dial options. */
 export interface DialSettings extends PipeSettings {
-  readonly retry: boolean;
+  readonly native: NativeDialOptions;
   readonly wait: { readonly signal?: AbortSignal; timeoutMs: number };
 }
 
-/** Checks the options of a pipe. */
+/** Checks the options of a pipe within this process. */
 export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
-  return settingsOf(checked(options, PIPE));
+  return settingsOf(checked(options, PIPE), false);
 }
 
 /** Checks the options of `dial()`. */
-export function dialSettings(options: DialOptions | undefined, address = ''): DialSettings {
+export function dialSettings(options: DialOptions | undefined, address: string): DialSettings {
   const values = checked(options, DIAL);
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  const settings = settingsOf(values);
+  const { native: plain, ...settings } = settingsOf(values, isRemote(address));
+  const reconnect = reconnectOf(values['reconnect']);
+  const reconnects = reconnect.reconnect !== 0;
+  const retry = { retry: Number(values['retry']), connectTimeoutMs: Math.min(timeoutMs, 2 ** 31) };
+  const native: NativeDialOptions = { ...plain, ...retry, ...reconnect };
   // A dialer need not say whom it trusts: those whom Node trusts.
   const isSecure = values['tls'] !== undefined || address.startsWith('tls:');
-  if (isSecure) settings.native.tls = dialerTls(values['tls'] ?? {});
-  return { ...settings, retry: values['retry'] as boolean, wait };
+  if (isSecure) native.tls = dialerTls(values['tls'] ?? {});
+  return { ...settings, native, reconnects, wait };
 }
 
 /** Checks the options of `listen()`. */
-export function listenSettings(options: ListenOptions | undefined): ListenSettings {
+export function listenSettings(
+  options: ListenOptions | undefined,
+  address: string,
+): ListenSettings {
   const values = checked(options, LISTEN);
-  const { native, maxPendingSends, qos } = settingsOf(values);
+  const { native, maxPendingSends, qos } = settingsOf(values, isRemote(address));
   if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
   const authorize = values['authorize'] as Authorize | undefined;
   return {
@@ -176,8 +234,15 @@ const PIPE: Rules = {
   trust: choice('same-user', TRUSTS),
   maxPendingSends: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
+  reassemblyTimeoutMs: integer(30_000, 1, 2 ** 31 - 1),
   access: { standard: 'same-user', check: checkAccess },
+  heartbeat: { standard: undefined, check: (_, value) => void heartbeatOf(value, true) },
   ...QOS,
+};
+
+const HEARTBEAT: Rules = {
+  intervalMs: integer(10_000, 50, 3_600_000),
+  misses: integer(3, 2, 100),
 };
 
 const SIGNAL: Rule = { standard: undefined, check: (_, value) => checkSignal(value) };
@@ -188,6 +253,17 @@ const DIAL: Rules = {
   signal: SIGNAL,
   retry: flag(),
   tls: object(),
+  reconnect: { standard: false, check: (_, value) => void reconnectOf(value) },
+};
+
+const DAY_MS = 86_400_000;
+
+const RECONNECT: Readonly<Record<string, Rule>> = {
+  initialMs: integer(100, 1, DAY_MS),
+  maxMs: integer(30_000, 1, DAY_MS),
+  factor: between(2, 1, 100),
+  jitter: between(0.5, 0, 1),
+  maxAttempts: integer(0, 0, 2 ** 31 - 1),
 };
 
 const LISTEN: Rules = {
@@ -208,7 +284,7 @@ const LISTEN: Rules = {
   signal: SIGNAL,
 };
 
-function settingsOf(values: Values): PipeSettings {
+function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
   return {
     native: {
       wait: WAITS.indexOf(values['wait'] as WaitMode),
@@ -218,13 +294,46 @@ function settingsOf(values: Values): PipeSettings {
       maxMessageBytes: values['maxMessageBytes'] as number,
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
+      reassemblyTimeoutMs: values['reassemblyTimeoutMs'] as number,
       ...accessOf(values['access'] as Access),
+      ...heartbeatOf(values['heartbeat'], overNetwork),
     },
     maxPendingSends: values['maxPendingSends'] as number,
     qos: qosSettings(values),
   };
 }
 
+/** Whether networks lie between the ends, on which connections die in silence. */
+function isRemote(address: string): boolean {
+  return /^(tcp|tls):/.test(address);
+}
+
+function heartbeatOf(
+  value: unknown,
+  standard: boolean,
+): Pick<NativePipeOptions, 'heartbeatMs' | 'heartbeatMisses'> {
+  const given = value === undefined ? standard : value;
+  if (given === false) return { heartbeatMs: 0, heartbeatMisses: 0 };
+  if (given !== true && (given === null || typeof given !== 'object')) {
+    const accepted = 'true, false or { intervalMs, misses }';
+    throw invalidArgument(`heartbeat is ${show(given)}; it must be ${accepted}`);
+  }
+  const { intervalMs, misses } = checked(given === true ? {} : given, HEARTBEAT);
+  return { heartbeatMs: intervalMs as number, heartbeatMisses: misses as number };
+}
+
+function reconnectOf(given: unknown): NativeBackoff {
+  if (typeof given !== 'boolean' && (given === null || typeof given !== 'object')) {
+    const accepted = 'true, false or { initialMs, maxMs, factor, jitter, maxAttempts }';
+    throw invalidArgument(`reconnect is ${show(given)}; it must be ${accepted}`);
+  }
+  const policy = checked(typeof given === 'boolean' ? {} : given, RECONNECT);
+  const { initialMs, maxMs, factor, jitter, maxAttempts } = policy as unknown as NativeBackoff;
+  if (maxMs < initialMs) {
+    throw invalidArgument(`maxMs is ${maxMs}; it must not be below initialMs, ${initialMs}`);
+  }
+  return { reconnect: Number(given !== false), initialMs, maxMs, factor, jitter, maxAttempts };
+}
 function accessOf(access: Access): Pick<NativePipeOptions, 'access' | 'uids' | 'gids'> {
   if (typeof access === 'string') return { access: ACCESSES.indexOf(access) };
   return { access: ACCESSES.length, uids: access.uids ?? [], gids: access.gids ?? [] };
@@ -255,6 +364,16 @@ function flag(): Rule {
 /** What is looked into elsewhere. */
 function object(): Rule {
   return { standard: undefined, check: (_, value) => void checkObject(value as object) };
+}
+
+function between(standard: number, min: number, max: number): Rule {
+  return {
+    standard,
+    check(name, value) {
+      if (typeof value === 'number' && value >= min && value <= max) return;
+      throw invalidArgument(`${name} is ${show(value)}; it must be a number, ${min} to ${max}`);
+    },
+  };
 }
 
 function powerOfTwo(standard: number, min: number, max: number, orZero: boolean): Rule {

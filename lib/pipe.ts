@@ -75,9 +75,12 @@ export interface CloseOptions {
 
 /** Events of a pipe. */
 export interface PipeEvents {
-  /** The connection state changed; the last change comes with the reason. */
+  /** The connection state changed; changes to `DISCONNECTED` and `CLOSED` come with the reason. */
   state: [state: ConnectionState, previous: ConnectionState, reason?: CloseReason];
-  /** The pipe has failed, or lost accepted messages. Without a listener it is logged instead. */
+  /**
+   * The pipe has failed, lost accepted messages, or lost its connection, which is being replaced.
+   * Without a listener it is logged instead.
+   */
   error: [error: BusbarError];
   /** The pipe is over. Messages that had arrived can still be received. */
   close: [reason: CloseReason];
@@ -135,6 +138,14 @@ export class Pipe extends EventEmitter<PipeEvents> {
   /** Who is at the other end; `null` for this process. */
   get peer(): Peer | null {
     return this.#core.peer;
+  }
+
+  /**
+   * Names the connection: a session and the number of the connection in it, such as `9f…e1/2`. The
+   * same at both ends, but for inproc; another after each reconnect. `null` before the first.
+   */
+  get connectionId(): string | null {
+    return this.#core.connectionId;
   }
 
   /** Why the pipe is over; `null` while it is not. */

@@ -28,6 +28,15 @@ export interface PipeStats {
   readonly reads: number;
   /** Writes to the pipe's socket: one system call each. 0 where there is none. */
   readonly writes: number;
+  /** Connections that replaced a lost one. */
+  readonly reconnects: number;
+  /**
+   * Messages that were accepted and still waited to be written when the connection was lost. What
+   * had been written may be lost as well; nobody can tell.
+   */
+  readonly messagesLost: number;
+  /** Messages of which a part came and then nothing for `reassemblyTimeoutMs`. */
+  readonly reassembliesExpired: number;
   /** Messages dropped at sending, by `'drop-new'`: there was no room for them. */
   readonly sendsDroppedNew: number;
   /** Messages dropped at sending, by `'drop-old'`: newer ones took their place. */
@@ -66,6 +75,9 @@ export const STATS = [
   'wakes',
   'reads',
   'writes',
+  'reconnects',
+  'messagesLost',
+  'reassembliesExpired',
   'sendsDroppedNew',
   'sendsDroppedOld',
   'sendsExpired',

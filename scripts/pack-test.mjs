@@ -16,7 +16,8 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-const INSTALLED_BYTES_MAX = 4 << 20;
+/** Room above what benches/RESULTS.md records; 4 MB, the goal, held before TLS and busbar-host. */
+const INSTALLED_BYTES_MAX = 8 << 20;
 
 /** One pipe, one message each way; `busbar` is in scope. */
 const EXCHANGE = `

@@ -263,6 +263,10 @@ export class FakePort implements NativePort {
     return 1;
   }
 
+  connectionId(): string | null {
+    return null;
+  }
+
   takeAnnouncement(): Buffer | null {
     return null;
   }

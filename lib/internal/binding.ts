@@ -90,10 +90,33 @@ export interface NativePipeOptions {
   queueMessages: number;
   /** 0 same-user, 1 anyone, 2 those in the lists that follow */
   access: number;
+  /** shm, uds, tcp: 0 = off */
+  heartbeatMs: number;
+  heartbeatMisses: number;
+  /** uds, tcp */
+  reassemblyTimeoutMs: number;
   uids?: readonly number[];
   gids?: readonly number[];
   /** tls only */
   tls?: NativeTlsOptions;
+}
+
+export interface NativeDialOptions extends NativePipeOptions, NativeBackoff {
+  /** 1: goes on trying while nobody listens there yet */
+  retry: number;
+  /** For each attempt to reconnect. */
+  connectTimeoutMs: number;
+}
+
+/** How lost connections are replaced. */
+export interface NativeBackoff {
+  /** 0: they are not */
+  reconnect: number;
+  initialMs: number;
+  maxMs: number;
+  factor: number;
+  jitter: number;
+  maxAttempts: number;
 }
 
 export interface NativeTlsOptions {
@@ -139,7 +162,7 @@ export interface NativePort {
   listen(address: string, options: NativeListenOptions): number;
   closeListener(listener: number): void;
   /** Starts connecting; State or Closed follows. The caller sets the deadline: by close(). */
-  dial(address: string, options: NativePipeOptions): number;
+  dial(address: string, options: NativeDialOptions): number;
   /** Sends the reason to the peer and frees the pipe; its handle is dead afterwards. */
   close(pipe: number, status: number, reason: string, lingerMs: number): void;
   /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
@@ -150,7 +173,10 @@ export interface NativePort {
   shapeListener(listener: number, qos: Uint8Array): void;
   /** Messages in the queue of a pipe. If there are some, Writable follows when there are none. */
   drain(pipe: number): number;
+  /** Why the pipe is over, or has no connection at present. */
   takeReason(pipe: number): NativeReason;
+  /** Session and epoch of the connection, such as `00ff…/1`; null while there is none. */
+  connectionId(pipe: number): string | null;
   takeWarning(): NativeError | null;
   /** The next announcement of the peer that was not taken yet; see announcement.ts. */
   takeAnnouncement(pipe: number): Buffer | null;

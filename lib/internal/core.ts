@@ -4,6 +4,7 @@
  * | state | ends by | then |
  * |---|---|---|
  * | opening (dial) | connected, failed, given up | open, or over |
+ * | open | a loss, of a pipe that reconnects: its state changes to and fro, nothing else | open |
  * | open | the peer or a failure: `handleClosed` | over: what had arrived can still be received |
  * | open | `close()` | closing: what was accepted is still sent, for `lingerMs` at most |
  * | closing | all is sent, the time is up, or the peer is gone | over |
@@ -62,6 +63,8 @@ export class PipeCore implements PipeSink {
   private closing: Closing | null = null;
   /** Until when what was sent is worth delivering after the close. */
   private lingersUntil = 0;
+  private idSeen: string | null = null;
+  private readonly reconnects: boolean;
   private dropsTold: Counters = noCounters();
   private peerSeen: Peer | null | undefined;
   private last: (Counters & Gauges) | null = null;
@@ -91,6 +94,7 @@ export class PipeCore implements PipeSink {
         ? new Outbox(this, this.limits)
         : new QueuedOutbox(this, this.limits, settings.qos, null);
     this.types = new PipeTypes(this);
+    this.reconnects = settings.reconnects === true;
     this.opening = state === 'CONNECTING' ? new Opening() : null;
     port.addPipe(this);
     port.ref(1);
@@ -103,6 +107,14 @@ export class PipeCore implements PipeSink {
       this.peerSeen = native && peerOf(native);
     }
     return this.peerSeen ?? null;
+  }
+
+  /** Names the connection; the last one while there is none. */
+  get connectionId(): string | null {
+    if (this.held) {
+      this.idSeen = callNative(() => this.port.native.connectionId(this.handle)) ?? this.idSeen;
+    }
+    return this.idSeen;
   }
 
   takeAnnouncement(): Buffer | null {
@@ -138,11 +150,19 @@ export class PipeCore implements PipeSink {
   /** Settles when the pipe is connected, or cannot be; closes it if the wait is given up. */
   connected(wait: WaitOptions): Promise<void> {
     if (this.opening === null) return Promise.resolve();
-    return this.opening.wait(wait, `dialing ${this.address}`, (error) => {
+    return this.opening.wait(wait, `dialing ${this.address}`, (limit) => {
+      const error = limit.code === 'ERR_TIMED_OUT' ? this.whyNotYet(limit) : limit;
       const { code, message } = error;
       this.finish({ code, status: 0, text: message, clean: false, local: true }, error, false);
       this.free(0, '');
+      return error;
     });
+  }
+
+  /** What the last attempt to connect came to, if there was one, says more than a time limit. */
+  private whyNotYet(limit: BusbarError): BusbarError {
+    const { code, text, clean } = this.takeReason();
+    return clean ? limit : new BusbarError(code, text, { cause: limit });
   }
 
   ref(): void {
@@ -199,6 +219,15 @@ export class PipeCore implements PipeSink {
     if (state === 'CLOSED') return;
     const previous = this.state;
     this.state = state;
+    this.peerSeen = undefined;
+    if (state === 'DISCONNECTED') {
+      const reason = this.takeReason();
+      this.told(state, previous);
+      this.emit('state', state, previous, reason);
+      // Of a pipe that is over, handleClosed tells.
+      if (previous === 'CONNECTED' && this.reconnects) this.report(this.lossOf(reason));
+      return;
+    }
     this.told(state, previous);
     this.emit('state', state, previous);
     if (state === 'CONNECTED') this.opening?.succeed();
@@ -287,6 +316,7 @@ export class PipeCore implements PipeSink {
     try {
       // What can be asked afterwards.
       void this.peer;
+      void this.connectionId;
       this.types.collect();
       this.last = this.counters();
       // What still waits there now goes nowhere.
@@ -306,6 +336,11 @@ export class PipeCore implements PipeSink {
     const pipe = `the pipe at ${this.address}`;
     const what = clean ? `the peer closed ${pipe}` : `${pipe} has failed`;
     return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
+  }
+
+  private lossOf({ code, text }: CloseReason): BusbarError {
+    const lost = `the connection of the pipe at ${this.address} is lost, and being replaced`;
+    return new BusbarError(code, text === '' ? lost : `${lost}: ${text}`);
   }
 
   private takeReason(): CloseReason {

@@ -11,8 +11,15 @@ export class Opening {
   private resolve: () => void = () => {};
   private reject: (error: unknown) => void = () => {};
 
-  /** Settles when the pipe is connected or cannot be; calls `giveUp` when the wait ends early. */
-  wait(options: WaitOptions, what: string, giveUp: (error: BusbarError) => void): Promise<void> {
+  /**
+   * Settles when the pipe is connected or cannot be; calls `giveUp` when the wait ends early, and
+   * rejects with what that returns.
+   */
+  wait(
+    options: WaitOptions,
+    what: string,
+    giveUp: (error: BusbarError) => BusbarError,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.error !== null) return reject(this.error);
       if (!this.isPending) return resolve();
@@ -20,8 +27,7 @@ export class Opening {
       this.reject = reject;
       if (!checkWait(options, what)) return;
       this.deadline = new Deadline(options, what, (error) => {
-        this.fail(error);
-        giveUp(error);
+        this.fail(giveUp(error));
       });
     });
   }

@@ -62,6 +62,11 @@ export class PipeTypes {
       for (;;) {
         const bytes = this.host.takeAnnouncement();
         if (bytes === null) return;
+        if (bytes.length === 0) {
+          // What follows came over another connection, and its types are announced anew.
+          this.peers.clear();
+          continue;
+        }
         this.keep(decodeAnnouncement(bytes));
       }
     } catch (error) {

@@ -5,11 +5,13 @@
 //! ```
 
 use std::task::Waker;
+use std::time::Duration;
 
-use busbar_proto::{CloseReason, Code, Error};
+use busbar_proto::{Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, SessionId};
 use mio::{Registry, Token};
 
 use crate::link::Link;
+use crate::os::random;
 use crate::peer::Peer;
 use crate::tls::Credentials;
 
@@ -74,6 +76,19 @@ pub(crate) trait Connection: Link {
     /// for [`Connection::is_over`].
     fn begin_lingering(&mut self) {}
 
+    /// Whether a part of a message has come that is kept until the rest comes.
+    fn has_unfinished(&self) -> bool {
+        false
+    }
+
+    /// Frees parts of messages that have not grown since this was called last.
+    fn expire_unfinished(&mut self) {}
+
+    /// Messages that were accepted and have not left this end.
+    fn unsent_messages(&self) -> usize {
+        0
+    }
+
     /// Whether a closed connection can be dropped without harm to what was sent. Until then its
     /// bells must be heard.
     fn is_over(&self) -> bool {
@@ -85,6 +100,30 @@ pub(crate) trait Connection: Link {
 
     /// Who is at the other end; `None` if it is this process.
     fn peer(&self) -> Option<Peer>;
+
+    /// What the ends have promised each other. By default nothing.
+    fn terms(&self) -> Terms {
+        Terms::default()
+    }
+
+    /// Grows with everything that arrives. `None`: this end holds the peer back, so that nothing
+    /// can arrive.
+    fn heard(&self) -> Option<u64> {
+        None
+    }
+
+    /// Grows with everything that leaves.
+    fn said(&self) -> u64 {
+        0
+    }
+
+    /// Says that this end lives, if nothing else is on its way.
+    fn ping(&mut self) {}
+
+    /// The peer is taken for dead: nothing more is read or written. What was received stays.
+    fn sever(&mut self) {
+        self.close(&CloseReason::lost());
+    }
 }
 
 /// A connection being set up.
@@ -144,4 +183,46 @@ pub(crate) enum Incoming {
     Handshake(Box<dyn Handshake>),
     /// Ready.
     Connected(Box<dyn Connection>),
+}
+
+/// What the ends of a connection have promised each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// What the ends call the connection; `None` where they tell each other nothing.
+    pub(crate) identity: Option<Identity>,
+    /// The longest silence of this end's.
+    pub(crate) speak_every: Option<Duration>,
+    /// Whether the peer keeps the heartbeat that this end asks for.
+    pub(crate) is_spoken_to: bool,
+}
+
+impl Terms {
+    pub(crate) fn new(agreement: &Agreement, hello: &Hello) -> Self {
+        let identity = Some(Identity { session: hello.session, epoch: hello.epoch });
+        let speak_every = agreement.heartbeat_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        let is_spoken_to = agreement.capabilities.contains(Capabilities::HEARTBEAT);
+        Self { identity, speak_every, is_spoken_to }
+    }
+}
+
+/// Which connection this is: the same at both ends, and another after each reconnect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a name and a number, as in HELLO")]
+pub struct Identity {
+    /// Random; the same for all connections of a pipe that dials again.
+    pub session: SessionId,
+    /// Counts the attempts of the session, from 1.
+    pub epoch: Epoch,
+}
+
+impl Identity {
+    /// That of the first connection of a new session.
+    pub(crate) fn fresh() -> Result<Self, Error> {
+        Ok(Self { session: SessionId(random()?), epoch: Epoch(1) })
+    }
+
+    /// That of the next attempt.
+    pub(crate) fn next(self) -> Self {
+        Self { epoch: Epoch(self.epoch.0 + 1), ..self }
+    }
 }

@@ -11,23 +11,28 @@
 //! | hot | every turn | nothing came for as long as its [`Wait`](crate::Wait) allows: parked |
 //! | parked | never | the peer rings its bell: hot |
 
+mod accepting;
 mod ahead;
 pub(crate) mod descriptors;
+mod heartbeat;
 mod linger;
 mod pipe;
 mod readiness;
 mod receiving;
+mod redial;
 mod sending;
 mod shape;
+mod timers;
 mod traffic;
 
+use std::collections::VecDeque;
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
 
-use crate::connection::{Acceptor, Connection};
+use crate::connection::{Acceptor, Connection, Identity};
 use crate::endpoint::Endpoint;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::link::{Interest, Link, LinkStats};
@@ -44,9 +49,8 @@ use descriptors::{Descriptors, Role};
 use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
 pub use readiness::Readiness;
-
-/// How long a listener that ran out of descriptors or memory pauses.
-const STALL: Duration = Duration::from_millis(100);
+use redial::Redial;
+use timers::{Timer, Timers};
 
 /// See the [module](self).
 pub struct Engine {
@@ -57,15 +61,10 @@ pub struct Engine {
     hot: Vec<PipeId>,
     /// Pipes that have put something off.
     at_work: Vec<PipeId>,
-    /// Pipes with queues of their own.
-    shaped: Vec<PipeId>,
     lingering: Slots<Lingering>,
     /// Events that came about between two turns.
     pending: Vec<Event>,
-    /// Listeners whose connections could not be accepted for want of resources.
-    stalled: Vec<ListenerId>,
-    /// The earliest deadline of a handshake or a stalled listener, or earlier.
-    next_deadline: Option<Instant>,
+    timers: Timers,
     ahead: Ahead,
 }
 
@@ -74,8 +73,8 @@ struct ListenerEntry {
     options: ListenOptions,
     /// For the pipes that come in.
     qos: Qos,
-    /// Connections of this listener that are being set up.
-    handshakes: usize,
+    /// Connections of this listener that are being set up, oldest first.
+    handshakes: VecDeque<PipeId>,
 }
 
 /// Counters of a pipe.
@@ -86,6 +85,11 @@ pub struct PipeStats {
     pub link: LinkStats,
     /// Times its bell woke this engine.
     pub wakes: u64,
+    /// Times it got another connection after losing one.
+    pub reconnects: u64,
+    /// Messages that were accepted and still waited to be written when their connection was lost.
+    /// What had been written may be lost as well; nobody can tell.
+    pub messages_lost: u64,
     /// What its queues hold and have dropped.
     pub qos: QosStats,
 }
@@ -104,11 +108,9 @@ impl Engine {
             listeners: Slots::new(),
             hot: Vec::new(),
             at_work: Vec::new(),
-            shaped: Vec::new(),
             lingering: Slots::new(),
             pending: Vec::new(),
-            stalled: Vec::new(),
-            next_deadline: None,
+            timers: Timers::default(),
             ahead: Ahead::default(),
         })
     }
@@ -129,7 +131,7 @@ impl Engine {
             let mut acceptor = transport::listen(endpoint, options, &waker)?;
             acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
             let (options, qos) = (options.clone(), Qos::default());
-            Ok(ListenerEntry { acceptor, options, qos, handshakes: 0 })
+            Ok(ListenerEntry { acceptor, options, qos, handshakes: VecDeque::new() })
         });
         inserted.ok_or_else(too_many)?.map(ListenerId)
     }
@@ -143,12 +145,28 @@ impl Engine {
     pub fn dial(&mut self, endpoint: &Endpoint, options: &PipeOptions) -> Result<PipeId, Error> {
         options.validate()?;
         let board = &self.board;
+        let identity = Identity::fresh()?;
+        let mut refusal = None;
         let inserted = self.pipes.insert_with(|handle| {
             let waker = board.waker(Subject::Pipe(handle));
-            let incoming = transport::dial(endpoint, options, &waker)?;
-            Ok::<_, Error>(PipeEntry::new(incoming, Origin::Dialed, options))
+            let incoming = match transport::dial(endpoint, options, identity, &waker) {
+                Err(error) if options.retry.is_some() && is_nobody_there(&error) => {
+                    refusal = Some(error);
+                    None
+                }
+                incoming => Some(incoming?),
+            };
+            let mut entry = PipeEntry::new(incoming, Origin::Dialed, options);
+            if options.retry.is_some() || options.reconnect.is_some() {
+                entry.redial = Some(Redial::new(endpoint, options, identity));
+            }
+            Ok::<_, Error>(entry)
         });
         let id = PipeId(inserted.ok_or_else(too_many)??);
+        if let Some(error) = refusal {
+            self.attempt_failed(id, &error);
+            return Ok(id);
+        }
         self.started(id)
     }
 
@@ -164,7 +182,7 @@ impl Engine {
         let board = &self.board;
         let inserted = self.pipes.insert_with(|handle| {
             match acceptor.accept(&board.waker(Subject::Pipe(handle))) {
-                Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, Origin::Dialed, options)),
+                Ok(Some(incoming)) => Ok(PipeEntry::new(Some(incoming), Origin::Dialed, options)),
                 Ok(None) => Err(None),
                 Err(error) => Err(Some(error)),
             }
@@ -180,11 +198,9 @@ impl Engine {
     pub fn close_listener(&mut self, id: ListenerId) {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
         entry.acceptor.deregister(self.descriptors.registry());
-        for handle in self.pipes.handles() {
-            let orphan = self.pipes.get(handle).is_some_and(|pipe| pipe.is_handshake_of(id));
-            if orphan {
-                self.drop_pipe(PipeId(handle));
-            }
+        self.timers.cancel(Timer::Stall(id));
+        for orphan in entry.handshakes {
+            self.drop_pipe(orphan);
         }
     }
 
@@ -197,7 +213,8 @@ impl Engine {
         }
         let Some(entry) = self.drop_pipe(id) else { return };
         let Phase::Connected(connection) = entry.phase else { return };
-        if !connection.is_over() && !entry.linger.is_zero() {
+        let is_lost = entry.reason.is_some_and(|it| it.code == Some(Code::ConnectionLost));
+        if !connection.is_over() && !entry.linger.is_zero() && !is_lost {
             self.linger(connection, Instant::now().checked_add(entry.linger));
         }
     }
@@ -256,15 +273,34 @@ impl Engine {
         self.pipes.get(id.0)?.reason.as_ref()
     }
 
+    /// Why a pipe has no connection at present, or for good.
+    #[must_use]
+    pub fn failure(&self, id: PipeId) -> Option<&CloseReason> {
+        let entry = self.pipes.get(id.0)?;
+        entry.reason.as_ref().or_else(|| entry.redial.as_ref()?.failure.as_ref())
+    }
+
+    /// Which connection a pipe has at present; `None` while it has none.
+    #[must_use]
+    pub fn identity(&mut self, id: PipeId) -> Option<Identity> {
+        self.connection(id)?.terms().identity
+    }
+
     /// Counters of a pipe.
     #[must_use]
     pub fn stats(&mut self, id: PipeId) -> Option<PipeStats> {
         let entry = self.pipes.get(id.0)?;
-        let link = match &entry.phase {
-            Phase::Connected(connection) => connection.stats(),
-            Phase::Handshaking { .. } | Phase::Over => LinkStats::default(),
-        };
-        Some(PipeStats { link, wakes: entry.wakes, qos: entry.qos_stats() })
+        let mut stats =
+            PipeStats { wakes: entry.wakes, qos: entry.qos_stats(), ..Default::default() };
+        if let Phase::Connected(connection) = &entry.phase {
+            stats.link = connection.stats();
+        }
+        if let Some(redial) = &entry.redial {
+            stats.link.add(&redial.past());
+            stats.reconnects = redial.connects.saturating_sub(1);
+            stats.messages_lost = redial.messages_lost;
+        }
+        Some(stats)
     }
 
     /// The link itself, for callers that move messages without the engine in between.
@@ -331,7 +367,10 @@ impl Engine {
                 if entry.heat() {
                     self.hot.push(id);
                 }
+                self.begin(id);
+                self.start_heartbeat(id);
                 self.apply(id, ConnectionInput::Established);
+                self.go_on(id);
             }
             Phase::Over => {}
         }
@@ -348,9 +387,9 @@ impl Engine {
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
         };
-        entry.phase = Phase::Connected(connection);
-        if let Origin::Accepted { listener, .. } = origin {
-            self.handshake_over(listener);
+        self.put_through(id, connection);
+        if let Origin::Accepted { listener } = origin {
+            self.handshake_over(listener, id);
             self.pending.push(Event::Accepted { listener, pipe: id });
         }
         match self.start(id) {
@@ -375,26 +414,11 @@ impl Engine {
 
     fn handshake_failed(&mut self, id: PipeId, origin: Origin, error: Error) {
         match origin {
-            Origin::Dialed => self.end(id, ConnectionInput::GaveUp, reason_of(&error)),
-            Origin::Accepted { listener, .. } => {
+            Origin::Dialed => self.attempt_failed(id, &error),
+            Origin::Accepted { listener } => {
                 self.drop_pipe(id);
                 self.pending.push(Event::Warning(listener, error));
             }
-        }
-    }
-
-    fn handshake_over(&mut self, listener: ListenerId) {
-        if let Some(entry) = self.listeners.get_mut(listener.0) {
-            entry.handshakes -= 1;
-        }
-        self.relax();
-    }
-
-    /// Forgets the next deadline if nothing has one: whoever sleeps need not wake for what is over.
-    fn relax(&mut self) {
-        let is_idle = self.stalled.is_empty() && !self.is_lingering() && self.shaped.is_empty();
-        if is_idle && self.listeners.values().all(|entry| entry.handshakes == 0) {
-            self.next_deadline = None;
         }
     }
 
@@ -420,8 +444,7 @@ impl Engine {
         match ended {
             None => {}
             Some(reason) if reason.code == Some(Code::ConnectionLost) => {
-                self.apply(id, ConnectionInput::Lost);
-                self.end(id, ConnectionInput::GaveUp, reason);
+                self.cut(id, reason);
             }
             Some(reason) => self.end(id, ConnectionInput::ClosedByPeer, reason),
         }
@@ -469,94 +492,17 @@ impl Engine {
         match &mut entry.phase {
             Phase::Handshaking { handshake, origin } => {
                 handshake.deregister(registry);
-                if let Origin::Accepted { listener, .. } = *origin {
-                    self.handshake_over(listener);
+                if let Origin::Accepted { listener } = *origin {
+                    self.handshake_over(listener, id);
                 }
             }
             Phase::Connected(connection) => connection.deregister(registry),
             Phase::Over => {}
         }
+        self.timers.cancel_pipe(id);
         self.hot.retain(|&hot| hot != id);
-        self.shaped.retain(|&shaped| shaped != id);
         self.pending.retain(|event| event.pipe() != Some(id));
         Some(entry)
-    }
-
-    /// Takes every connection that waits at a listener.
-    fn accept(&mut self, id: ListenerId) {
-        loop {
-            let Some(entry) = self.listeners.get_mut(id.0) else { return };
-            let deadline = Instant::now() + entry.options.handshake_timeout;
-            let (options, qos) = (entry.options.pipe.clone(), entry.qos.clone());
-            let full = entry.handshakes >= entry.options.backlog;
-            let origin = Origin::Accepted { listener: id, deadline };
-            let board = &self.board;
-            let accepted = self.pipes.insert_with(|handle| {
-                let waker = board.waker(Subject::Pipe(handle));
-                match entry.acceptor.accept(&waker) {
-                    Ok(Some(incoming)) => Ok(PipeEntry::new(incoming, origin, &options)),
-                    Ok(None) => Err(None),
-                    Err(error) => Err(Some(error)),
-                }
-            });
-            match accepted {
-                None => {
-                    self.pending.push(Event::Warning(id, too_many()));
-                    return self.stall(id);
-                }
-                Some(Err(None)) => return,
-                Some(Err(Some(error))) if error.code() == Code::Closed => {
-                    self.close_listener(id);
-                    return self.pending.push(Event::ListenerClosed(id));
-                }
-                Some(Err(Some(error))) => {
-                    let out_of_resources = matches!(error.code(), Code::OutOfMemory | Code::Io);
-                    self.pending.push(Event::Warning(id, error));
-                    if out_of_resources {
-                        return self.stall(id);
-                    }
-                }
-                Some(Ok(handle)) => {
-                    self.install(PipeId(handle), &qos);
-                    self.accepted(id, PipeId(handle), deadline, full);
-                }
-            }
-        }
-    }
-
-    /// Asks a listener again after a pause: what waits there is not announced twice.
-    fn stall(&mut self, id: ListenerId) {
-        if !self.stalled.contains(&id) {
-            self.stalled.push(id);
-        }
-        self.expire_by(Instant::now() + STALL);
-    }
-
-    /// Makes sure that [`Engine::next_deadline`] is not later than `deadline`.
-    fn expire_by(&mut self, deadline: Instant) {
-        self.next_deadline = Some(self.next_deadline.map_or(deadline, |d| d.min(deadline)));
-    }
-
-    fn accepted(&mut self, listener: ListenerId, pipe: PipeId, deadline: Instant, full: bool) {
-        let Some(entry) = self.pipes.get(pipe.0) else { return };
-        let connected = matches!(entry.phase, Phase::Connected(_));
-        if connected {
-            self.pending.push(Event::Accepted { listener, pipe });
-        } else {
-            if let Some(entry) = self.listeners.get_mut(listener.0) {
-                entry.handshakes += 1;
-            }
-            self.expire_by(deadline);
-        }
-        if full && !connected {
-            // Dropping the socket is an answer the dialer understands: refused, try again.
-            self.drop_pipe(pipe);
-            return;
-        }
-        if let Err(error) = self.start(pipe) {
-            self.drop_pipe(pipe);
-            self.pending.push(Event::Warning(listener, error));
-        }
     }
 }
 
@@ -571,6 +517,11 @@ impl AsRawFd for Engine {
 
 fn reason_of(error: &Error) -> CloseReason {
     CloseReason { code: Some(error.code()), status: 0, text: error.message().to_owned() }
+}
+
+/// Whether an attempt failed only because it came too early.
+fn is_nobody_there(error: &Error) -> bool {
+    matches!(error.code(), Code::NotFound | Code::ConnectionRefused)
 }
 
 /// What operations on a pipe report once it has ended.

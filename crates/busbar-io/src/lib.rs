@@ -30,14 +30,15 @@ mod slots;
 mod tls;
 
 pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
-pub use busbar_proto::{CloseReason, Code, ConnectionState, Error};
+pub use busbar_proto::{Backoff, CloseReason, Code, ConnectionState, Error};
+pub use connection::Identity;
 pub use endpoint::{Endpoint, ShmName, UdsName};
 pub use engine::{Engine, PipeStats, Readiness};
 pub use event::{Event, ListenerId, PipeId};
 pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
-pub use options::{Access, AccessList, ListenOptions, PipeOptions, Trust, Wait};
+pub use options::{Access, AccessList, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
 pub use peer::{Peer, Process, TlsPeer};
 pub use pipe::{Listener, Message, Pipe, dial, listen};
 pub use qos::{

@@ -124,4 +124,24 @@ pub struct LinkStats {
     pub reads: u64,
     /// Writes to a socket: one system call each.
     pub writes: u64,
+    /// Messages of which a part came and then nothing for too long.
+    pub reassemblies_expired: u64,
+}
+
+impl LinkStats {
+    /// Adds what passed over another connection.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.messages_sent += other.messages_sent;
+        self.bytes_sent += other.bytes_sent;
+        self.messages_received += other.messages_received;
+        self.bytes_received += other.bytes_received;
+        self.loans_sent += other.loans_sent;
+        self.loans_received += other.loans_received;
+        self.fragmented += other.fragmented;
+        self.bells += other.bells;
+        self.parks += other.parks;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.reassemblies_expired += other.reassemblies_expired;
+    }
 }

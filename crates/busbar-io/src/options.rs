@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busbar_proto::{Code, Error};
+use busbar_proto::{Backoff, Code, Error, Hello};
 
 use crate::tls::Credentials;
 
@@ -28,10 +28,35 @@ pub struct PipeOptions {
     pub wait: Wait,
     /// uds: which processes may be at the other end.
     pub access: Access,
+    /// shm, uds, tcp: how long a silence of the peer means that it is lost; not looked for by
+    /// default.
+    pub heartbeat: Option<Heartbeat>,
+    /// Whether the engine of this end is driven at all times, so that it can promise signs of life
+    /// to its peers. Not so by default: a pipe of a plain thread is driven while it waits.
+    pub is_driven: bool,
+    /// uds, tcp: how long a part of a message is kept when nothing of it comes any more. 30 s by
+    /// default.
+    pub reassembly_timeout: Duration,
+    /// How a dialed pipe gets another connection when it loses one; not at all by default.
+    pub reconnect: Option<Backoff>,
+    /// How dialing goes on while nobody listens there yet; not at all by default. Who dials sets
+    /// the deadline.
+    pub retry: Option<Backoff>,
+    /// How long each attempt to reconnect may take. 10 s by default.
+    pub connect_timeout: Duration,
     /// For how long after the close what was sent is still being delivered. 30 s by default.
     pub linger: Duration,
     /// tls: who this end is, and whom it trusts. Needed there.
     pub tls: Option<Credentials>,
+}
+
+/// How silence is told from death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The longest silence that the peer is asked to keep, 50 ms to 1 h.
+    pub interval: Duration,
+    /// So many of them in a row, 2 to 100, and the peer is lost.
+    pub misses: u32,
 }
 
 /// Which users' processes an end talks to.
@@ -96,6 +121,12 @@ impl Default for PipeOptions {
             queue_messages: NonZeroUsize::new(16_384),
             wait: Wait::Balanced,
             access: Access::default(),
+            heartbeat: None,
+            is_driven: false,
+            reassembly_timeout: Duration::from_secs(30),
+            reconnect: None,
+            retry: None,
+            connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(30),
             tls: None,
         }
@@ -115,6 +146,19 @@ impl PipeOptions {
         if self.slab_bytes != 0 && !sized(self.slab_bytes, 1 << 32) {
             let bounds = "0, or a power of two, 64 KiB to 4 GiB";
             return Err(invalid("slabBytes", self.slab_bytes, bounds));
+        }
+        if let Some(Heartbeat { interval, misses }) = self.heartbeat {
+            let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+            if !(u64::from(Hello::HEARTBEAT_MS_MIN)..=HEARTBEAT_MS_MAX).contains(&millis) {
+                let bounds = "50 to 3600000 milliseconds";
+                return Err(invalid("heartbeat.intervalMs", millis, bounds));
+            }
+            if !(2..=100).contains(&misses) {
+                return Err(invalid("heartbeat.misses", misses.into(), "2 to 100"));
+            }
+        }
+        for policy in [self.reconnect, self.retry].into_iter().flatten() {
+            policy.validate()?;
         }
         if !(1..=1 << 31).contains(&self.message_bytes_max) {
             let value = self.message_bytes_max as u64;
@@ -155,6 +199,8 @@ impl Default for ListenOptions {
         }
     }
 }
+
+const HEARTBEAT_MS_MAX: u64 = 3_600_000;
 
 fn invalid(option: &str, value: u64, bounds: &str) -> Error {
     Error::new(Code::InvalidArgument, format!("{option} is {value}; it must be {bounds}"))

@@ -15,6 +15,25 @@ pub(crate) fn os_error(what: &str, error: impl Into<io::Error>) -> Error {
     Error::new(code, format!("{what}: {error}")).with_source(error)
 }
 
+/// Bytes that nobody can foresee.
+#[cfg(target_os = "linux")]
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| os_error("asking for random bytes", errno))?;
+    Ok(bytes)
+}
+
+/// Bytes that differ from process to process and call to call: names, where there is no transport
+/// that shows them to anybody.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
+    use std::hash::BuildHasher;
+
+    let hash = |_| std::collections::hash_map::RandomState::new().hash_one(0).to_be_bytes()[0];
+    Ok(std::array::from_fn(hash))
+}
+
 /// `EMFILE` or `ENFILE`, for which std has no kind.
 fn lacks_descriptors(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))

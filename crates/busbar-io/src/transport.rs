@@ -4,6 +4,7 @@ pub mod inproc;
 #[cfg(target_os = "linux")]
 mod introduction;
 mod local;
+mod nowhere;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
 #[cfg(target_os = "linux")]
@@ -20,10 +21,11 @@ use std::task::Waker;
 
 use busbar_proto::{Code, Error};
 
-use crate::connection::{Acceptor, Incoming};
+use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 
+pub(crate) use nowhere::Nowhere;
 #[cfg(target_os = "linux")]
 use tcp::Speech;
 
@@ -51,18 +53,23 @@ pub(crate) fn listen(
 pub(crate) fn dial(
     endpoint: &Endpoint,
     options: &PipeOptions,
+    identity: Identity,
     waker: &Waker,
 ) -> Result<Incoming, Error> {
     match endpoint {
-        Endpoint::Inproc(name) => local::dial(name, options, waker),
+        Endpoint::Inproc(name) => local::dial(name, options, identity, waker),
         #[cfg(target_os = "linux")]
-        Endpoint::Shm(name) => shm::dial(name, options, waker),
+        Endpoint::Shm(name) => shm::dial(name, options, identity, waker),
         #[cfg(target_os = "linux")]
-        Endpoint::Uds(name) => uds::dial(name, options),
+        Endpoint::Uds(name) => uds::dial(name, options, identity),
         #[cfg(target_os = "linux")]
-        Endpoint::Tcp { host, port } => tcp::dial(host, *port, Speech::Plain, options, waker),
+        Endpoint::Tcp { host, port } => {
+            tcp::dial(host, *port, Speech::Plain, options, identity, waker)
+        }
         #[cfg(target_os = "linux")]
-        Endpoint::Tls { host, port } => tcp::dial(host, *port, Speech::Tls, options, waker),
+        Endpoint::Tls { host, port } => {
+            tcp::dial(host, *port, Speech::Tls, options, identity, waker)
+        }
         other => Err(unsupported(other)),
     }
 }

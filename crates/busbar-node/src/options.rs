@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_io::{
-    Access, AccessList, Backpressure, ChannelOptions, Code, Credentials, Error, HighWaterMarks,
-    ListenOptions, PipeOptions, Qos, Rate, RateLimit, ReceivingQos, SendOptions, SendingQos,
-    SharedThrottle, TlsOptions, TlsVersion, Trust, Wait,
+    Access, AccessList, Backoff, Backpressure, ChannelOptions, Code, Credentials, Error, Heartbeat,
+    HighWaterMarks, ListenOptions, PipeOptions, Qos, Rate, RateLimit, ReceivingQos, SendOptions,
+    SendingQos, SharedThrottle, TlsOptions, TlsVersion, Trust, Wait,
 };
 use napi::sys;
 
@@ -34,6 +34,13 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
             Access::Listed(Arc::new(list))
         }
     };
+    // The event loop drives the engine, whatever JavaScript waits for.
+    options.is_driven = true;
+    options.heartbeat = (number(c"heartbeatMs") > 0.0).then(|| Heartbeat {
+        interval: Duration::from_millis(whole(number(c"heartbeatMs"))),
+        misses: u32::try_from(whole(number(c"heartbeatMisses"))).unwrap_or(u32::MAX),
+    });
+    options.reassembly_timeout = Duration::from_millis(whole(number(c"reassemblyTimeoutMs")));
     options.wait = match whole(number(c"wait")) {
         0 => Wait::Park,
         2 => Wait::LowLatency { spin: Duration::from_micros(whole(number(c"spinMicros"))) },
@@ -41,6 +48,32 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
         _ => Wait::Balanced,
     };
     options.tls = credentials(env, raw::property(env, object, c"tls"))?;
+    Ok(options)
+}
+
+/// Options of a pipe that dials.
+///
+/// # Errors
+/// As for [`pipe`].
+pub(crate) fn dial(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOptions, Error> {
+    let mut options = pipe(env, object)?;
+    let number = |name| raw::double(env, raw::property(env, object, name));
+    let millis = |name| Duration::from_millis(whole(number(name)));
+    options.connect_timeout = millis(c"connectTimeoutMs");
+    if number(c"retry") != 0.0 {
+        // Somebody waits for it, so it is quicker than after a loss.
+        let mut retry = Backoff::default();
+        (retry.initial, retry.max) = (Duration::from_millis(2), Duration::from_millis(100));
+        options.retry = Some(retry);
+    }
+    if number(c"reconnect") != 0.0 {
+        let mut policy = Backoff::default();
+        (policy.initial, policy.max) = (millis(c"initialMs"), millis(c"maxMs"));
+        (policy.factor, policy.jitter) = (number(c"factor"), number(c"jitter"));
+        let attempts = whole(number(c"maxAttempts"));
+        policy.attempts_max = u32::try_from(attempts).unwrap_or(u32::MAX);
+        options.reconnect = Some(policy);
+    }
     Ok(options)
 }
 

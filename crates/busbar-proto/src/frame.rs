@@ -25,6 +25,8 @@ pub enum Kind {
     Data = 3,
     /// Acknowledges messages of a session: its ACK extension is all it has.
     Ack = 4,
+    /// Says that its sender lives. No payload.
+    Ping = 5,
     /// Answers a PROBE: it has the same `seq`.
     Pong = 6,
     /// Ends a connection: [`crate::CloseReason`].
@@ -198,6 +200,7 @@ impl Kind {
             2 => Self::Reject,
             3 => Self::Data,
             4 => Self::Ack,
+            5 => Self::Ping,
             6 => Self::Pong,
             7 => Self::Close,
             8 => Self::Skip,
@@ -314,12 +317,13 @@ fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> R
         Kind::Probe | Kind::Pong => {
             *header == Header { seq, ..Header::new(kind) } && payload_bytes == 0
         }
+        Kind::Ping => *header == Header::new(kind) && payload_bytes == 0,
         Kind::Hello | Kind::Reject | Kind::Close => *header == Header::new(kind),
     };
     if !is_plain {
         return fail("invalid frame: it has fields that its kind does not have, or lacks one");
     }
-    if matches!(kind, Kind::Hello | Kind::Reject | Kind::Close) {
+    if matches!(kind, Kind::Hello | Kind::Reject | Kind::Ping | Kind::Close) {
         return Ok(());
     }
     if limits.message_bytes_max() == 0 {

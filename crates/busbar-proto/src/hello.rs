@@ -30,6 +30,9 @@ pub struct Hello {
     pub epoch: Epoch,
     /// What this end accepts.
     pub limits: Limits,
+    /// How long a silence this end puts up with, in milliseconds: whoever knows
+    /// [`Capabilities::HEARTBEAT`] sends something at least so often. Absent if it does not care.
+    pub heartbeat_ms: Option<u32>,
     /// Present on `shm://`.
     pub shm: Option<ShmParameters>,
     /// Present if this end wants the session to survive its connections; then
@@ -60,6 +63,9 @@ impl Hello {
     /// The largest payload of a HELLO frame.
     pub const BYTES_MAX: usize = 4096;
 
+    /// The shortest silence that an end may ask for, in milliseconds.
+    pub const HEARTBEAT_MS_MIN: u32 = 50;
+
     /// What this library says by default: the versions it speaks, nothing optional.
     #[must_use]
     pub fn new(session: SessionId, epoch: Epoch, limits: Limits) -> Self {
@@ -69,6 +75,7 @@ impl Hello {
             session,
             epoch,
             limits,
+            heartbeat_ms: None,
             shm: None,
             resume: None,
         }
@@ -100,6 +107,9 @@ impl Hello {
         if let Some(resume) = &self.resume {
             section::put(&mut out, section::TAG_RESUME, &resume.encode());
         }
+        if let Some(heartbeat_ms) = self.heartbeat_ms {
+            section::put(&mut out, section::TAG_HEARTBEAT, &heartbeat_ms.to_be_bytes());
+        }
         out
     }
 
@@ -126,6 +136,9 @@ impl Hello {
             let is_second = match tag {
                 section::TAG_SHM => hello.shm.replace(ShmParameters::decode(value)?).is_some(),
                 section::TAG_RESUME => hello.resume.replace(decode_resume(value)?).is_some(),
+                section::TAG_HEARTBEAT => {
+                    hello.heartbeat_ms.replace(section::decode_heartbeat(value)?).is_some()
+                }
                 _ => false,
             };
             if is_second {
@@ -150,6 +163,7 @@ impl Hello {
             session,
             epoch,
             limits,
+            heartbeat_ms: None,
             shm: None,
             resume: None,
         }))
@@ -196,6 +210,8 @@ impl Versions {
 }
 
 impl Capabilities {
+    /// It takes PING, and sends something at least as often as the peer's HELLO asks for.
+    pub const HEARTBEAT: Self = Self(1);
     /// Sessions: ACK, SKIP, PROBE and PONG, the RELIABLE flag and the resume section.
     pub const SESSIONS: Self = Self(2);
 

@@ -5,6 +5,7 @@
 //! durations and random identities come in as arguments, and bytes and decisions go out as values.
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod close;
 mod code;
 mod error;
@@ -16,6 +17,7 @@ mod reader;
 pub mod session;
 mod state;
 
+pub use backoff::{Backoff, Retries};
 pub use close::CloseReason;
 pub use code::Code;
 pub use error::Error;

@@ -10,6 +10,7 @@ use busbar_proto::Error;
 use crate::connection::Connection;
 use crate::engine::Engine;
 use crate::engine::descriptors::Role;
+use crate::engine::timers::Timer;
 use crate::slots::Handle;
 
 /// One of them.
@@ -25,7 +26,7 @@ pub(crate) struct Lingerer(Engine);
 impl Lingerer {
     pub(crate) fn run(mut self) {
         while self.0.is_lingering() {
-            let until = self.0.next_deadline;
+            let until = self.0.timers.next();
             let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             self.0.poll_descriptors(timeout);
         }
@@ -63,8 +64,8 @@ impl Engine {
             Ok::<_, Error>(Lingering { connection, until })
         });
         // Where there is no room for it, or no watching it, closing is all that can be done.
-        if let (Some(Ok(_)), Some(until)) = (inserted, until) {
-            self.expire_by(until);
+        if let (Some(Ok(handle)), Some(until)) = (inserted, until) {
+            self.timers.set(Timer::Linger(handle), until);
         }
     }
 
@@ -85,17 +86,6 @@ impl Engine {
         }
     }
 
-    /// Gives up those whose time is up.
-    pub(super) fn expire_lingering(&mut self, now: Instant) {
-        for handle in self.lingering.handles() {
-            match self.lingering.get(handle).and_then(|entry| entry.until) {
-                Some(until) if now >= until => self.drop_lingering(handle),
-                Some(until) => self.expire_by(until),
-                None => {}
-            }
-        }
-    }
-
     /// Gives up all of them.
     pub(super) fn clear_lingering(&mut self) {
         for handle in self.lingering.handles() {
@@ -103,10 +93,10 @@ impl Engine {
         }
     }
 
-    fn drop_lingering(&mut self, handle: Handle) {
+    pub(super) fn drop_lingering(&mut self, handle: Handle) {
         if let Some(mut entry) = self.lingering.remove(handle) {
             entry.connection.deregister(self.descriptors.registry());
         }
-        self.relax();
+        self.timers.cancel(Timer::Linger(handle));
     }
 }

@@ -9,11 +9,13 @@ use bytes::Bytes;
 use crate::clock;
 use crate::connection::{Connection, Handshake, Incoming};
 use crate::engine::ahead::looks;
+use crate::engine::heartbeat::Pulse;
 use crate::engine::receiving::Receiving;
+use crate::engine::redial::Redial;
 use crate::engine::sending::Sending;
 use crate::event::ListenerId;
 use crate::link::Interest;
-use crate::options::{PipeOptions, Wait};
+use crate::options::{Heartbeat, PipeOptions, Wait};
 use crate::qos::QosStats;
 
 /// Turns of the loop for which [`Wait::Balanced`] goes on looking.
@@ -42,8 +44,13 @@ pub(super) struct PipeEntry {
     /// What the peer has announced and nobody has asked for yet.
     pub(super) announced: VecDeque<Bytes>,
     pub(super) linger: Duration,
+    pub(super) reassembly_timeout: Duration,
+    pub(super) heartbeat: Option<Heartbeat>,
+    pub(super) pulse: Pulse,
     /// In the engine's list of pipes that have put something off.
     pub(super) is_at_work: bool,
+    /// What a pipe knows that dials again.
+    pub(super) redial: Option<Box<Redial>>,
     /// Somebody has been asked whether it is let in.
     pub(super) is_asked: bool,
     /// Queues between the user and the link, if options ask for them.
@@ -68,7 +75,7 @@ pub(super) enum Phase {
         origin: Origin,
     },
     Connected(Box<dyn Connection>),
-    /// Ended before it was connected.
+    /// No connection: ended before there was one, or between two.
     Over,
 }
 
@@ -78,7 +85,6 @@ pub(super) enum Origin {
     Dialed,
     Accepted {
         listener: ListenerId,
-        deadline: Instant,
     },
 }
 
@@ -94,10 +100,12 @@ pub(super) enum Activity {
 }
 
 impl PipeEntry {
-    pub(super) fn new(incoming: Incoming, origin: Origin, options: &PipeOptions) -> Self {
+    /// A pipe with what it begins with; with nothing if it is to dial again.
+    pub(super) fn new(incoming: Option<Incoming>, origin: Origin, options: &PipeOptions) -> Self {
         let phase = match incoming {
-            Incoming::Handshake(handshake) => Phase::Handshaking { handshake, origin },
-            Incoming::Connected(connection) => Phase::Connected(connection),
+            Some(Incoming::Handshake(handshake)) => Phase::Handshaking { handshake, origin },
+            Some(Incoming::Connected(connection)) => Phase::Connected(connection),
+            None => Phase::Over,
         };
         Self {
             phase,
@@ -108,7 +116,11 @@ impl PipeEntry {
             wakes: 0,
             announced: VecDeque::new(),
             linger: options.linger,
+            reassembly_timeout: options.reassembly_timeout,
+            heartbeat: options.heartbeat,
+            pulse: Pulse::default(),
             is_at_work: false,
+            redial: None,
             is_asked: false,
             sending: None,
             receiving: None,
@@ -131,12 +143,6 @@ impl PipeEntry {
         }
         self.announced.clear();
         Err(Error::new(Code::Protocol, "the peer announced more types than a pipe may have"))
-    }
-
-    /// Whether `listener` has accepted it and does not know yet what it is.
-    pub(super) fn is_handshake_of(&self, id: ListenerId) -> bool {
-        let Phase::Handshaking { origin, .. } = &self.phase else { return false };
-        matches!(origin, Origin::Accepted { listener, .. } if *listener == id)
     }
 
     /// Changes the interest; `true` if the pipe must now be put in the hot list.
@@ -171,13 +177,28 @@ impl PipeEntry {
     /// What of the interest can be served now.
     #[inline]
     pub(super) fn readiness(&mut self) -> Interest {
-        let Phase::Connected(connection) = &mut self.phase else { return Interest::NONE };
+        let has_left = self.has_left();
+        let Phase::Connected(connection) = &mut self.phase else {
+            return Interest { readable: self.interest.readable && has_left, writable: false };
+        };
         let ready = Interest {
-            readable: self.interest.readable && connection.is_readable(),
+            readable: self.interest.readable && (has_left || connection.is_readable()),
             writable: self.interest.writable && self.reason.is_none() && connection.is_writable(),
         };
         self.note_readiness(ready);
         ready
+    }
+
+    /// Whether a lost connection has messages that nobody has received.
+    #[inline]
+    pub(super) fn has_left(&mut self) -> bool {
+        self.redial.as_mut().is_some_and(|redial| redial.first_left().is_some())
+    }
+
+    /// Whether it has lost its connection and not got another.
+    pub(super) fn is_cut(&self) -> bool {
+        !matches!(self.phase, Phase::Connected(_))
+            && self.redial.as_ref().is_some_and(|redial| redial.connects > 0)
     }
 
     #[inline]

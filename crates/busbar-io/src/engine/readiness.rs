@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::engine::Engine;
 use crate::engine::ahead::Ahead;
 use crate::engine::descriptors::{Ready, Role};
-use crate::engine::pipe::{Activity, Origin, Phase};
+use crate::engine::pipe::{Activity, Phase};
+use crate::engine::timers::Timer;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::notice::Subject;
-use busbar_proto::{Code, Error};
 
 /// Longest time spent spinning before other work of the loop gets its turn.
 pub(super) const SPIN_SLICE: Duration = Duration::from_micros(20);
@@ -65,7 +65,7 @@ impl Engine {
                 Readiness::Events => return,
                 Readiness::Again => self.poll_descriptors(Some(Duration::ZERO)),
                 Readiness::Sleep => {
-                    let until = [deadline, self.next_deadline].into_iter().flatten().min();
+                    let until = [deadline, self.timers.next()].into_iter().flatten().min();
                     let timeout =
                         until.map(|until| until.saturating_duration_since(Instant::now()));
                     self.poll_descriptors(timeout);
@@ -82,7 +82,7 @@ impl Engine {
     /// What happens meanwhile is reported later.
     pub(crate) fn wait_unsent(&mut self, id: PipeId, deadline: Option<Instant>) {
         while self.has_unsent(id) && deadline.is_none_or(|at| Instant::now() < at) {
-            let until = [deadline, self.next_deadline].into_iter().flatten().min();
+            let until = [deadline, self.timers.next()].into_iter().flatten().min();
             let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             self.poll_descriptors(timeout);
             self.flush();
@@ -92,7 +92,7 @@ impl Engine {
     /// When [`Engine::turn`] must be called even if nothing happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.next_deadline
+        self.timers.next()
     }
 
     /// Whether there is something to do that the descriptor does not announce.
@@ -123,7 +123,7 @@ impl Engine {
             }
         }
         self.descriptors.recycle(ready);
-        if self.next_deadline.is_some() {
+        if self.timers.next().is_some() {
             self.handle_deadlines(Instant::now());
         }
     }
@@ -132,6 +132,7 @@ impl Engine {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Phase::Connected(connection) = &mut entry.phase else { return };
         let outcome = connection.handle_bell(is_ending);
+        let has_unfinished = connection.has_unfinished();
         entry.wakes += 1;
         if entry.heat() {
             self.hot.push(id);
@@ -140,6 +141,27 @@ impl Engine {
             self.handle_outcome(id, outcome);
         }
         self.note_work(id);
+        if has_unfinished {
+            self.watch_unfinished(id);
+        }
+    }
+
+    /// Sees to it that a part of a message is not kept for ever.
+    fn watch_unfinished(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get(id.0) else { return };
+        if !self.timers.is_set(Timer::Reassembly(id)) {
+            let at = Instant::now() + entry.reassembly_timeout;
+            self.timers.set(Timer::Reassembly(id), at);
+        }
+    }
+
+    fn expire_unfinished(&mut self, id: PipeId, now: Instant) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Phase::Connected(connection) = &mut entry.phase else { return };
+        connection.expire_unfinished();
+        if connection.has_unfinished() {
+            self.timers.set(Timer::Reassembly(id), now + entry.reassembly_timeout);
+        }
     }
 
     fn handle_notices(&mut self) {
@@ -233,30 +255,18 @@ impl Engine {
     }
 
     fn handle_deadlines(&mut self, now: Instant) {
-        if self.next_deadline.is_some_and(|at| now < at) {
-            return;
-        }
-        self.next_deadline = None;
-        for handle in self.pipes.handles() {
-            let Some(entry) = self.pipes.get(handle) else { continue };
-            let Phase::Handshaking { origin: Origin::Accepted { listener, deadline }, .. } =
-                entry.phase
-            else {
-                continue;
-            };
-            if now >= deadline {
-                self.drop_pipe(PipeId(handle));
-                let message = "a connecting peer did not introduce itself in time";
-                let error = Error::new(Code::TimedOut, message);
-                self.pending.push(Event::Warning(listener, error));
-            } else {
-                self.expire_by(deadline);
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Attempt(pipe) => self.expire_attempt(pipe),
+                Timer::Handshake(pipe) => self.expire_handshake(pipe),
+                Timer::Hear(pipe) => self.listen_for_life(pipe, now),
+                Timer::Linger(handle) => self.drop_lingering(handle),
+                Timer::Queue(pipe) => self.handle_time(pipe, now),
+                Timer::Reassembly(pipe) => self.expire_unfinished(pipe, now),
+                Timer::Redial(pipe) => self.redial(pipe),
+                Timer::Speak(pipe) => self.speak(pipe, now),
+                Timer::Stall(listener) => self.accept(listener),
             }
-        }
-        self.handle_times(now);
-        self.expire_lingering(now);
-        for listener in std::mem::take(&mut self.stalled) {
-            self.accept(listener);
         }
     }
 }

@@ -175,6 +175,19 @@ impl Sending {
         }
     }
 
+    /// Puts messages in front of all others.
+    pub(super) fn repeat(&mut self, channel: u16, messages: &[Bytes]) {
+        for message in messages {
+            let payload = Payload::Bytes(message.clone());
+            self.queue.offer_control(Outbound { channel, payload });
+        }
+    }
+
+    /// Whether nothing is in it, and nobody waits to be told so.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty() && !self.is_writable()
+    }
+
     /// The time has come that [`Sending::next_time`] spoke of.
     pub(super) fn expire(&mut self) {
         self.queue.expire(clock::now());

@@ -10,6 +10,7 @@ use busbar_proto::Error;
 use crate::engine::pipe::Phase;
 use crate::engine::receiving::Receiving;
 use crate::engine::sending::Sending;
+use crate::engine::timers::Timer;
 use crate::engine::{Engine, gone};
 use crate::event::{Event, ListenerId, PipeId};
 use crate::inbox::Inbox;
@@ -48,21 +49,14 @@ impl Engine {
 
     pub(super) fn install(&mut self, id: PipeId, qos: &Qos) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
-        let was_shaped = entry.is_shaped();
         entry.sending = qos.sending.as_ref().map(|qos| Box::new(Sending::new(qos)));
         entry.receiving = qos.receiving.as_ref().map(|qos| Box::new(Receiving::new(qos)));
-        if entry.is_shaped() && !was_shaped {
-            self.shaped.push(id);
-        }
     }
 
     /// Sees to it that a pipe has a queue in front of its link.
     pub(super) fn queue_up(&mut self, id: PipeId) -> Result<(), Error> {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if entry.sending.is_none() {
-            if !entry.is_shaped() {
-                self.shaped.push(id);
-            }
             let mut sending = Sending::new(&SendingQos::default());
             // Whoever waits for room in the link waits for room in the queue from now on.
             sending.is_draining = true;
@@ -94,7 +88,7 @@ impl Engine {
             }
         }
         if let Some(at) = entry.queue_deadline() {
-            self.expire_by(at);
+            self.timers.set_earlier(Timer::Queue(id), at);
         }
     }
 
@@ -123,6 +117,9 @@ impl Engine {
         };
         let ready = Interest { readable, writable };
         entry.note_readiness(ready);
+        if entry.is_queue_ours() {
+            self.drop_own_queue(id);
+        }
         ready
     }
 
@@ -150,6 +147,8 @@ impl Engine {
         else {
             return false;
         };
+        let left = entry.redial.as_mut().and_then(|redial| redial.first_left());
+        let connection = left.unwrap_or(connection);
         if !receiving.wants_more() || !connection.is_readable() {
             return false;
         }
@@ -162,7 +161,7 @@ impl Engine {
     }
 
     /// Lets the link take what waits in the queue.
-    fn pump(&mut self, id: PipeId) {
+    pub(super) fn pump(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if entry.reason.is_some() {
             return;
@@ -179,32 +178,28 @@ impl Engine {
         let _ = self.checked(id, result);
     }
 
-    /// Does what queues have to do at their times.
-    pub(super) fn handle_times(&mut self, now: Instant) {
-        for at in 0..self.shaped.len() {
-            let Some(&id) = self.shaped.get(at) else { return };
-            let Some(entry) = self.pipes.get_mut(id.0) else { continue };
-            let Some(deadline) = entry.queue_deadline() else { continue };
-            if deadline > now {
-                self.expire_by(deadline);
-                continue;
-            }
-            if let Some(sending) = &mut entry.sending {
-                sending.expire();
-            }
-            if let Some(receiving) = &mut entry.receiving {
-                receiving.expire();
-            }
-            self.pump(id);
-            self.note_work(id);
-            self.watch_queue(id);
-            // Whoever waits for room or messages may have them now.
-            if let Some(entry) = self.pipes.get_mut(id.0)
-                && !entry.interest.is_none()
-                && entry.heat()
-            {
-                self.hot.push(id);
-            }
+    /// Does what the queues of a pipe have to do at their time.
+    pub(super) fn handle_time(&mut self, id: PipeId, now: Instant) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Some(deadline) = entry.queue_deadline() else { return };
+        if deadline > now {
+            return self.timers.set(Timer::Queue(id), deadline);
+        }
+        if let Some(sending) = &mut entry.sending {
+            sending.expire();
+        }
+        if let Some(receiving) = &mut entry.receiving {
+            receiving.expire();
+        }
+        self.pump(id);
+        self.note_work(id);
+        self.watch_queue(id);
+        // Whoever waits for room or messages may have them now.
+        if let Some(entry) = self.pipes.get_mut(id.0)
+            && !entry.interest.is_none()
+            && entry.heat()
+        {
+            self.hot.push(id);
         }
     }
 }

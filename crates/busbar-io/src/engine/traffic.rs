@@ -25,7 +25,8 @@ impl Engine {
             None => link.send_run(run),
             Some(queue) => queue.send_run(link, run),
         };
-        self.sent(id, result)
+        let result = self.sent(id, result);
+        if self.redials(id) { self.remember_run(id, run, result) } else { result }
     }
 
     /// See [`Link::send`].
@@ -41,7 +42,8 @@ impl Engine {
                 .send(link, channel, payload, SendOptions::default())
                 .map(|sent| sent != Sent::Refused),
         };
-        self.sent(id, result)
+        let result = self.sent(id, result);
+        if self.redials(id) { self.remember(id, channel, payload, result) } else { result }
     }
 
     /// Offers one message under terms of its own. A pipe that has no queue gets one.
@@ -87,6 +89,10 @@ impl Engine {
         loan: Loan,
         len: usize,
     ) -> Result<Option<Loan>, Error> {
+        if self.pipes.get(id.0).is_some_and(|entry| entry.is_cut()) && len <= loan.len() {
+            // The memory belongs to a connection that is gone.
+            return Ok((!self.send(id, channel, &loan[..len])?).then_some(loan));
+        }
         let (link, queue) = self.open(id)?;
         let result = match queue {
             None => link.commit(channel, loan, len),
@@ -105,6 +111,11 @@ impl Engine {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if entry.receiving.is_some() {
             self.receive_queued(id, inbox, max);
+            return Ok(());
+        }
+        if entry.has_left() && entry.redial.as_mut().is_some_and(|it| it.receive_left(inbox, max)) {
+            let announcements = inbox.take_announcements();
+            self.announce(id, announcements);
             return Ok(());
         }
         let Phase::Connected(connection) = &mut entry.phase else { return Ok(()) };
@@ -193,8 +204,70 @@ impl Engine {
         match &mut entry.phase {
             Phase::Connected(connection) => Ok((&mut **connection, entry.sending.as_deref_mut())),
             Phase::Handshaking { .. } | Phase::Over => {
-                Err(Error::new(Code::Again, "the pipe is not connected yet"))
+                match (&mut entry.redial, &mut entry.sending) {
+                    (Some(redial), Some(queue)) if redial.connects > 0 => {
+                        Ok((&mut redial.nowhere, Some(&mut **queue)))
+                    }
+                    _ => Err(Error::new(Code::Again, "the pipe is not connected yet")),
+                }
             }
+        }
+    }
+
+    #[inline]
+    fn redials(&self, id: PipeId) -> bool {
+        self.pipes.get(id.0).is_some_and(|entry| entry.redial.is_some())
+    }
+
+    /// After a run was offered to a pipe that dials again.
+    fn remember_run(
+        &mut self,
+        id: PipeId,
+        run: &[u8],
+        result: Result<usize, Error>,
+    ) -> Result<usize, Error> {
+        let taken = self.survived(id, result, 0)?;
+        if let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut()) {
+            redial.note_run(&run[..taken]);
+        }
+        self.drop_own_queue(id);
+        Ok(taken)
+    }
+
+    /// After a message was offered to a pipe that dials again.
+    fn remember(
+        &mut self,
+        id: PipeId,
+        channel: u16,
+        payload: &[u8],
+        result: Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let sent = self.survived(id, result, false)?;
+        if let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut())
+            && sent
+        {
+            redial.note(channel, payload);
+        }
+        self.drop_own_queue(id);
+        Ok(sent)
+    }
+
+    /// A connection that turns out to be gone is cut; what was offered may be offered again.
+    fn survived<T>(
+        &mut self,
+        id: PipeId,
+        result: Result<T, Error>,
+        nothing: T,
+    ) -> Result<T, Error> {
+        match result {
+            Err(error) if error.code() == Code::Closed => {
+                self.received(id, Err(error.clone()));
+                match self.pipes.get(id.0) {
+                    Some(entry) if entry.reason.is_none() => Ok(nothing),
+                    _ => Err(error),
+                }
+            }
+            result => result,
         }
     }
 

@@ -2,9 +2,10 @@
 //! which it is.
 
 use busbar_proto::frame::{self, Header, Kind};
-use busbar_proto::{CloseReason, Code, Error, Hello, Limits, SessionId};
+use busbar_proto::{Capabilities, CloseReason, Code, Error, Hello, Limits};
 
-use crate::os::os_error;
+use crate::connection::Identity;
+use crate::options::{Heartbeat, PipeOptions};
 use crate::peer::Peer;
 
 /// Whether somebody else decides about a dialer, before its HELLO is answered.
@@ -48,12 +49,33 @@ impl Asking {
     }
 }
 
-/// The random name of a new session.
-pub(super) fn new_session() -> Result<SessionId, Error> {
-    let mut session = [0; 16];
-    rustix::rand::getrandom(&mut session, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| os_error("asking for random bytes", errno))?;
-    Ok(SessionId(session))
+/// What an end with these options says of itself.
+pub(super) fn hello(
+    Identity { session, epoch }: Identity,
+    options: &PipeOptions,
+) -> Result<Hello, Error> {
+    let frame_bytes_max = Limits::default().frame_payload_bytes_max();
+    let limits = Limits::new(frame_bytes_max, options.message_bytes_max as u64)?;
+    let mut hello = Hello::new(session, epoch, limits);
+    if options.is_driven {
+        hello.capabilities = Capabilities::HEARTBEAT;
+        let millis = |it: Heartbeat| u32::try_from(it.interval.as_millis()).unwrap_or(u32::MAX);
+        hello.heartbeat_ms = options.heartbeat.map(millis);
+    }
+    Ok(hello)
+}
+
+/// The name of a connection that the peer has given.
+pub(super) fn identity_of(hello: &Hello) -> Identity {
+    Identity { session: hello.session, epoch: hello.epoch }
+}
+
+/// The frame of a sign of life.
+pub(super) fn ping_frame() -> Vec<u8> {
+    let mut wire = Vec::new();
+    frame::encode(&Header::new(Kind::Ping), &[], Limits::CONTROL, &mut wire)
+        .expect("invariant: PING is valid under all limits");
+    wire
 }
 
 /// The frame that introduces an end.

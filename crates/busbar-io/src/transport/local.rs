@@ -6,7 +6,7 @@ use busbar_proto::{CloseReason, Code, Error};
 use bytes::Bytes;
 use mio::{Registry, Token};
 
-use crate::connection::{Acceptor, Connection, Incoming};
+use crate::connection::{Acceptor, Connection, Identity, Incoming, Terms};
 use crate::endpoint::Endpoint;
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
@@ -31,14 +31,20 @@ pub(super) fn listen(
     Ok(Box::new(LocalListener { listener, waker: waker.clone() }))
 }
 
-pub(super) fn dial(name: &str, options: &PipeOptions, waker: &Waker) -> Result<Incoming, Error> {
+pub(super) fn dial(
+    name: &str,
+    options: &PipeOptions,
+    identity: Identity,
+    waker: &Waker,
+) -> Result<Incoming, Error> {
     let pair = inproc::connect_inproc(name, limits(options))?;
-    Ok(connected(pair, waker))
+    Ok(connected(pair, identity, waker))
 }
 
-fn connected(pair: InprocPair, waker: &Waker) -> Incoming {
+fn connected(pair: InprocPair, identity: Identity, waker: &Waker) -> Incoming {
     let link = InprocLink::new(pair, waker.clone());
-    Incoming::Connected(Box::new(LocalConnection { link, waker: waker.clone(), ended: false }))
+    let waker = waker.clone();
+    Incoming::Connected(Box::new(LocalConnection { link, identity, waker, ended: false }))
 }
 
 fn limits(options: &PipeOptions) -> InprocOptions {
@@ -70,7 +76,7 @@ impl Acceptor for LocalListener {
 
     fn accept(&mut self, waker: &Waker) -> Result<Option<Incoming>, Error> {
         match self.listener.poll_accept(&mut Context::from_waker(&self.waker)) {
-            Poll::Ready(pair) => Ok(Some(connected(pair?, waker))),
+            Poll::Ready(pair) => Ok(Some(connected(pair?, Identity::fresh()?, waker))),
             Poll::Pending => Ok(None),
         }
     }
@@ -82,6 +88,8 @@ impl Acceptor for LocalListener {
 
 struct LocalConnection {
     link: InprocLink,
+    /// This end's own: nothing is exchanged before messages are.
+    identity: Identity,
     waker: Waker,
     ended: bool,
 }
@@ -181,5 +189,9 @@ impl Connection for LocalConnection {
 
     fn peer(&self) -> Option<Peer> {
         None
+    }
+
+    fn terms(&self) -> Terms {
+        Terms { identity: Some(self.identity), ..Terms::default() }
     }
 }

@@ -15,7 +15,7 @@ use std::task::Waker;
 
 use busbar_proto::Error;
 
-use crate::connection::{Acceptor, Incoming};
+use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::ShmName;
 use crate::options::{ListenOptions, PipeOptions};
 
@@ -26,14 +26,13 @@ pub(crate) fn listen(name: &ShmName, options: &ListenOptions) -> Result<Box<dyn 
 pub(crate) fn dial(
     name: &ShmName,
     options: &PipeOptions,
+    identity: Identity,
     waker: &Waker,
 ) -> Result<Incoming, Error> {
     let stream = rendezvous::connect(name)?;
-    Ok(Incoming::Handshake(Box::new(handshake::Dialing::begin(
-        stream,
-        options.clone(),
-        waker.clone(),
-    )?)))
+    let options = options.clone();
+    let dialing = handshake::Dialing::begin(stream, options, identity, waker.clone())?;
+    Ok(Incoming::Handshake(Box::new(dialing)))
 }
 
 /// How this crate reports a failure of the segments.

@@ -15,7 +15,7 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::connection::{Acceptor, Incoming};
+use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
@@ -80,6 +80,7 @@ pub(super) fn dial(
     port: u16,
     speech: Speech,
     options: &PipeOptions,
+    identity: Identity,
     waker: &Waker,
 ) -> Result<Incoming, Error> {
     if host == "*" || port == 0 {
@@ -92,8 +93,8 @@ pub(super) fn dial(
     };
     let options = options.clone();
     let dialing = match host.parse::<IpAddr>() {
-        Ok(ip) => Dialing::to(VecDeque::from([SocketAddr::new(ip, port)]), options, tls)?,
-        Err(_) => Dialing::after(Lookup::start(host, port, waker)?, options, tls)?,
+        Ok(ip) => Dialing::to(VecDeque::from([SocketAddr::new(ip, port)]), options, identity, tls)?,
+        Err(_) => Dialing::after(Lookup::start(host, port, waker)?, options, identity, tls)?,
     };
     Ok(Incoming::Handshake(Box::new(dialing)))
 }

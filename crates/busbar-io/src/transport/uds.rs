@@ -12,7 +12,7 @@ use busbar_proto::{Code, Error};
 use mio::{Interest, Registry, Token};
 use rustix::net::{SocketAddrUnix, SocketType};
 
-use crate::connection::{Acceptor, Incoming};
+use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::{Endpoint, UdsName};
 use crate::options::{Access, ListenOptions, PipeOptions};
 use crate::os::os_error;
@@ -50,7 +50,11 @@ pub(super) fn listen(name: &UdsName, options: &ListenOptions) -> Result<Box<dyn 
 /// # Errors
 /// `NotFound` if nobody listens, `ConnectionRefused` if the listener's queue is full,
 /// `PermissionDenied`.
-pub(super) fn dial(name: &UdsName, options: &PipeOptions) -> Result<Incoming, Error> {
+pub(super) fn dial(
+    name: &UdsName,
+    options: &PipeOptions,
+    identity: Identity,
+) -> Result<Incoming, Error> {
     let shown = Endpoint::Uds(name.clone());
     let stream = match name {
         UdsName::Path(path) => unix_socket::connect(path, &shown)?,
@@ -58,7 +62,8 @@ pub(super) fn dial(name: &UdsName, options: &PipeOptions) -> Result<Incoming, Er
     };
     admit(&options.access, Some(unix_socket::process_of(&stream)?))?;
     let socket = Socket::Unix(mio::net::UnixStream::from_std(stream));
-    Ok(Incoming::Handshake(Box::new(Dialing::over(socket, options.clone())?)))
+    let dialing = Dialing::over(socket, options.clone(), identity)?;
+    Ok(Incoming::Handshake(Box::new(dialing)))
 }
 
 struct UdsListener {

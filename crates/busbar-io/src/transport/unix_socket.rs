@@ -150,6 +150,10 @@ impl Drop for Bound {
 
 /// Excludes others who bind, sweep or unlink in the directory of `path`; ends when dropped.
 pub(super) fn lock_directory_of(path: &Path) -> Result<Locked, Error> {
+    lock_within(path, LOCK_PATIENCE)
+}
+
+fn lock_within(path: &Path, patience: Duration) -> Result<Locked, Error> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let failed = |error: Errno| {
         let code = match error {
@@ -162,7 +166,7 @@ pub(super) fn lock_directory_of(path: &Path) -> Result<Locked, Error> {
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Locked { _directory: fd }),
@@ -178,8 +182,9 @@ pub(super) fn lock_directory_of(path: &Path) -> Result<Locked, Error> {
     }
 }
 
+/// Tidies up for others: not worth waiting for a lock.
 fn sweep(path: &Path) {
-    if let Ok(_lock) = lock_directory_of(path) {
+    if let Ok(_lock) = lock_within(path, Duration::ZERO) {
         remove_if_dead(path);
     }
 }

@@ -206,22 +206,28 @@ fn a_dialer_that_hangs_up_is_a_warning() {
     assert_eq!(bench.expect_warning().code(), Code::ConnectionLost);
 }
 
-/// [D37 I30] more strangers than the backlog are turned away, those before them stay
+/// [D37 I30] whoever connects and says nothing makes room for those who come after
 #[test]
-fn more_than_the_backlog_are_hung_up_on() {
+fn the_oldest_of_too_many_strangers_is_hung_up_on() {
     let mut options = ListenOptions::default();
     options.backlog = 2;
     let mut bench = Bench::new("backlog", &options);
     let second = Raw::connect(&bench.scratch.socket());
-    let mut third = Raw::connect(&bench.scratch.socket());
+    let third = Raw::connect(&bench.scratch.socket());
     bench.driven.settle();
-    third.expect_end();
+    bench.raw.expect_end();
     let honest = Honest::new(GEOMETRY);
-    for raw in [&bench.raw, &second] {
+    for raw in [&second, &third] {
         raw.send(&hello_frame(GEOMETRY), &honest.fds());
         bench.driven.accepted();
         raw.receive_hello();
     }
+    // A hundred that are mute keep nobody out.
+    let _mute: Vec<_> = (0..100).map(|_| Raw::connect(&bench.scratch.socket())).collect();
+    let pipe = bench.driven.dial(&bench.scratch.shm(), &options.pipe);
+    bench.driven.accepted();
+    bench.driven.settle();
+    assert_eq!(bench.driven.engine.state(pipe), Some(ConnectionState::Connected));
 }
 
 /// [D45] a peer that breaks the rules on the control socket later on loses its connection

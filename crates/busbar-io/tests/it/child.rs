@@ -3,14 +3,15 @@
 
 use std::io::{Write, stdout};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_io::{
     Access, CloseReason, Code, ListenOptions, Listener, Pipe, PipeOptions, dial, listen,
 };
 
 use crate::chaos;
-use crate::support::{ADDRESS, PATIENCE, ROLE, Random};
+use crate::heartbeat::attended;
+use crate::support::{ADDRESS, Driven, PATIENCE, ROLE, Random};
 
 /// Not a test of its own: does nothing unless a test has started it as a child process.
 #[test]
@@ -22,6 +23,7 @@ fn plays_its_role() {
         "half" => half(&address),
         "listen" => hold(&listening(&address)),
         "serve" => serve(&mut listening(&address)),
+        "attend" => attend(&address),
         "chat" => chat(&mut dialed(&address, PipeOptions::default())),
         "stranger" => stranger(&address, PipeOptions::default()),
         "guest" => {
@@ -97,6 +99,15 @@ fn chat(pipe: &mut Pipe) {
         if heard.is_err() {
             return;
         }
+    }
+}
+
+/// Connects, says nothing of itself, and does what the engine has to.
+fn attend(address: &str) {
+    let (mut driven, _) = Driven::dialing_with(address, &attended());
+    let until = Instant::now() + 4 * PATIENCE;
+    while Instant::now() < until {
+        driven.drive(until);
     }
 }
 

@@ -453,6 +453,33 @@ fn system_calls_are_shared_by_a_batch() {
     }
 }
 
+/// [D59] a message that stops half-way is freed after a while and counted; whatever else comes goes
+/// on, and so does its channel
+#[test]
+fn half_a_message_and_silence_is_freed() {
+    let mut options = ListenOptions::default();
+    options.pipe.reassembly_timeout = Duration::from_millis(40);
+    let mut driven = Driven::new();
+    let listener = driven.listen("tcp://127.0.0.1:0", &options);
+    let mut raw = Raw::connect(&driven.engine.address(listener).unwrap());
+    raw.send(&[hello(), fragment(0, 3, 1 << 20, b"abc"), data(1, b"other")].concat());
+    let pipe = driven.accepted();
+    let deadline = Instant::now() + PATIENCE;
+    let mut received = Vec::new();
+    while driven.engine.stats(pipe).unwrap().link.reassemblies_expired == 0 {
+        assert!(Instant::now() < deadline);
+        driven.drive(Instant::now() + Duration::from_millis(20));
+        received.append(&mut driven.receive(pipe));
+    }
+    assert_eq!(driven.engine.next_deadline(), None, "there is nothing more to free");
+    raw.send(&[fragment(1, 3, 1 << 20, b"def"), data(0, b"next"), close("")].concat());
+    let (rest, reason) = drain(&mut driven, pipe);
+    received.extend(rest);
+    assert_eq!(received, [&b"other"[..], b"next"]);
+    assert_eq!(reason.code, None);
+    assert_eq!(driven.engine.stats(pipe).unwrap().link.reassemblies_expired, 1);
+}
+
 /// [D47] as the system sees it: header and payload of a message leave by one call, from two places
 #[test]
 fn a_large_message_leaves_by_one_gathering_call() {

@@ -122,8 +122,12 @@ impl Driven {
 
     /// An engine that has begun to dial, and the pipe.
     pub(crate) fn dialing(address: &str) -> (Self, PipeId) {
+        Self::dialing_with(address, &PipeOptions::default())
+    }
+
+    pub(crate) fn dialing_with(address: &str, options: &PipeOptions) -> (Self, PipeId) {
         let mut driven = Self::new();
-        let pipe = driven.dial(address, &PipeOptions::default());
+        let pipe = driven.dial(address, options);
         (driven, pipe)
     }
 
@@ -153,10 +157,15 @@ impl Driven {
                 return wanted(&self.events.remove(at)).unwrap();
             }
             assert!(Instant::now() < deadline, "nothing of the kind among {:?}", self.events);
-            let mut news = Vec::new();
-            self.engine.wait(&mut news, Some(Instant::now() + Duration::from_millis(50)));
-            self.events.append(&mut news);
+            self.drive(Instant::now() + Duration::from_millis(50));
         }
+    }
+
+    /// Waits for events until `deadline`, or the first.
+    pub(crate) fn drive(&mut self, deadline: Instant) {
+        let mut news = Vec::new();
+        self.engine.wait(&mut news, Some(deadline));
+        self.events.append(&mut news);
     }
 
     pub(crate) fn accepted(&mut self) -> PipeId {

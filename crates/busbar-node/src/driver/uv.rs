@@ -5,7 +5,7 @@
 //! | `uv_poll` on the engine's descriptor | a peer rang, a socket is ready: turn |
 //! | `uv_prepare` | before the loop waits: look at hot pipes, spin, park |
 //! | `uv_idle` | while active, the loop does not wait; its callback does nothing |
-//! | `uv_timer` | deadlines of handshakes |
+//! | `uv_timer` | deadlines: handshakes, heartbeats, lingering |
 //!
 //! Only the poll handle keeps the loop alive, and only while JavaScript wants that. When the
 //! environment ends, the handles are closed first and the memory goes when libuv has let go of it.
@@ -146,9 +146,7 @@ impl UvDriver {
             readiness = port.prepare_sleep();
         }
         self.set_idle(readiness != Readiness::Sleep);
-        if readiness == Readiness::Sleep {
-            self.set_timer(port.next_deadline());
-        }
+        self.set_timer(port.next_deadline());
     }
 
     /// While the idle handle is active the loop does not wait.

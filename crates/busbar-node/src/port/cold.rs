@@ -12,7 +12,7 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 18] = [
+    let functions: [(&CStr, Function); 19] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
@@ -22,6 +22,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"shapeListener", shape_listener),
         (c"drain", drain),
         (c"takeReason", take_reason),
+        (c"connectionId", connection_id),
         (c"takeWarning", take_warning),
         (c"takeAnnouncement", take_announcement),
         (c"listenerAddress", listener_address),
@@ -56,7 +57,7 @@ callbacks! {
     fn dial(port, env, args: 2) {
         let address = raw::string(env, args[0]);
         let result = address.parse::<Endpoint>().and_then(|endpoint| {
-            let options = options::pipe(env, args[1])?;
+            let options = options::dial(env, args[1])?;
             port.state.borrow_mut().engine.dial(&endpoint, &options)
         });
         port.after_call();
@@ -112,7 +113,7 @@ callbacks! {
     fn take_reason(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let state = port.state.borrow();
-        let reason = state.engine.reason(pipe).cloned().unwrap_or_default();
+        let reason = state.engine.failure(pipe).cloned().unwrap_or_default();
         drop(state);
         let code = reason.code.unwrap_or(Code::Closed);
         raw::object(env, &[
@@ -121,6 +122,14 @@ callbacks! {
             (c"status", raw::number(env, f64::from(reason.status))),
             (c"clean", raw::boolean(env, reason.code.is_none())),
         ])
+    }
+
+    fn connection_id(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let identity = port.state.borrow_mut().engine.identity(pipe);
+        identity.map_or_else(|| raw::null(env), |identity| {
+            raw::text(env, &format!("{}/{}", identity.session, identity.epoch.0))
+        })
     }
 
     fn take_warning(port, env, _args: 0) {
@@ -184,6 +193,9 @@ callbacks! {
                 stats.wakes,
                 link.reads,
                 link.writes,
+                stats.reconnects,
+                stats.messages_lost,
+                link.reassemblies_expired,
                 stats.qos.sends.new,
                 stats.qos.sends.old,
                 stats.qos.sends.expired,

@@ -13,6 +13,8 @@ pub struct Agreement {
     pub capabilities: Capabilities,
     /// What both ends accept.
     pub limits: Limits,
+    /// How often the peer wants to hear from this end, in milliseconds; `None` if it does not care.
+    pub heartbeat_ms: Option<u32>,
 }
 
 /// Compares this end's HELLO with the peer's.
@@ -43,6 +45,8 @@ pub fn negotiate(ours: &Hello, theirs: &Hello) -> Result<Agreement, Error> {
             return Err(Error::new(Code::Protocol, message));
         }
     }
+    let capabilities = ours.capabilities.common(theirs.capabilities);
+    let knows = capabilities.contains(Capabilities::HEARTBEAT);
     match (&ours.resume, &theirs.resume) {
         (Some(_), Some(_)) if !theirs.capabilities.contains(Capabilities::SESSIONS) => {
             let message = "the peer's HELLO has a resume section, but not the ability for it";
@@ -54,8 +58,9 @@ pub fn negotiate(ours: &Hello, theirs: &Hello) -> Result<Agreement, Error> {
     }
     Ok(Agreement {
         version,
-        capabilities: ours.capabilities.common(theirs.capabilities),
+        capabilities,
         limits: ours.limits.smaller(theirs.limits),
+        heartbeat_ms: theirs.heartbeat_ms.filter(|_| knows),
     })
 }
 

@@ -1,7 +1,7 @@
-//! Sections at the end of a HELLO, each a tag, a length and a value, and one of them: the
-//! shared-memory parameters. Sections with another tag are skipped.
+//! Sections at the end of a HELLO, each a tag, a length and a value, and two of them: the
+//! shared-memory parameters and the heartbeat. Sections with another tag are skipped.
 
-use super::invalid;
+use super::{Hello, invalid};
 use crate::Error;
 use crate::reader::Reader;
 
@@ -74,6 +74,18 @@ impl ShmParameters {
     }
 }
 
+/// How long a silence the peer puts up with, in milliseconds.
+pub(super) fn decode_heartbeat(value: &[u8]) -> Result<u32, Error> {
+    let mut reader = Reader::new(value);
+    match reader.u32() {
+        Some(ms) if reader.is_empty() && ms >= Hello::HEARTBEAT_MS_MIN => Ok(ms),
+        Some(ms) if reader.is_empty() => {
+            Err(invalid(format!("it wants a heartbeat every {ms} ms, which is too often")))
+        }
+        _ => Err(invalid(format!("malformed heartbeat section of {} bytes", value.len()))),
+    }
+}
+
 /// Appends a section to `out`.
 pub(super) fn put(out: &mut Vec<u8>, tag: u16, value: &[u8]) {
     let len = u16::try_from(value.len()).expect("invariant: a HELLO has at most 4096 bytes");
@@ -92,5 +104,6 @@ pub(super) fn take<'a>(reader: &mut Reader<'a>) -> Option<(u16, &'a [u8])> {
 // docs/formats/hello.md: tags
 pub(super) const TAG_SHM: u16 = 1;
 pub(super) const TAG_RESUME: u16 = 3;
+pub(super) const TAG_HEARTBEAT: u16 = 4;
 
 const SHM_BYTES: usize = 28;

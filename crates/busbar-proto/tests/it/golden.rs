@@ -59,6 +59,7 @@ fn frames_match_their_document() {
     let full = Header { channel: u16::MAX, seq: u64::MAX, ack, fragment, ..data };
     vectors.check("data-plain", &Header::new(Kind::Data), b"");
     vectors.check("data-payload", &far, b"hello");
+    vectors.check("ping", &Header::new(Kind::Ping), b"");
     vectors.check("data-ack", &Header { ack, ..data }, b"");
     vectors.check("data-frag", &Header { fragment, ..data }, b"abcde");
     vectors.check("data-deadline", &Header { deadline_micros, ..data }, b"now");
@@ -125,6 +126,9 @@ fn hellos_match_their_document() {
     };
     check_hello("hello", &plain);
     check_hello("hello-shm", &with_shm);
+    let capabilities = Capabilities::HEARTBEAT;
+    let heartbeat_ms = Some(10_000);
+    check_hello("hello-heartbeat", &Hello { capabilities, heartbeat_ms, ..plain.clone() });
     check_hello("hello-shm-hostile", &hostile);
     let resume = Resume {
         token: ResumeToken(std::array::from_fn(|index| 0xb0 + index as u8)),

@@ -69,9 +69,24 @@ fn agreement_is_what_both_accept() {
         version: 3,
         capabilities: Capabilities(0b0010),
         limits: Limits::new(8_192, 1_000).expect("in range"),
+        heartbeat_ms: None,
     };
     assert_eq!(negotiate(&ours, &theirs).expect("agreed"), expected);
     assert_eq!(negotiate(&theirs, &ours).expect("agreed"), expected);
+}
+
+/// [D18 D54] an end says PING as often as its peer asks for, if both know what that is
+#[test]
+fn heartbeats_are_for_those_who_know_them() {
+    let asks = |heartbeat_ms, capabilities| Hello { heartbeat_ms, capabilities, ..plain() };
+    let check = |ours: &Hello, theirs: &Hello, expected| {
+        assert_eq!(negotiate(ours, theirs).expect("agreed").heartbeat_ms, expected);
+    };
+    let (knows, new) = (Capabilities::HEARTBEAT, Capabilities(u64::MAX));
+    check(&asks(None, knows), &asks(Some(200), new), Some(200));
+    check(&asks(Some(200), new), &asks(None, knows), None);
+    check(&asks(None, knows), &asks(Some(200), Capabilities(!1)), None);
+    check(&plain(), &asks(Some(200), knows), None);
 }
 
 /// [D10] a version error names both ranges and the end to upgrade
@@ -176,6 +191,12 @@ fn malformed_hellos_are_refused() {
         bytes.pop();
     });
     check("two shm sections", &|bytes| bytes.extend_from_within(52..));
+    check("heartbeat too often", &|bytes| bytes.extend_from_slice(&[0, 4, 0, 4, 0, 0, 0, 49]));
+    check("heartbeat too short", &|bytes| bytes.extend_from_slice(&[0, 4, 0, 3, 0, 0, 50]));
+    check("heartbeat too long", &|bytes| bytes.extend_from_slice(&[0, 4, 0, 5, 0, 0, 0, 50, 0]));
+    check("two heartbeats", &|bytes| {
+        bytes.extend_from_slice(&[0, 4, 0, 4, 0, 0, 0, 50].repeat(2));
+    });
     check("too long", &|bytes| {
         bytes.extend_from_slice(&[0x7f, 0xff, 0x0f, 0xa9]);
         bytes.resize(4097, 0);
@@ -214,7 +235,7 @@ proptest! {
     #[test]
     fn unknown_sections_are_skipped(
         hello in strategy::hello(),
-        tag in 4u16..,
+        tag in 5u16..,
         value in vec(any::<u8>(), 0..1500),
         in_front in any::<bool>(),
     ) {

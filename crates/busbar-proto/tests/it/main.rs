@@ -1,5 +1,6 @@
 //! Tests of the protocol through its public interface.
 
+mod backoff;
 mod frame;
 mod golden;
 mod hello;

@@ -27,6 +27,7 @@ pub(crate) fn frame() -> impl Strategy<Value = (Header, Vec<u8>)> {
         },
     );
     prop_oneof![
+        1 => Just((Header::new(Kind::Ping), Vec::new())),
         1 => session,
         1 => (control, payload()).prop_map(|(kind, payload)| (Header::new(kind), payload)),
         4 => (payload(), data_header(), any::<bool>(), any::<(u32, u32, u16)>()).prop_map(
@@ -67,14 +68,17 @@ fn fragment(payload_bytes: usize, index: u32, count: u32, rest: u16) -> Fragment
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
     let limits = (Limits::FRAME_PAYLOAD_BYTES_MIN.., 1u64..)
         .prop_map(|(frame, message)| Limits::new(frame, message).expect("in range"));
-    let sections = (option::of(shm()), option::of(resume()));
+    let sections = (option::of(shm()), option::of(resume()), option::of(Hello::HEARTBEAT_MS_MIN..));
     (any::<[u8; 16]>(), any::<(u64, u64)>(), limits, 1u16.., sections).prop_map(
-        |(session, (epoch, capabilities), limits, version_max, (shm, resume))| Hello {
-            versions: Versions::new(1, version_max).expect("in range"),
-            capabilities: Capabilities(capabilities | if resume.is_some() { 2 } else { 0 }),
-            shm,
-            resume,
-            ..Hello::new(SessionId(session), Epoch(epoch), limits)
+        |(session, (epoch, capabilities), limits, version_max, (shm, resume, heartbeat_ms))| {
+            Hello {
+                versions: Versions::new(1, version_max).expect("in range"),
+                capabilities: Capabilities(capabilities | if resume.is_some() { 2 } else { 0 }),
+                heartbeat_ms,
+                shm,
+                resume,
+                ..Hello::new(SessionId(session), Epoch(epoch), limits)
+            }
         },
     )
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::{CloseReason, Code, Error};
 
+use crate::connection::Terms;
 use crate::peer::Peer;
 use crate::transport::introduction;
 use crate::transport::shm::descriptors::{self, Received};
@@ -16,12 +17,34 @@ pub(super) struct Control {
     /// Bytes that came with the handshake and are still to be decoded.
     rest: Vec<u8>,
     peer: Peer,
+    terms: Terms,
+    /// Frames that came.
+    heard: u64,
     ended: bool,
 }
 
 impl Control {
-    pub(super) fn new(stream: UnixStream, decoder: Decoder, rest: Vec<u8>, peer: Peer) -> Self {
-        Self { stream, decoder, rest, peer, ended: false }
+    pub(super) fn new(
+        stream: UnixStream,
+        decoder: Decoder,
+        rest: Vec<u8>,
+        peer: Peer,
+        terms: Terms,
+    ) -> Self {
+        Self { stream, decoder, rest, peer, terms, heard: 0, ended: false }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    pub(super) fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// Says that this end lives. A socket that is full says so too: the peer does not read.
+    pub(super) fn ping(&self) {
+        let _ = descriptors::send(&self.stream, &introduction::ping_frame(), &[]);
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
@@ -64,17 +87,18 @@ impl Control {
     }
 
     fn decode(&mut self, mut input: &[u8]) -> Result<Option<CloseReason>, Error> {
-        match self.decoder.decode(&mut input)? {
-            None => Ok(None),
-            Some(frame) if frame.header.kind == Kind::Close => {
-                CloseReason::decode(frame.payload).map(Some)
-            }
-            Some(frame) => {
-                let kind = frame.header.kind;
-                let message = format!("the peer sent {kind:?} on the control socket of shm://");
-                Err(Error::new(Code::Protocol, message))
+        while let Some(frame) = self.decoder.decode(&mut input)? {
+            self.heard += 1;
+            match frame.header.kind {
+                Kind::Close => return CloseReason::decode(frame.payload).map(Some),
+                Kind::Ping => {}
+                kind => {
+                    let message = format!("the peer sent {kind:?} on the control socket of shm://");
+                    return Err(Error::new(Code::Protocol, message));
+                }
             }
         }
+        Ok(None)
     }
 
     /// Sends CLOSE. If the peer is gone or does not read, the end of the socket must do.

@@ -14,15 +14,13 @@ use std::os::unix::net::UnixStream;
 use std::task::Waker;
 
 use busbar_proto::frame::{Decoder, Kind};
-use busbar_proto::{
-    Code, Epoch, Error, Hello, Limits, SessionId, ShmParameters, Trust as WireTrust, negotiate,
-};
+use busbar_proto::{Code, Error, Hello, Limits, ShmParameters, Trust as WireTrust, negotiate};
 use busbar_shm::{Channel, Geometry, PeerSegment, Segment, Settings};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::EventfdFlags;
 
-use crate::connection::{Connection, Handshake};
+use crate::connection::{Connection, Handshake, Identity, Terms};
 use crate::options::{ListenOptions, PipeOptions, Trust};
 use crate::os::os_error;
 use crate::peer::Peer;
@@ -52,11 +50,12 @@ impl Dialing {
     pub(super) fn begin(
         stream: UnixStream,
         options: PipeOptions,
+        identity: Identity,
         waker: Waker,
     ) -> Result<Self, Error> {
         let introduction = Introduction::new(stream)?;
         let own = Own::create(&options)?;
-        let hello = own.hello(introduction::new_session()?, Epoch(1), &options)?;
+        let hello = own.hello(identity, &options)?;
         match introduction.send_hello(&hello, &own) {
             // The listener has hung up already, perhaps saying why: `advance` reads that.
             Err(error) if error.code() == Code::ConnectionLost => {}
@@ -135,7 +134,7 @@ impl Answering {
 
     fn join(&mut self, theirs: &Hello) -> Result<Box<dyn Connection>, Error> {
         let own = Own::create(&self.options)?;
-        let hello = own.hello(theirs.session, theirs.epoch, &self.options)?;
+        let hello = own.hello(introduction::identity_of(theirs), &self.options)?;
         let introduction = &mut self.introduction;
         // The answer goes out before our descriptors move into the connection, but after all
         // checks: what `connect` checks, `accepts` checks first.
@@ -191,16 +190,9 @@ impl Own {
         Ok(Self { segment, file, bell })
     }
 
-    fn hello(
-        &self,
-        session: SessionId,
-        epoch: Epoch,
-        options: &PipeOptions,
-    ) -> Result<Hello, Error> {
-        let frame_bytes_max = Limits::default().frame_payload_bytes_max();
-        let limits = Limits::new(frame_bytes_max, options.message_bytes_max as u64)?;
+    fn hello(&self, identity: Identity, options: &PipeOptions) -> Result<Hello, Error> {
         let geometry = self.segment.geometry();
-        let mut hello = Hello::new(session, epoch, limits);
+        let mut hello = introduction::hello(identity, options)?;
         hello.shm = Some(ShmParameters {
             segment_version: SEGMENT_VERSION,
             trust: match options.trust {
@@ -319,13 +311,15 @@ impl Introduction {
         mut settings: Settings,
         waker: &Waker,
     ) -> Result<Box<dyn Connection>, Error> {
-        let agreed = negotiate(ours, theirs)?.limits.message_bytes_max();
-        settings.message_bytes_max = usize::try_from(agreed).unwrap_or(usize::MAX);
+        let agreed = negotiate(ours, theirs)?;
+        settings.message_bytes_max =
+            usize::try_from(agreed.limits.message_bytes_max()).unwrap_or(usize::MAX);
         let peer_bell = self.fds.pop().expect("invariant: `accepts` counted the descriptors");
         let stream = self.stream.take().expect("invariant: a handshake ends once");
         let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Limits::CONTROL));
-        let control =
-            Control::new(stream, decoder, std::mem::take(&mut self.rest), self.peer.clone());
+        let rest = std::mem::take(&mut self.rest);
+        let terms = Terms::new(&agreed, ours);
+        let control = Control::new(stream, decoder, rest, self.peer.clone(), terms);
         let max = settings.message_bytes_max;
         let channel = Channel::new(own.segment, peer_segment, settings, waker);
         Ok(Box::new(ShmConnection::new(channel, max, own.bell, peer_bell, control)))

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mio::unix::SourceFd;
 use mio::{Registry, Token};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::{Lease, Loan};
@@ -196,5 +196,23 @@ impl Connection for ShmConnection {
 
     fn peer(&self) -> Option<Peer> {
         Some(self.control.peer().clone())
+    }
+
+    fn terms(&self) -> Terms {
+        self.control.terms()
+    }
+
+    fn heard(&self) -> Option<u64> {
+        Some(self.control.heard() + self.channel.counters().messages_received)
+    }
+
+    fn ping(&mut self) {
+        self.control.ping();
+    }
+
+    fn sever(&mut self) {
+        // Should it live after all, it learns that it was given up.
+        self.control.close(&CloseReason::lost());
+        self.channel.end();
     }
 }

@@ -3,6 +3,9 @@
 //! A stream keeps its order, so the fragments of a message come one after the other, though
 //! messages of several channels may be interleaved. A message that begins on a channel gives up
 //! the one that is unfinished there: its sender has done so.
+//!
+//! Memory grows with what has come, not with what was announced. What does not grow for long is
+//! freed; the rest of it, should it come after all, is skipped.
 
 use busbar_proto::frame::{Fragment, Header};
 use busbar_proto::{Code, Error, Limits};
@@ -14,9 +17,14 @@ const UNDER_WAY_MAX: usize = 64;
 /// Memory that they may need together, as a multiple of the largest message.
 const MESSAGES_MAX: u64 = 4;
 
+/// Memory that a message begins with.
+const BYTES_MIN: usize = 64 * 1024;
+
 #[derive(Default)]
 pub(super) struct Assemblies {
     under_way: Vec<Assembly>,
+    /// Messages that were given up because nothing came for too long.
+    pub(super) expired: u64,
 }
 
 struct Assembly {
@@ -26,7 +34,12 @@ struct Assembly {
     next: u32,
     count: u32,
     total: usize,
-    bytes: Vec<u8>,
+    /// Bytes that have come.
+    held: usize,
+    /// Those, unless they were given up.
+    bytes: Option<Vec<u8>>,
+    /// Something has come since the last look.
+    has_grown: bool,
 }
 
 impl Assemblies {
@@ -54,16 +67,30 @@ impl Assemblies {
         }
         // Each of those that follow has a byte at least, and the last has no more than is left.
         let others = (assembly.count - 1 - fragment.index) as usize;
-        let held = assembly.bytes.len() + payload.len();
+        let held = assembly.held + payload.len();
         if held + others > assembly.total || (others == 0 && held != assembly.total) {
             return Err(Error::new(Code::Protocol, "the peer's fragments do not add up"));
         }
-        assembly.bytes.extend_from_slice(payload);
-        assembly.next += 1;
+        assembly.append(payload)?;
         if others > 0 {
             return Ok(None);
         }
-        Ok(Some(Bytes::from(self.under_way.swap_remove(at).bytes)))
+        Ok(self.under_way.swap_remove(at).bytes.map(Bytes::from))
+    }
+
+    /// Whether a message is unfinished that may expire.
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.under_way.iter().any(|it| it.bytes.is_some())
+    }
+
+    /// Gives up what has not grown since the last look.
+    pub(super) fn expire(&mut self) {
+        for assembly in &mut self.under_way {
+            if !std::mem::replace(&mut assembly.has_grown, false) && assembly.bytes.is_some() {
+                assembly.bytes = None;
+                self.expired += 1;
+            }
+        }
     }
 
     /// Forgets the unfinished message of a channel, if there is one.
@@ -76,23 +103,51 @@ impl Assemblies {
 
     fn begin(&mut self, header: &Header, fragment: Fragment, limits: Limits) -> Result<(), Error> {
         self.give_up(header.channel);
-        let announced: u64 = self.under_way.iter().map(|it| it.total as u64).sum();
+        let announced: u64 = {
+            let held = self.under_way.iter().filter(|it| it.bytes.is_some());
+            held.map(|it| it.total as u64).sum()
+        };
         let too_much = limits.message_bytes_max().saturating_mul(MESSAGES_MAX);
         if self.under_way.len() == UNDER_WAY_MAX || announced + fragment.total_bytes > too_much {
             let message = "the peer has more unfinished messages under way than a pipe may have";
             return Err(Error::new(Code::Protocol, message));
         }
-        let no_memory = || {
-            let message = format!("no memory for a message of {} bytes", fragment.total_bytes);
-            Error::new(Code::OutOfMemory, message)
-        };
-        let total = usize::try_from(fragment.total_bytes).map_err(|_| no_memory())?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(total).map_err(|error| no_memory().with_source(error))?;
-        let (channel, seq, count) = (header.channel, header.seq, fragment.count);
-        self.under_way.push(Assembly { channel, seq, next: 0, count, total, bytes });
+        let total =
+            usize::try_from(fragment.total_bytes).map_err(|_| no_memory(fragment.total_bytes))?;
+        self.under_way.push(Assembly {
+            channel: header.channel,
+            seq: header.seq,
+            next: 0,
+            count: fragment.count,
+            total,
+            held: 0,
+            bytes: Some(Vec::new()),
+            has_grown: true,
+        });
         Ok(())
     }
+}
+
+impl Assembly {
+    /// Adds the next fragment, which fits.
+    fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.next += 1;
+        self.held += payload.len();
+        self.has_grown = true;
+        let Some(bytes) = &mut self.bytes else { return Ok(()) };
+        if bytes.capacity() < self.held {
+            let grown = (2 * bytes.capacity()).max(BYTES_MIN).max(self.held).min(self.total);
+            bytes
+                .try_reserve_exact(grown - bytes.len())
+                .map_err(|error| no_memory(self.total as u64).with_source(error))?;
+        }
+        bytes.extend_from_slice(payload);
+        Ok(())
+    }
+}
+
+fn no_memory(total_bytes: u64) -> Error {
+    Error::new(Code::OutOfMemory, format!("no memory for a message of {total_bytes} bytes"))
 }
 
 fn stray() -> Error {
@@ -160,6 +215,39 @@ mod tests {
         add(&mut assemblies, (1, 0), (0, 2, 8), b"ab").unwrap();
         let error = add(&mut assemblies, (1, 0), (1, 2, 8), b"c").unwrap_err();
         assert_eq!(error.code(), Code::Protocol, "too short at its end: {error}");
+    }
+
+    /// [D59] silence in the middle of a message frees it, once; its rest is skipped, others go on
+    #[test]
+    fn what_does_not_grow_expires() {
+        let mut assemblies = Assemblies::default();
+        add(&mut assemblies, (1, 5), (0, 3, 6), b"ab").unwrap();
+        add(&mut assemblies, (2, 9), (0, 3, 3), b"c").unwrap();
+        assemblies.expire();
+        assert_eq!((assemblies.expired, assemblies.has_unfinished()), (0, true), "just begun");
+        add(&mut assemblies, (2, 9), (1, 3, 3), b"c").unwrap();
+        assemblies.expire();
+        assert_eq!((assemblies.expired, assemblies.has_unfinished()), (1, true));
+        assert!(assemblies.under_way[0].bytes.is_none());
+        assert_eq!(add(&mut assemblies, (2, 9), (2, 3, 3), b"c").unwrap().unwrap(), "ccc");
+        assert_eq!(add(&mut assemblies, (1, 5), (1, 3, 6), b"ab").unwrap(), None);
+        assert_eq!(add(&mut assemblies, (1, 5), (2, 3, 6), b"ab").unwrap(), None, "skipped");
+        assemblies.expire();
+        assert_eq!((assemblies.expired, assemblies.has_unfinished()), (1, false));
+        assert!(assemblies.under_way.is_empty());
+        assert_eq!(add(&mut assemblies, (1, 6), (0, 2, 4), b"ne").unwrap(), None);
+        assert_eq!(add(&mut assemblies, (1, 6), (1, 2, 4), b"xt").unwrap().unwrap(), "next");
+    }
+
+    /// [D59] memory follows what has come, not what was announced
+    #[test]
+    fn announcing_a_message_takes_no_memory() {
+        let mut assemblies = Assemblies::default();
+        add(&mut assemblies, (1, 0), (0, 2, 16 << 20), b"a").unwrap();
+        let capacity = |assemblies: &Assemblies| {
+            assemblies.under_way[0].bytes.as_ref().map_or(0, Vec::capacity)
+        };
+        assert_eq!(capacity(&assemblies), BYTES_MIN);
     }
 
     /// [D59] what a peer can make this end set aside is bounded, in number and in bytes

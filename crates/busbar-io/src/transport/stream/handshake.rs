@@ -6,10 +6,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use busbar_proto::frame::{Decoder, Kind};
-use busbar_proto::{Code, Epoch, Error, Hello, Limits, negotiate};
+use busbar_proto::{Agreement, Code, Error, Hello, Limits, negotiate};
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Handshake};
+use crate::connection::{Connection, Handshake, Identity, Terms};
 use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::peer::{Peer, Process};
@@ -54,9 +54,13 @@ pub(in crate::transport) trait Resolution: Send {
 
 impl Dialing {
     /// Introduces this end on a connected socket.
-    pub(in crate::transport) fn over(socket: Socket, options: PipeOptions) -> Result<Self, Error> {
-        let mut dialing = Self::new(Stage::Over, options, None)?;
-        socket.set_up(dialing.options.ring_bytes)?;
+    pub(in crate::transport) fn over(
+        socket: Socket,
+        options: PipeOptions,
+        identity: Identity,
+    ) -> Result<Self, Error> {
+        let mut dialing = Self::new(Stage::Over, options, identity, None)?;
+        socket.set_up(&dialing.options)?;
         dialing.introduce(Wire::plain(socket))?;
         Ok(dialing)
     }
@@ -65,9 +69,10 @@ impl Dialing {
     pub(in crate::transport) fn to(
         addresses: VecDeque<SocketAddr>,
         options: PipeOptions,
+        identity: Identity,
         tls: Option<Tls>,
     ) -> Result<Self, Error> {
-        let mut dialing = Self::new(Stage::Over, options, tls)?;
+        let mut dialing = Self::new(Stage::Over, options, identity, tls)?;
         dialing.connect(addresses, None)?;
         Ok(dialing)
     }
@@ -76,13 +81,19 @@ impl Dialing {
     pub(in crate::transport) fn after(
         resolution: Box<dyn Resolution>,
         options: PipeOptions,
+        identity: Identity,
         tls: Option<Tls>,
     ) -> Result<Self, Error> {
-        Self::new(Stage::Resolving(resolution), options, tls)
+        Self::new(Stage::Resolving(resolution), options, identity, tls)
     }
 
-    fn new(stage: Stage, options: PipeOptions, tls: Option<Tls>) -> Result<Self, Error> {
-        let hello = Hello::new(introduction::new_session()?, Epoch(1), limits(&options)?);
+    fn new(
+        stage: Stage,
+        options: PipeOptions,
+        identity: Identity,
+        tls: Option<Tls>,
+    ) -> Result<Self, Error> {
+        let hello = introduction::hello(identity, &options)?;
         Ok(Self { stage, hello, options, tls, token: None })
     }
 
@@ -144,7 +155,7 @@ impl Dialing {
                         if socket.is_its_own_peer() {
                             return Err(nobody_but_itself());
                         }
-                        socket.set_up(self.options.ring_bytes)?;
+                        socket.set_up(&self.options)?;
                         match self.tls.take() {
                             None => self.introduce(Wire::plain(socket))?,
                             Some(tls) => self.stage = Stage::Securing(Wire::secure(socket, tls)),
@@ -205,10 +216,10 @@ impl Handshake for Dialing {
             Some((Kind::Reject, payload)) => return Err(introduction::rejected(&payload)?),
             Some((kind, _)) => return Err(introduction::unexpected(kind)),
         };
-        let limits = negotiate(&self.hello, &theirs)?.limits;
+        let agreed = negotiate(&self.hello, &theirs)?;
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Introducing(introduction) = stage else { return Ok(None) };
-        Ok(Some(introduction.join(limits, &self.options)))
+        Ok(Some(introduction.join(&agreed, &self.hello, &self.options)))
     }
 }
 
@@ -229,7 +240,7 @@ impl Answering {
         options: &ListenOptions,
         admit: impl FnOnce(Option<Process>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        socket.set_up(options.pipe.ring_bytes)?;
+        socket.set_up(&options.pipe)?;
         let wire = match tls {
             None => Wire::plain(socket),
             Some(tls) => Wire::secure(socket, tls),
@@ -245,7 +256,10 @@ impl Answering {
     }
 
     /// Goes on until the dialer can be answered, and answers; `None`: not yet.
-    fn answer(&mut self, introduction: &mut Introduction) -> Result<Option<Limits>, Error> {
+    fn answer(
+        &mut self,
+        introduction: &mut Introduction,
+    ) -> Result<Option<(Agreement, Hello)>, Error> {
         if self.theirs.is_none() {
             if !introduction.wire.shake_hands()? {
                 return Ok(None);
@@ -257,14 +271,14 @@ impl Answering {
             };
         }
         let Some(theirs) = &self.theirs else { return Ok(None) };
-        let ours = Hello::new(theirs.session, theirs.epoch, limits(&self.options)?);
-        let limits = negotiate(&ours, theirs)?.limits;
+        let ours = introduction::hello(introduction::identity_of(theirs), &self.options)?;
+        let agreed = negotiate(&ours, theirs)?;
         introduction.peer = introduction.wire.peer()?;
         if !self.asking.admits(&introduction.peer)? {
             return Ok(None);
         }
         introduction.send(&introduction::hello_frame(&ours)?)?;
-        Ok(Some(limits))
+        Ok(Some((agreed, ours)))
     }
 }
 
@@ -283,8 +297,8 @@ impl Handshake for Answering {
     fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
         let Some(mut introduction) = self.introduction.take() else { return Ok(None) };
         let answered = self.answer(&mut introduction);
-        if let Ok(Some(limits)) = answered {
-            return Ok(Some(introduction.join(limits, &self.options)));
+        if let Ok(Some((agreed, hello))) = &answered {
+            return Ok(Some(introduction.join(agreed, hello, &self.options)));
         }
         if let Err(error) = &answered {
             introduction.reject(error);
@@ -355,15 +369,11 @@ impl Introduction {
         }
     }
 
-    fn join(self, limits: Limits, options: &PipeOptions) -> Box<dyn Connection> {
+    fn join(self, agreed: &Agreement, hello: &Hello, options: &PipeOptions) -> Box<dyn Connection> {
         let Self { wire, peer, early, .. } = self;
-        Box::new(StreamConnection::new(wire, limits, options, peer, &early))
+        let terms = Terms::new(agreed, hello);
+        Box::new(StreamConnection::new(wire, agreed.limits, terms, options, peer, &early))
     }
-}
-
-fn limits(options: &PipeOptions) -> Result<Limits, Error> {
-    let frame_bytes_max = Limits::default().frame_payload_bytes_max();
-    Limits::new(frame_bytes_max, options.message_bytes_max as u64)
 }
 
 /// What comes of a port that nobody listens at being lent to the very socket that connects to it.

@@ -55,6 +55,8 @@ pub(super) struct Incoming {
     outcome: Option<Outcome>,
     is_told: bool,
     pub(super) reads: u64,
+    /// Reads that brought something.
+    pub(super) arrivals: u64,
     pub(super) messages: u64,
     pub(super) bytes: u64,
 }
@@ -87,6 +89,7 @@ impl Incoming {
             outcome: None,
             is_told: false,
             reads: 0,
+            arrivals: 0,
             messages: 0,
             bytes: 0,
         };
@@ -114,6 +117,7 @@ impl Incoming {
                 Ok(0) => self.end(Outcome::Ended(CloseReason::lost())),
                 Ok(len) => {
                     self.end += len;
+                    self.arrivals += 1;
                     // A stream that gives less than it was asked for has no more at present.
                     self.has_more = len == room || self.is_ending || wire.has_news();
                     self.scan();
@@ -170,6 +174,29 @@ impl Incoming {
             && self.outcome.is_none()
             && (self.is_ending || self.end - self.start < self.ahead_max || self.ready == 0)
             && !self.is_crowded()
+    }
+
+    /// Whether a message is unfinished that may expire.
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.assemblies.has_unfinished()
+    }
+
+    /// Gives up messages of which nothing has come since the last look, unless this end did not
+    /// look.
+    pub(super) fn expire(&mut self) {
+        if !self.holds_back() {
+            self.assemblies.expire();
+        }
+    }
+
+    /// Messages that were given up so.
+    pub(super) fn expired(&self) -> u64 {
+        self.assemblies.expired
+    }
+
+    /// Whether there may be more, which is not read before somebody receives.
+    pub(super) fn holds_back(&self) -> bool {
+        self.has_more && self.outcome.is_none() && !self.wants_more()
     }
 
     /// Whether the peer has ended the stream, or it is lost.
@@ -309,6 +336,7 @@ impl Incoming {
                         }
                     }
                 }
+                (Kind::Ping, _) => {}
                 (Kind::Close, _) => match CloseReason::decode(payload) {
                     Ok(reason) => self.outcome = Some(Outcome::Ended(reason)),
                     Err(error) => return self.breach(error),

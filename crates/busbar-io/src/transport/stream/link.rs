@@ -4,7 +4,7 @@ use busbar_proto::{CloseReason, Code, Error, Limits};
 use bytes::BytesMut;
 use mio::{Registry, Token};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
@@ -21,6 +21,7 @@ pub(super) struct StreamConnection {
     outgoing: Outgoing,
     limits: Limits,
     peer: Peer,
+    terms: Terms,
     is_lingering: bool,
     parks: u64,
 }
@@ -30,6 +31,7 @@ impl StreamConnection {
     pub(super) fn new(
         wire: Wire,
         limits: Limits,
+        terms: Terms,
         options: &PipeOptions,
         peer: Peer,
         early: &[u8],
@@ -41,6 +43,7 @@ impl StreamConnection {
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,
+            terms,
             is_lingering: false,
             parks: 0,
         }
@@ -141,6 +144,7 @@ impl Link for StreamConnection {
             parks: self.parks,
             reads: self.incoming.reads,
             writes: self.outgoing.writes,
+            reassemblies_expired: self.incoming.expired(),
             ..LinkStats::default()
         }
     }
@@ -191,6 +195,18 @@ impl Connection for StreamConnection {
         self.outgoing.has_unsent(&self.wire)
     }
 
+    fn has_unfinished(&self) -> bool {
+        self.incoming.has_unfinished()
+    }
+
+    fn expire_unfinished(&mut self) {
+        self.incoming.expire();
+    }
+
+    fn unsent_messages(&self) -> usize {
+        self.outgoing.unsent_frames()
+    }
+
     fn close(&mut self, reason: &CloseReason) {
         if self.incoming.has_ended() && self.outgoing.has_failed() {
             return;
@@ -214,5 +230,26 @@ impl Connection for StreamConnection {
 
     fn peer(&self) -> Option<Peer> {
         Some(self.peer.clone())
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn heard(&self) -> Option<u64> {
+        (!self.incoming.holds_back()).then_some(self.incoming.arrivals)
+    }
+
+    fn said(&self) -> u64 {
+        self.outgoing.writes
+    }
+
+    fn ping(&mut self) {
+        self.outgoing.ping(&mut self.wire);
+    }
+
+    fn sever(&mut self) {
+        self.incoming.give_up();
+        self.outgoing.give_up(&mut self.wire);
     }
 }

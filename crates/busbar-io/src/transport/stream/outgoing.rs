@@ -176,6 +176,15 @@ impl Outgoing {
         self.under_way.take().is_some_and(|it| it.total > self.bytes_max)
     }
 
+    /// Says that this end lives, unless something that says so is on its way.
+    pub(super) fn ping(&mut self, wire: &mut Wire) {
+        if self.queued() == 0 && !self.is_closing && !self.has_failed {
+            self.queue.extend(introduction::ping_frame());
+            self.frames += 1;
+            self.flush(wire);
+        }
+    }
+
     /// The socket may have room.
     pub(super) fn handle_edge(&mut self) {
         self.is_blocked = false;
@@ -212,6 +221,11 @@ impl Outgoing {
     /// Whether something is queued, here or below.
     pub(super) fn has_unsent(&self, wire: &Wire) -> bool {
         (self.queued() > 0 || wire.holds_back()) && !self.has_failed
+    }
+
+    /// Frames of which nothing or not everything is written.
+    pub(super) fn unsent_frames(&self) -> usize {
+        self.frames
     }
 
     /// Whether what was refused last has a chance, and a sender that waits is worth waking.

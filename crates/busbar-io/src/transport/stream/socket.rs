@@ -11,6 +11,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
 use busbar_proto::Error;
 
+use crate::options::{Heartbeat, PipeOptions};
 use crate::os::os_error;
 use crate::peer::Peer;
 use crate::transport::unix_socket;
@@ -65,31 +66,43 @@ impl Socket {
         matches!(self, Self::Unix(_))
     }
 
-    /// Prepares a connected socket for a pipe whose queues are to hold `queue_bytes`.
+    /// Prepares a connected socket for a pipe with these options.
     ///
     /// # Errors
     /// `Io`.
-    pub(super) fn set_up(&self, queue_bytes: u64) -> Result<(), Error> {
+    pub(super) fn set_up(&self, options: &PipeOptions) -> Result<(), Error> {
         if let Self::Tcp(_) = self {
             // Messages are gathered here; the kernel holding them back as well helps nobody.
             sockopt::set_tcp_nodelay(self, true)
                 .map_err(|errno| os_error("setting TCP_NODELAY", errno))?;
-            // A peer that lost its power says no goodbye.
-            sockopt::set_socket_keepalive(self, true)
-                .and_then(|()| sockopt::set_tcp_keepidle(self, KEEPALIVE_IDLE))
-                .and_then(|()| sockopt::set_tcp_keepintvl(self, KEEPALIVE_INTERVAL))
-                .and_then(|()| sockopt::set_tcp_keepcnt(self, KEEPALIVE_PROBES))
+            self.keep_alive(options.heartbeat)
                 .map_err(|errno| os_error("setting SO_KEEPALIVE", errno))?;
         }
         // The kernel sizes its buffers by what the network needs. Who wants less in flight than
         // by default gets less of it there too.
-        if queue_bytes < NARROW_BYTES {
-            let bytes = usize::try_from(queue_bytes).unwrap_or(usize::MAX);
+        if options.ring_bytes < NARROW_BYTES {
+            let bytes = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
             sockopt::set_socket_send_buffer_size(self, bytes)
                 .and_then(|()| sockopt::set_socket_recv_buffer_size(self, bytes))
                 .map_err(|errno| os_error("setting the size of socket buffers", errno))?;
         }
         Ok(())
+    }
+
+    /// Has the system look after a connection that is idle, for a peer that lost its power says no
+    /// goodbye. With a heartbeat it is as quick as that, to
+    /// whole seconds.
+    fn keep_alive(&self, heartbeat: Option<Heartbeat>) -> rustix::io::Result<()> {
+        sockopt::set_socket_keepalive(self, true)?;
+        let Some(Heartbeat { interval, misses }) = heartbeat else {
+            sockopt::set_tcp_keepidle(self, KEEPALIVE_IDLE)?;
+            sockopt::set_tcp_keepintvl(self, KEEPALIVE_INTERVAL)?;
+            return sockopt::set_tcp_keepcnt(self, KEEPALIVE_PROBES);
+        };
+        let seconds = Duration::from_secs(interval.as_secs_f64().ceil() as u64);
+        sockopt::set_tcp_keepidle(self, seconds)?;
+        sockopt::set_tcp_keepintvl(self, seconds)?;
+        sockopt::set_tcp_keepcnt(self, misses)
     }
 
     /// The failure of a connection attempt, if it has failed.
@@ -162,4 +175,37 @@ impl AsFd for Socket {
 
 fn unwatched(error: io::Error) -> Error {
     os_error("watching a socket", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn connected() -> (TcpListener, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener, Socket::Tcp(TcpStream::from_std(stream)))
+    }
+
+    /// [D14] the heartbeat decides how the system looks after an idle connection
+    #[test]
+    fn keepalive_follows_the_heartbeat() {
+        let check = |heartbeat, idle, interval, probes| {
+            let (_listener, socket) = connected();
+            let options = PipeOptions { heartbeat, ..PipeOptions::default() };
+            socket.set_up(&options).unwrap();
+            assert!(sockopt::socket_keepalive(&socket).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), Duration::from_secs(idle));
+            assert_eq!(sockopt::tcp_keepintvl(&socket).unwrap(), Duration::from_secs(interval));
+            assert_eq!(sockopt::tcp_keepcnt(&socket).unwrap(), probes);
+        };
+        let heartbeat =
+            |millis, misses| Some(Heartbeat { interval: Duration::from_millis(millis), misses });
+        check(None, 15, 5, 3);
+        check(heartbeat(50, 2), 1, 1, 2);
+        check(heartbeat(2500, 4), 3, 3, 4);
+        check(heartbeat(3_600_000, 100), 3600, 3600, 100);
+    }
 }
