@@ -122,7 +122,7 @@ for (const [method, how] of [
   });
 }
 
-test('[Z12 Z13 Z17] errors name the plugin; calls are cancelled; nothing is reloaded', async (t) => {
+test('[Z12 Z13 Z17] errors name it, calls are cancelled, nothing is reloaded', async (t) => {
   const zone = await loadZone(crash());
   const crashed = await t.throwsAsync(zone.call('segfault'), { instanceOf: PluginError });
   const { code, pluginId, method, generation } = crashed as PluginError;
