@@ -64,7 +64,7 @@ export class PipeCore implements PipeSink {
   /** Until when what was sent is worth delivering after the close. */
   private lingersUntil = 0;
   private idSeen: string | null = null;
-  private readonly reconnects: boolean;
+  readonly reconnects: boolean;
   private dropsTold: Counters = noCounters();
   private peerSeen: Peer | null | undefined;
   private last: (Counters & Gauges) | null = null;
@@ -115,6 +115,10 @@ export class PipeCore implements PipeSink {
       this.idSeen = callNative(() => this.port.native.connectionId(this.handle)) ?? this.idSeen;
     }
     return this.idSeen;
+  }
+
+  fetched(): void {
+    if (this.reconnects) this.types.collect();
   }
 
   takeAnnouncement(): Buffer | null {

@@ -186,6 +186,7 @@ export class Inbox {
     const arena = port.enterArena();
     try {
       const count = port.receive(handle, arena.bytes, 0, consumer.max);
+      this.host.fetched();
       if (count <= 0) {
         this.reader.foundNothing();
         return false;

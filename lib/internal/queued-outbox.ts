@@ -235,16 +235,24 @@ export class QueuedOutbox extends Outbox {
         pending.deadline = new Deadline(options, what, giveUp);
       }
       pending.arm(terms?.ttlMs ?? lane.settings.ttlMs, () => {
-        // The core counts what expires.
-        for (const message of pending.messages.slice(pending.index)) {
-          if (!(message instanceof Loaned)) this.offerBytes(NOTHING, channel, terms, 0);
-        }
         giveUp(expired(what));
+        this.countExpired(pending);
       });
       lane.queue.push(pending);
       this.pendingMessages += own.length;
       this.host.want(WRITABLE);
     });
+  }
+
+  /** Lets the core count what has expired here. */
+  private countExpired({ messages, index, channel, terms }: QueuedSend): void {
+    try {
+      for (const message of messages.slice(index)) {
+        if (!(message instanceof Loaned)) this.offerBytes(NOTHING, channel, terms, 0);
+      }
+    } catch {
+      // The pipe is over, which is told elsewhere.
+    }
   }
 
   /** Places as much as possible of what waits in a lane. */

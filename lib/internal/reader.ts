@@ -21,6 +21,8 @@ export interface ReaderHost {
   readonly handle: number;
   /** Whether to wait without sleeping where an answer may come at once. */
   readonly spins: boolean;
+  /** Messages may have been fetched from the core. */
+  fetched(): void;
   /** The pipe has ended and nothing is left in the core. */
   drained(): void;
 }
@@ -103,7 +105,9 @@ export class Reader implements Source {
     const { port, handle } = this.host;
     const { chunk, slots } = port;
     chunk.ensure(ROOM_MIN);
-    if (port.receive(handle, chunk.bytes, chunk.used, 1, 0) <= 0) {
+    const count = port.receive(handle, chunk.bytes, chunk.used, 1, 0);
+    this.host.fetched();
+    if (count <= 0) {
       this.foundNothing();
       return null;
     }
@@ -136,6 +140,7 @@ export class Reader implements Source {
     const { port, handle } = this.host;
     const wanted = Math.min(this.appetite, PREFETCH_MAX);
     const count = this.prefetch.fill(port, handle, wanted);
+    this.host.fetched();
     this.learn(count, wanted, this.prefetch.hasLarge);
     if (count === 0) this.foundNothing();
     return count > 0;
@@ -157,6 +162,7 @@ export class Reader implements Source {
     // Whoever asks for many has them at once: there is nothing to be exact about.
     const wanted = Math.min(max, this.appetiteMax === 1 ? BATCH_MAX : this.appetite);
     const count = port.receive(handle, chunk.bytes, base, wanted);
+    this.host.fetched();
     // As long as needed from the start: growing costs a quarter of making the slices.
     const messages = new Array<Buffer>(Math.max(count, 0));
     let end = base;

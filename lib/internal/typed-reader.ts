@@ -29,6 +29,8 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
   private readonly expected: Expectation<T, V>;
   /** What reads the values of this peer, once it has said what they are. */
   private agreed: Decoder<T, V> | null = null;
+  /** The connection that this was agreed on for. */
+  private connection = 0;
   /** The one cursor of this pipe. */
   private cursor: Movable<V> | null = null;
 
@@ -69,6 +71,11 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
     if (channel !== own) {
       const message = `a message came on channel ${channel}, and ${codec.name} is read from`;
       throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message} channel ${own} only`);
+    }
+    if (this.connection !== this.types.connection) {
+      this.connection = this.types.connection;
+      this.agreed = null;
+      this.cursor = null;
     }
     return (this.agreed ??= this.agree());
   }

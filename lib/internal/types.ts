@@ -17,6 +17,11 @@ import type { Outbox } from './outbox.js';
 /** What the types need of their pipe. */
 export interface TypesHost {
   readonly outbox: Outbox;
+  /**
+   * Whether lost connections are replaced: then what the peer announces is collected with every
+   * batch of messages, so that each is read as the connection has it that it came over.
+   */
+  readonly reconnects: boolean;
   /** What the peer has announced next, if anything. */
   takeAnnouncement(): Buffer | null;
 }
@@ -27,6 +32,8 @@ export class PipeTypes {
   private readonly host: TypesHost;
   private readonly own = new Map<number, bigint>();
   private readonly peers = new Map<number, TypeAnnouncement>();
+  /** Which connection of the pipe the messages are of that were received last. */
+  connection = 0;
   /** What is wrong with the peer's announcements. */
   private breach: BusbarError | null = null;
 
@@ -51,7 +58,7 @@ export class PipeTypes {
 
   /** What the peer says that its values on `channel` are, if it has said so. */
   ofPeer(channel: number): TypeAnnouncement | undefined {
-    this.collect();
+    if (!this.host.reconnects) this.collect();
     if (this.breach !== null) throw this.breach;
     return this.peers.get(channel);
   }
@@ -65,6 +72,8 @@ export class PipeTypes {
         if (bytes.length === 0) {
           // What follows came over another connection, and its types are announced anew.
           this.peers.clear();
+          this.breach = null;
+          this.connection++;
           continue;
         }
         this.keep(decodeAnnouncement(bytes));

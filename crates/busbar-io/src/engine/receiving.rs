@@ -149,7 +149,9 @@ impl Receiving {
     }
 
     pub(super) fn expire(&mut self) {
-        self.lane.expire(clock::now());
+        let now = clock::now();
+        self.lane.expire(now);
+        self.resume_at = self.resume_at.filter(|&at| at > now);
     }
 
     pub(super) fn add_stats(&self, stats: &mut QosStats) {

@@ -61,6 +61,8 @@ pub(super) struct Redial {
     left: VecDeque<Box<dyn Connection>>,
     announced: Vec<Bytes>,
     announced_bytes: usize,
+    /// See [`Engine::mark_connection`].
+    is_mark_due: bool,
     /// The queue in front of the link is there because of a cut, and goes when it is empty.
     is_queue_ours: bool,
     /// Of the connections that are gone.
@@ -82,6 +84,7 @@ impl Redial {
             left: VecDeque::new(),
             announced: Vec::new(),
             announced_bytes: 0,
+            is_mark_due: false,
             is_queue_ours: false,
             past: LinkStats::default(),
             connects: 0,
@@ -123,10 +126,24 @@ impl Redial {
             if !inbox.is_empty() {
                 return true;
             }
-            self.past.add(&connection.stats());
-            self.left.pop_front();
+            self.drop_left();
         }
         false
+    }
+
+    /// The lost connection to receive from before all others, if one still has something.
+    pub(super) fn readable_left(&mut self) -> Option<&mut Box<dyn Connection>> {
+        while self.left.front_mut().is_some_and(|connection| !connection.is_readable()) {
+            self.drop_left();
+        }
+        self.left.front_mut()
+    }
+
+    /// Nothing more is to be had of the first lost connection.
+    pub(super) fn drop_left(&mut self) {
+        if let Some(connection) = self.left.pop_front() {
+            self.past.add(&connection.stats());
+        }
     }
 
     /// Counters of the connections before the present one.
@@ -205,17 +222,30 @@ impl Engine {
         redial.connects += 1;
         (redial.since, redial.failure) = (Some(Instant::now()), None);
         if redial.connects > 1 {
-            // Whatever the peer has announced was about the connection before.
-            let _ = entry.announce(vec![Bytes::new()]);
+            redial.is_mark_due = true;
             if let (Some(queue), Some(redial)) = (&mut entry.sending, &entry.redial) {
                 queue.repeat(ANNOUNCEMENTS, &redial.announced);
             }
+            self.mark_connection(id);
+        }
+    }
+
+    /// Says, once all of the connections before has been received, that what the peer has announced
+    /// was about those.
+    pub(super) fn mark_connection(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Some(redial) = &mut entry.redial else { return };
+        if redial.is_mark_due && redial.left.is_empty() {
+            redial.is_mark_due = false;
+            // Nobody has asked for these, and nothing that they are about can come any more.
+            entry.announced.clear();
+            entry.announced.push_back(Bytes::new());
         }
     }
 
     /// Lets what has waited go out, now that the pipe is connected.
     pub(super) fn go_on(&mut self, id: PipeId) {
-        if self.pipes.get(id.0).is_some_and(|entry| entry.is_queue_ours()) {
+        if self.pipes.get(id.0).is_some_and(|entry| entry.sending.is_some()) {
             self.pump(id);
             self.note_work(id);
             self.drop_own_queue(id);

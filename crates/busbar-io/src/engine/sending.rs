@@ -27,6 +27,8 @@ pub(super) struct Sending {
     resume_at: Option<Duration>,
     /// Whether somebody waits for the queue to be empty.
     pub(super) is_draining: bool,
+    /// What the link has said of itself when a message was queued already.
+    failure: Option<Error>,
     lost: u64,
 }
 
@@ -69,6 +71,7 @@ impl Sending {
             is_blocked: false,
             resume_at: None,
             is_draining: false,
+            failure: None,
             lost: 0,
         }
     }
@@ -87,8 +90,12 @@ impl Sending {
                 break;
             }
             let payload = &run[at..at + len];
-            if self.send(link, header.channel, payload, SendOptions::default())? == Sent::Refused {
-                return Ok(taken);
+            match self.send(link, header.channel, payload, SendOptions::default()) {
+                Ok(Sent::Refused) => return Ok(taken),
+                // The records before are in the queue: the next run gets the error.
+                Err(_) if taken > 0 => return Ok(taken),
+                Err(error) => return Err(error),
+                Ok(Sent::Accepted | Sent::Dropped) => {}
             }
             taken = walk.position();
         }
@@ -190,7 +197,14 @@ impl Sending {
 
     /// The time has come that [`Sending::next_time`] spoke of.
     pub(super) fn expire(&mut self) {
-        self.queue.expire(clock::now());
+        let now = clock::now();
+        self.queue.expire(now);
+        self.resume_at = self.resume_at.filter(|&at| at > now);
+    }
+
+    /// What is wrong with the link, if that was no reason to refuse a message; once.
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
     }
 
     /// When there is something to do even if nothing happens.
@@ -258,7 +272,8 @@ impl Sending {
         let make = || Outbound { channel, payload: payload() };
         if channel == ANNOUNCEMENTS {
             self.queue.offer_control(make());
-            return self.pump(link).map(|()| Sent::Accepted);
+            self.failure = self.pump(link).err();
+            return Ok(Sent::Accepted);
         }
         if !self.queue.admits(channel, size) {
             // Before somebody is refused or dropped, what can go goes.
@@ -272,7 +287,8 @@ impl Sending {
             Admission::Dropped => Sent::Dropped,
         };
         if sent == Sent::Accepted && !self.is_blocked {
-            self.pump(link)?;
+            // It is in the queue now, whatever becomes of the link.
+            self.failure = self.pump(link).err();
         }
         Ok(sent)
     }

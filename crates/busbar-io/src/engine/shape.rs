@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use busbar_proto::Error;
+use busbar_proto::{Code, Error};
 
 use crate::engine::pipe::Phase;
 use crate::engine::receiving::Receiving;
@@ -76,6 +76,15 @@ impl Engine {
 
     fn watch_queue(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let failure = entry.sending.as_mut().and_then(|sending| sending.take_failure());
+        if let Some(error) = failure {
+            if error.code() == Code::Closed {
+                self.received(id, Err(error));
+            } else {
+                let _ = self.checked::<()>(id, Err(error));
+            }
+        }
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if entry.is_neglected() && entry.heat() {
             self.hot.push(id);
         }
@@ -142,20 +151,27 @@ impl Engine {
     /// Takes what the link has into the queue; `false` if there was nothing.
     fn fill(&mut self, id: PipeId) -> bool {
         let Some(entry) = self.pipes.get_mut(id.0) else { return false };
-        let (Phase::Connected(connection), Some(receiving)) =
-            (&mut entry.phase, &mut entry.receiving)
-        else {
+        let Some(receiving) = entry.receiving.as_mut().filter(|it| it.wants_more()) else {
             return false;
         };
-        let left = entry.redial.as_mut().and_then(|redial| redial.first_left());
-        let connection = left.unwrap_or(connection);
-        if !receiving.wants_more() || !connection.is_readable() {
+        if let Some(redial) = &mut entry.redial
+            && let Some(left) = redial.readable_left()
+        {
+            // How that connection has ended was told.
+            let filled = receiving.fill(&mut **left);
+            if filled.result.is_err() {
+                redial.drop_left();
+            }
+            self.announce_some(id, filled.announcements);
+            self.mark_connection(id);
+            return filled.has_messages;
+        }
+        let Phase::Connected(connection) = &mut entry.phase else { return false };
+        if !connection.is_readable() {
             return false;
         }
         let filled = receiving.fill(&mut **connection);
-        if !filled.announcements.is_empty() {
-            self.announce(id, filled.announcements);
-        }
+        self.announce_some(id, filled.announcements);
         self.received(id, filled.result);
         filled.has_messages
     }

@@ -13,6 +13,9 @@ use crate::link::Link;
 use crate::loan::Loan;
 use crate::qos::{SendOptions, Sent};
 
+/// Looks in a row that bring announcements and nothing else. A peer may announce no more.
+const ANNOUNCED_LOOKS_MAX: usize = 1024;
+
 impl Engine {
     /// See [`Link::send_run`].
     ///
@@ -61,7 +64,17 @@ impl Engine {
         let (link, queue) = self.open(id)?;
         let queue = queue.ok_or_else(gone)?;
         let result = queue.send(link, channel, payload, options);
-        self.sent(id, result)
+        let result = self.sent(id, result);
+        if !self.redials(id) {
+            return result;
+        }
+        let sent = self.survived(id, result, Sent::Refused)?;
+        if sent == Sent::Accepted
+            && let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut())
+        {
+            redial.note(channel, payload);
+        }
+        Ok(sent)
     }
 
     /// See [`Link::abandon`].
@@ -108,24 +121,44 @@ impl Engine {
     /// `Closed` if there is no such pipe any more.
     #[inline]
     pub fn receive(&mut self, id: PipeId, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
+        // Announcements alone are not nothing: whoever gets nothing takes that for all there is.
+        for _ in 0..ANNOUNCED_LOOKS_MAX {
+            if !self.receive_some(id, inbox, max)? || !inbox.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One look at the link; whether there were announcements.
+    #[inline]
+    fn receive_some(
+        &mut self,
+        id: PipeId,
+        inbox: &mut Inbox<'_>,
+        max: usize,
+    ) -> Result<bool, Error> {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if entry.receiving.is_some() {
             self.receive_queued(id, inbox, max);
-            return Ok(());
+            return Ok(false);
         }
-        if entry.has_left() && entry.redial.as_mut().is_some_and(|it| it.receive_left(inbox, max)) {
-            let announcements = inbox.take_announcements();
-            self.announce(id, announcements);
-            return Ok(());
+        if entry.has_left() {
+            let redial = entry.redial.as_mut();
+            if redial.is_some_and(|redial| redial.receive_left(inbox, max)) {
+                let announcements = inbox.take_announcements();
+                return Ok(self.announce_some(id, announcements));
+            }
+            self.mark_connection(id);
         }
-        let Phase::Connected(connection) = &mut entry.phase else { return Ok(()) };
+        let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
+        let Phase::Connected(connection) = &mut entry.phase else { return Ok(false) };
         let received = connection.receive(inbox, max);
         let announcements = inbox.take_announcements();
-        if !announcements.is_empty() {
-            self.announce(id, announcements);
-        }
+        let has_announced = self.announce_some(id, announcements);
+        let is_over = received.is_err();
         self.received(id, received);
-        Ok(())
+        Ok(has_announced && !is_over)
     }
 
     /// After a look at the link: ends the pipe if that was the end.
@@ -187,7 +220,17 @@ impl Engine {
         self.pipes.get_mut(id.0)?.announced.pop_front()
     }
 
-    pub(super) fn announce(&mut self, id: PipeId, announcements: Vec<Bytes>) {
+    /// Keeps announcements for whoever asks; whether there are any.
+    #[inline]
+    pub(super) fn announce_some(&mut self, id: PipeId, announcements: Vec<Bytes>) -> bool {
+        let has_some = !announcements.is_empty();
+        if has_some {
+            self.announce(id, announcements);
+        }
+        has_some
+    }
+
+    fn announce(&mut self, id: PipeId, announcements: Vec<Bytes>) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if let Err(error) = entry.announce(announcements) {
             self.fail(id, &error);
