@@ -95,7 +95,7 @@ for (const scheme of ['shm', 'uds', 'tcp'] as const satisfies readonly Scheme[])
     t.is(pipe.reason, null);
   });
 
-  test(`[D19 D24] ${scheme}: a queue behind the link goes over to the next connection`, async (t) => {
+  test(`[D19 D24] ${scheme}: a queue behind the link goes on with the next one`, async (t) => {
     const address = await unusedAddress(scheme);
     const first = await source(t, address, 0);
     const pipe = await dial(address, { reconnect, receiveHighWaterMarkMessages: 10 });
