@@ -11,8 +11,10 @@ export type {
   Access,
   Authorize,
   DialOptions,
+  HeartbeatOptions,
   ListenOptions,
   PipeOptions,
+  ReconnectOptions,
   Trust,
   WaitMode,
 } from './dist/index.js';

@@ -14,12 +14,14 @@ import { startWorker } from './helpers/workers.js';
 
 const VALUES = [
   'AbortError',
+  'BatchError',
   'BufferTooSmallError',
   'BusbarError',
   'CODES',
   'Listener',
   'MappedFile',
   'Pipe',
+  'PluginError',
   'SchemaError',
   'TypedPipe',
   'Zone',
@@ -76,7 +78,10 @@ test('[M01 M08] the consumer names every export of index.d.ts', (t) => {
   const names = entries.map((entry) => entry.replace('type', '').trim());
   t.true(names.length > 35);
   const imported = consumer.slice(0, consumer.indexOf("from '../../../index.js'"));
-  t.deepEqual(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(imported)), []);
+  t.deepEqual(
+    names.filter((name) => !new RegExp(`\\b${name}\\b`).test(imported)),
+    [],
+  );
 });
 
 test('[M01 M08] strict TypeScript compiles with every export, misuse does not', async (t) => {

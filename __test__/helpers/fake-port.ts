@@ -183,7 +183,8 @@ export class FakePort implements NativePort {
   }
 
   takeReason(handle: number): NativeReason {
-    return (this.find(handle) as FakePipe).reason as NativeReason;
+    const { reason } = this.find(handle) as FakePipe;
+    return reason ?? { code: 'ERR_CLOSED', message: '', status: 0, clean: true };
   }
 
   takeWarning(): { code: string; message: string } | null {
