@@ -7,7 +7,6 @@
 //!
 //! [`Wait::LowLatency`]: crate::Wait::LowLatency
 
-use std::hint;
 use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
@@ -58,12 +57,4 @@ impl Engine {
             is_first = false;
         }
     }
-}
-
-/// Looks up to `count` times.
-pub(super) fn looks(count: u32, mut is_there: impl FnMut() -> bool) -> bool {
-    (0..count).any(|_| {
-        hint::spin_loop();
-        is_there()
-    })
 }

@@ -1,6 +1,7 @@
 //! One pipe as the engine keeps it.
 
 use std::collections::VecDeque;
+use std::hint;
 use std::time::{Duration, Instant};
 
 use busbar_proto::{CloseReason, Code, ConnectionState, Error};
@@ -8,7 +9,6 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::connection::{Connection, Handshake, Incoming};
-use crate::engine::ahead::looks;
 use crate::engine::heartbeat::Pulse;
 use crate::engine::receiving::Receiving;
 use crate::engine::redial::Redial;
@@ -191,8 +191,8 @@ impl PipeEntry {
 
     /// Whether a lost connection has messages that nobody has received.
     #[inline]
-    pub(super) fn has_left(&mut self) -> bool {
-        self.redial.as_mut().is_some_and(|redial| redial.first_left().is_some())
+    pub(super) fn has_left(&self) -> bool {
+        self.redial.as_ref().is_some_and(|redial| redial.has_left())
     }
 
     /// Whether it has lost its connection and not got another.
@@ -245,7 +245,10 @@ impl PipeEntry {
     #[inline]
     pub(super) fn look(&mut self, count: u32) -> bool {
         let Phase::Connected(connection) = &mut self.phase else { return false };
-        looks(count, || connection.is_readable())
+        (0..count).any(|_| {
+            hint::spin_loop();
+            connection.is_readable()
+        })
     }
 
     /// How looking ahead has turned out.

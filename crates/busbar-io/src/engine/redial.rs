@@ -13,15 +13,13 @@
 //! connection. What was sent over the lost one and may not have arrived is not repeated.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use busbar_proto::qos::HighWaterMarks;
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error, Retries};
 use busbar_shm::record::records;
 use bytes::Bytes;
-use std::num::NonZeroUsize;
 
 use crate::connection::{Connection, Identity, Incoming};
 use crate::endpoint::Endpoint;
@@ -34,6 +32,7 @@ use crate::inbox::{ANNOUNCEMENTS, Inbox};
 use crate::link::LinkStats;
 use crate::notice::Subject;
 use crate::options::PipeOptions;
+use crate::os::random;
 use crate::qos::SendingQos;
 use crate::transport::{self, Nowhere};
 
@@ -113,9 +112,9 @@ impl Redial {
         }
     }
 
-    /// The lost connection to receive from before all others.
-    pub(super) fn first_left(&mut self) -> Option<&mut Box<dyn Connection>> {
-        self.left.front_mut()
+    /// Whether a lost connection may have something to receive.
+    pub(super) fn has_left(&self) -> bool {
+        !self.left.is_empty()
     }
 
     /// Receives from lost connections; `false` if they have nothing more.
@@ -235,7 +234,7 @@ impl Engine {
     pub(super) fn mark_connection(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Some(redial) = &mut entry.redial else { return };
-        if redial.is_mark_due && redial.left.is_empty() {
+        if redial.is_mark_due && !redial.has_left() {
             redial.is_mark_due = false;
             // Nobody has asked for these, and nothing that they are about can come any more.
             entry.announced.clear();
@@ -339,12 +338,6 @@ impl Engine {
     }
 }
 
-impl PipeEntry {
-    pub(super) fn is_queue_ours(&self) -> bool {
-        self.redial.as_ref().is_some_and(|redial| redial.is_queue_ours)
-    }
-}
-
 /// The queue of a pipe without a connection: as much as one with a connection holds.
 fn downtime(options: &PipeOptions) -> SendingQos {
     let mut qos = SendingQos::default();
@@ -355,7 +348,7 @@ fn downtime(options: &PipeOptions) -> SendingQos {
     qos
 }
 
-/// Numbers that nobody foresees, good enough to spread attempts.
+/// What spreads attempts. Without it they are made all the same, only not spread.
 fn entropy() -> u64 {
-    RandomState::new().hash_one(0)
+    random().map_or(0, u64::from_be_bytes)
 }

@@ -126,9 +126,7 @@ impl Engine {
         };
         let ready = Interest { readable, writable };
         entry.note_readiness(ready);
-        if entry.is_queue_ours() {
-            self.drop_own_queue(id);
-        }
+        self.drop_own_queue(id);
         ready
     }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::engine::pipe::Phase;
+use crate::engine::redial::Redial;
 use crate::engine::sending::Sending;
 use crate::engine::{Engine, closed_error, gone};
 use crate::event::PipeId;
@@ -29,7 +30,7 @@ impl Engine {
             Some(queue) => queue.send_run(link, run),
         };
         let result = self.sent(id, result);
-        if self.redials(id) { self.remember_run(id, run, result) } else { result }
+        self.remember(id, result, 0, |redial, taken| redial.note_run(&run[..taken]))
     }
 
     /// See [`Link::send`].
@@ -46,7 +47,11 @@ impl Engine {
                 .map(|sent| sent != Sent::Refused),
         };
         let result = self.sent(id, result);
-        if self.redials(id) { self.remember(id, channel, payload, result) } else { result }
+        self.remember(id, result, false, |redial, sent| {
+            if sent {
+                redial.note(channel, payload);
+            }
+        })
     }
 
     /// Offers one message under terms of its own. A pipe that has no queue gets one.
@@ -65,16 +70,11 @@ impl Engine {
         let queue = queue.ok_or_else(gone)?;
         let result = queue.send(link, channel, payload, options);
         let result = self.sent(id, result);
-        if !self.redials(id) {
-            return result;
-        }
-        let sent = self.survived(id, result, Sent::Refused)?;
-        if sent == Sent::Accepted
-            && let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut())
-        {
-            redial.note(channel, payload);
-        }
-        Ok(sent)
+        self.remember(id, result, Sent::Refused, |redial, sent| {
+            if sent == Sent::Accepted {
+                redial.note(channel, payload);
+            }
+        })
     }
 
     /// See [`Link::abandon`].
@@ -257,39 +257,22 @@ impl Engine {
         }
     }
 
+    /// After something was offered: a pipe that dials again outlives its connection, and remembers
+    /// by `note` what the next one has to be told.
     #[inline]
-    fn redials(&self, id: PipeId) -> bool {
-        self.pipes.get(id.0).is_some_and(|entry| entry.redial.is_some())
-    }
-
-    /// After a run was offered to a pipe that dials again.
-    fn remember_run(
+    fn remember<T: Copy>(
         &mut self,
         id: PipeId,
-        run: &[u8],
-        result: Result<usize, Error>,
-    ) -> Result<usize, Error> {
-        let taken = self.survived(id, result, 0)?;
-        if let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut()) {
-            redial.note_run(&run[..taken]);
+        result: Result<T, Error>,
+        nothing: T,
+        note: impl FnOnce(&mut Redial, T),
+    ) -> Result<T, Error> {
+        if self.pipes.get(id.0).is_none_or(|entry| entry.redial.is_none()) {
+            return result;
         }
-        self.drop_own_queue(id);
-        Ok(taken)
-    }
-
-    /// After a message was offered to a pipe that dials again.
-    fn remember(
-        &mut self,
-        id: PipeId,
-        channel: u16,
-        payload: &[u8],
-        result: Result<bool, Error>,
-    ) -> Result<bool, Error> {
-        let sent = self.survived(id, result, false)?;
-        if let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut())
-            && sent
-        {
-            redial.note(channel, payload);
+        let sent = self.survived(id, result, nothing)?;
+        if let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut()) {
+            note(redial, sent);
         }
         self.drop_own_queue(id);
         Ok(sent)

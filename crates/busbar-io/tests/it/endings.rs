@@ -2,21 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use busbar_io::{Code, ConnectionState, Event, ListenOptions, PipeOptions};
+use busbar_io::{Code, ConnectionState, ListenOptions, PipeOptions};
 
 use crate::child::{FLOOD, flood_message};
 use crate::support::{Driven, PATIENCE, Role, Scratch};
 
 /// Far above what it takes, far below what a person calls hanging.
 const SOON: Duration = Duration::from_secs(2);
-
-fn states(driven: &Driven) -> Vec<ConnectionState> {
-    let state = |event: &Event| match *event {
-        Event::State(_, state) => Some(state),
-        _ => None,
-    };
-    driven.events.iter().filter_map(state).collect()
-}
 
 /// [D12 D16 D39] a killed peer is noticed at once, and what it has sent is not lost
 #[test]
@@ -35,7 +27,7 @@ fn kill_9_ends_the_connection_and_keeps_what_was_sent() {
     let reason = driven.engine.reason(pipe).unwrap().clone();
     assert_eq!(reason.code, Some(Code::ConnectionLost));
     use ConnectionState::{Closed, Connected, Disconnected};
-    assert_eq!(states(&driven), [Connected, Disconnected, Closed]);
+    assert_eq!(driven.states(), [Connected, Disconnected, Closed]);
 
     let received = driven.receive(pipe);
     assert_eq!(received.len(), FLOOD as usize);

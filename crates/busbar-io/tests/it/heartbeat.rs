@@ -83,14 +83,6 @@ impl Ends {
     }
 }
 
-fn states(driven: &Driven) -> Vec<ConnectionState> {
-    let state = |event: &Event| match *event {
-        Event::State(_, state) => Some(state),
-        _ => None,
-    };
-    driven.events.iter().filter_map(state).collect()
-}
-
 /// [D18] ends that live and have nothing to say stay connected; whoever is not asked says nothing
 #[test]
 fn silence_is_bridged() {
@@ -123,7 +115,7 @@ fn a_stopped_peer_is_found_out() {
         assert_eq!(reason.code, Some(Code::ConnectionLost), "{scheme}");
         assert!(reason.text.contains("180ms"), "{scheme}: {}", reason.text);
         use ConnectionState::{Closed, Disconnected};
-        assert_eq!(states(&ends.here), [Disconnected, Closed], "{scheme}");
+        assert_eq!(ends.here.states(), [Disconnected, Closed], "{scheme}");
         // When it wakes up, it learns that it was given up.
         let accepted = ends.accepted;
         ends.there.closed(accepted);

@@ -107,20 +107,13 @@ impl Ends {
 
     /// Those that changed, attempts that failed left out.
     fn states(&self) -> Vec<ConnectionState> {
-        let mut states: Vec<_> = self.here.events.iter().filter_map(state_of).collect();
+        let mut states = self.here.states();
         while let Some(at) = states.windows(3).position(|it| {
             it == [ConnectionState::Disconnected, ConnectionState::Reconnecting, it[0]]
         }) {
             states.drain(at..at + 2);
         }
         states
-    }
-}
-
-fn state_of(event: &Event) -> Option<ConnectionState> {
-    match *event {
-        Event::State(_, state) => Some(state),
-        _ => None,
     }
 }
 
@@ -310,7 +303,7 @@ fn attempts_end() {
         let pipe = ends.pipe;
         ends.here.until(|event| matches!(event, Event::Closed(it) if *it == pipe).then_some(()));
         use ConnectionState::{Closed, Disconnected, Reconnecting};
-        let states: Vec<_> = ends.here.events.iter().filter_map(state_of).collect();
+        let states = ends.here.states();
         let attempt = [Disconnected, Reconnecting];
         let expected = [&attempt.repeat(3)[..], &[Disconnected, Closed]].concat();
         assert_eq!(states, expected, "{scheme}");
@@ -425,7 +418,7 @@ fn random_events_make_legal_transitions_only() {
                 }
             }
             let mut state = ConnectionState::Connecting;
-            for next in ends.here.events.iter().filter_map(state_of) {
+            for next in ends.here.states() {
                 let is_legal = |&input: &ConnectionInput| state.next(input) == Some(next);
                 assert!(
                     ConnectionInput::ALL.iter().any(is_legal),

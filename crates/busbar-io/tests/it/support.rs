@@ -203,6 +203,15 @@ impl Driven {
         }
     }
 
+    /// The states that pipes have come to, as far as they were reported.
+    pub(crate) fn states(&self) -> Vec<ConnectionState> {
+        let state = |event: &Event| match *event {
+            Event::State(_, state) => Some(state),
+            _ => None,
+        };
+        self.events.iter().filter_map(state).collect()
+    }
+
     /// Everything that can be received now.
     pub(crate) fn receive(&mut self, pipe: PipeId) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
