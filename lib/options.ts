@@ -258,7 +258,7 @@ const DIAL: Rules = {
 
 const DAY_MS = 86_400_000;
 
-const RECONNECT: Readonly<Record<string, Rule>> = {
+const RECONNECT: Rules = {
   initialMs: integer(100, 1, DAY_MS),
   maxMs: integer(30_000, 1, DAY_MS),
   factor: between(2, 1, 100),
@@ -334,6 +334,7 @@ function reconnectOf(given: unknown): NativeBackoff {
   }
   return { reconnect: Number(given !== false), initialMs, maxMs, factor, jitter, maxAttempts };
 }
+
 function accessOf(access: Access): Pick<NativePipeOptions, 'access' | 'uids' | 'gids'> {
   if (typeof access === 'string') return { access: ACCESSES.indexOf(access) };
   return { access: ACCESSES.length, uids: access.uids ?? [], gids: access.gids ?? [] };

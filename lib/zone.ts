@@ -2,7 +2,7 @@
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type { NativeReload, NativeZone, NativeZoneOptions } from './internal/binding.js';
-import { checkNames } from './internal/checks.js';
+import { checkInteger, checkNames } from './internal/checks.js';
 import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
@@ -649,12 +649,6 @@ function texts(what: string, value: readonly string[] | undefined): string[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return [...value];
   throw invalidArgument(`${what} is ${show(value)}; it must be an array of strings`);
-}
-
-function checkInteger(what: string, value: number, min: number, max: number, step = 1): void {
-  if (Number.isInteger(value) && value >= min && value <= max && value % step === 0) return;
-  const kind = step === 1 ? 'an integer' : `a multiple of ${step}`;
-  throw invalidArgument(`${what} is ${show(value)}; it must be ${kind} from ${min} to ${max}`);
 }
 
 function checkBytes(what: string, value: unknown): void {

@@ -28,6 +28,20 @@ export function checkFlag(name: string, value: unknown): asserts value is boolea
   throw invalidArgument(`${name} is ${show(value)}; it must be true or false`);
 }
 
+/** The value, if it is an integer from `min` to `max`, and a multiple of `step`. */
+export function checkInteger(
+  what: string,
+  value: number,
+  min: number,
+  max: number,
+  step: number = 1,
+): number {
+  const fits = Number.isInteger(value) && value >= min && value <= max;
+  if (fits && value % step === 0) return value;
+  const kind = step === 1 ? 'an integer' : `a multiple of ${step}`;
+  throw invalidArgument(`${what} is ${show(value)}; it must be ${kind} from ${min} to ${max}`);
+}
+
 /** The path that a user gave, as Node's own file functions take it: a string or a `file:` URL. */
 export function pathOf(path: string | URL, what: string): string {
   if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path;

@@ -48,6 +48,7 @@ export class PipeCore implements PipeSink {
   readonly handle: number;
   readonly address: string;
   readonly spins: boolean;
+  readonly reconnects: boolean;
   readonly inbox: Inbox;
   outbox: Outbox;
   readonly types: PipeTypes;
@@ -64,7 +65,6 @@ export class PipeCore implements PipeSink {
   /** Until when what was sent is worth delivering after the close. */
   private lingersUntil = 0;
   private idSeen: string | null = null;
-  readonly reconnects: boolean;
   private dropsTold: Counters = noCounters();
   private peerSeen: Peer | null | undefined;
   private last: (Counters & Gauges) | null = null;

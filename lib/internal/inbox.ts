@@ -48,7 +48,7 @@ export class Inbox {
   /** The next value if there is likely to be one at once, and nobody waits already. */
   take<T>(grade: Grade<T>): T | null {
     if (this.consumer !== null) throw busy(grade.what);
-    return this.waiters.length > 0 || this.reader.shouldWait ? null : grade.read(this.reader);
+    return this.waiters.length > 0 || this.reader.shouldWait() ? null : grade.read(this.reader);
   }
 
   /** The next value if there is one and nobody waits already; throws when none will ever come. */

@@ -62,9 +62,10 @@ export class Reader implements Source {
 
   /**
    * Whether to wait for the core's report instead of asking it: because it would most likely have
-   * nothing, or because the event loop should get its turn.
+   * nothing, or because the event loop should get its turn. A pipe that spins is asked all the
+   * same, and lets the core look ahead when it is.
    */
-  get shouldWait(): boolean {
+  shouldWait(): boolean {
     if (this.prefetch.length > 0 || this.isEnded) return false;
     const { port, spins } = this.host;
     if (this.fetches >= FETCHES_MAX && this.turn === port.turns) return true;

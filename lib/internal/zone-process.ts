@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { invalidArgument, show } from '../errors.js';
 import type { ZoneDenial, ZoneProcessOptions } from '../zone-process.js';
 import type { NativeProcessOptions } from './binding.js';
-import { checkNames } from './checks.js';
+import { checkInteger, checkNames } from './checks.js';
 import { addonPath } from './native.js';
 
 const NAMES: readonly (keyof ZoneProcessOptions)[] = [
@@ -45,9 +45,9 @@ export function resolveProcess(options: ZoneProcessOptions = {}): NativeProcessO
     host: hostPath(),
     ...(options.env === undefined ? {} : { env: environment(options.env) }),
     output: OUTPUTS.indexOf(output),
-    startTimeoutMs: integer('startTimeoutMs', startTimeoutMs, 1, 600_000),
-    crashesMax: integer('crashesMax', crashesMax, 1, 1_000_000),
-    crashWindowMs: integer('crashWindowMs', crashWindowMs, 0, DAY_MS),
+    startTimeoutMs: checkInteger('startTimeoutMs', startTimeoutMs, 1, 600_000),
+    crashesMax: checkInteger('crashesMax', crashesMax, 1, 1_000_000),
+    crashWindowMs: checkInteger('crashWindowMs', crashWindowMs, 0, DAY_MS),
     ringBytes: powerOfTwo('ringBytes', ringBytes, 64 * KIB, 64 * MIB),
     slabBytes: powerOfTwo('slabBytes', slabBytes, 64 * KIB, 4096 * MIB),
     ...optional('callTimeoutMs', options.callTimeoutMs, 1, DAY_MS),
@@ -72,13 +72,8 @@ function environment(env: Readonly<Record<string, string>>): string[] {
   });
 }
 
-function integer(what: string, value: number, min: number, max: number): number {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw invalidArgument(`${what} is ${show(value)}; it must be an integer from ${min} to ${max}`);
-}
-
 function powerOfTwo(what: string, value: number, min: number, max: number): number {
-  if (Number.isInteger(Math.log2(integer(what, value, min, max)))) return value;
+  if (Number.isInteger(Math.log2(checkInteger(what, value, min, max)))) return value;
   throw invalidArgument(`${what} is ${value}; it must be a power of two from ${min} to ${max}`);
 }
 
@@ -89,5 +84,5 @@ function optional<K extends string>(
   max: number,
 ): { [key in K]?: number } {
   if (value === undefined) return {};
-  return { [what]: integer(what, value, min, max) } as { [key in K]?: number };
+  return { [what]: checkInteger(what, value, min, max) } as { [key in K]?: number };
 }
