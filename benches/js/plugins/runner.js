@@ -6,8 +6,7 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { describeMachine } from '../machine.js';
-import { median } from '../stats.js';
+import { timingOf } from '../timing.js';
 
 /** @typedef {import('./cases.js').CallCase} CallCase */
 /** @typedef {import('./cases.js').Contender} Contender */
@@ -105,33 +104,8 @@ function summarize({ id, kind, manner, payload }, { name, peer }, answers) {
     if ('error' in answer) return { case: id, contender: name, peer, error: answer.error };
     timings.push(answer);
   }
-  const times = timings.map(({ ns }) => ns);
-  const [ns, size] = [median(times), SIZES[payload]];
-  return {
-    case: id,
-    contender: name,
-    kind,
-    manner,
-    payload,
-    peer,
-    size,
-    n: Math.round(median(timings.map(({ n }) => n))),
-    rounds: timings.length,
-    nsPerOp: precise(ns),
-    msgPerSec: Math.round(1e9 / ns),
-    bytesPerSec: Math.round((1e9 / ns) * size),
-    spread: [precise(Math.min(...times)), precise(Math.max(...times))],
-    ...describeMachine(),
-    date: new Date().toISOString(),
-  };
-}
-
-/**
- * @param {number} ns
- * @returns {number}
- */
-function precise(ns) {
-  return Number(ns.toPrecision(4));
+  const timing = timingOf(timings, SIZES[payload]);
+  return { case: id, contender: name, kind, manner, payload, peer, ...timing };
 }
 
 const CHILD = fileURLToPath(new URL('child.js', import.meta.url));

@@ -7,8 +7,8 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { describeMachine } from '../machine.js';
 import { median } from '../stats.js';
+import { timingOf } from '../timing.js';
 
 /** @typedef {import('./cases.js').TypedCase} TypedCase */
 /** @typedef {import('./cases.js').Contender} Contender */
@@ -136,35 +136,9 @@ function summarize({ spec, contender, rounds, error }) {
   const { id, kind, payload, operation, mode } = spec;
   const { name, peer } = contender;
   if (error !== null) return { case: id, contender: name, peer, error };
-  const times = rounds.map(({ ns }) => ns);
-  const ns = median(times);
   const size = Math.round(median(rounds.map((round) => round.size)));
-  return {
-    case: id,
-    contender: name,
-    kind,
-    payload,
-    operation,
-    mode,
-    peer,
-    size,
-    n: Math.round(median(rounds.map(({ n }) => n))),
-    rounds: rounds.length,
-    nsPerOp: precise(ns),
-    msgPerSec: Math.round(1e9 / ns),
-    bytesPerSec: Math.round((1e9 / ns) * size),
-    spread: [precise(Math.min(...times)), precise(Math.max(...times))],
-    ...describeMachine(),
-    date: new Date().toISOString(),
-  };
-}
-
-/**
- * @param {number} ns
- * @returns {number}
- */
-function precise(ns) {
-  return Number(ns.toPrecision(4));
+  const timing = timingOf(rounds, size);
+  return { case: id, contender: name, kind, payload, operation, mode, peer, ...timing };
 }
 
 const CHILD = fileURLToPath(new URL('child.js', import.meta.url));
