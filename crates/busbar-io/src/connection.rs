@@ -11,6 +11,7 @@ use busbar_proto::{Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hel
 use mio::{Registry, Token};
 
 use crate::link::Link;
+use crate::loan::Loan;
 use crate::os::random;
 use crate::peer::Peer;
 use crate::tls::Credentials;
@@ -93,6 +94,11 @@ pub(crate) trait Connection: Link {
     /// bells must be heard.
     fn is_over(&self) -> bool {
         true
+    }
+
+    /// Whether `loan` can be committed here, and is not memory of another connection.
+    fn owns(&self, loan: &Loan) -> bool {
+        matches!(loan, Loan::Heap(_))
     }
 
     /// The largest message that both ends accept.

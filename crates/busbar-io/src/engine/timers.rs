@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Handshake(PipeId),
     /// Has the peer been heard of?
     Hear(PipeId),
+    /// A pipe is closed, and its queue is not empty.
+    Leave(PipeId),
     /// Closed, and not everything delivered.
     Linger(Handle),
     /// Something in a queue expires or may go on.
@@ -75,6 +77,7 @@ impl Timers {
             Timer::Attempt,
             Timer::Handshake,
             Timer::Hear,
+            Timer::Leave,
             Timer::Queue,
             Timer::Reassembly,
             Timer::Redial,
