@@ -291,8 +291,8 @@ impl Engine {
         entry.reason.as_ref().or_else(|| entry.redial.as_ref()?.failure.as_ref())
     }
 
-    /// What [`Engine::failure`] was when the pipe became `DISCONNECTED`: to be asked once for each such
-    /// event, in their order. Then as it is.
+    /// What [`Engine::failure`] was when the pipe became `DISCONNECTED`: to be asked once for each
+    /// such event, in their order. Then as it is.
     pub fn take_failure(&mut self, id: PipeId) -> Option<CloseReason> {
         let redial = self.pipes.get_mut(id.0)?.redial.as_mut();
         redial.and_then(|it| it.failures.pop_front()).or_else(|| self.failure(id).cloned())

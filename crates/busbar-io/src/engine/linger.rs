@@ -5,8 +5,8 @@
 //!      └─→ a connection that lingers ←─ the queue is empty
 //! ```
 //!
-//! Nobody has a handle to either any more. A pipe goes when its queue is empty, it has ended, or its
-//! time is up; a connection when the peer has everything, it fails, or its time is up.
+//! Nobody has a handle to either any more. A pipe goes when its queue is empty, it has ended, or
+//! its time is up; a connection when the peer has everything, it fails, or its time is up.
 
 use std::time::{Duration, Instant};
 
