@@ -5,6 +5,7 @@
 //! `create` and `destroy`.
 
 use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
@@ -140,8 +141,29 @@ unsafe extern "C" fn get_extension<P: Exports>(
     let id = unsafe { CStr::from_ptr(id) };
     match P::STATE {
         Some(state) if id == extension::STATE => ptr::from_ref(state).cast(),
+        _ if id == extension::OBJECTS => ptr::from_ref(&Released::<P>::TABLE).cast(),
         _ => ptr::null(),
     }
+}
+
+/// The extension of objects of `P`.
+struct Released<P>(PhantomData<P>);
+
+impl<P: Exports> Released<P> {
+    const TABLE: abi::ObjectsExtension = abi::ObjectsExtension {
+        struct_size: size_of::<abi::ObjectsExtension>() as u32,
+        reserved: 0,
+        released: Some(released::<P>),
+    };
+}
+
+unsafe extern "C" fn released<P: Exports>(plugin: *const abi::Plugin, object: u64) {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    let _ = guard(it.host, || {
+        it.plugin()?.released(object);
+        Ok(Status::OK)
+    });
 }
 
 unsafe extern "C" fn call<P: Exports>(

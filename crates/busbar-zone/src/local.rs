@@ -11,13 +11,15 @@ use crate::generations::{Generations, Numbering};
 use crate::host::on_thread_of;
 use crate::instance::{Birth, Instance, Target};
 use crate::library::Library;
+use crate::object::Owner;
 use crate::pending::{CallId, GivenUp, Pending, closed};
 use crate::pool::Pool;
 use crate::queue::{Job, Queue, Runner};
 use crate::reload::Probation;
 use crate::transport::{Identity, Transport};
 use crate::trust::FileHash;
-use crate::{Error, ErrorKind, Mode, Result, Stage, State};
+use crate::upward::Parent;
+use crate::{Error, ErrorKind, Mode, Object, Result, Stage, State};
 
 /// A zone's plugin in this process.
 pub(crate) struct Local {
@@ -27,6 +29,7 @@ pub(crate) struct Local {
     pub(crate) config: String,
     pub(crate) generations: Generations,
     pub(crate) pending: Arc<Pending>,
+    parent: Option<Arc<dyn Parent>>,
     /// Of every mode but inline.
     threads: Option<Threads>,
     pub(crate) this: Weak<Self>,
@@ -68,6 +71,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) config: &'a str,
     pub(crate) allow_versions: bool,
     pub(crate) pending: Arc<Pending>,
+    pub(crate) parent: Option<Arc<dyn Parent>>,
+    /// Of the first instance.
+    pub(crate) generation: u32,
 }
 
 impl Local {
@@ -78,13 +84,14 @@ impl Local {
     pub(crate) fn open(library: &Arc<Library>, plan: Plan<'_>) -> Result<Arc<Self>> {
         let mut threads = Threads::of(plan.mode)?;
         let numbering = Numbering::first(&library.contract.methods);
-        let Plan { zone, mode, registry, config, allow_versions, pending } = plan;
+        let Plan { zone, mode, registry, config, allow_versions, pending, parent, generation } = plan;
         let maker = Maker {
             threads: threads.clone(),
             zone,
-            generation: 1,
+            generation,
             registry,
             pending: Arc::clone(&pending),
+            parent: parent.clone(),
             config: config.to_owned(),
         };
         let made = maker.make(library, &numbering.targets, allow_versions);
@@ -97,7 +104,18 @@ impl Local {
             }
             let config = config.to_owned();
             let (this, probation) = (Weak::clone(this), Mutex::default());
-            Self { zone, mode, registry, config, generations, pending, threads, this, probation }
+            Self {
+                zone,
+                mode,
+                registry,
+                config,
+                generations,
+                pending,
+                parent,
+                threads,
+                this,
+                probation,
+            }
         }))
     }
 
@@ -109,6 +127,7 @@ impl Local {
             generation: self.generations.count() + 1,
             registry: self.registry,
             pending: Arc::clone(&self.pending),
+            parent: self.parent.clone(),
             config: self.config.clone(),
         }
     }
@@ -139,6 +158,15 @@ impl Local {
         }
     }
 
+    /// Nobody holds an object any more, in another process.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn release(&self, object: u64) {
+        let instance = self.generations.last();
+        if instance.objects().forget(object) {
+            instance.release(object);
+        }
+    }
+
     /// Lets nobody into `instance` any more, waits until nobody is, and ends it.
     ///
     /// # Errors
@@ -159,6 +187,7 @@ pub(crate) struct Maker {
     generation: u32,
     registry: &'static Registry,
     pending: Arc<Pending>,
+    parent: Option<Arc<dyn Parent>>,
     config: String,
 }
 
@@ -175,9 +204,11 @@ impl Maker {
             let (library, methods) = (Arc::clone(library), methods.to_vec());
             let (zone, generation) = (self.zone, self.generation);
             let (pending, config) = (Arc::clone(&self.pending), self.config.clone());
+            let parent = self.parent.clone();
             self.on_zone_thread(move || {
                 let (pending, config, methods) = (&pending, &*config, &*methods);
-                let birth = Birth { zone, generation, pending, config, methods };
+                let parent = parent.as_ref();
+                let birth = Birth { zone, generation, pending, parent, config, methods };
                 Instance::make(&library, &birth)
             })
         };
@@ -279,6 +310,18 @@ impl Transport for Arc<Local> {
         }
         let sent = pool.send(queue, Job { method, input, id, is_serial });
         sent.map_err(|error| instance.say(error))
+    }
+
+    fn hold(&self, object: u64) -> Result<Object> {
+        self.generations.last().objects().hold(object)
+    }
+
+    fn lend(&self) -> Option<u64> {
+        self.generations.last().upward().lend()
+    }
+
+    fn take_back(&self, object: u64) -> bool {
+        self.generations.last().upward().forget(object)
     }
 
     fn cancel(&self, id: CallId, call: GivenUp) {

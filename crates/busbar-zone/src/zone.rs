@@ -21,7 +21,8 @@ use crate::record::{Record, check, split};
 use crate::source::Source;
 use crate::transport::Transport;
 use crate::{
-    Completions, Error, ErrorKind, ProcessOptions, ProcessStatus, Result, Stage, State, Trust,
+    Completions, Error, ErrorKind, Object, Parent, ProcessOptions, ProcessStatus, Result, Stage,
+    State, Trust,
 };
 
 /// Zones of zones of zones: no deeper than this.
@@ -117,6 +118,8 @@ impl Zone {
                 config: options.config,
                 allow_versions: options.allow_versions,
                 pending,
+                parent: options.exposed.cloned(),
+                generation: options.generation,
             };
             Ok(Box::new(Local::open(library, plan)?))
         })
@@ -375,6 +378,33 @@ impl Zone {
         }
     }
 
+    /// Holds an object that the plugin has numbered, until what this gives is dropped. When nobody
+    /// holds it any more, the plugin is told.
+    ///
+    /// # Errors
+    /// `Stale` if the generation that is called now has no such object.
+    pub fn hold(&self, object: u64) -> Result<Object> {
+        let held = self.body.transport.hold(object);
+        held.map_err(|error| error.of_plugin(self.plugin_id(), self.generation()))
+    }
+
+    /// A number for an object of the caller's, for the plugin, until it says, or anything says for
+    /// it, that it does not need it: [`Parent::handle_release`].
+    ///
+    /// # Errors
+    /// `Closed` if the zone is, exposes nothing, or has a million of them.
+    pub fn lend(&self) -> Result<u64> {
+        self.body.transport.lend().ok_or_else(|| {
+            let message = "the zone is closed, exposes nothing, or has too many objects";
+            Error::new(ErrorKind::Closed, Stage::Call, message).of_plugin(self.plugin_id(), 0)
+        })
+    }
+
+    /// Lends an object no longer: the plugin's release of it will be `E_STALE`. Whether it was lent.
+    pub fn take_back(&self, object: u64) -> bool {
+        self.body.transport.take_back(object)
+    }
+
     /// Starts a call whose result nobody wants. If it fails, that is logged.
     ///
     /// # Errors
@@ -487,7 +517,7 @@ impl Completions for Unanswered {
 }
 
 /// How a zone is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Options<'a> {
     /// Which threads run its calls.
@@ -502,6 +532,24 @@ pub struct Options<'a> {
     pub process: Option<&'a ProcessOptions>,
     /// What becomes of a library in Go.
     pub go: GoLibraries,
+    /// What its plugin may call, and who is told of what becomes of it.
+    pub exposed: Option<&'a Arc<dyn Parent>>,
+    /// Of its first instance.
+    pub(crate) generation: u32,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("mode", &self.mode)
+            .field("config", &self.config)
+            .field("parent", &self.parent)
+            .field("allow_versions", &self.allow_versions)
+            .field("process", &self.process)
+            .field("go", &self.go)
+            .field("exposed", &self.exposed.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a library in Go for which a mode within this process is asked. Its runtime
@@ -530,6 +578,8 @@ impl Options<'_> {
             allow_versions: false,
             process: None,
             go: GoLibraries::Refuse,
+            exposed: None,
+            generation: 1,
         }
     }
 }
