@@ -7,10 +7,12 @@ import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
 import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
+import { type ExposedFunction, ZoneParent } from './internal/zone-parent.js';
 import { zonePort } from './internal/zone-port.js';
 import { resolveProcess } from './internal/zone-process.js';
 import { WaitingCalls } from './internal/zone-waiting.js';
 import type { CompileOptions } from './schema/codec.js';
+import { ZoneObject } from './zone-object.js';
 import type { ZoneProcess, ZoneProcessOptions } from './zone-process.js';
 
 /**
@@ -55,6 +57,14 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly allowGoInProcess?: boolean;
   /** The zone that it belongs to and closes before. None. */
   readonly parent?: Zone;
+  /**
+   * Functions that the plugin may call by name, with bytes, from any of its threads. Their results
+   * are bytes, nothing, or promises of these; what they throw, the plugin is told. Within an inline
+   * call or `callSync()` they run before that returns, and must not give promises. None.
+   */
+  readonly expose?: Readonly<Record<string, ExposedFunction>>;
+  /** Is told, once, of each generation of the plugin that panics, or whose process crashes. */
+  readonly onDown?: (event: ZoneDown) => void;
   /** Whether its types may be other versions of registered ones. `false`. */
   readonly allowVersions?: boolean;
   /** Who vouches for it. Nobody has to, unless `allow` or `keys` is given. */
@@ -98,6 +108,24 @@ export interface ReloadZoneOptions {
 export type ReloadEvent =
   | { readonly type: 'reloaded'; readonly generation: number }
   | { readonly type: 'failed'; readonly error: BusbarError };
+
+/** A plugin went down without being asked to. */
+export interface ZoneDown {
+  /** Which generation of it; in the mode `process`, each start counts. */
+  readonly generation: number;
+}
+
+/** How an object is lent. */
+export interface LendOptions {
+  /** Is told, once, when the plugin does not need the object any more, or has ended. */
+  readonly onRelease?: () => void;
+}
+
+/** How an object is held. */
+export interface HoldOptions {
+  /** Is told, once, if the plugin goes down while the object is held. */
+  readonly onDown?: (event: ZoneDown) => void;
+}
 
 /** What the calls of a zone are at, and came to. */
 export interface ZoneStats {
@@ -196,10 +224,21 @@ export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const native = checkLoad(options);
   const { parent, arenaBytes = ARENA_BYTES } = options;
   const port = zonePort();
-  const { zone } = await port.run('loadZone()', waitOf(options), (operation) => {
-    port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
-  });
-  const opened = new Zone(zone as NativeZone, { parent, arenaBytes });
+  const exposed = new ZoneParent(functionsOf(options.expose));
+  const number = port.addParent(exposed);
+  let loaded;
+  try {
+    // Only those that call their parent pay for it.
+    const up = options.expose === undefined && options.onDown === undefined ? 0 : number;
+    loaded = await port.run('loadZone()', waitOf(options), (operation) => {
+      port.native.load(native, parent === undefined ? null : nativeOf(parent), up, operation);
+    });
+  } catch (error) {
+    port.forgetParent(number);
+    throw error;
+  }
+  const exposure = { exposed, number, onDown: options.onDown };
+  const opened = new Zone(loaded.zone as NativeZone, { parent, arenaBytes, ...exposure });
   try {
     if (options.watch === true) watch(opened, options.onReload);
   } catch (error) {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busbar_plugin::abi::Status;
-use busbar_plugin::{Error, Host, Level, Objects, Output, Plugin, Result, State, Type, View, plugin};
+use busbar_plugin::{
+    Error, Host, Level, Objects, Output, Plugin, Result, State, Type, View, plugin,
+};
 
 /// A point in space.
 #[derive(Type)]

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use busbar_abi::{self as abi, Buf, ObjectsExtension, Plugin, Slice, StateExtension, Status, method as flag};
+use busbar_abi::{
+    self as abi, Buf, ObjectsExtension, Plugin, Slice, StateExtension, Status, method as flag,
+};
 
 use crate::contract::{Method, bad_size, null};
 use crate::gate::Refusal;

@@ -84,7 +84,8 @@ impl Local {
     pub(crate) fn open(library: &Arc<Library>, plan: Plan<'_>) -> Result<Arc<Self>> {
         let mut threads = Threads::of(plan.mode)?;
         let numbering = Numbering::first(&library.contract.methods);
-        let Plan { zone, mode, registry, config, allow_versions, pending, parent, generation } = plan;
+        let Plan { zone, mode, registry, config, allow_versions, pending, parent, generation } =
+            plan;
         let maker = Maker {
             threads: threads.clone(),
             zone,

@@ -86,6 +86,7 @@ pub(crate) struct Body {
     handle: OnceLock<Weak<Handle>>,
     parent: Option<Weak<Self>>,
     depth: usize,
+    exposes: bool,
     /// `None` once it closes: then there are no more.
     children: Mutex<Option<Vec<Arc<Self>>>>,
     /// How it ended; locked while it ends, so that whoever else closes it waits for that.
@@ -162,6 +163,7 @@ impl Zone {
             handle: OnceLock::new(),
             parent: options.parent.map(|zone| Arc::downgrade(&zone.body)),
             depth,
+            exposes: options.exposed.is_some(),
             children: Mutex::new(Some(Vec::new())),
             outcome: Mutex::default(),
         });
@@ -434,6 +436,20 @@ impl Zone {
         submitted.inspect_err(|_| self.body.pending.retract(id))?;
         let call = Call::new(shared, Arc::downgrade(&self.body), id);
         call.wait(timeout).map_err(|error| error.of_plugin(self.plugin_id(), self.generation()))
+    }
+
+    /// Whether its plugin may call whoever loaded it.
+    #[must_use]
+    pub fn exposes(&self) -> bool {
+        self.body.exposes
+    }
+
+    /// The error for a call that somebody has waited for too long, and which goes on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn overdue(&self, _id: CallId) -> Error {
+        let error = Error::new(ErrorKind::TimedOut, Stage::Call, "the call did not end in time");
+        error.of_plugin(self.plugin_id(), self.generation())
     }
 
     /// How its process does; `None` if it has none.

@@ -11,8 +11,8 @@
 //! | any | `Ended` | the zone is closed |
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};

@@ -13,12 +13,12 @@ use busbar_abi::Status;
 
 use super::live::Shared;
 use super::wire::{self, order};
+use crate::Result;
 use crate::object::{Objects, Owner};
 use crate::pending::CallId;
 use crate::pool::Pool;
 use crate::queue::{Job, Queue, Runner};
 use crate::upward::{Parent, Sink, Upward};
-use crate::Result;
 
 /// Bytes that wait for a handler, unless it is one call alone.
 const WAITING_BYTES_MAX: usize = 64 << 20;

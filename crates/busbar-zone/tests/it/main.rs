@@ -12,3 +12,4 @@ mod reload;
 mod sdk;
 mod tree;
 mod trust;
+mod upward;
