@@ -7,11 +7,12 @@ import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
 import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
-import { type ExposedFunction, ZoneParent } from './internal/zone-parent.js';
+import { ZoneParent } from './internal/zone-parent.js';
 import { zonePort } from './internal/zone-port.js';
 import { resolveProcess } from './internal/zone-process.js';
 import { WaitingCalls } from './internal/zone-waiting.js';
 import type { CompileOptions } from './schema/codec.js';
+import type { ExposedFunction } from './zone-exposed.js';
 import { ZoneObject } from './zone-object.js';
 import type { ZoneProcess, ZoneProcessOptions } from './zone-process.js';
 
@@ -224,14 +225,12 @@ export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const native = checkLoad(options);
   const { parent, arenaBytes = ARENA_BYTES } = options;
   const port = zonePort();
-  const exposed = new ZoneParent(functionsOf(options.expose));
+  const exposed = new ZoneParent(new Map(Object.entries(options.expose ?? {})));
   const number = port.addParent(exposed);
   let loaded;
   try {
-    // Only those that call their parent pay for it.
-    const up = options.expose === undefined && options.onDown === undefined ? 0 : number;
     loaded = await port.run('loadZone()', waitOf(options), (operation) => {
-      port.native.load(native, parent === undefined ? null : nativeOf(parent), up, operation);
+      port.native.load(native, parent === undefined ? null : nativeOf(parent), number, operation);
     });
   } catch (error) {
     port.forgetParent(number);
@@ -258,6 +257,10 @@ function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
 interface Place {
   readonly parent: Zone | undefined;
   readonly arenaBytes: number;
+  readonly exposed: ZoneParent;
+  /** What the port knows `exposed` by. */
+  readonly number: number;
+  readonly onDown: ((event: ZoneDown) => void) | undefined;
 }
 
 /** What a zone keeps to itself. */
@@ -278,6 +281,10 @@ export class Zone {
   readonly #waiting: WaitingCalls;
   #closing: Promise<void> | null = null;
   #unwatch: (() => void) | null = null;
+  readonly #exposed: ZoneParent;
+  readonly #exposedAs: number;
+  /** Who is told if a generation goes down. */
+  readonly #holders = new Set<Holder>();
 
   static {
     nativeOf = (zone) => zone.#native;
@@ -285,8 +292,14 @@ export class Zone {
   }
 
   /** @internal */
-  constructor(native: NativeZone, { parent, arenaBytes }: Place) {
+  constructor(native: NativeZone, { parent, arenaBytes, exposed, number, onDown }: Place) {
     this.#native = native;
+    this.#exposed = exposed;
+    this.#exposedAs = number;
+    const holders = this.#holders;
+    // Not this zone: it can be collected as long as nobody else refers to it.
+    exposed.onDown = (generation) => tellDown(holders, onDown, generation);
+    collected.register(this, number, this);
     this.mode = MODES[native.mode] as ZoneMode;
     this.parent = parent;
     this.pluginId = native.id;
@@ -546,6 +559,61 @@ export class Zone {
   }
 
   /**
+   * Holds an object that the plugin has numbered, until it is closed or collected: then, if nobody
+   * else does, the plugin is told. In Rust, such numbers are of `busbar_plugin::Objects`.
+   *
+   * @throws BusbarError `ERR_OBJECT_STALE` if the generation that is called now has no such object
+   */
+  hold(object: number | bigint, options: HoldOptions = {}): ZoneObject {
+    checkNames(options, ['onDown']);
+    const number = numberOf(object);
+    const native = callNative(() => this.#native.hold(number));
+    const { onDown } = options;
+    if (onDown === undefined) return new ZoneObject(native, () => undefined);
+    checkFunction('onDown', onDown);
+    const holder = { generation: native.generation, onDown };
+    this.#holders.add(holder);
+    return new ZoneObject(native, () => this.#holders.delete(holder));
+  }
+
+  /**
+   * Numbers an object of this program for the plugin, which gives the number back to functions that
+   * it calls: {@link lent} finds the object by it. It is kept until the plugin says that it does
+   * not need it, until the generation that is called now ends, or until {@link takeBack}.
+   *
+   * @throws BusbarError `ERR_ZONE_CLOSED`
+   */
+  lend(value: object, options: LendOptions = {}): number {
+    checkNames(options, ['onRelease']);
+    if ((typeof value !== 'object' && typeof value !== 'function') || value === null) {
+      throw invalidArgument(`value is ${show(value)}; it must be an object`);
+    }
+    checkFunction('onRelease', options.onRelease);
+    const number = callNative(() => this.#native.lend());
+    this.#exposed.lend(number, { value, onRelease: options.onRelease });
+    return number;
+  }
+
+  /**
+   * The object that was lent by this number.
+   *
+   * @throws BusbarError `ERR_OBJECT_STALE` if it is lent no longer, or never was
+   */
+  lent(object: number | bigint): object {
+    const value = this.#exposed.lent(numberOf(object));
+    if (value !== undefined) return value;
+    throw new BusbarError('ERR_OBJECT_STALE', `object ${object} is not lent, or no longer`);
+  }
+
+  /** Lends an object no longer, without `onRelease`; whether it was lent. */
+  takeBack(object: number | bigint): boolean {
+    const number = numberOf(object);
+    const was = this.#native.takeBack(number);
+    if (was) this.#exposed.takeBack(number);
+    return was;
+  }
+
+  /**
    * Closes the zone, the zones that belong to it first. Running calls have `graceMs` to end; from
    * half of that on they are asked to.
    *
@@ -561,7 +629,11 @@ export class Zone {
     this.#native.unwatch();
     this.#closing ??= zonePort()
       .run('close()', undefined, (operation) => this.#native.close(graceMs, operation))
-      .then(() => undefined);
+      .then(() => undefined)
+      .finally(() => {
+        collected.unregister(this);
+        zonePort().forgetParent(this.#exposedAs);
+      });
     return this.#closing;
   }
 
@@ -611,6 +683,27 @@ export class Zone {
   }
 }
 
+interface Holder {
+  readonly generation: number;
+  readonly onDown: (event: ZoneDown) => void;
+}
+
+/** Each once, whatever the others do. */
+function tellDown(
+  holders: Set<Holder>,
+  onDown: ((event: ZoneDown) => void) | undefined,
+  generation: number,
+): void {
+  const told = [...holders].filter((holder) => holder.generation === generation);
+  for (const holder of told) holders.delete(holder);
+  for (const tell of [onDown, ...told.map((holder) => holder.onDown)]) {
+    if (tell !== undefined) queueMicrotask(() => tell({ generation }));
+  }
+}
+
+/** Nobody answers the plugin of a zone that was collected: it closes. */
+const collected = new FinalizationRegistry<number>((number) => zonePort().forgetParent(number));
+
 const RESULT_BYTES = 1024;
 const NO_BYTES = new Uint8Array(0);
 const ARENA_BYTES = 64 * 1024;
@@ -620,7 +713,7 @@ const RELOAD_GRACE_MS = 5000;
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
   ...(['allowGoInProcess', 'trust', 'process', 'arenaBytes'] as const),
-  ...(['watch', 'onReload', 'signal', 'timeoutMs'] as const),
+  ...(['watch', 'onReload', 'expose', 'onDown', 'signal', 'timeoutMs'] as const),
 ];
 
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
@@ -643,8 +736,11 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
   }
   checkInteger('threads', threads, 1, 64);
   checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024, 16);
-  if (options.onReload !== undefined && typeof options.onReload !== 'function') {
-    throw invalidArgument(`onReload is ${show(options.onReload)}; it must be a function`);
+  checkFunction('onReload', options.onReload);
+  checkFunction('onDown', options.onDown);
+  for (const [exposed, run] of Object.entries(options.expose ?? {})) {
+    if (run === undefined) throw invalidArgument(`expose.${exposed} is undefined`);
+    checkFunction(`expose.${exposed}`, run);
   }
   if (parent !== undefined && !(parent instanceof Zone)) {
     throw invalidArgument(`parent is ${show(parent)}; it must be a zone`);
@@ -665,6 +761,7 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     }),
     keys: texts('trust.keys', trust.keys),
     insecure: trust.insecure === true,
+    exposes: Object.keys(options.expose ?? {}).length > 0,
   };
 }
 
@@ -688,6 +785,18 @@ function texts(what: string, value: readonly string[] | undefined): string[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return [...value];
   throw invalidArgument(`${what} is ${show(value)}; it must be an array of strings`);
+}
+
+function checkFunction(what: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return;
+  throw invalidArgument(`${what} is ${show(value)}; it must be a function`);
+}
+
+/** What crosses as a number: those of plugins and of this program are below 2^53. */
+function numberOf(object: number | bigint): number {
+  const number = Number(object);
+  if (Number.isSafeInteger(number) && number >= 0) return number;
+  throw invalidArgument(`the object is ${show(object)}; it must be a number that was given out`);
 }
 
 function checkBytes(what: string, value: unknown): void {

@@ -288,19 +288,19 @@ export interface Native {
    * `onWake()` is called when operations have ended, `onCall()` within calls of plugins on this
    * thread: it gives bytes, or a code and a message.
    */
-  openZones(
-    onWake: () => void,
-    onCall: (
-      parent: number,
-      method: string,
-      input: Buffer,
-    ) => Uint8Array | readonly [string, string],
-  ): NativeZones;
+  openZones(onWake: () => void, onCall: OnCall): NativeZones;
 }
+
+/** A plugin calls a parent, by its number. */
+export type OnCall = (
+  parent: number,
+  method: string,
+  input: Buffer,
+) => Uint8Array | readonly [code: string, message: string];
 
 /** This environment's side of all plugin zones, see zone-port.ts. Its functions throw. */
 export interface NativeZones {
-  /** The plugin calls the parent that `exposed` numbers, if it is not 0. */
+  /** The plugin calls the parent that `exposed` numbers. */
   load(
     options: NativeZoneOptions,
     parent: NativeZone | null,
@@ -336,6 +336,8 @@ export interface NativeZoneOptions {
   allow: string[];
   keys: string[];
   insecure: boolean;
+  /** Whether there are functions for the plugin to call. */
+  exposes: boolean;
 }
 
 /** How an operation ended: with one of the last three, or with nothing to say. */

@@ -2,23 +2,12 @@
 
 import { AbortError, BusbarError, show } from '../errors.js';
 import { log } from '../logger.js';
+import type { ExposedFunction } from '../zone-exposed.js';
 import type { NativeEnd, NativeZones } from './binding.js';
 import { isShared } from './zone-methods.js';
 
-/** What a function is given besides its argument. */
-export interface ExposedContext {
-  /** Fires when the plugin does not wait for the result any more, or the zone closes. */
-  readonly signal: AbortSignal;
-}
-
-/** A function that a plugin may call. */
-export type ExposedFunction = (
-  payload: Buffer,
-  context: ExposedContext,
-) => Uint8Array | undefined | void | PromiseLike<Uint8Array | undefined | void>;
-
 /** Why a call failed: a code and a message. */
-type Failure = readonly [code: string, message: string];
+export type Failure = readonly [code: string, message: string];
 
 interface Lent {
   readonly value: object;
@@ -55,7 +44,8 @@ export class ZoneParent {
     if (up === undefined || up === null) return;
     const { kind, number, method } = up;
     if (kind === 0) void this.#call(native, number, method ?? '', result ?? Buffer.alloc(0));
-    else if (kind === 1) this.#controllers.get(number)?.abort(new AbortError('the plugin'));
+    else if (kind === 1)
+      this.#controllers.get(number)?.abort(new AbortError('the call', undefined));
     else if (kind === 2) this.#release(number);
     else guarded('onDown', () => this.onDown(number));
   }
@@ -73,12 +63,7 @@ export class ZoneParent {
     }
   }
 
-  async #call(
-    native: NativeZones,
-    number: number,
-    method: string,
-    payload: Buffer,
-  ): Promise<void> {
+  async #call(native: NativeZones, number: number, method: string, payload: Buffer): Promise<void> {
     const controller = new AbortController();
     this.#controllers.set(number, controller);
     try {

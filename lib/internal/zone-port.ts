@@ -2,7 +2,7 @@
 
 import { type BusbarError, callNative, fromNative } from '../errors.js';
 import { log, onLogLevel } from '../logger.js';
-import type { NativeEnd, NativeZone, NativeZones } from './binding.js';
+import type { NativeEnd, NativeZone, NativeZones, OnCall } from './binding.js';
 import { native } from './native.js';
 import type { ZoneParent } from './zone-parent.js';
 import { checkWait, Deadline, type WaitOptions } from './wait.js';
@@ -21,15 +21,10 @@ class ZonePort {
   #next = 0;
 
   constructor() {
-    this.native = callNative(() => {
-      return native.openZones(
-        () => this.#deliver(),
-        (parent, method, input) => {
-          const found = this.#parents.get(parent);
-          return found?.direct(method, input) ?? ['ERR_ZONE_CLOSED', 'the zone is closed'];
-        },
-      );
-    });
+    const onCall: OnCall = (parent, method, input) => {
+      return this.#parents.get(parent)?.direct(method, input) ?? CLOSED;
+    };
+    this.native = callNative(() => native.openZones(() => this.#deliver(), onCall));
     onLogLevel((rank) => this.native.logLevel(rank));
   }
 
@@ -47,13 +42,12 @@ class ZonePort {
       const hasDeadline = checkWait(options, what);
       const operation = this.#number();
       const started = callNative(() => start(operation));
-      const deadline = hasDeadline
-        ? new Deadline(options, what, (error) => {
-            this.#forget(operation);
-            cancel?.(started);
-            reject(error);
-          })
-        : null;
+      const expire = (error: BusbarError): void => {
+        this.#forget(operation);
+        cancel?.(started);
+        reject(error);
+      };
+      const deadline = hasDeadline ? new Deadline(options, what, expire) : null;
       if (this.#operations.size === 0) this.native.keepAlive(true);
       this.#operations.set(operation, { resolve, reject, deadline });
     });

@@ -3,10 +3,10 @@
 
 mod inline;
 mod log;
-mod object;
+pub mod object;
 mod outbox;
 pub mod process;
-mod upward;
+pub mod upward;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -172,6 +172,8 @@ pub struct NativeZoneOptions {
     pub keys: Vec<String>,
     /// Whether files that others can change are loaded.
     pub insecure: bool,
+    /// Whether there are functions for the plugin to call.
+    pub exposes: bool,
 }
 
 /// A method of a plugin.
@@ -271,8 +273,8 @@ pub struct NativeZones {
 }
 
 /// Opens this environment's side of all zones. `onWake()` is called when operations have ended,
-/// `onCall(parent, method, input)` within calls of plugins on this thread: it gives bytes, or a code
-/// and a message.
+/// `onCall(parent, method, input)` within calls of plugins on this thread: it gives bytes, or a
+/// code and a message.
 ///
 /// # Errors
 /// When memory is short.
@@ -288,8 +290,7 @@ pub fn open_zones(
 
 #[napi]
 impl NativeZones {
-    /// Loads a library and opens a zone of it, whose plugin calls the parent with this number, if
-    /// it is not 0.
+    /// Loads a library and opens a zone of it, whose plugin calls the parent with this number.
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT`, `ERR_IO` if there can be no thread for it.
@@ -304,10 +305,10 @@ impl NativeZones {
     ) -> napi::Result<()> {
         let parent = parent.map(|parent| Zone::clone(&parent.zone));
         let outbox = Arc::clone(&self.outbox);
-        let exposed = (exposed != 0)
-            .then(|| -> Arc<dyn Parent> { Arc::new(JsParent::new(Arc::clone(&outbox), exposed)) });
+        let exposed = JsParent::new(Arc::clone(&outbox), exposed, options.exposes);
+        let exposed: Arc<dyn Parent> = Arc::new(exposed);
         let work = move || {
-            let opened = load(&options, parent.as_ref(), exposed.as_ref());
+            let opened = load(&options, parent.as_ref(), &exposed);
             outbox.push(operation, Outcome::Opened(opened));
         };
         in_background(work).map_err(|failure| failure.throw(env))
@@ -668,7 +669,7 @@ fn generation_of(reloaded: Result<Reloaded, Error>) -> Result<u32, Failure> {
 fn load(
     options: &NativeZoneOptions,
     parent: Option<&Zone>,
-    exposed: Option<&Arc<dyn Parent>>,
+    exposed: &Arc<dyn Parent>,
 ) -> Result<Opened, Failure> {
     let loader = loader(options)?;
     let path = match options.is_name {
@@ -684,7 +685,7 @@ fn load(
     };
     let process = options.process.as_ref().map(|process| process.resolve(threads));
     let mut how = Options::new(mode);
-    (how.config, how.parent, how.exposed) = (&options.config, parent, exposed);
+    (how.config, how.parent, how.exposed) = (&options.config, parent, Some(exposed));
     how.allow_versions = options.allow_versions;
     how.process = process.as_ref();
     how.go = match options.go {

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use busbar_abi::{self as abi, Buf, Slice, Status, extension};
 
+use crate::cancel::Blocking;
 use crate::export::Exports;
 use crate::guard::{catch, guard};
 use crate::tasks::Tasks;
@@ -22,6 +23,7 @@ pub(crate) struct Instance<P> {
     /// Empty before `init`.
     plugin: OnceLock<Arc<P>>,
     tasks: Tasks,
+    blocking: Blocking,
 }
 
 impl<P: Exports> Instance<P> {
@@ -56,7 +58,8 @@ pub(crate) unsafe extern "C" fn create<P: Exports>(
             cancel: Some(cancel::<P>),
         };
         let plugin = OnceLock::new();
-        let instance = Instance::<P> { raw, host, plugin, tasks: Tasks::new() };
+        let (tasks, blocking) = (Tasks::new(), Blocking::default());
+        let instance = Instance::<P> { raw, host, plugin, tasks, blocking };
         let instance = Box::into_raw(Box::new(instance));
         // SAFETY: it was made above, and nobody else has it yet.
         unsafe { (*instance).raw.plugin_data = instance.cast() };
@@ -202,7 +205,7 @@ unsafe extern "C" fn start<P: Exports>(
             return Ok(Status::PENDING);
         }
         let mut output = Output::growing();
-        P::call(plugin, method, input, &mut output)?;
+        it.blocking.run(token, || P::call(plugin, method, input, &mut output))?;
         if output.is_empty() {
             return Ok(Status::OK);
         }
@@ -215,6 +218,7 @@ unsafe extern "C" fn cancel<P: Exports>(plugin: *const abi::Plugin, token: u64) 
     // SAFETY: the contract.
     let it = unsafe { instance::<P>(plugin) };
     let _ = guard(it.host, || {
+        it.blocking.cancel(token);
         it.tasks.cancel(it.host, token);
         Ok(Status::OK)
     });

@@ -37,6 +37,7 @@
 extern crate self as busbar_plugin;
 
 mod argument;
+mod cancel;
 mod error;
 #[doc(hidden)]
 pub mod export;
@@ -53,6 +54,7 @@ pub use busbar_abi as abi;
 pub use busbar_derive::{method, plugin};
 pub use busbar_types as types;
 pub use busbar_types::Type;
+pub use cancel::Cancellation;
 pub use error::{Error, Result};
 pub use host::{Host, Level};
 pub use objects::Objects;

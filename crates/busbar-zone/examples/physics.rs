@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use busbar_plugin::abi::Status;
 use busbar_plugin::{
-    Error, Host, Level, Objects, Output, Plugin, Result, State, Type, View, plugin,
+    Cancellation, Error, Host, Level, Objects, Output, Plugin, Result, State, Type, View, plugin,
 };
 
 /// A point in space.
@@ -43,6 +43,7 @@ struct Physics {
     config: Mutex<String>,
     bodies: Objects<String>,
     released: AtomicU64,
+    cancelled: AtomicU64,
 }
 
 impl Plugin for Physics {
@@ -53,6 +54,7 @@ impl Plugin for Physics {
             config: Mutex::default(),
             bodies: Objects::new(host),
             released: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
         })
     }
 
@@ -161,6 +163,17 @@ impl Physics {
     fn sleep(&self, ms: u32) -> bool {
         std::thread::sleep(Duration::from_millis(ms.into()));
         self.host.is_zone_thread()
+    }
+
+    /// Blocks its thread until it is cancelled, or `ms` have passed; how often it was cancelled.
+    #[method]
+    fn patient(&self, ms: u32) -> Result<u64> {
+        let cancellation = Cancellation::current();
+        if cancellation.wait(Duration::from_millis(ms.into())) {
+            self.cancelled.fetch_add(1, Ordering::Relaxed);
+        }
+        cancellation.check()?;
+        Ok(self.cancelled.load(Ordering::Relaxed))
     }
 
     /// Gives its turn away `turns` times.

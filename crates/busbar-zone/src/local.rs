@@ -326,9 +326,11 @@ impl Transport for Arc<Local> {
     }
 
     fn cancel(&self, id: CallId, call: GivenUp) {
-        if let GivenUp::Running(Some(inside)) = call {
-            inside.instance().cancel(id);
+        let GivenUp::Running(Some(inside)) = call else { return };
+        if let Some((pool, queue)) = self.queue() {
+            pool.give_up(queue, id);
         }
+        inside.instance().cancel(id);
     }
 
     fn close(&self, grace: Duration) -> Result<()> {

@@ -18,6 +18,7 @@ use busbar_abi::Status;
 
 use crate::ErrorKind;
 use crate::gate::Gate;
+use crate::pool::while_waiting;
 
 /// No instance has more calls of its parent that have not ended.
 const OPEN_MAX: usize = 4096;
@@ -30,6 +31,11 @@ const LENT_MAX: usize = 1 << 20;
 /// on several at once; while it runs, the plugin's call waits. For a plugin in a process of its
 /// own it is called on the threads that zones share.
 pub trait Parent: Send + Sync {
+    /// Whether there is anything to call: what plugins call of a parent without, is refused.
+    fn has_methods(&self) -> bool {
+        true
+    }
+
     /// The plugin calls. It waits for the answer, which may be given now, later, or elsewhere.
     fn handle_call(&self, call: ParentCall<'_>);
 
@@ -115,6 +121,9 @@ impl Drop for Answer {
 /// Who is told of the end of a call.
 pub(crate) type Sink = Box<dyn FnOnce(Status, &[u8]) + Send>;
 
+/// Where the end of a call goes that a thread waits for.
+type Slot = (Mutex<Option<(Status, Vec<u8>)>>, Condvar);
+
 /// Why a call was not started.
 pub(crate) type Refused = (Status, &'static str);
 
@@ -189,7 +198,6 @@ impl Upward {
         input: &[u8],
         timeout: Duration,
     ) -> (Status, Vec<u8>) {
-        type Slot = (Mutex<Option<(Status, Vec<u8>)>>, Condvar);
         let slot = Arc::<Slot>::default();
         let end = Arc::clone(&slot);
         let sink: Sink = Box::new(move |status, bytes| {
@@ -201,6 +209,13 @@ impl Upward {
         if let Err((status, text)) = self.start(method, input, true, |named| id = named, sink) {
             return (status, text.as_bytes().to_vec());
         }
+        let wait = || self.wait(&slot, id, method, timeout);
+        // Handlers that answer at once are not waited for.
+        let is_ended = slot.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_ended { wait() } else { while_waiting(wait) }
+    }
+
+    fn wait(&self, slot: &Slot, id: u64, method: &str, timeout: Duration) -> (Status, Vec<u8>) {
         let deadline = Instant::now().checked_add(timeout);
         let mut ended = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -334,7 +349,7 @@ impl Upward {
 
 impl Open {
     fn add(&mut self, id: u64, sink: Sink) -> Result<Arc<dyn Parent>, Refused> {
-        let Some(parent) = &self.parent else {
+        let Some(parent) = self.parent.as_ref().filter(|it| it.has_methods()) else {
             return Err(NOTHING_EXPOSED);
         };
         if !self.is_ready {

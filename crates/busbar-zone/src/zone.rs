@@ -163,7 +163,7 @@ impl Zone {
             handle: OnceLock::new(),
             parent: options.parent.map(|zone| Arc::downgrade(&zone.body)),
             depth,
-            exposes: options.exposed.is_some(),
+            exposes: options.exposed.is_some_and(|parent| parent.has_methods()),
             children: Mutex::new(Some(Vec::new())),
             outcome: Mutex::default(),
         });
@@ -402,7 +402,7 @@ impl Zone {
         })
     }
 
-    /// Lends an object no longer: the plugin's release of it will be `E_STALE`. Whether it was lent.
+    /// Lends an object no longer: its release by the plugin will be `E_STALE`. Whether it was lent.
     pub fn take_back(&self, object: u64) -> bool {
         self.body.transport.take_back(object)
     }

@@ -228,11 +228,12 @@ pub(super) struct JsParent {
     outbox: Arc<Outbox>,
     /// What JavaScript knows it by.
     operation: u32,
+    has_functions: bool,
 }
 
 impl JsParent {
-    pub(super) fn new(outbox: Arc<Outbox>, operation: u32) -> Self {
-        Self { outbox, operation }
+    pub(super) fn new(outbox: Arc<Outbox>, operation: u32, has_functions: bool) -> Self {
+        Self { outbox, operation, has_functions }
     }
 
     fn tell(&self, kind: u32, number: u64) {
@@ -242,6 +243,10 @@ impl JsParent {
 }
 
 impl Parent for JsParent {
+    fn has_methods(&self) -> bool {
+        self.has_functions
+    }
+
     fn handle_call(&self, call: ParentCall<'_>) {
         let ParentCall { method, input, is_awaited, answer, .. } = call;
         let upward = self.outbox.upward();

@@ -57,7 +57,7 @@ impl Remote {
         };
         let is_timed = process.call_timeout.is_some();
         let shared = Shared::new(pending, is_timed, options.exposed.cloned());
-        if options.exposed.is_some() {
+        if options.exposed.is_some_and(|parent| parent.has_methods()) {
             shared.upcalls.set_threads(&shared)?;
         }
         let has_parent = shared.upcalls.has_parent();
