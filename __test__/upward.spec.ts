@@ -254,6 +254,35 @@ test('[Z02] each holder is told once that its plugin went down, not of a close',
   }
 });
 
+test('[T33] a zone in use is not closed, if that is what one asks for', async (t) => {
+  for (const mode of MODES) {
+    const inside: unknown[] = [];
+    const zone: Zone = await open(mode, {
+      expose: {
+        close: () => {
+          inside.push(zone.close({ ifInUse: 'reject' }));
+          if (mode === 'inline') return undefined;
+          return Promise.allSettled(inside).then(() => undefined);
+        },
+      },
+    });
+    const child = await loadZone({ path: PHYSICS, mode: 'inline', parent: zone });
+    await t.throwsAsync(zone.close({ ifInUse: 'reject' }), { code: 'ERR_IN_USE' });
+    await child.close({ ifInUse: 'reject' });
+    const physics = zone.interface<Physics>(NUMBERS);
+    await settled(() => physics.ask('close', Buffer.alloc(0)));
+    t.is(inside.length, 1);
+    // Inline calls are over when it is looked at.
+    if (mode === 'inline') await inside[0];
+    else await t.throwsAsync(inside[0] as Promise<void>, { code: 'ERR_IN_USE' });
+    t.is(zone.state, mode === 'inline' ? 'DESTROYED' : 'ACTIVE');
+    await t.throwsAsync(zone.close({ ifInUse: 'x' as never }), { code: 'ERR_INVALID_ARGUMENT' });
+    await zone.close({ ifInUse: 'reject' });
+    await zone.close();
+    t.is(zone.state, 'DESTROYED');
+  }
+});
+
 test('[Z02] objects that are collected are released; workers may end in a call', async (t) => {
   const { code, stdout, stderr } = await run('zone-upward.js', [PHYSICS], NODE);
   t.is(code, 0, stderr);

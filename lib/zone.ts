@@ -194,6 +194,12 @@ export type BatchOf<T> = {
 export interface CloseZoneOptions {
   /** How long running calls may take to end, in milliseconds. 2000. */
   readonly graceMs?: number;
+  /**
+   * What becomes of it while it is in use, by calls that have not ended or by zones that belong to
+   * it: `'wait'` closes these and waits for calls, `'reject'` is `ERR_IN_USE` and changes nothing.
+   * `'wait'`.
+   */
+  readonly ifInUse?: 'wait' | 'reject';
 }
 
 /**
@@ -617,24 +623,45 @@ export class Zone {
    * Closes the zone, the zones that belong to it first. Running calls have `graceMs` to end; from
    * half of that on they are asked to.
    *
-   * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays
+   * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays;
+   * `ERR_IN_USE` if it is in use and that shall not be waited for
    */
-  close(options: CloseZoneOptions = {}): Promise<void> {
-    const { graceMs = GRACE_MS } = options;
-    if (!Number.isInteger(graceMs) || graceMs < 0 || graceMs > 0xffff_ffff) {
-      const message = `graceMs is ${show(graceMs)}; it must be a number of milliseconds`;
-      return Promise.reject(invalidArgument(message));
+  async close(options: CloseZoneOptions = {}): Promise<void> {
+    checkNames(options, ['graceMs', 'ifInUse']);
+    const { graceMs = GRACE_MS, ifInUse = 'wait' } = options;
+    checkInteger('graceMs', graceMs, 0, 0xffff_ffff);
+    if (ifInUse !== 'wait' && ifInUse !== 'reject') {
+      throw invalidArgument(`ifInUse is ${show(ifInUse)}; it must be 'wait' or 'reject'`);
     }
+    const isRefused = ifInUse === 'reject' && this.#closing === null;
+    const closing = isRefused ? this.#end(graceMs, true) : (this.#closing ??= this.#end(graceMs));
+    await closing;
+    this.#closing ??= closing;
+  }
+
+  async #end(graceMs: number, onlyIfIdle = false): Promise<void> {
+    if (!onlyIfIdle) this.#stopWatching();
+    try {
+      await zonePort().run('close()', undefined, (operation) => {
+        this.#native.close(graceMs, onlyIfIdle, operation);
+      });
+    } catch (error) {
+      if (onlyIfIdle && error instanceof BusbarError && error.code === 'ERR_IN_USE') throw error;
+      this.#forget();
+      throw error;
+    }
+    this.#forget();
+  }
+
+  #stopWatching(): void {
     this.#unwatch?.();
     this.#native.unwatch();
-    this.#closing ??= zonePort()
-      .run('close()', undefined, (operation) => this.#native.close(graceMs, operation))
-      .then(() => undefined)
-      .finally(() => {
-        collected.unregister(this);
-        zonePort().forgetParent(this.#exposedAs);
-      });
-    return this.#closing;
+  }
+
+  #forget(): void {
+    this.#stopWatching();
+    collected.unregister(this);
+    zonePort().forgetParent(this.#exposedAs);
   }
 
   /** As {@link close}. */

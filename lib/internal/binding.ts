@@ -433,7 +433,8 @@ export interface NativeZone {
     out: Uint8Array,
     timeoutMs: number,
   ): number | Buffer;
-  close(graceMs: number, operation: number): void;
+  /** With `onlyIfIdle` it may end with ERR_IN_USE. */
+  close(graceMs: number, onlyIfIdle: boolean, operation: number): void;
 }
 
 export interface NativeReload {

@@ -134,7 +134,7 @@ const CLOSED = ['ERR_ZONE_CLOSED', 'the zone is closed'] as const;
 /** Nobody waits for a zone any longer: it ends as soon as its children, which it cannot have. */
 function discard(zone: NativeZone | null | undefined): void {
   try {
-    zone?.close(0, 0);
+    zone?.close(0, false, 0);
   } catch {
     // Without a thread to close it, it ends when it is collected.
   }

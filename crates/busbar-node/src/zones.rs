@@ -638,16 +638,24 @@ impl NativeZone {
         Ok(Either::A(result.len() as u32))
     }
 
-    /// Closes the zone and its children; running calls have `grace_ms` to end.
+    /// Closes the zone and its children; running calls have `grace_ms` to end. Or, with
+    /// `only_if_idle`, ends with `ERR_IN_USE` if there are any.
     ///
     /// # Errors
     /// `ERR_IO` if there can be no thread for it.
     #[napi]
-    pub fn close(&self, env: Env, grace_ms: u32, operation: u32) -> napi::Result<()> {
+    pub fn close(
+        &self,
+        env: Env,
+        grace_ms: u32,
+        only_if_idle: bool,
+        operation: u32,
+    ) -> napi::Result<()> {
         let (zone, outbox) = (Zone::clone(&self.zone), Arc::clone(&self.outbox));
         let work = move || {
-            let closed = zone.close(Duration::from_millis(grace_ms.into())).map_err(Failure::from);
-            outbox.push(operation, Outcome::Closed(closed));
+            let grace = Duration::from_millis(grace_ms.into());
+            let closed = if only_if_idle { zone.close_if_idle(grace) } else { zone.close(grace) };
+            outbox.push(operation, Outcome::Closed(closed.map_err(Failure::from)));
         };
         in_background(work).map_err(|failure| failure.throw(env))
     }

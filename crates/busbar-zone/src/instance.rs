@@ -435,6 +435,11 @@ impl Instance {
         unsafe { cancel(self.plugin, id.number()) };
     }
 
+    /// Lets nobody in any more, if nobody is inside; whether that is so.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        self.core.gate.close_if_empty()
+    }
+
     /// Lets nobody in any more, and waits until nobody is inside. From `soft` on those who are are
     /// asked to end.
     ///

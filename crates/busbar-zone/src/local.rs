@@ -47,12 +47,12 @@ pub(crate) struct Threads {
 impl Threads {
     /// # Errors
     /// `Io` if the system has no threads left; `NotSupported` for the mode process.
-    fn of(mode: Mode) -> Result<Option<Self>> {
+    fn of(mode: Mode, zone: u64) -> Result<Option<Self>> {
         let (pool, running_max) = match mode {
             Mode::Inline => return Ok(None),
             Mode::Shared => Pool::shared()?,
             Mode::Dedicated { threads } => {
-                (Arc::new(Pool::new("busbar-zone", threads)?), threads.get())
+                (Arc::new(Pool::new(&format!("busbar-zone{zone}"), threads)?), threads.get())
             }
             Mode::Process => {
                 let message = "what is compiled into this process has no file for another one";
@@ -82,7 +82,7 @@ impl Local {
     /// # Errors
     /// What the plugin says; `SchemaMismatch` for its types; `InUse`.
     pub(crate) fn open(library: &Arc<Library>, plan: Plan<'_>) -> Result<Arc<Self>> {
-        let mut threads = Threads::of(plan.mode)?;
+        let mut threads = Threads::of(plan.mode, plan.zone)?;
         let numbering = Numbering::first(&library.contract.methods);
         let Plan { zone, mode, registry, config, allow_versions, pending, parent, generation } =
             plan;
@@ -331,6 +331,18 @@ impl Transport for Arc<Local> {
             pool.give_up(queue, id);
         }
         inside.instance().cancel(id);
+    }
+
+    fn close_if_idle(&self) -> bool {
+        let Ok(_alone) = self.generations.begin_reload() else { return true };
+        let instance = self.generations.last();
+        // Inline calls that come meanwhile wait, and are not refused.
+        self.generations.begin_hand_over();
+        let is_idle = instance.close_if_idle();
+        if !is_idle {
+            self.generations.settle(&instance);
+        }
+        is_idle
     }
 
     fn close(&self, grace: Duration) -> Result<()> {

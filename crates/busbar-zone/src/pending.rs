@@ -254,6 +254,16 @@ impl Pending {
         self.gate.close();
     }
 
+    /// As [`Self::close`], if there are none; whether it is closed.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        self.gate.close_if_empty()
+    }
+
+    /// There may be calls again.
+    pub(crate) fn reopen(&self) {
+        self.gate.reopen();
+    }
+
     /// Waits until all calls of a closed table have ended; whether that came to be.
     pub(crate) fn wait_empty(&self, deadline: Instant) -> bool {
         self.gate.wait_empty(deadline)

@@ -66,6 +66,12 @@ pub(crate) trait Transport: Send + Sync {
     /// Asks the plugin to end a call that nobody waits for any more.
     fn cancel(&self, id: CallId, call: GivenUp);
 
+    /// Whether nobody is inside the plugin, nor will be: if so, it is to be closed. Calls of the
+    /// zone's table have ended.
+    fn close_if_idle(&self) -> bool {
+        true
+    }
+
     /// Ends the plugin, once its calls have ended. There are no new ones.
     ///
     /// # Errors

@@ -483,6 +483,30 @@ impl Zone {
         self.body.close(grace)
     }
 
+    /// As [`Self::close`], if nothing of it is in use: no call has begun and not ended, on whatever
+    /// thread, and it has no children.
+    ///
+    /// # Errors
+    /// `InUse`, when nothing has changed; else as `close`.
+    pub fn close_if_idle(&self, grace: Duration) -> Result<()> {
+        let body = &self.body;
+        if body.outcome.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return self.close(grace);
+        }
+        let is_alone = body.lock_children().as_ref().is_none_or(Vec::is_empty);
+        let is_empty = is_alone && body.pending.close_if_empty();
+        if !is_empty || !body.transport.close_if_idle() {
+            if is_empty {
+                body.pending.reopen();
+            }
+            let calls = body.pending.len();
+            let message = format!("it is in use: {calls} calls, or calls inline, or zones of it");
+            let error = Error::new(ErrorKind::InUse, Stage::Close, message);
+            return Err(error.of_plugin(self.plugin_id(), self.generation()));
+        }
+        self.close(grace)
+    }
+
     /// Its plugin in this process.
     ///
     /// # Errors

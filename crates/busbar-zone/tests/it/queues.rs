@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use busbar_types::Type;
 use busbar_zone::{Completions, ErrorKind, Loader, Mode, Options, Result, State, Zone};
 
-use crate::fixtures::{Fixture, load, loader, options, physics};
+use crate::fixtures::{Fixture, load, loader, options, physics, word};
 use crate::modes::{dedicated, wait};
 use crate::sdk::archive;
 
@@ -248,8 +248,56 @@ fn calls_that_were_given_up_take_no_threads() {
         zone.close(LONG).expect("all have ended");
     }
     if cfg!(target_os = "linux") {
-        until(|| shared_threads() <= most + 1);
+        until(|| threads("busbar-shared") <= most + 1);
     }
+}
+
+/// [Z08] however many zones share threads, there are as many threads as before, and their calls run
+/// on these
+#[test]
+#[cfg(target_os = "linux")]
+fn shared_zones_share_threads() {
+    let _only = only_blocker();
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let most = std::thread::available_parallelism().expect("some").get() + 1;
+    let zones: Vec<_> = (0..20).map(|_| open(&loader, &fixture, Mode::Shared)).collect();
+    let mut ids = std::collections::HashSet::new();
+    for zone in zones.iter().cycle().take(400) {
+        let place = wait(zone, "where", b"").expect("it says where");
+        ids.insert(word(&place[8..]));
+    }
+    // Others of these tests may wait for their parents.
+    until(|| threads("busbar-shared") == most);
+    assert!(!ids.is_empty());
+    drop(zones);
+    until(|| threads("busbar-shared") == most);
+}
+
+/// [Z09] a dedicated zone has threads of its own, as many as asked for, until it is closed; while
+/// all of them are busy, those of other zones are not
+#[test]
+#[cfg(target_os = "linux")]
+fn dedicated_zones_have_their_own_threads() {
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let key = open(&loader, &fixture, Mode::Inline);
+    let busy = open(&loader, &fixture, dedicated(3));
+    let name = format!("busbar-zone{}", busy.id());
+    assert_eq!(threads(&name), 3);
+    let method = busy.method("wait").expect("it has it");
+    let calls: Vec<_> = (0..9).map(|_| busy.start(method, Vec::new()).expect("queued")).collect();
+    let waits = key.method("waits").expect("it has it");
+    until(|| count(&key, waits) == 3);
+    let other = open(&loader, &fixture, dedicated(1));
+    for _ in 0..1000 {
+        assert_eq!(wait(&other, "echo", b"abc").expect("it echoes"), b"abc");
+    }
+    assert_eq!(count(&key, waits), 3, "no more than it has threads");
+    wait(&key, "open", b"").expect("it opens");
+    for call in calls {
+        call.wait(LONG).expect("it ends");
+    }
+    busy.close(LONG).expect("it closes");
+    until(|| threads(&name) == 0);
 }
 
 #[expect(clippy::host_endian_bytes, reason = "the plugin is in this process")]
@@ -259,14 +307,14 @@ fn count(zone: &Zone, method: busbar_zone::MethodId) -> usize {
     usize::try_from(i32::from_ne_bytes(count)).expect("a count")
 }
 
-/// As the system counts them.
-fn shared_threads() -> usize {
+/// How many threads have this name, as the system counts them.
+fn threads(wanted: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
     let names = tasks.filter_map(|task| {
         // It may have ended meanwhile.
         std::fs::read_to_string(task.expect("an entry").path().join("comm")).ok()
     });
-    names.filter(|name| name.trim() == "busbar-shared").count()
+    names.filter(|name| name.trim() == wanted).count()
 }
 
 /// [Z04 Z17] blocking methods see that they were cancelled, in every mode with threads; and that

@@ -1,7 +1,7 @@
 //! The other way: plugins that call whoever loaded them, and objects between the two.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,7 @@ struct Tester {
     cancelled: Mutex<Vec<u64>>,
     released: Mutex<Vec<u64>>,
     downs: Mutex<Vec<u32>>,
+    zone: OnceLock<Zone>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -63,6 +64,10 @@ impl Parent for Tester {
             "fail" => answer.fail(ErrorKind::Parent, "on purpose"),
             "drop" => drop(answer),
             "panic" => panic!("on purpose"),
+            "close" => match self.zone.get().expect("set").close_if_idle(LONG) {
+                Ok(()) => answer.succeed(b"closed"),
+                Err(error) => answer.fail(error.kind(), error.message()),
+            },
             "keep" => lock(&self.kept).push(answer),
             _ => answer.fail(ErrorKind::MethodNotFound, "there is no such method"),
         }
@@ -237,6 +242,18 @@ fn closing_answers_what_goes_up() {
         }
         assert_eq!(zone.state(), State::Destroyed);
     });
+}
+
+/// [T33] from within a call, even an inline one, its zone is in use
+#[test]
+fn a_zone_that_calls_its_parent_is_in_use() {
+    let (zone, tester) = open(Mode::Inline);
+    assert!(tester.zone.set(zone.clone()).is_ok());
+    let error = ask(&zone, "ask", "close", b"").expect_err("it is in use");
+    assert_eq!(error.kind(), ErrorKind::Parent);
+    assert!(error.message().contains("in use"), "{error}");
+    assert_eq!(ask(&zone, "ask", "invert", &[1]).expect("nothing has changed"), [254]);
+    zone.close_if_idle(LONG).expect("nobody is in");
 }
 
 /// [Z07] what a cancelled call has asked is cancelled with it
