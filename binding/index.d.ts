@@ -130,12 +130,13 @@ export declare class NativeZone {
    */
   callWaiting(method: number, input: Buffer, out: Buffer, timeoutMs: number): number | Buffer
   /**
-   * Closes the zone and its children; running calls have `grace_ms` to end.
+   * Closes the zone and its children; running calls have `grace_ms` to end. Or, with
+   * `only_if_idle`, ends with `ERR_IN_USE` if there are any.
    *
    * # Errors
    * `ERR_IO` if there can be no thread for it.
    */
-  close(graceMs: number, operation: number): void
+  close(graceMs: number, onlyIfIdle: boolean, operation: number): void
 }
 
 /** The zones of this environment. */

@@ -377,7 +377,11 @@ impl Instance {
     /// Runs the method of a call that is inside from this thread, and has it end, now or later.
     pub(crate) fn start(&self, index: u32, input: &[u8], id: CallId) {
         let ended = self.try_start(index, input, id);
-        if let Err(error) = ended {
+        if let Err(mut error) = ended {
+            if error.kind() == ErrorKind::Cancelled && self.core.pending.is_closed() {
+                // The plugin was asked to end it, as the zone closes.
+                error = self.say_of(closed(), index);
+            }
             self.core.pending.end(id, Some(self.core), Err(error));
         }
     }

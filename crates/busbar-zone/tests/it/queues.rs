@@ -282,7 +282,7 @@ fn dedicated_zones_have_their_own_threads() {
     let key = open(&loader, &fixture, Mode::Inline);
     let busy = open(&loader, &fixture, dedicated(3));
     let name = format!("busbar-zone{}", busy.id());
-    assert_eq!(threads(&name), 3);
+    until(|| threads(&name) == 3);
     let method = busy.method("wait").expect("it has it");
     let calls: Vec<_> = (0..9).map(|_| busy.start(method, Vec::new()).expect("queued")).collect();
     let waits = key.method("waits").expect("it has it");
