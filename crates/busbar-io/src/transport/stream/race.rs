@@ -1,8 +1,9 @@
 //! Connecting to a host that has several addresses: Happy Eyeballs (RFC 8305).
 //!
-//! The addresses are tried in the resolver's order, the two families by turns. The next one is tried
-//! as soon as one has failed, and after [`PAUSE`] even if none has; the first that answers is taken,
-//! and the others are closed. So an address that swallows everything costs a pause, not a timeout.
+//! The addresses are tried in the resolver's order, the two families by turns. The next one is
+//! tried as soon as one has failed, and after [`PAUSE`] even if none has; the first that answers is
+//! taken, and the others are closed. So an address that swallows everything costs a pause, not a
+//! timeout.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -43,8 +44,8 @@ impl Race {
         Self { attempts: Vec::new(), others, next_at: None, failure: None, failed: 0 }
     }
 
-    /// Goes on as far as it can without waiting; returns the first socket that is connected. It stays
-    /// registered.
+    /// Goes on as far as it can without waiting; returns the first socket that is connected. It
+    /// stays registered.
     ///
     /// # Errors
     /// How the last address failed, if all have.
