@@ -163,8 +163,11 @@ export interface NativePort {
   closeListener(listener: number): void;
   /** Starts connecting; State or Closed follows. The caller sets the deadline: by close(). */
   dial(address: string, options: NativeDialOptions): number;
-  /** Sends the reason to the peer and frees the pipe; its handle is dead afterwards. */
-  close(pipe: number, status: number, reason: string, lingerMs: number): void;
+  /**
+   * Sends the reason to the peer, after what waits in the pipe's queue, and frees the pipe; its
+   * handle is dead afterwards. Returns how many messages are given up.
+   */
+  close(pipe: number, status: number, reason: string, lingerMs: number): number;
   /** As close(), for a connection that nobody can take: the peer gets ERR_CONNECTION_REFUSED. */
   refuse(pipe: number, reason: string): void;
   /** Gives a pipe its quality of service, as `encodeQos` in qos.ts writes it. */
@@ -173,7 +176,7 @@ export interface NativePort {
   shapeListener(listener: number, qos: Uint8Array): void;
   /** Messages in the queue of a pipe. If there are some, Writable follows when there are none. */
   drain(pipe: number): number;
-  /** Why the pipe is over, or has no connection at present. */
+  /** Why the pipe is over, or became DISCONNECTED: to be asked at each of these events, once. */
   takeReason(pipe: number): NativeReason;
   /** Session and epoch of the connection, such as `00ff…/1`; null while there is none. */
   connectionId(pipe: number): string | null;
