@@ -5,7 +5,7 @@
 //! ```
 
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_proto::{Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, SessionId};
 use mio::{Registry, Token};
@@ -143,6 +143,11 @@ pub(crate) trait Handshake: Send {
     /// Goes on as far as it can without waiting; `None`: not finished. Descriptors that it comes to
     /// need on the way are added to `registry`.
     fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error>;
+
+    /// When it can go on even if no descriptor is ready.
+    fn next_time(&self) -> Option<Instant> {
+        None
+    }
 
     /// Who is at the other end, if it can go on only after [`Handshake::admit`].
     fn asking(&self) -> Option<&Peer> {

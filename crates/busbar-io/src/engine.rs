@@ -404,7 +404,12 @@ impl Engine {
         let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
         let origin = *origin;
         let connection = match handshake.advance(self.descriptors.registry()) {
-            Ok(None) => return self.ask(id),
+            Ok(None) => {
+                if let Some(at) = handshake.next_time() {
+                    self.timers.set(Timer::Advance(id), at);
+                }
+                return self.ask(id);
+            }
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
         };

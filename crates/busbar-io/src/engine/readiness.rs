@@ -260,6 +260,7 @@ impl Engine {
     fn handle_deadlines(&mut self, now: Instant) {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                Timer::Advance(pipe) => self.advance(pipe),
                 Timer::Attempt(pipe) => self.expire_attempt(pipe),
                 Timer::Handshake(pipe) => self.expire_handshake(pipe),
                 Timer::Hear(pipe) => self.listen_for_life(pipe, now),

@@ -224,6 +224,7 @@ impl Engine {
     /// Puts a connection under a pipe: the first, or the one after a cut.
     pub(super) fn put_through(&mut self, id: PipeId, connection: Box<dyn Connection>) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        self.timers.cancel(Timer::Advance(id));
         self.timers.cancel(Timer::Attempt(id));
         entry.phase = Phase::Connected(connection);
     }
@@ -288,6 +289,7 @@ impl Engine {
             handshake.deregister(self.descriptors.registry());
             entry.phase = Phase::Over;
         }
+        self.timers.cancel(Timer::Advance(id));
         self.timers.cancel(Timer::Attempt(id));
         let reason = reason_of(error);
         let Some(redial) = &mut entry.redial else {

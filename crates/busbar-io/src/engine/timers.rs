@@ -9,6 +9,8 @@ use crate::slots::Handle;
 /// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// A handshake goes on by itself.
+    Advance(PipeId),
     /// An attempt to reconnect has taken too long.
     Attempt(PipeId),
     /// An accepted peer has not introduced itself.
@@ -74,6 +76,7 @@ impl Timers {
             return;
         }
         let all = [
+            Timer::Advance,
             Timer::Attempt,
             Timer::Handshake,
             Timer::Hear,
