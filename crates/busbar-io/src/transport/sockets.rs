@@ -57,7 +57,7 @@ mod system {
     /// Of every write. Sockets are made not to raise SIGPIPE instead.
     pub(in crate::transport) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
 
-    /// Another thread that starts a program between the two calls hands the socket down to it: there
+    /// A thread that starts a program between the two calls hands the socket down to it: there
     /// is no call that does both.
     pub(in crate::transport) fn socket(
         family: AddressFamily,
