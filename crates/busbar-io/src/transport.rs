@@ -18,6 +18,7 @@ mod uds;
 #[cfg(unix)]
 mod unix_socket;
 
+#[cfg(unix)]
 use std::io;
 use std::task::Waker;
 
