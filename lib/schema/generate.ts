@@ -13,6 +13,7 @@ import { typeFix, typeOut } from './generate/writers.js';
 import * as runtime from './runtime.js';
 
 let isAllowed: boolean | undefined;
+let codes = 0;
 
 /** Whether this process allows generating code. */
 export function canGenerate(): boolean {
@@ -45,7 +46,8 @@ function generate(plan: Plan): unknown {
     e.text,
     `return { ${parts.join(', ')} };`,
   ].join('\n');
-  return runCode(text, { runtime, constants: e.constants });
+  // Code of its own for each codec, and so what the engine learns of its values, is no other's.
+  return runCode(`${text} // ${++codes}`, { runtime, plan: () => plan, constants: e.constants });
 }
 
 /** Adds the functions of a machine for a root type to the code; the members of the machine. */
@@ -85,11 +87,12 @@ function addDecode({ e, root, suffix, name, size, isFixed }: RootType): void {
 }
 
 function addEncode(it: RootType, align: number, slots: number): void {
-  const { e, root, suffix, name, size, isFixed } = it;
+  const { e, root, suffix, size, isFixed } = it;
   const value = e.names.of(root);
   const one = ['value', value] as const;
   const fix = typeFix(e, root);
   const write = `write$${suffix}`;
+  e.add(`const root$${suffix} = { name: ${quote(root)}, plan };`);
   e.rt('Sink');
   e.fn(write, [['s', 'Sink'], one], 'void', [
     ...(isFixed ? [] : [`s.reserve(${slots});`, `${typeOut(e, root)}(s, value);`]),
@@ -97,13 +100,13 @@ function addEncode(it: RootType, align: number, slots: number): void {
     's.ri = 0;',
     `${fix}(s, s.d, value, p);`,
   ]);
-  const slow = `return ${e.rt('writeInto')}(${name}, ${write}, value, target, offset);`;
+  const slow = `return ${e.rt('writeInto')}(root$${suffix}, ${write}, value, target, offset);`;
   const head = e.typed
     ? `value: ${value}, target: Uint8Array, offset = 0`
     : 'value, target, offset = 0';
   const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto(it, fix, slow) : [slow];
   e.add(`function encodeInto${suffix}(${head})${e.type('number')} {\n${lines.join('\n')}\n}`);
-  const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(${name}, ${write}, value)`;
+  const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(root$${suffix}, ${write}, value)`;
   e.fn(`encodedSize${suffix}`, [one], 'number', [`return ${sized};`]);
   const encode = isFixed
     ? [
@@ -111,7 +114,7 @@ function addEncode(it: RootType, align: number, slots: number): void {
         `encodeInto${suffix}(value, target, 0);`,
         'return target;',
       ]
-    : [`return ${e.rt('writeNew')}(${name}, ${write}, value);`];
+    : [`return ${e.rt('writeNew')}(root$${suffix}, ${write}, value);`];
   e.fn(`encode${suffix}`, [one], 'Buffer', encode);
 }
 
@@ -124,7 +127,7 @@ function usesBytes(plan: Plan, root: string): boolean {
 }
 
 /** Writing a type of fixed size needs no sink. */
-function fixedInto({ e, size, name }: RootType, fix: string, slow: string): string[] {
+function fixedInto({ e, size, suffix }: RootType, fix: string, slow: string): string[] {
   const written = e.rt('written');
   return [
     `if (offset >>> 0 !== offset || offset + ${size} > target.length) {`,
@@ -135,7 +138,7 @@ function fixedInto({ e, size, name }: RootType, fix: string, slow: string): stri
     'try {',
     `${fix}(${written}, ${written}.d, value, p);`,
     '} catch (error) {',
-    `throw ${e.rt('unwritten')}(${name}, error);`,
+    `throw ${e.rt('unwritten')}(root$${suffix}, value, error);`,
     '}',
     `return ${size};`,
   ];

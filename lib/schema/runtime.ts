@@ -16,6 +16,7 @@ export {
 export { fixMap, mapOps, type MapRules } from './maps.js';
 export {
   bad,
+  checkF32,
   isSome,
   readChar,
   readHuge,
