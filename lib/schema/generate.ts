@@ -6,10 +6,10 @@
 import type { Machine, ReadingMachine } from './codec.js';
 import { hasOut, slotsOf, typeForm, type Plan } from './forms.js';
 import { typeCursor } from './generate/cursors.js';
-import { Emitter, quote } from './generate/emitter.js';
+import { Emitter, quote, uses } from './generate/emitter.js';
 import { nameMap } from './generate/maps.js';
 import { typeReader } from './generate/readers.js';
-import { typeFix, typeOut } from './generate/writers.js';
+import { rootFix, typeFix, typeOut } from './generate/writers.js';
 import * as runtime from './runtime.js';
 
 let isAllowed: boolean | undefined;
@@ -104,7 +104,7 @@ function addEncode(it: RootType, align: number, slots: number): void {
   const head = e.typed
     ? `value: ${value}, target: Uint8Array, offset = 0`
     : 'value, target, offset = 0';
-  const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto(it, fix, slow) : [slow];
+  const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto(it, align, slow) : [slow];
   e.add(`function encodeInto${suffix}(${head})${e.type('number')} {\n${lines.join('\n')}\n}`);
   const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(root$${suffix}, ${write}, value)`;
   e.fn(`encodedSize${suffix}`, [one], 'number', [`return ${sized};`]);
@@ -126,17 +126,25 @@ function usesBytes(plan: Plan, root: string): boolean {
   );
 }
 
-/** Writing a type of fixed size needs no sink. */
-function fixedInto({ e, size, suffix }: RootType, fix: string, slow: string): string[] {
-  const written = e.rt('written');
+/**
+ * Writing a type of fixed size needs no sink, and no call: what a function that is too large to be
+ * inlined costs is a tenth of writing a small struct.
+ */
+function fixedInto({ e, root, size, suffix }: RootType, align: number, slow: string): string[] {
+  const words = e.rt('words');
+  const fixes = rootFix(e, root, 'value');
+  const text = fixes.join('\n');
+  const fields = ['d', 'i32', 'f32', 'f64'].filter((name) => uses(text, name));
+  const isAligned = align === 1 ? '' : ` || (w & ${align - 1}) !== 0`;
   return [
-    `if (offset >>> 0 !== offset || offset + ${size} > target.length) {`,
-    slow,
-    '}',
-    `if (target !== ${written}.bytes) ${e.rt('enterWritten')}(target);`,
-    `const p = ${written}.start + offset;`,
+    `if (target !== ${words}.bytes && !${e.rt('enterWords')}(target)) ${slow}`,
+    `const w = ${words}.start + offset;`,
+    `if (offset >>> 0 !== offset || offset + ${size} > target.length${isAligned}) ${slow}`,
+    ...(fields.length === 0 ? [] : [`const { ${fields.join(', ')} } = ${words};`]),
+    ...(uses(text, 'w4') ? ['const w4 = w >>> 2;'] : []),
+    ...(uses(text, 'w8') ? ['const w8 = w >>> 3;'] : []),
     'try {',
-    `${fix}(${written}, ${written}.d, value, p);`,
+    ...fixes,
     '} catch (error) {',
     `throw ${e.rt('unwritten')}(root$${suffix}, value, error);`,
     '}',

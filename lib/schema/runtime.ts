@@ -35,11 +35,11 @@ export {
   claim,
   enter,
   enterArchive,
-  enterWritten,
+  enterWords,
   region,
   target,
   unreadable,
-  written,
+  words,
 } from './region.js';
 export { freeSink, type Sink } from './sink.js';
 export {

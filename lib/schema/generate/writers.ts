@@ -55,6 +55,39 @@ export function typeOut(e: Emitter, type: string): string {
   });
 }
 
+/**
+ * Statements for phase two of a root type of fixed size, spelled out where it is a struct: at `w`,
+ * which is aligned, in `words`, of which arrays of numbers and the DataView `d` are at hand.
+ */
+export function rootFix(e: Emitter, type: string, value: string): string[] {
+  const form = e.userType(type);
+  if (form.form === 'struct') return fixParts(e, form.parts, value, WORDS, 0, form.size);
+  return [`${typeFix(e, type)}(${e.rt('words')}, d, ${value}, ${WORDS});`];
+}
+
+/** The position in the memory that numbers are written to through arrays. */
+const WORDS = 'w';
+
+/** The arrays for numbers, their widths, and how positions are counted in them. */
+const ARRAYS: Readonly<Record<string, readonly [array: string, index: string, width: number]>> = {
+  u32: ['i32', 'w4', 4],
+  i32: ['i32', 'w4', 4],
+  f32: ['f32', 'w4', 4],
+  f64: ['f64', 'w8', 8],
+};
+
+/** A statement that stores a number. */
+function store(scalar: string, p: string, value: string): string {
+  const [, offset] = /^w(?: \+ (\d+))?$/.exec(p) === null ? [] : [p, Number(p.slice(4))];
+  const known = ARRAYS[scalar];
+  if (offset !== undefined && known !== undefined && offset % known[2] === 0) {
+    const [array, index, width] = known;
+    return `${array}[${plus(index, offset / width)}] = ${value};`;
+  }
+  const order = scalar === 'u8' || scalar === 'i8' ? '' : ', true';
+  return `d.set${ACCESSORS[scalar] ?? ''}(${p}, ${value}${order});`;
+}
+
 /** The name of phase two of a user type. */
 export function typeFix(e: Emitter, type: string): string {
   return e.helper('fix', type, (name) => {
@@ -72,7 +105,7 @@ export function typeFix(e: Emitter, type: string): string {
       const body = fixParts(e, variant.parts, 'held', 'p', 1, form.size);
       return [
         `case ${quote(variant.name)}: {`,
-        `d.setUint8(p, ${variant.tag});`,
+        store('u8', 'p', String(variant.tag)),
         ...(uses(body.join('\n'), 'held') ? ['const held = v.value;'] : []),
         ...body,
         'break;',
@@ -112,12 +145,12 @@ function zeroLines(e: Emitter, p: string, from: number, to: number): string[] {
   if (to - from > 32) return [`${e.rt('zero')}(d, ${plus(p, from)}, ${plus(p, to)});`];
   const lines: string[] = [];
   let at = from;
-  for (; at + 4 <= to; at += 4) lines.push(`d.setInt32(${plus(p, at)}, 0, true);`);
+  for (; at + 4 <= to; at += 4) lines.push(store('i32', plus(p, at), '0'));
   if (at + 2 <= to) {
-    lines.push(`d.setInt16(${plus(p, at)}, 0, true);`);
+    lines.push(store('i16', plus(p, at), '0'));
     at += 2;
   }
-  if (at < to) lines.push(`d.setInt8(${plus(p, at)}, 0);`);
+  if (at < to) lines.push(store('i8', plus(p, at), '0'));
   return lines;
 }
 
@@ -235,6 +268,7 @@ export function fix(e: Emitter, form: Form, value: string, p: string): string[] 
       if (form.js === 'bigint') {
         return [`${e.rt('writeBig')}(d, ${p}, ${value}, ${form.signed});`];
       }
+      if (!form.signed && p.startsWith(WORDS)) return fixU64(e, value, p);
       return [`${e.rt(form.signed ? 'writeI64' : 'writeU64')}(d, ${p}, ${value});`];
     case 'option':
       return fixOption(e, form, value, p);
@@ -250,16 +284,30 @@ function fixScalar(e: Emitter, form: Form, value: string, p: string): string[] {
   const head = `const ${x} = ${value};`;
   if (form.form === 'bool') {
     const check = `if (typeof ${x} !== 'boolean') ${e.rt('bad')}(${x}, 'a boolean');`;
-    return [head, check, `d.setUint8(${p}, ${x} ? 1 : 0);`];
+    return [head, check, store('u8', p, `${x} ? 1 : 0`)];
   }
   if (form.form !== 'number') throw new TypeError(`invariant: ${form.form} is never written`);
   const { scalar } = form;
-  const order = scalar === 'u8' || scalar === 'i8' ? '' : ', true';
   const wrong = (FITS[scalar] ?? '').replaceAll('V', x);
   const refuse =
     scalar === 'f32' ? `${e.rt('checkF32')}(${x})` : `${e.rt('bad')}(${x}, 'a number of type ${scalar}')`;
   const check = `if (${wrong}) ${refuse};`;
-  return [head, check, `d.set${ACCESSORS[scalar] ?? ''}(${p}, ${x}${order});`];
+  return [head, check, store(scalar, p, x)];
+}
+
+/** A safe integer in two words, as `writeU64` does it. */
+function fixU64(e: Emitter, value: string, p: string): string[] {
+  const [x, low, high] = [e.fresh('x'), e.fresh('low'), e.fresh('high')];
+  const refuse = `${e.rt('bad')}(${x}, 'a safe integer, not negative');`;
+  return [
+    `const ${x} = ${value};`,
+    `if (typeof ${x} !== 'number') ${refuse}`,
+    `const ${low} = ${x} >>> 0;`,
+    `const ${high} = (${x} - ${low}) / 0x100000000;`,
+    `if ((${high} & 0x1fffff) !== ${high}) ${refuse}`,
+    store('u32', p, low),
+    store('u32', plus(p, 4), high),
+  ];
 }
 
 function fixOption(
@@ -275,11 +323,16 @@ function fixOption(
     `if (${x} === null || ${x} === undefined) {`,
     ...zeroLines(e, p, 0, form.size),
     '} else {',
-    `d.setUint8(${p}, 1);`,
+    store('u8', p, '1'),
     ...zeroLines(e, p, 1, form.align),
     ...fix(e, form.elem, held, plus(p, form.align)),
     '}',
   ];
+}
+
+/** Whether values of a form are numbers, which nothing has as elements but arrays and the like. */
+function isNumeric({ form }: Form): boolean {
+  return form === 'number' || form === 'long';
 }
 
 /** Whether a form takes a few statements at most. */
@@ -298,7 +351,7 @@ function fixArray(
   const type = e.valueType(elem);
   const head = [
     `const ${x} = ${value};`,
-    `if (!Array.isArray(${x}) || ${x}.length !== ${length}) {\n${e.rt('checkLength')}(${x}, ${length});\n}`,
+    `${isNumeric(elem) ? `if (${x}.length !== ${length}) ` : ''}${e.rt('checkLength')}(${x}, ${length});`,
   ];
   // Arrays of arrays are loops around what is spelled out, or their code would have no end.
   if (length <= UNROLLED_MAX && isLeaf(elem)) {
