@@ -141,6 +141,7 @@ function fixedInto({ e, root, size, suffix }: RootType, align: number, slow: str
     `const w = ${words}.start + offset;`,
     `if (offset >>> 0 !== offset || offset + ${size} > target.length${isAligned}) ${slow}`,
     ...(fields.length === 0 ? [] : [`const { ${fields.join(', ')} } = ${words};`]),
+    ...(uses(text, 's') ? [`const s = ${words};`] : []),
     ...(uses(text, 'w4') ? ['const w4 = w >>> 2;'] : []),
     ...(uses(text, 'w8') ? ['const w8 = w >>> 3;'] : []),
     'try {',

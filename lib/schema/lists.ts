@@ -32,12 +32,7 @@ export function putBytes(s: Sink, value: Elements<number>): void {
 }
 
 /** Writes an array of bytes in place. */
-export function writeBlob(
-  b: Buffer,
-  p: number,
-  value: Elements<number>,
-  length: number,
-): void {
+export function writeBlob(b: Buffer, p: number, value: Elements<number>, length: number): void {
   const bytes = checkBytes(value);
   if (bytes.length !== length) bad(value, `${length} bytes`);
   b.set(bytes, p);

@@ -22,8 +22,12 @@ export function located({ name, plan }: WrittenRoot, value: unknown, error: unkn
   const forms = plan();
   const { size, align } = typeForm(forms, name);
   const root = { form: 'type', type: name, size, align } as const;
-  const found = new Locator(forms).find(root, value, name);
-  return found ?? placed(name, error);
+  try {
+    return new Locator(forms).find(root, value, name) ?? placed(name, error);
+  } catch (thrown) {
+    // Of a getter that is in the way of what it holds.
+    return thrown instanceof SchemaError ? thrown : placed(name, error);
+  }
 }
 
 /** A part of a value. */
@@ -98,16 +102,24 @@ const BYTE = { form: 'number', scalar: 'u8', big: false, size: 1, align: 1 } as 
 function* parts(all: readonly Part[], value: unknown, path: string): Iterable<Child> {
   if (typeof value !== 'object' || value === null) return;
   for (const { name, form } of all) {
-    const one = (value as Readonly<Record<string, unknown>>)[name];
-    yield { form, value: one, path: /^\d+$/.test(name) ? `${path}[${name}]` : join(path, name) };
+    yield child(form, value, name, /^\d+$/.test(name) ? `${path}[${name}]` : join(path, name));
   }
 }
 
 function* elements(form: Form, value: unknown, path: string): Iterable<Child> {
   if (typeof value !== 'object' || value === null) return;
-  const list = value as ArrayLike<unknown>;
-  for (let index = 0; index < list.length; index++) {
-    yield { form, value: list[index], path: `${path}[${index}]` };
+  const { length } = value as ArrayLike<unknown>;
+  for (let index = 0; index < length; index++) {
+    yield child(form, value, String(index), `${path}[${index}]`);
+  }
+}
+
+/** @throws SchemaError what the member's getter throws */
+function child(form: Form, value: object, name: string, path: string): Child {
+  try {
+    return { form, value: (value as Readonly<Record<string, unknown>>)[name], path };
+  } catch (error) {
+    throw placed(path, error);
   }
 }
 

@@ -78,12 +78,7 @@ export function writeI64(d: DataView, p: number, value: number): void {
 }
 
 /** Writes a bigint of 64 bits. */
-export function writeBig(
-  d: DataView,
-  p: number,
-  value: bigint,
-  signed: boolean,
-): void {
+export function writeBig(d: DataView, p: number, value: bigint, signed: boolean): void {
   if (typeof value !== 'bigint') bad(value, 'a bigint');
   if (signed) {
     if (value > I64_MAX || value < -I64_MAX - 1n) bad(value, 'a bigint of 64 bits, signed');
@@ -101,12 +96,7 @@ export function readHuge(d: DataView, p: number, signed: boolean): bigint {
 }
 
 /** Writes a 128-bit integer. */
-export function writeHuge(
-  d: DataView,
-  p: number,
-  value: bigint,
-  signed: boolean,
-): void {
+export function writeHuge(d: DataView, p: number, value: bigint, signed: boolean): void {
   if (typeof value !== 'bigint') bad(value, 'a bigint');
   const isOk = (signed ? BigInt.asIntN(128, value) : BigInt.asUintN(128, value)) === value;
   if (!isOk) bad(value, `a bigint of 128 bits, ${signed ? 'signed' : 'not negative'}`);

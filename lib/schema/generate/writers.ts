@@ -290,7 +290,9 @@ function fixScalar(e: Emitter, form: Form, value: string, p: string): string[] {
   const { scalar } = form;
   const wrong = (FITS[scalar] ?? '').replaceAll('V', x);
   const refuse =
-    scalar === 'f32' ? `${e.rt('checkF32')}(${x})` : `${e.rt('bad')}(${x}, 'a number of type ${scalar}')`;
+    scalar === 'f32'
+      ? `${e.rt('checkF32')}(${x})`
+      : `${e.rt('bad')}(${x}, 'a number of type ${scalar}')`;
   const check = `if (${wrong}) ${refuse};`;
   return [head, check, store(scalar, p, x)];
 }
@@ -310,12 +312,7 @@ function fixU64(e: Emitter, value: string, p: string): string[] {
   ];
 }
 
-function fixOption(
-  e: Emitter,
-  form: FormOf<'option'>,
-  value: string,
-  p: string,
-): string[] {
+function fixOption(e: Emitter, form: FormOf<'option'>, value: string, p: string): string[] {
   const x = e.fresh('x');
   const held = form.nested ? `${e.rt('wrapped')}(${x})` : x;
   return [
@@ -340,12 +337,7 @@ function isLeaf({ form }: Form): boolean {
   return form !== 'array' && form !== 'tuple' && form !== 'option';
 }
 
-function fixArray(
-  e: Emitter,
-  form: FormOf<'array'>,
-  value: string,
-  p: string,
-): string[] {
+function fixArray(e: Emitter, form: FormOf<'array'>, value: string, p: string): string[] {
   const { elem, length } = form;
   const [x, q] = [e.fresh('x'), e.fresh('q')];
   const type = e.valueType(elem);
