@@ -135,11 +135,12 @@ function fixedInto({ e, root, size, suffix }: RootType, align: number, slow: str
   const fixes = rootFix(e, root, 'value');
   const text = fixes.join('\n');
   const fields = ['d', 'i32', 'f32', 'f64'].filter((name) => uses(text, name));
-  const isAligned = align === 1 ? '' : ` || (w & ${align - 1}) !== 0`;
+  const isOdd = align === 1 ? '' : ` || (w & ${align - 1}) !== 0`;
+  const usesPlace = isOdd !== '' || ['w', 'w4', 'w8'].some((name) => uses(text, name));
   return [
     `if (target !== ${words}.bytes && !${e.rt('enterWords')}(target)) ${slow}`,
-    `const w = ${words}.start + offset;`,
-    `if (offset >>> 0 !== offset || offset + ${size} > target.length${isAligned}) ${slow}`,
+    ...(usesPlace ? [`const w = ${words}.start + offset;`] : []),
+    `if (offset >>> 0 !== offset || offset + ${size} > target.length${isOdd}) ${slow}`,
     ...(fields.length === 0 ? [] : [`const { ${fields.join(', ')} } = ${words};`]),
     ...(uses(text, 's') ? [`const s = ${words};`] : []),
     ...(uses(text, 'w4') ? ['const w4 = w >>> 2;'] : []),
