@@ -18,6 +18,7 @@ use busbar_proto::frame::{self, Fragment, HEAD_BYTES_MAX, HEADER_BYTES, Header, 
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 
+use crate::inbox::ANNOUNCEMENTS;
 use crate::options::PipeOptions;
 use crate::transport::introduction;
 
@@ -54,6 +55,8 @@ pub(super) struct Outgoing {
     /// The socket has no room.
     is_blocked: bool,
     has_failed: bool,
+    /// Messages that were in the queue when that happened.
+    lost: usize,
     is_closing: bool,
     is_shut: bool,
     heads: Vec<u8>,
@@ -96,6 +99,7 @@ impl Outgoing {
             lack: 0,
             is_blocked: false,
             has_failed: false,
+            lost: 0,
             is_closing: false,
             is_shut: false,
             heads: Vec::new(),
@@ -223,9 +227,18 @@ impl Outgoing {
         (self.queued() > 0 || wire.holds_back()) && !self.has_failed
     }
 
-    /// Frames of which nothing or not everything is written.
-    pub(super) fn unsent_frames(&self) -> usize {
-        self.frames
+    /// Messages that were accepted and of which nothing or not everything was written.
+    pub(super) fn unsent_messages(&self) -> usize {
+        let mut rest = self.queue.get(self.front..).unwrap_or_default();
+        let mut count = self.lost;
+        while let Ok(Some((frame, len))) = frame::first(rest, self.limits) {
+            let Header { kind, channel, fragment, is_reliable, .. } = frame.header;
+            let is_last = fragment.is_none_or(|it| it.index + 1 == it.count);
+            let is_message = kind == Kind::Data && channel != ANNOUNCEMENTS && !is_reliable;
+            count += usize::from(is_message && is_last);
+            rest = &rest[len..];
+        }
+        count
     }
 
     /// Whether what was refused last has a chance, and a sender that waits is worth waking.
@@ -424,6 +437,7 @@ impl Outgoing {
     }
 
     fn fail(&mut self) {
+        self.lost = self.unsent_messages();
         self.has_failed = true;
         self.under_way = None;
         self.queue = Vec::new();
