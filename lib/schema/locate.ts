@@ -50,8 +50,8 @@ class Locator {
   find(form: Form, value: unknown, path: string): SchemaError | undefined {
     const error = attempt(this.#interpreter.ops(form), value);
     if (error === undefined) return undefined;
-    for (const child of this.#children(form, value, path)) {
-      const found = this.find(child.form, child.value, child.path);
+    for (const part of this.#children(form, value, path)) {
+      const found = this.find(part.form, part.value, part.path);
       if (found !== undefined) return found;
     }
     return placed(path, error);
