@@ -136,7 +136,8 @@ impl Zone {
         // It may have another reason than the mode that was asked for.
         let options = &Options { mode: Mode::Process, ..*options };
         Self::new(options, |_, pending| {
-            Ok(Box::new(Remote::open(source, trust, registry, pending, options)?))
+            let remote = Remote::open(source, trust, registry, pending, options)?;
+            Ok(Box::new(remote))
         })
     }
 
@@ -508,15 +509,13 @@ impl Zone {
     }
 
     /// Its plugin in this process.
-    ///
-    /// # Errors
-    /// `NotSupported` if it is in another one.
-    pub(crate) fn local(&self) -> Result<&Arc<Local>> {
-        self.body.transport.local().ok_or_else(|| {
-            let message = "a plugin in a process of its own is not reloaded: load it anew";
-            let error = Error::new(ErrorKind::NotSupported, Stage::Call, message);
-            error.of_plugin(self.plugin_id(), 0)
-        })
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn local(&self) -> Option<&Arc<Local>> {
+        self.body.transport.local()
+    }
+
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        &*self.body.transport
     }
 
     pub(crate) fn downgrade(&self) -> Weak<Body> {
@@ -526,10 +525,7 @@ impl Zone {
     /// Whether the generation that is called now has this method.
     #[must_use]
     pub fn has(&self, method: MethodId) -> bool {
-        match self.body.transport.local() {
-            Some(local) => local.generations.now().target(method.0).is_ok(),
-            None => self.methods().len() > method.0 as usize,
-        }
+        self.body.transport.has(method.0)
     }
 
     /// Which generation of its plugin is called now: 1 until it is reloaded.
