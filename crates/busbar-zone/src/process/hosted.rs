@@ -27,7 +27,8 @@ const END_MIN: Duration = Duration::from_secs(5);
 pub(super) struct Hosted {
     pub(super) shared: Arc<Shared>,
     pub(super) recipe: Recipe,
-    types: Types,
+    /// `None` if they were never registered.
+    types: Option<Types>,
     registry: &'static Registry,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -84,9 +85,9 @@ impl Hosted {
         let (supervisor, registry) = (Mutex::new(Some(thread)), place.registry);
         let hosted = |types| Self { shared, recipe, types, registry, supervisor };
         match opened {
-            Ok((types, numbering)) => Ok((Arc::new(hosted(types)), numbering)),
+            Ok((types, numbering)) => Ok((Arc::new(hosted(Some(types))), numbering)),
             Err(error) => {
-                let hosted = hosted(Types::new(Vec::new()));
+                let hosted = hosted(None);
                 let _ = hosted.end(Duration::ZERO);
                 let is_bound = hosted.shared.bound.get().is_some();
                 Err(if is_bound { hosted.shared.say(error) } else { error })
@@ -105,7 +106,8 @@ impl Hosted {
     }
 
     pub(super) fn types(&self) -> Vec<(String, u64)> {
-        self.types.names().map(|(name, hash)| (name.to_owned(), hash)).collect()
+        let names = self.types.iter().flat_map(Types::names);
+        names.map(|(name, hash)| (name.to_owned(), hash)).collect()
     }
 
     pub(super) fn state(&self) -> State {
@@ -170,7 +172,9 @@ impl Hosted {
         if let Some(thread) = supervisor.take() {
             // It does not panic.
             let _ = thread.join();
-            self.types.withdraw(self.registry);
+            if let Some(types) = &self.types {
+                types.withdraw(self.registry);
+            }
         }
         outcome
     }

@@ -216,6 +216,9 @@ impl Remote {
     }
 
     fn put_on_probation(&self, last: &Hosted, next: &Hosted) {
+        if !last.is_well() {
+            return;
+        }
         let (remote, generation, recipe) =
             (Weak::clone(&self.this), next.shared.generation, last.recipe.clone());
         let roll_back = Box::new(move || {
