@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_types::registry::Registry;
 
@@ -494,16 +494,15 @@ impl Zone {
         if body.outcome.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return self.close(grace);
         }
-        let is_alone = body.lock_children().as_ref().is_none_or(Vec::is_empty);
-        let is_empty = is_alone && body.pending.close_if_empty();
-        if !is_empty || !body.transport.close_if_idle() {
-            if is_empty {
-                body.pending.reopen();
+        let deadline = Instant::now() + OUT;
+        while !body.shut_if_idle() {
+            if body.pending.is_awaited() || Instant::now() >= deadline {
+                let calls = body.pending.len();
+                let message = format!("it is in use: {calls} calls, or calls inline, or zones");
+                let error = Error::new(ErrorKind::InUse, Stage::Close, message);
+                return Err(error.of_plugin(self.plugin_id(), self.generation()));
             }
-            let calls = body.pending.len();
-            let message = format!("it is in use: {calls} calls, or calls inline, or zones of it");
-            let error = Error::new(ErrorKind::InUse, Stage::Close, message);
-            return Err(error.of_plugin(self.plugin_id(), self.generation()));
+            std::thread::sleep(Duration::from_micros(100));
         }
         self.close(grace)
     }
@@ -654,6 +653,19 @@ impl Body {
         Ok(())
     }
 
+    /// Lets no calls in any more, if it is idle; whether that is so.
+    fn shut_if_idle(&self) -> bool {
+        let is_alone = self.lock_children().as_ref().is_none_or(Vec::is_empty);
+        if !is_alone || !self.pending.close_if_empty() {
+            return false;
+        }
+        let is_idle = self.transport.close_if_idle();
+        if !is_idle {
+            self.pending.reopen();
+        }
+        is_idle
+    }
+
     fn close(&self, grace: Duration) -> Result<()> {
         let mut once = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outcome) = &*once {
@@ -697,6 +709,9 @@ impl Drop for Handle {
         }
     }
 }
+
+/// What a call whose end was told of has to be out.
+const OUT: Duration = Duration::from_millis(50);
 
 /// What calls have to end in a zone that is dropped, and not closed.
 const DROP_GRACE: Duration = Duration::from_secs(1);

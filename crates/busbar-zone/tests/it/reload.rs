@@ -79,7 +79,8 @@ fn versions_follow_each_other() {
 /// is wrong with a file, the version before it serves on; nothing is left behind
 #[test]
 fn no_call_fails() {
-    let reloads = std::env::var("BUSBAR_TEST_RELOADS").map_or(20, |it| it.parse().expect("count"));
+    let reloads: usize =
+        std::env::var("BUSBAR_TEST_RELOADS").map_or(20, |it| it.parse().expect("count"));
     for mode in all_of_files() {
         // Each is a process, or two.
         let reloads = if mode == Mode::Process { reloads.div_ceil(4) } else { reloads };
