@@ -364,6 +364,18 @@ for (const mode of MODES) {
   });
 }
 
+test('[T02] reading numbers in place, and writing values of a fixed size, allocates nothing', async (t) => {
+  const { execFile } = await import('node:child_process');
+  const { promisify } = await import('node:util');
+  const script = new URL('fixtures/schema/allocations.js', import.meta.url).pathname;
+  const args = ['--expose-gc', '--import=@oxc-node/core/register', script];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 120_000 });
+  const { control, ...work } = JSON.parse(stdout) as Record<string, number>;
+  // For 100,000 messages; measuring takes some itself.
+  for (const [name, bytes] of Object.entries(work)) t.true(bytes < 4096, `${name}: ${bytes} bytes`);
+  t.true((control ?? 0) > 1_000_000, `copies: ${control} bytes`);
+});
+
 test('[T09] a codec is interpreted where code generation is forbidden', async (t) => {
   const { execFile } = await import('node:child_process');
   const { promisify } = await import('node:util');
