@@ -373,7 +373,7 @@ test('[T02] reading numbers in place, and writing values of a fixed size, alloca
   const { control, ...work } = JSON.parse(stdout) as Record<string, number>;
   // For 100,000 messages; measuring takes some itself.
   for (const [name, bytes] of Object.entries(work)) t.true(bytes < 4096, `${name}: ${bytes} bytes`);
-  t.true((control ?? 0) > 1_000_000, `copies: ${control} bytes`);
+  t.true((control ?? 0) > 500_000, `copies: ${control} bytes`);
 });
 
 test('[T09] a codec is interpreted where code generation is forbidden', async (t) => {
