@@ -368,7 +368,9 @@ test('[T02] reading numbers in place, and writing values of a fixed size, alloca
   const { execFile } = await import('node:child_process');
   const { promisify } = await import('node:util');
   const script = new URL('fixtures/schema/allocations.js', import.meta.url).pathname;
-  const args = ['--expose-gc', '--import=@oxc-node/core/register', script];
+  // Large enough that nothing is collected in between.
+  const young = ['--min-semi-space-size=64', '--max-semi-space-size=128'];
+  const args = ['--expose-gc', ...young, '--import=@oxc-node/core/register', script];
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 120_000 });
   const { control, ...work } = JSON.parse(stdout) as Record<string, number>;
   // For 100,000 messages; measuring takes some itself.
