@@ -208,12 +208,14 @@ impl Engine {
     /// The time of a session is over.
     pub(super) fn expire_session(&mut self, id: PipeId, now: Instant) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
-        let Some(reliable) = &mut entry.reliable else { return };
-        reliable.session.handle_timeout(now);
-        if reliable.session.is_lost() {
-            self.lose_session(id, "there was no connection for longer than the session is kept");
-        } else if let Some(expires) = reliable.session.poll_timeout() {
-            self.timers.set(Timer::Session(id), expires);
+        let Some(reliable) = &entry.reliable else { return };
+        match reliable.session.poll_timeout() {
+            None => {}
+            Some(expires) if now < expires => self.timers.set(Timer::Session(id), expires),
+            Some(_) => {
+                let why = "there was no connection for longer than the session is kept";
+                self.lose_session(id, why);
+            }
         }
     }
 
