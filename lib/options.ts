@@ -3,7 +3,7 @@
  * check that names the option, the value given and what is accepted.
  */
 
-import { invalidArgument, show } from './errors.js';
+import { BusbarError, invalidArgument, show } from './errors.js';
 import type {
   NativeBackoff,
   NativeDialOptions,
@@ -135,8 +135,8 @@ export interface DialOptions extends PipeOptions, WaitOptions {
    * Replaces a connection that is lost, with growing delays; `true` is `{}`. An orderly close by
    * the peer is final. Meanwhile `state` is `'DISCONNECTED'` or `'RECONNECTING'`, and messages are
    * accepted as far as `ringBytes` and `queueMessages` allow; they go out, in order, on the next
-   * connection. What was sent over the lost one and may not have arrived is not repeated, unless the
-   * pipe is `reliable`. Each attempt may take `timeoutMs`. `true` with `reliable`, otherwise `false`.
+   * connection. What was sent over the lost one and may not have arrived is not repeated, unless
+   * the pipe is `reliable`. Each attempt may take `timeoutMs`. `false`, but `true` with `reliable`.
    */
   readonly reconnect?: boolean | ReconnectOptions;
   /** tls: whom to trust, and what to show. */
@@ -188,7 +188,12 @@ export interface DialSettings extends PipeSettings {
 
 /** Checks the options of a pipe within this process. */
 export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
-  return settingsOf(checked(options, PIPE), false);
+  const values = checked(options, PIPE);
+  if (values['reliable'] !== false) {
+    const message = 'reliable is for uds://, tcp:// and tls://; within a process nothing is lost';
+    throw new BusbarError('ERR_NOT_SUPPORTED', message);
+  }
+  return settingsOf(values, false);
 }
 
 /** Checks the options of `dial()`. */

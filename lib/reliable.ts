@@ -12,8 +12,8 @@ export interface ReliableOptions {
   /**
    * What this end's acknowledgement of a message means: `'processed'`, that the program is done
    * with it, which it says by asking for the next one (the next step of an iterator, the next
-   * `receive()`, the return of the callback of `consume()`) or by closing; `'received'`, that it has
-   * arrived. `'processed'`.
+   * `receive()`, the return of the callback of `consume()`) or by closing; `'received'`, that it
+   * has arrived. `'processed'`.
    */
   readonly ack?: Acknowledgement;
   /** Messages of a channel that may be unacknowledged before senders wait, 1–65,536. 1,024. */

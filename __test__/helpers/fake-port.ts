@@ -268,6 +268,10 @@ export class FakePort implements NativePort {
     return null;
   }
 
+  processed(): number {
+    return 0;
+  }
+
   takeAnnouncement(): Buffer | null {
     return null;
   }

@@ -186,8 +186,8 @@ export interface NativePort {
   /** As shape(), for all pipes that come in at a listener from now on. */
   shapeListener(listener: number, qos: Uint8Array): void;
   /**
-   * Messages in the queue of a pipe, and those of its session that are not acknowledged. If there are
-   * some, Writable follows when there are none.
+   * Messages in the queue of a pipe, and those of its session that are not acknowledged. If there
+   * are some, Writable follows when there are none.
    */
   drain(pipe: number): number;
   /** Why the pipe is over, or has no connection at present. */

@@ -232,8 +232,9 @@ export class PipeCore implements PipeSink {
 
   /** A reliable message was given up. */
   handleDeliveryFailed(): void {
-    const message = `a message over the pipe at ${this.address} was given up: it was sent as often as`;
-    this.report(new BusbarError('ERR_DELIVERY_FAILED', `${message} maxDeliveryAttempts allows`));
+    const what = `a message over the pipe at ${this.address} was given up`;
+    const why = 'it was sent as often as maxDeliveryAttempts allows';
+    this.report(new BusbarError('ERR_DELIVERY_FAILED', `${what}: ${why}`));
   }
 
   handleState(number: number): void {

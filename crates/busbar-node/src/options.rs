@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_io::{
-    Access, AccessList, Acknowledge, Backoff, Backpressure, ChannelOptions, Code, Credentials, Error, Heartbeat,
-    HighWaterMarks, ListenOptions, PipeOptions, Qos, Rate, RateLimit, ReceivingQos, SendOptions,
-    SendingQos, SessionOptions, SharedThrottle, TlsOptions, TlsVersion, Trust, Wait,
+    Access, AccessList, Acknowledge, Backoff, Backpressure, ChannelOptions, Code, Credentials,
+    Error, Heartbeat, HighWaterMarks, ListenOptions, PipeOptions, Qos, Rate, RateLimit,
+    ReceivingQos, SendOptions, SendingQos, SessionOptions, SharedThrottle, TlsOptions, TlsVersion,
+    Trust, Wait,
 };
 use napi::sys;
 

@@ -171,8 +171,8 @@ impl Reliable {
         !self.is_link_blocked && self.lack.is_none_or(has_room)
     }
 
-    /// Messages that are not acknowledged; unless there are none, it will be writable when there are
-    /// none.
+    /// Messages that are not acknowledged; unless there are none, it will be writable when there
+    /// are none.
     pub(super) fn drain(&mut self) -> usize {
         let count = self.session.unconfirmed();
         self.is_draining = count > 0;

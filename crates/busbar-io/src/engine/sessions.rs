@@ -41,10 +41,7 @@ impl Engine {
     }
 
     /// What a dialer says of its session in the next HELLO, and which connection it will be.
-    pub(super) fn begin_session(
-        reliable: &mut Reliable,
-        options: &mut PipeOptions,
-    ) -> Identity {
+    pub(super) fn begin_session(reliable: &mut Reliable, options: &mut PipeOptions) -> Identity {
         let (epoch, resume) = reliable.session.begin_epoch(Instant::now());
         options.resume = Some(resume);
         Identity { session: reliable.session.id(), epoch }

@@ -120,8 +120,9 @@ impl Engine {
         let writable = match &mut entry.sending {
             None => direct.writable,
             Some(sending) if entry.reliable.is_some() => {
-                let is_writable =
-                    entry.interest.writable && !is_over && (sending.is_writable() || direct.writable);
+                let is_writable = entry.interest.writable
+                    && !is_over
+                    && (sending.is_writable() || direct.writable);
                 if is_writable {
                     sending.told_writable();
                 }

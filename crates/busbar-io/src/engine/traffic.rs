@@ -64,9 +64,8 @@ impl Engine {
         options: SendOptions,
     ) -> Result<Sent, Error> {
         self.queue_up(id)?;
-        let result = self.open(id, |link, queue| {
-            queue.ok_or_else(gone)?.send(link, channel, payload, options)
-        });
+        let result = self
+            .open(id, |link, queue| queue.ok_or_else(gone)?.send(link, channel, payload, options));
         let result = self.sent(id, result);
         self.remember(id, result, Sent::Refused, |redial, sent| {
             if sent == Sent::Accepted {
@@ -244,8 +243,8 @@ impl Engine {
         }
     }
 
-    /// Sends by way of the link of a pipe that may still be sent to, and of the queue in front of it,
-    /// if there is one.
+    /// Sends by way of the link of a pipe that may still be sent to, and of the queue in front of
+    /// it, if there is one.
     #[inline]
     fn open<T>(
         &mut self,

@@ -241,7 +241,8 @@ fn a_full_window_holds_the_sender_back() {
     session.window_messages = 5;
     let mut ends = Ends::new(session);
     let (out, back) = (ends.out, ends.back);
-    let fill = |ends: &mut Ends| (0..10).filter(|_| ends.here.engine.send(out, 0, b"x").unwrap()).count();
+    let fill =
+        |ends: &mut Ends| (0..10).filter(|_| ends.here.engine.send(out, 0, b"x").unwrap()).count();
     assert_eq!(fill(&mut ends), 5);
     ends.here.engine.set_interest(out, Interest { readable: false, writable: true }).unwrap();
     assert_eq!(ends.received_there(5).len(), 5);

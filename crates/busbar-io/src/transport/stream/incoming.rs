@@ -341,7 +341,9 @@ impl Incoming {
                     continue;
                 }
             };
-            if header.is_reliable && let Some(session) = &mut self.session {
+            if header.is_reliable
+                && let Some(session) = &mut self.session
+            {
                 session.verdicts.pop_front();
                 inbox.note_seq(Seq(header.seq));
             }

@@ -30,8 +30,8 @@ pub(super) struct StreamConnection {
 }
 
 impl StreamConnection {
-    /// A connection under terms that both ends have agreed on; `resume` is what the peer has said of
-    /// their session, if they keep one, and `early` came with the handshake.
+    /// A connection under terms that both ends have agreed on; `resume` is what the peer has said
+    /// of their session, if they keep one, and `early` came with the handshake.
     pub(super) fn new(
         wire: Wire,
         limits: Limits,
