@@ -321,9 +321,10 @@ export class Pipe extends EventEmitter<PipeEvents> {
 
   /**
    * Closes the pipe. What was accepted is still handed over, for up to `lingerMs` while the peer
-   * is slow; the peer can receive all that was handed over, then learns the reason. Waiting calls
-   * end with `ERR_CLOSED`, iterators and `consume()` just end, and messages not yet received are
-   * dropped. Further calls return the same promise and can only shorten the lingering.
+   * is slow, or while a pipe that reconnects has no connection; the peer can receive all that was
+   * handed over, then learns the reason. Waiting calls end with `ERR_CLOSED`, iterators and
+   * `consume()` just end, and messages not yet received are dropped. Further calls return the same
+   * promise and can only shorten the lingering.
    *
    * @throws BusbarError (as a rejection) `ERR_INVALID_ARGUMENT` (not retryable)
    */

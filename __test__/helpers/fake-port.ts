@@ -172,14 +172,15 @@ export class FakePort implements NativePort {
     return handle;
   }
 
-  close(handle: number, status: number, text: string): void {
+  close(handle: number, status: number, text: string): number {
     const pipe = this.find(handle);
     if (pipe === undefined) throw { code: 'ERR_CLOSED', message: 'no such pipe' };
     this.closed.push({ handle, status, text });
     this.pipes[handle & HANDLE_INDEX_MASK] = undefined;
-    if (pipe.peer === null) return;
+    if (pipe.peer === null) return 0;
     pipe.peer.reason = { code: 'ERR_CLOSED', message: text, status, clean: true };
     pipe.peer.peer = null;
+    return 0;
   }
 
   takeReason(handle: number): NativeReason {

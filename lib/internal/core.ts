@@ -313,13 +313,12 @@ export class PipeCore implements PipeSink {
 
   private closeNow(status: number, text: string): void {
     if (this.state !== 'CLOSED') {
-      const { messagesQueued, messagesUnconfirmed } = this.counters();
-      const lost = this.outbox.queued + (this.held ? messagesQueued + messagesUnconfirmed : 0);
-      const what = this.isReliable ? 'unconfirmed' : 'unsent';
-      if (lost > 0) log('warn', `closed with ${lost} messages ${what}`, { pipe: this.handle });
+      const unconfirmed = this.counters().messagesUnconfirmed;
+      const waiting = this.outbox.queued + (this.held ? unconfirmed : 0);
       const reason: CloseReason = { code: 'ERR_CLOSED', status, text, clean: true, local: true };
       this.finish(reason, closedHere(), false);
-      this.free(status, text);
+      const lost = waiting + this.free(status, text);
+      if (lost > 0) log('warn', `closed with ${lost} messages unsent`, { pipe: this.handle });
     }
     this.closing?.end();
   }
@@ -340,26 +339,27 @@ export class PipeCore implements PipeSink {
     this.emit('close', reason);
   }
 
-  /** Gives the handle back. */
-  private free(status: number, text: string): void {
-    if (!this.held) return;
+  /** Gives the handle back; returns how many messages that were accepted are given up. */
+  private free(status: number, text: string): number {
+    if (!this.held) return 0;
+    let lost = 0;
     try {
       // What can be asked afterwards.
       void this.peer;
       void this.connectionId;
       this.types.collect();
       this.last = this.counters();
-      // What still waits there now goes nowhere.
-      this.last.sendsLost += this.last.messagesQueued;
-      Object.assign(this.last, noGauges());
       const lingerMs = Math.max(0, this.lingersUntil - Date.now());
-      this.port.native.close(this.handle, status, text, lingerMs);
+      lost = this.port.native.close(this.handle, status, text, lingerMs);
+      this.last.sendsLost += lost;
+      Object.assign(this.last, noGauges());
     } catch (error) {
       this.report(fromNative(error));
     }
     this.held = false;
     this.port.removePipe(this, this.last ?? noCounters());
     this.inbox.discard({ error: closedHere(), clean: true });
+    return lost;
   }
 
   private errorOf({ code, text, clean }: CloseReason): BusbarError {

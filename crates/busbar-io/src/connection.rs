@@ -5,7 +5,7 @@
 //! ```
 
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_proto::frame::{Ack, Header};
 use busbar_proto::session::{Resume, Seq};
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use mio::{Registry, Token};
 
 use crate::link::Link;
+use crate::loan::Loan;
 use crate::os::random;
 use crate::peer::Peer;
 use crate::tls::Credentials;
@@ -98,6 +99,11 @@ pub(crate) trait Connection: Link {
         true
     }
 
+    /// Whether `loan` can be committed here, and is not memory of another connection.
+    fn owns(&self, loan: &Loan) -> bool {
+        matches!(loan, Loan::Heap(_))
+    }
+
     /// The largest message that both ends accept.
     fn message_bytes_max(&self) -> u64;
 
@@ -174,6 +180,11 @@ pub(crate) trait Handshake: Send {
     /// Goes on as far as it can without waiting; `None`: not finished. Descriptors that it comes to
     /// need on the way are added to `registry`.
     fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error>;
+
+    /// When it can go on even if no descriptor is ready.
+    fn next_time(&self) -> Option<Instant> {
+        None
+    }
 
     /// Who is at the other end, if it can go on only after [`Handshake::admit`].
     fn asking(&self) -> Option<&Peer> {

@@ -30,7 +30,7 @@ mod traffic;
 use std::collections::{HashMap, VecDeque};
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error, SessionId};
 
@@ -63,6 +63,9 @@ pub struct Engine {
     hot: Vec<PipeId>,
     /// Pipes that have put something off.
     at_work: Vec<PipeId>,
+    /// Closed pipes whose queue is not empty.
+    leaving: Vec<PipeId>,
+    /// Closed connections.
     lingering: Slots<Lingering>,
     /// Events that came about between two turns.
     pending: Vec<Event>,
@@ -118,6 +121,7 @@ impl Engine {
             listeners: Slots::new(),
             hot: Vec::new(),
             at_work: Vec::new(),
+            leaving: Vec::new(),
             lingering: Slots::new(),
             pending: Vec::new(),
             timers: Timers::default(),
@@ -229,15 +233,22 @@ impl Engine {
     /// that was sent, for which this engine may have to be driven on ([`Engine::is_lingering`]). No
     /// event follows.
     pub fn close(&mut self, id: PipeId, reason: &CloseReason) {
-        if let Some(connection) = self.connection(id) {
-            connection.close(reason);
+        let linger = self.pipes.get(id.0).map_or(Duration::ZERO, |entry| entry.linger);
+        self.close_within(id, reason, linger);
+    }
+
+    /// As [`Engine::close`], where what waits in the pipe's queue may do so for `linger` more.
+    /// Returns how many messages waited and are given up.
+    pub fn close_within(&mut self, id: PipeId, reason: &CloseReason, linger: Duration) -> usize {
+        let Some(entry) = self.pipes.get(id.0).filter(|entry| entry.leave.is_none()) else {
+            return 0;
+        };
+        let until = Instant::now().checked_add(entry.linger);
+        let has_time = !linger.is_zero() && reason.code != Some(Code::ConnectionLost);
+        if has_time && self.take_leave(id, reason, Instant::now().checked_add(linger)) {
+            return 0;
         }
-        let Some(entry) = self.drop_pipe(id) else { return };
-        let Phase::Connected(connection) = entry.phase else { return };
-        let is_lost = entry.reason.is_some_and(|it| it.code == Some(Code::ConnectionLost));
-        if !connection.is_over() && !entry.linger.is_zero() && !is_lost {
-            self.linger(connection, Instant::now().checked_add(entry.linger));
-        }
+        self.part(id, reason, until)
     }
 
     /// The address of a listener, as a dialer uses it.
@@ -285,7 +296,7 @@ impl Engine {
     /// Where a pipe stands; `None` once it is closed by [`Engine::close`].
     #[must_use]
     pub fn state(&self, id: PipeId) -> Option<ConnectionState> {
-        Some(self.pipes.get(id.0)?.state)
+        Some(self.pipes.get(id.0).filter(|entry| entry.leave.is_none())?.state)
     }
 
     /// Why the peer or a failure ended the pipe.
@@ -298,8 +309,15 @@ impl Engine {
     #[must_use]
     pub fn failure(&self, id: PipeId) -> Option<&CloseReason> {
         let entry = self.pipes.get(id.0)?;
-        let cut = || entry.redial.as_ref()?.failure.as_ref();
-        entry.reason.as_ref().or_else(|| entry.reliable.as_ref()?.failure.as_ref()).or_else(cut)
+        let cut = || entry.reliable.as_ref()?.failure.as_ref();
+        entry.reason.as_ref().or_else(|| entry.redial.as_ref()?.failure.as_ref()).or_else(cut)
+    }
+
+    /// What [`Engine::failure`] was when the pipe became `DISCONNECTED`: to be asked once for each
+    /// such event, in their order. Then as it is.
+    pub fn take_failure(&mut self, id: PipeId) -> Option<CloseReason> {
+        let redial = self.pipes.get_mut(id.0)?.redial.as_mut();
+        redial.and_then(|it| it.failures.pop_front()).or_else(|| self.failure(id).cloned())
     }
 
     /// Which connection a pipe has at present; `None` while it has none.
@@ -361,6 +379,9 @@ impl Engine {
         for handle in self.pipes.handles() {
             self.close(PipeId(handle), &CloseReason::lost());
         }
+        for id in self.leaving.clone() {
+            self.leave(id);
+        }
         self.clear_lingering();
         self.pending.clear();
     }
@@ -416,7 +437,12 @@ impl Engine {
         let origin = *origin;
         let connection = match handshake.advance(self.descriptors.registry()) {
             Ok(None) if handshake.resuming().is_some() => return self.resume_dialer(id),
-            Ok(None) => return self.ask(id),
+            Ok(None) => {
+                if let Some(at) = handshake.next_time() {
+                    self.timers.set(Timer::Advance(id), at);
+                }
+                return self.ask(id);
+            }
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
         };
@@ -518,14 +544,24 @@ impl Engine {
         entry.reason = Some(reason);
         entry.give_up_sending();
         self.apply(id, input);
-        self.pending.push(Event::Closed(id));
+        self.tell(id, Event::Closed(id));
     }
 
     fn apply(&mut self, id: PipeId, input: ConnectionInput) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if let Some(state) = entry.state.next(input) {
             entry.state = state;
-            self.pending.push(Event::State(id, state));
+            if let (ConnectionState::Disconnected, Some(redial)) = (state, &mut entry.redial) {
+                redial.disconnected();
+            }
+            self.tell(id, Event::State(id, state));
+        }
+    }
+
+    /// Reports what happened to a pipe, unless its owner has closed it.
+    fn tell(&mut self, id: PipeId, event: Event) {
+        if self.pipes.get(id.0).is_some_and(|entry| entry.leave.is_none()) {
+            self.pending.push(event);
         }
     }
 

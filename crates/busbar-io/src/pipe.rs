@@ -151,7 +151,8 @@ impl Pipe {
     /// Waits for the handshake to end.
     fn connected(mut self, timeout: Duration) -> Result<Self, Error> {
         let deadline = after(timeout);
-        while self.engine.state(self.id) == Some(ConnectionState::Connecting) {
+        let is_over = |state| matches!(state, ConnectionState::Connected | ConnectionState::Closed);
+        while !self.engine.state(self.id).is_none_or(is_over) {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let message = format!("the other end did not answer within {timeout:?}");
                 return Err(Error::new(Code::TimedOut, message));

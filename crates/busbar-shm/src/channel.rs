@@ -124,6 +124,12 @@ impl Channel {
         self.noted(result)
     }
 
+    /// Whether a loan is of this channel's memory.
+    #[must_use]
+    pub fn owns(&self, loan: &Loan) -> bool {
+        self.outgoing.owns(loan)
+    }
+
     /// Sends the first `len` bytes of a loan, or gives it back if the ring is full.
     ///
     /// # Errors

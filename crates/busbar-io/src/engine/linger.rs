@@ -1,23 +1,37 @@
-//! Connections that are closed and still have something to deliver.
+//! What is closed and still has something to deliver.
 //!
-//! Nobody has a handle to them any more. Each goes when the peer has everything, when it fails, or
-//! when its time is up.
+//! ```text
+//! close ─→ a pipe that takes its leave: it has a queue, or a session in which not everything is
+//!          acknowledged, and goes on as ever, unseen
+//!      └─→ a connection that lingers ←─ the queue is empty
+//! ```
+//!
+//! Nobody has a handle to either any more. A pipe goes when its queue is empty, it has ended, or
+//! its time is up; a connection when the peer has everything, it fails, or its time is up.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use busbar_proto::Error;
+use busbar_proto::{CloseReason, Code, Error};
 
 use crate::connection::Connection;
-use crate::engine::Engine;
 use crate::engine::descriptors::Role;
+use crate::engine::pipe::{Phase, PipeEntry};
 use crate::engine::timers::Timer;
+use crate::engine::{Engine, Readiness};
+use crate::event::PipeId;
+use crate::link::Interest;
 use crate::slots::Handle;
+
+/// What a closed pipe tells its peer when its queue is empty.
+pub(super) struct Leave {
+    reason: CloseReason,
+    /// `None`: for as long as it takes.
+    until: Option<Instant>,
+}
 
 /// One of them.
 pub(super) struct Lingering {
     connection: Box<dyn Connection>,
-    /// `None`: for as long as it takes.
-    until: Option<Instant>,
 }
 
 /// Delivers what closed pipes have left, on a thread of its own.
@@ -25,10 +39,16 @@ pub(crate) struct Lingerer(Engine);
 
 impl Lingerer {
     pub(crate) fn run(mut self) {
+        let mut events = Vec::new();
         while self.0.is_lingering() {
+            let is_asleep = self.0.prepare_sleep(&mut events) == Readiness::Sleep;
+            // What happens is nobody's business.
+            events.clear();
             let until = self.0.timers.next();
             let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-            self.0.poll_descriptors(timeout);
+            if self.0.is_lingering() {
+                self.0.poll_descriptors(if is_asleep { timeout } else { Some(Duration::ZERO) });
+            }
         }
     }
 }
@@ -38,21 +58,87 @@ impl Engine {
     /// it to arrive goes on driving the engine.
     #[must_use]
     pub fn is_lingering(&self) -> bool {
-        self.lingering.values().next().is_some()
+        !self.leaving.is_empty() || self.lingering.values().next().is_some()
     }
 
-    /// An engine that has nothing to do but to deliver what this one would, if there is any.
+    /// This engine, in exchange for a new one, if it has something to deliver.
     pub(crate) fn take_lingering(&mut self) -> Option<Lingerer> {
         if !self.is_lingering() {
             return None;
         }
-        let mut engine = Self::new().ok()?;
-        for handle in self.lingering.handles() {
-            let Some(mut entry) = self.lingering.remove(handle) else { continue };
-            entry.connection.deregister(self.descriptors.registry());
-            engine.linger(entry.connection, entry.until);
+        let fresh = Self::new().ok()?;
+        Some(Lingerer(std::mem::replace(self, fresh)))
+    }
+
+    /// Closes a pipe whose queue is empty, or has to be given up; returns how many messages are
+    /// given up.
+    pub(super) fn part(
+        &mut self,
+        id: PipeId,
+        reason: &CloseReason,
+        until: Option<Instant>,
+    ) -> usize {
+        if let Some(connection) = self.connection(id) {
+            connection.close(reason);
         }
-        Some(Lingerer(engine))
+        let Some(mut entry) = self.drop_pipe(id) else { return 0 };
+        let given_up = entry.sending.as_mut().map_or(0, |queue| queue.drain());
+        let Phase::Connected(connection) = entry.phase else { return given_up };
+        let is_lost = entry.reason.is_some_and(|it| it.code == Some(Code::ConnectionLost));
+        let has_time = until.is_none_or(|until| Instant::now() < until);
+        if !connection.is_over() && has_time && !is_lost {
+            self.linger(connection, until);
+        }
+        given_up
+    }
+
+    /// Lets a closed pipe go on until its queue is empty; `false` if it has none, or cannot.
+    pub(super) fn take_leave(
+        &mut self,
+        id: PipeId,
+        reason: &CloseReason,
+        until: Option<Instant>,
+    ) -> bool {
+        self.pump(id);
+        let Some(entry) = self.pipes.get_mut(id.0) else { return false };
+        let has_connection = matches!(entry.phase, Phase::Connected(_)) || entry.is_cut();
+        if !entry.has_undelivered() || !has_connection || entry.reason.is_some() {
+            return false;
+        }
+        entry.leave = Some(Box::new(Leave { reason: reason.clone(), until }));
+        // Whoever has received will do so no more.
+        entry.receiving = None;
+        entry.set_interest(Interest::NONE);
+        self.pending.retain(|event| event.pipe() != Some(id));
+        self.leaving.push(id);
+        if let Some(until) = until {
+            self.timers.set(Timer::Leave(id), until);
+        }
+        self.note_work(id);
+        self.note_queue(id);
+        true
+    }
+
+    /// Closes the pipes whose leave is over.
+    pub(super) fn end_leaves(&mut self) {
+        let mut index = 0;
+        while let Some(&id) = self.leaving.get(index) {
+            let stays = |entry: &PipeEntry| entry.reason.is_none() && entry.has_undelivered();
+            if self.pipes.get(id.0).is_some_and(stays) {
+                index += 1;
+            } else {
+                self.leave(id);
+            }
+        }
+    }
+
+    /// Closes a pipe that takes its leave, whatever its queue still has.
+    pub(super) fn leave(&mut self, id: PipeId) {
+        self.leaving.retain(|&it| it != id);
+        let leave = self.pipes.get_mut(id.0).and_then(|entry| entry.leave.take());
+        if let Some(Leave { reason, until }) = leave.map(|leave| *leave) {
+            self.part(id, &reason, until);
+        }
     }
 
     /// Keeps a closed connection until it is over.
@@ -61,7 +147,7 @@ impl Engine {
         connection.begin_lingering();
         let inserted = self.lingering.insert_with(|handle| {
             connection.register(registry, Role::Linger.token(handle))?;
-            Ok::<_, Error>(Lingering { connection, until })
+            Ok::<_, Error>(Lingering { connection })
         });
         // Where there is no room for it, or no watching it, closing is all that can be done.
         if let (Some(Ok(handle)), Some(until)) = (inserted, until) {
@@ -86,7 +172,7 @@ impl Engine {
         }
     }
 
-    /// Gives up all of them.
+    /// Gives up all connections.
     pub(super) fn clear_lingering(&mut self) {
         for handle in self.lingering.handles() {
             self.drop_lingering(handle);

@@ -10,12 +10,14 @@ use bytes::Bytes;
 use crate::clock;
 use crate::connection::{Connection, Handshake, Incoming};
 use crate::engine::heartbeat::Pulse;
+use crate::engine::linger::Leave;
 use crate::engine::receiving::Receiving;
 use crate::engine::redial::Redial;
 use crate::engine::reliable::Reliable;
 use crate::engine::sending::Sending;
 use crate::event::{ListenerId, PipeId};
 use crate::link::Interest;
+use crate::loan::Loan;
 use crate::options::{Heartbeat, PipeOptions, Wait};
 use crate::qos::QosStats;
 
@@ -61,6 +63,8 @@ pub(super) struct PipeEntry {
     /// Queues between the user and the link, if options ask for them.
     pub(super) sending: Option<Box<Sending>>,
     pub(super) receiving: Option<Box<Receiving>>,
+    /// It is closed, and its queue is not empty.
+    pub(super) leave: Option<Box<Leave>>,
     /// Drops that were told of.
     pub(super) drops_told: u64,
     /// What the link was last asked to wake for.
@@ -131,6 +135,7 @@ impl PipeEntry {
             is_asked: false,
             sending: None,
             receiving: None,
+            leave: None,
             drops_told: 0,
             parked_for: Interest::NONE,
             wait: options.wait,
@@ -208,8 +213,23 @@ impl PipeEntry {
 
     /// Whether it has lost its connection and not got another.
     pub(super) fn is_cut(&self) -> bool {
-        !matches!(self.phase, Phase::Connected(_))
-            && self.redial.as_ref().is_some_and(|redial| redial.connects > 0)
+        let has_been = self.redial.as_ref().is_some_and(|redial| redial.connects > 0)
+            || self.reliable.as_ref().is_some_and(|reliable| reliable.is_established());
+        !matches!(self.phase, Phase::Connected(_)) && has_been
+    }
+
+    /// Whether something waits to be sent, or to be acknowledged.
+    pub(super) fn has_undelivered(&self) -> bool {
+        self.sending.as_ref().is_some_and(|queue| !queue.is_empty())
+            || self.reliable.as_ref().is_some_and(|it| it.session.unconfirmed() > 0)
+    }
+
+    /// Whether a loan is, or may be, memory of a connection that was lost.
+    pub(super) fn has_lost(&self, loan: &Loan) -> bool {
+        match &self.phase {
+            Phase::Connected(connection) => self.redial.is_some() && !connection.owns(loan),
+            Phase::Handshaking { .. } | Phase::Over => self.is_cut(),
+        }
     }
 
     #[inline]

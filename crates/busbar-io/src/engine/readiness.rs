@@ -220,6 +220,9 @@ impl Engine {
             }
             index += 1;
         }
+        if !self.leaving.is_empty() {
+            self.end_leaves();
+        }
     }
 
     /// Looks at the hot pipes without pause for as long as one of them wants that, at most one
@@ -258,9 +261,11 @@ impl Engine {
     fn handle_deadlines(&mut self, now: Instant) {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                Timer::Advance(pipe) => self.advance(pipe),
                 Timer::Attempt(pipe) => self.expire_attempt(pipe),
                 Timer::Handshake(pipe) => self.expire_handshake(pipe),
                 Timer::Hear(pipe) => self.listen_for_life(pipe, now),
+                Timer::Leave(pipe) => self.leave(pipe),
                 Timer::Linger(handle) => self.drop_lingering(handle),
                 Timer::Queue(pipe) => self.handle_time(pipe, now),
                 Timer::Reassembly(pipe) => self.expire_unfinished(pipe, now),

@@ -41,6 +41,9 @@ use crate::transport::{self, Nowhere};
 /// attempt is made to get another.
 const LEFT_MAX: usize = 4;
 
+/// Failures that nobody has asked for.
+const FAILURES_MAX: usize = 16;
+
 /// Announcements that are repeated, and their bytes.
 const ANNOUNCED_MAX: usize = 1024;
 const ANNOUNCED_BYTES_MAX: usize = 4 << 20;
@@ -55,6 +58,8 @@ pub(super) struct Redial {
     since: Option<Instant>,
     /// Why there is no connection.
     pub(super) failure: Option<CloseReason>,
+    /// What it was whenever the pipe became `DISCONNECTED`, until asked.
+    pub(super) failures: VecDeque<CloseReason>,
     /// The link of a pipe that has none.
     pub(super) nowhere: Nowhere,
     /// Lost connections, first lost first received from.
@@ -80,6 +85,7 @@ impl Redial {
             retries: options.retry.map(Retries::new),
             since: None,
             failure: None,
+            failures: VecDeque::new(),
             nowhere: Nowhere::new(options.message_bytes_max),
             left: VecDeque::new(),
             announced: Vec::new(),
@@ -146,6 +152,15 @@ impl Redial {
         }
     }
 
+    /// The pipe has become `DISCONNECTED`.
+    pub(super) fn disconnected(&mut self) {
+        if self.failures.len() == FAILURES_MAX {
+            // The first is kept: it is the loss, and the others are attempts.
+            self.failures.pop_back();
+        }
+        self.failures.extend(self.failure.clone());
+    }
+
     /// Counters of the connections before the present one.
     pub(super) fn past(&self) -> LinkStats {
         let mut sum = self.past;
@@ -168,6 +183,9 @@ impl Engine {
     /// Takes a lost connection from under a pipe. Whatever can be repeated is kept; the pipe ends
     /// if it is not one that dials again.
     pub(super) fn cut(&mut self, id: PipeId, reason: CloseReason) {
+        if let Some(redial) = self.pipes.get_mut(id.0).and_then(|entry| entry.redial.as_mut()) {
+            redial.failure = Some(reason.clone());
+        }
         self.apply(id, ConnectionInput::Lost);
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let redial = entry.redial.as_mut().filter(|it| it.options.reconnect.is_some());
@@ -204,7 +222,6 @@ impl Engine {
             if let Some(retries) = &mut redial.retries {
                 retries.lost(lasted);
             }
-            redial.failure = Some(reason.clone());
         }
         entry.activity = match entry.activity {
             Activity::Parked => Activity::Cold,
@@ -222,6 +239,7 @@ impl Engine {
     /// Puts a connection under a pipe: the first, or the one after a cut.
     pub(super) fn put_through(&mut self, id: PipeId, connection: Box<dyn Connection>) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        self.timers.cancel(Timer::Advance(id));
         self.timers.cancel(Timer::Attempt(id));
         entry.phase = Phase::Connected(connection);
     }
@@ -291,6 +309,7 @@ impl Engine {
             handshake.deregister(self.descriptors.registry());
             entry.phase = Phase::Over;
         }
+        self.timers.cancel(Timer::Advance(id));
         self.timers.cancel(Timer::Attempt(id));
         let reason = reason_of(error);
         let Some(redial) = &mut entry.redial else {

@@ -3,6 +3,7 @@
 //! A message that the link refuses stays in the queue, where it can still be overtaken, dropped or
 //! expire. Only a large one, of which the link may have sent a part, is taken out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use busbar_proto::qos::{Admission, Queue, Terms};
@@ -19,6 +20,9 @@ use crate::qos::{QosStats, SendOptions, SendingQos, Sent, Throttles};
 pub(super) struct Sending {
     queue: Queue<Outbound>,
     throttles: Throttles,
+    /// What a new connection has to be told before anything else, even before a message that was
+    /// begun on the one before.
+    ahead: VecDeque<Outbound>,
     /// A message of which the link may have sent a part.
     begun: Option<Outbound>,
     /// Whether the link has refused a message since it was last asked whether it is writable.
@@ -46,6 +50,12 @@ enum Payload {
 impl Outbound {
     /// Offers it to the link.
     fn send(&mut self, link: &mut dyn Connection) -> Result<bool, Error> {
+        if let Payload::Loan(Some(loan), len) = &self.payload
+            && !link.owns(loan)
+        {
+            // Its connection is lost, and the next one has memory of its own.
+            self.payload = Payload::Bytes(Bytes::copy_from_slice(&loan[..*len]));
+        }
         match &mut self.payload {
             Payload::Bytes(bytes) => link.send_bytes(self.channel, bytes),
             Payload::Loan(held, len) => {
@@ -67,6 +77,7 @@ impl Sending {
         Self {
             queue: Queue::new(qos.standard, qos.channels.iter().copied()),
             throttles: Throttles::new(qos.rate, qos.shared_rate.clone(), clock::now()),
+            ahead: VecDeque::new(),
             begun: None,
             is_blocked: false,
             resume_at: None,
@@ -150,6 +161,14 @@ impl Sending {
         let now = clock::now();
         (self.is_blocked, self.resume_at) = (false, None);
         loop {
+            if let Some(first) = self.ahead.front_mut() {
+                if !first.send(link)? {
+                    self.is_blocked = true;
+                    return Ok(());
+                }
+                self.ahead.pop_front();
+                continue;
+            }
             if let Some(begun) = &mut self.begun {
                 if !begun.send(link)? {
                     self.is_blocked = true;
@@ -182,12 +201,13 @@ impl Sending {
         }
     }
 
-    /// Puts messages in front of all others.
+    /// Puts messages in front of all others, for a connection that knows nothing yet.
     pub(super) fn repeat(&mut self, channel: u16, messages: &[Bytes]) {
-        for message in messages {
+        self.ahead.clear();
+        self.ahead.extend(messages.iter().map(|message| {
             let payload = Payload::Bytes(message.clone());
-            self.queue.offer_control(Outbound { channel, payload });
-        }
+            Outbound { channel, payload }
+        }));
     }
 
     /// Whether nothing is in it, and nobody waits to be told so.
@@ -234,6 +254,7 @@ impl Sending {
         while self.queue.take().is_some() {
             self.lost += 1;
         }
+        self.ahead.clear();
         self.lost += u64::from(self.begun.take().is_some());
         (self.is_blocked, self.resume_at) = (false, None);
     }
@@ -257,8 +278,9 @@ impl Sending {
         self.queue.len() + usize::from(self.begun.is_some())
     }
 
-    fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.begun.is_none()
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.begun.is_none() && self.ahead.is_empty()
     }
 
     fn offer(

@@ -91,16 +91,16 @@ impl Engine {
         if entry.is_neglected() && entry.heat() {
             self.hot.push(id);
         }
+        if let Some(at) = entry.queue_deadline() {
+            self.timers.set_earlier(Timer::Queue(id), at);
+        }
         let drops = entry.qos_stats().drops();
         if drops > entry.drops_told {
             entry.drops_told = drops;
             let is_this = |event: &Event| matches!(event, Event::Dropped(it) if *it == id);
             if !self.pending.iter().any(is_this) {
-                self.pending.push(Event::Dropped(id));
+                self.tell(id, Event::Dropped(id));
             }
-        }
-        if let Some(at) = entry.queue_deadline() {
-            self.timers.set_earlier(Timer::Queue(id), at);
         }
     }
 

@@ -9,12 +9,16 @@ use crate::slots::Handle;
 /// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// A handshake goes on by itself.
+    Advance(PipeId),
     /// An attempt to reconnect has taken too long.
     Attempt(PipeId),
     /// An accepted peer has not introduced itself.
     Handshake(PipeId),
     /// Has the peer been heard of?
     Hear(PipeId),
+    /// A pipe is closed, and its queue is not empty.
+    Leave(PipeId),
     /// Closed, and not everything delivered.
     Linger(Handle),
     /// Something in a queue expires or may go on.
@@ -74,9 +78,11 @@ impl Timers {
             return;
         }
         let all = [
+            Timer::Advance,
             Timer::Attempt,
             Timer::Handshake,
             Timer::Hear,
+            Timer::Leave,
             Timer::Queue,
             Timer::Reassembly,
             Timer::Redial,

@@ -99,8 +99,7 @@ impl Engine {
         loan: Loan,
         len: usize,
     ) -> Result<Option<Loan>, Error> {
-        if self.pipes.get(id.0).is_some_and(|entry| entry.is_cut()) && len <= loan.len() {
-            // The memory belongs to a connection that is gone.
+        if self.pipes.get(id.0).is_some_and(|entry| entry.has_lost(&loan)) && len <= loan.len() {
             return Ok((!self.send(id, channel, &loan[..len])?).then_some(loan));
         }
         let result = self.open(id, |link, queue| match queue {
@@ -254,6 +253,9 @@ impl Engine {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if let Some(reason) = &entry.reason {
             return Err(closed_error(reason));
+        }
+        if entry.leave.is_some() {
+            return Err(gone());
         }
         let queue = entry.sending.as_deref_mut();
         match (&mut entry.phase, &mut entry.reliable, &mut entry.redial) {

@@ -25,6 +25,7 @@ mod handshake;
 mod incoming;
 mod link;
 mod outgoing;
+mod race;
 mod socket;
 mod tls;
 mod wire;

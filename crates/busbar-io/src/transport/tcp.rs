@@ -1,7 +1,7 @@
 //! `tcp://` and `tls://`: processes on any two machines.
 //!
 //! A host that is an address is dialed at once. A name is looked up by a thread of its own, since
-//! the system's resolver waits; its addresses are then tried one after the other.
+//! the system's resolver waits; its addresses then race each other.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};

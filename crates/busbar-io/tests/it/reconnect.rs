@@ -1,12 +1,12 @@
 //! Pipes that outlive their connections, over every transport.
 
 use std::net::TcpListener;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::{Duration, Instant};
 
 use busbar_io::{
     ANNOUNCEMENTS, Backoff, CloseReason, Code, ConnectionState, Event, Interest, ListenOptions,
-    PipeId, PipeOptions,
+    PipeId, PipeOptions, Qos, Rate, SendingQos,
 };
 use busbar_proto::ConnectionInput;
 
@@ -24,6 +24,16 @@ fn reconnecting() -> PipeOptions {
     let mut options = PipeOptions::default();
     options.reconnect = Some(quick());
     options
+}
+
+/// One message at once, then so many in a second.
+fn throttled(per_second: u64) -> Qos {
+    let number = |n| NonZeroU64::new(n).unwrap();
+    let mut sending = SendingQos::default();
+    sending.rate.messages = Some(Rate { per_second: number(per_second), burst: number(1) });
+    let mut qos = Qos::default();
+    qos.sending = Some(sending);
+    qos
 }
 
 /// A dialed pipe, and the engine of its peer, which comes and goes.
@@ -289,6 +299,256 @@ fn what_had_arrived_comes_first() {
         let stats = ends.here.engine.stats(pipe).unwrap().link;
         assert_eq!(stats.messages_received, 11, "{scheme}: counted over both connections");
     }
+}
+
+/// [D19 D43] a loan of a lost connection goes out over the next one as a copy, whether it was
+/// committed before, between or after
+#[test]
+fn loans_of_a_lost_connection_are_copied() {
+    for scheme in SCHEMES {
+        let mut ends = Ends::new(scheme, &reconnecting());
+        let pipe = ends.pipe;
+        let mut loan = |byte| {
+            let mut loan = ends.here.engine.loan(pipe, 5000).unwrap().unwrap();
+            loan.fill(byte);
+            loan
+        };
+        let loans = [loan(1), loan(2)];
+        let queued = loan(0);
+        // A queue in front of the link, that a throttle holds back.
+        ends.here.engine.shape(pipe, &throttled(4)).unwrap();
+        assert!(ends.here.engine.send(pipe, 0, b"takes the token").unwrap());
+        assert!(ends.here.engine.commit(pipe, 0, queued, 5000).unwrap().is_none());
+        ends.crash();
+        ends.await_state(ConnectionState::Disconnected);
+        ends.come_back();
+        ends.meet();
+        for loan in loans {
+            assert!(ends.here.engine.commit(pipe, 0, loan, 4000).unwrap().is_none(), "{scheme}");
+        }
+        let expected = [vec![0; 5000], vec![1; 4000], vec![2; 4000]];
+        assert!(ends.received_there(3) == expected, "{scheme}");
+        assert_eq!(ends.here.engine.stats(pipe).unwrap().qos.sends_lost, 0, "{scheme}");
+    }
+}
+
+/// [D19 D21] what the queue still has when the pipe is closed goes out before the reason does
+#[test]
+fn a_closed_pipe_delivers_its_queue() {
+    for scheme in SCHEMES {
+        for is_down in [false, true] {
+            let mut options = reconnecting();
+            options.ring_bytes = 1 << 16;
+            options.queue_messages = NonZeroUsize::new(32);
+            let mut ends = Ends::new(scheme, &options);
+            let pipe = ends.pipe;
+            ends.crash();
+            ends.await_state(ConnectionState::Disconnected);
+            // More than the next connection takes at once.
+            let large = vec![7; 1 << 20];
+            for n in 0..20 {
+                assert!(ends.here.engine.send(pipe, 0, &[n]).unwrap());
+            }
+            assert!(ends.here.engine.send(pipe, 0, &large[..50_000]).unwrap());
+            let bye = CloseReason { code: None, status: 7, text: "done".into() };
+            if is_down {
+                ends.here.engine.close(pipe, &bye);
+                ends.come_back();
+            } else {
+                ends.come_back();
+                ends.meet();
+                ends.here.engine.close(pipe, &bye);
+            }
+            ends.here.events.clear();
+            assert_eq!(ends.here.engine.state(pipe), None, "{scheme}");
+            assert!(ends.here.engine.send(pipe, 0, b"late").is_err(), "{scheme}");
+            let mut received = Vec::new();
+            let reason = loop {
+                ends.here.drive(Instant::now() + Duration::from_millis(2));
+                let there = ends.there.as_mut().unwrap();
+                there.drive(Instant::now() + Duration::from_millis(2));
+                let accepted = there.events.iter().find_map(|event| match *event {
+                    Event::Accepted { pipe, .. } => Some(pipe),
+                    _ => None,
+                });
+                ends.accepted = ends.accepted.filter(|_| !is_down).or(accepted);
+                let Some(accepted) = ends.accepted else { continue };
+                received.extend(there.receive(accepted));
+                if let Some(reason) = there.engine.reason(accepted) {
+                    break reason.clone();
+                }
+            };
+            received.extend(ends.there.as_mut().unwrap().receive(ends.accepted.unwrap()));
+            assert_eq!(received.len(), 21, "{scheme}, {is_down}");
+            assert!((0..20).map(|n| vec![n]).eq(received[..20].iter().cloned()), "{scheme}");
+            assert_eq!(reason, bye, "{scheme}");
+            let deadline = Instant::now() + PATIENCE;
+            while ends.here.engine.is_lingering() {
+                assert!(Instant::now() < deadline, "{scheme}: lingers for ever");
+                ends.here.drive(Instant::now() + Duration::from_millis(2));
+            }
+            assert!(ends.here.events.is_empty(), "{scheme}: {:?}", ends.here.events);
+            assert_eq!(ends.here.engine.next_deadline(), None, "{scheme}");
+        }
+    }
+}
+
+/// [D15 D19 D21] a queue that nobody takes is given up when its time is up
+#[test]
+fn lingering_without_a_connection_is_bounded() {
+    let mut ends = Ends::new("tcp", &reconnecting());
+    let pipe = ends.pipe;
+    ends.crash();
+    ends.await_state(ConnectionState::Disconnected);
+    for _ in 0..3 {
+        assert!(ends.here.engine.send(pipe, 0, b"nobody").unwrap());
+    }
+    let reason = CloseReason::default();
+    let linger = Duration::from_millis(30);
+    assert_eq!(ends.here.engine.close_within(pipe, &reason, linger), 0);
+    assert_eq!(ends.here.engine.close_within(pipe, &reason, linger), 0, "twice");
+    assert!(ends.here.engine.is_lingering());
+    let deadline = Instant::now() + PATIENCE;
+    while ends.here.engine.is_lingering() {
+        assert!(Instant::now() < deadline);
+        ends.here.drive(Instant::now() + Duration::from_millis(5));
+    }
+    assert_eq!((ends.here.engine.next_deadline(), ends.here.engine.has_work()), (None, false));
+
+    let mut ends = Ends::new("tcp", &reconnecting());
+    let pipe = ends.pipe;
+    ends.crash();
+    ends.await_state(ConnectionState::Disconnected);
+    assert!(ends.here.engine.send(pipe, 0, b"nobody").unwrap());
+    assert_eq!(ends.here.engine.close_within(pipe, &reason, Duration::ZERO), 1, "given up");
+    assert!(!ends.here.engine.is_lingering());
+}
+
+/// [D19 T18] a large message of which a part went out over the lost connection does not overtake
+/// the types that the next one has to be told
+#[test]
+fn announcements_go_before_a_message_that_was_begun() {
+    for scheme in SCHEMES {
+        let mut options = reconnecting();
+        options.ring_bytes = 1 << 16;
+        options.slab_bytes = 0;
+        options.queue_messages = NonZeroUsize::new(4);
+        let mut ends = Ends::new(scheme, &options);
+        let pipe = ends.pipe;
+        let mut qos = Qos::default();
+        qos.sending = Some(SendingQos::default());
+        ends.here.engine.shape(pipe, &qos).unwrap();
+        assert!(ends.here.engine.send(pipe, ANNOUNCEMENTS, b"type").unwrap());
+        let large = vec![3; 12 << 20];
+        // The peer does not read: one is begun and others wait.
+        for _ in 0..8 {
+            if !ends.here.engine.send(pipe, 1, &large).unwrap() {
+                break;
+            }
+        }
+        ends.here.settle();
+        ends.crash();
+        ends.await_state(ConnectionState::Disconnected);
+        ends.come_back();
+        ends.meet();
+        let first = ends.received_there(1);
+        assert!(first[0] == large, "{scheme}");
+        let accepted = ends.accepted.unwrap();
+        let announced = ends.there.as_mut().unwrap().engine.take_announcement(accepted);
+        assert_eq!(announced.as_deref(), Some(&b"type"[..]), "{scheme}: known before the message");
+    }
+}
+
+/// [D19] messages that waited to be written when the connection was lost are counted, each once
+#[test]
+fn messages_lost_with_a_connection_are_counted() {
+    for scheme in ["uds", "tcp"] {
+        let mut options = reconnecting();
+        options.ring_bytes = 1 << 22;
+        let mut ends = Ends::new(scheme, &options);
+        let pipe = ends.pipe;
+        // Nobody reads there: what the socket does not take stays in the queue.
+        let large = vec![5; 300_000];
+        let mut sent = 0_u64;
+        while ends.here.engine.send(pipe, 0, &large).unwrap() {
+            ends.here.engine.flush();
+            sent += 1;
+        }
+        ends.here.engine.abandon(pipe);
+        let mut small = 0_u64;
+        while small < 50 && ends.here.engine.send(pipe, 1, b"small").unwrap() {
+            small += 1;
+        }
+        assert_eq!(small, 50, "{scheme}");
+        ends.crash();
+        ends.await_state(ConnectionState::Disconnected);
+        let lost = ends.here.engine.stats(pipe).unwrap().messages_lost;
+        assert!(lost > small && lost <= sent + small, "{scheme}: {lost} of {sent} + {small}");
+    }
+}
+
+/// [D12] each DISCONNECTED event has the reason of its own, however late it is looked at
+#[test]
+fn each_loss_keeps_its_reason() {
+    let mut options = reconnecting();
+    options.reconnect.as_mut().unwrap().attempts_max = 3;
+    let mut ends = Ends::new("tcp", &options);
+    ends.crash();
+    let pipe = ends.pipe;
+    ends.here.until(|event| matches!(event, Event::Closed(it) if *it == pipe).then_some(()));
+    let mut reason = || ends.here.engine.take_failure(pipe).unwrap().code.unwrap();
+    assert_eq!(reason(), Code::ConnectionLost);
+    assert_eq!([reason(), reason(), reason()], [Code::ConnectionRefused; 3]);
+    assert_eq!(reason(), Code::ConnectionRefused, "the last stays");
+}
+
+/// [D09] a thread that dials with retries waits for its listener, and for as long as it said
+#[test]
+fn dialing_from_a_thread_waits_for_its_listener() {
+    for scheme in SCHEMES {
+        let scratch = Scratch::new("patient");
+        let mut first = Driven::new();
+        let listener = first.listen(&scratch.address(scheme), &ListenOptions::default());
+        let address = first.engine.address(listener).unwrap();
+        first.engine.close_listener(listener);
+        drop(first);
+        let mut options = PipeOptions::default();
+        options.retry = Some(quick());
+        let error = busbar_io::dial(&address, options.clone(), Duration::from_millis(40));
+        assert_eq!(error.map(drop).unwrap_err().code(), Code::TimedOut, "{scheme}");
+        let there = address.clone();
+        let listening = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(40));
+            let mut listener = busbar_io::listen(&there, ListenOptions::default()).unwrap();
+            listener.accept(Some(PATIENCE)).unwrap()
+        });
+        let mut pipe = busbar_io::dial(&address, options, PATIENCE).unwrap();
+        pipe.send(0, b"met", Some(PATIENCE)).unwrap();
+        let mut accepted = listening.join().unwrap();
+        assert_eq!(*accepted.recv(Some(PATIENCE)).unwrap(), *b"met", "{scheme}");
+    }
+}
+
+/// [D21] a pipe of a plain thread delivers its queue from the background
+#[test]
+fn a_dropped_pipe_delivers_its_queue() {
+    let scratch = Scratch::new("background");
+    let mut listener = busbar_io::listen(&scratch.shm(), ListenOptions::default()).unwrap();
+    let address = listener.local_address();
+    let accepting = std::thread::spawn(move || listener.accept(Some(PATIENCE)).unwrap());
+    let mut pipe = busbar_io::dial(&address, PipeOptions::default(), PATIENCE).unwrap();
+    let mut accepted = accepting.join().unwrap();
+    let (engine, id) = pipe.engine();
+    engine.shape(id, &throttled(200)).unwrap();
+    for n in 0..10 {
+        pipe.send(0, &[n], Some(PATIENCE)).unwrap();
+    }
+    pipe.close(&CloseReason { code: None, status: 3, text: "all".into() });
+    for n in 0..10 {
+        assert_eq!(*accepted.recv(Some(PATIENCE)).unwrap(), [n]);
+    }
+    let error = accepted.recv(Some(PATIENCE)).unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::Closed, "all"));
 }
 
 /// [D13 D17 D19] attempts are bounded if they are to be; the pipe then ends with why they failed

@@ -105,10 +105,17 @@ impl TsfnDriver {
         Ok(driver)
     }
 
-    /// Has the engine something to do that no descriptor will announce?
+    /// Has the engine something to do that no descriptor will announce, or sooner than the helper
+    /// knows?
     pub(super) fn after_call(&self, port: &Port) {
-        if port.state.borrow().engine.has_work() {
+        let (has_work, deadline) = {
+            let engine = &port.state.borrow().engine;
+            (engine.has_work(), engine.next_deadline())
+        };
+        if has_work {
             self.bell.ring();
+        } else if let (Some(deadline), Some(helper)) = (deadline, &*self.helper.borrow()) {
+            helper.hurry(deadline);
         }
     }
 
@@ -179,8 +186,17 @@ impl Helper {
             self.deadline.set(deadline);
             // Fails only if the thread has died, and then there is nobody to tell.
             let _ = self.resume.send(deadline);
-        } else if deadline.is_some_and(|new| self.deadline.get().is_none_or(|old| new < old)) {
-            // It waits already, for longer: it rings, and is told anew.
+        } else if let Some(deadline) = deadline {
+            self.hurry(deadline);
+        }
+    }
+
+    /// Interrupts a wait that would be longer: it rings, and is told anew.
+    fn hurry(&self, deadline: Instant) {
+        let waits = !self.idle.load(Ordering::Acquire);
+        if waits && self.deadline.get().is_none_or(|until| deadline < until) {
+            // What it is told next may be the same again.
+            self.deadline.set(Some(deadline));
             let _ = (&self.interrupt).write(&[0]);
         }
     }

@@ -90,10 +90,10 @@ callbacks! {
         let status = raw::uint(env, args[1]);
         let reason = CloseReason { code: None, status, text: raw::string(env, args[2]) };
         let linger = Duration::from_millis(u64::from(raw::uint(env, args[3])));
-        port.state.borrow_mut().engine.close(pipe, &reason);
+        let given_up = port.state.borrow_mut().engine.close_within(pipe, &reason, linger);
         port.after_call();
         port.keep_alive_for(linger);
-        raw::undefined(env)
+        raw::int(env, i32::try_from(given_up).unwrap_or(i32::MAX))
     }
 
     fn refuse(port, env, args: 2) {
@@ -112,9 +112,7 @@ callbacks! {
 
     fn take_reason(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let state = port.state.borrow();
-        let reason = state.engine.failure(pipe).cloned().unwrap_or_default();
-        drop(state);
+        let reason = port.state.borrow_mut().engine.take_failure(pipe).unwrap_or_default();
         let code = reason.code.unwrap_or(Code::Closed);
         raw::object(env, &[
             (c"code", raw::text(env, code.as_str())),

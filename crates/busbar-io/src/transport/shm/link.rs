@@ -190,6 +190,10 @@ impl Connection for ShmConnection {
         self.control.close(reason);
     }
 
+    fn owns(&self, loan: &Loan) -> bool {
+        matches!(loan, Loan::Chunk(loan) if self.channel.owns(loan))
+    }
+
     fn message_bytes_max(&self) -> u64 {
         self.message_bytes_max as u64
     }

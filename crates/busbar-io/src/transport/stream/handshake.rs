@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::session::Resume;
@@ -17,6 +18,7 @@ use crate::peer::{Peer, Process};
 use crate::transport::introduction::{self, Asking};
 
 use super::link::StreamConnection;
+use super::race::Race;
 use super::socket::Socket;
 use super::tls::Tls;
 use super::wire::Wire;
@@ -28,6 +30,7 @@ pub(in crate::transport) struct Dialing {
     options: PipeOptions,
     /// What is spoken on a socket once it is connected, unless it is plain.
     tls: Option<Tls>,
+    /// What the engine calls it, once it does.
     token: Option<Token>,
 }
 
@@ -35,11 +38,8 @@ pub(in crate::transport) struct Dialing {
 enum Stage {
     /// Waiting for host names to be looked up.
     Resolving(Box<dyn Resolution>),
-    /// Waiting for the socket; the other addresses of the host are tried after this one.
-    Connecting {
-        socket: Socket,
-        others: VecDeque<SocketAddr>,
-    },
+    /// Waiting for the first of the host's addresses to answer.
+    Connecting(Race),
     /// Waiting for the handshake of TLS.
     Securing(Wire),
     /// Waiting for the listener's HELLO.
@@ -73,9 +73,7 @@ impl Dialing {
         identity: Identity,
         tls: Option<Tls>,
     ) -> Result<Self, Error> {
-        let mut dialing = Self::new(Stage::Over, options, identity, tls)?;
-        dialing.connect(addresses, None)?;
-        Ok(dialing)
+        Self::new(Stage::Connecting(Race::new(addresses)), options, identity, tls)
     }
 
     /// As [`Dialing::to`], once the addresses are known.
@@ -98,25 +96,6 @@ impl Dialing {
         Ok(Self { stage, hello, options, tls, token: None })
     }
 
-    /// Begins to connect to the next of `addresses`; with none left, `failure` is what came of it.
-    fn connect(
-        &mut self,
-        mut addresses: VecDeque<SocketAddr>,
-        mut failure: Option<Error>,
-    ) -> Result<(), Error> {
-        while let Some(address) = addresses.pop_front() {
-            match mio::net::TcpStream::connect(address) {
-                Ok(stream) => {
-                    let socket = Socket::Tcp(stream);
-                    self.stage = Stage::Connecting { socket, others: addresses };
-                    return Ok(());
-                }
-                Err(error) => failure = Some(connect_error(&address, error)),
-            }
-        }
-        Err(failure.unwrap_or_else(|| Error::new(Code::NotFound, "the host has no address")))
-    }
-
     fn introduce(&mut self, wire: Wire) -> Result<(), Error> {
         let mut introduction = Introduction::new(wire)?;
         match introduction.send(&introduction::hello_frame(&self.hello)?) {
@@ -130,8 +109,7 @@ impl Dialing {
 
     fn socket(&mut self) -> Option<&mut Socket> {
         match &mut self.stage {
-            Stage::Resolving(_) | Stage::Over => None,
-            Stage::Connecting { socket, .. } => Some(socket),
+            Stage::Resolving(_) | Stage::Connecting(_) | Stage::Over => None,
             Stage::Securing(wire) => Some(&mut wire.socket),
             Stage::Introducing(introduction) => Some(&mut introduction.wire.socket),
         }
@@ -145,35 +123,22 @@ impl Dialing {
                     self.stage = Stage::Resolving(resolution);
                     return Ok(false);
                 };
-                self.connect(addresses?, None)?;
-                self.watch(registry)?;
-                Ok(false)
+                self.stage = Stage::Connecting(Race::new(addresses?));
+                Ok(true)
             }
-            Stage::Connecting { mut socket, others } => {
-                let failure = socket.take_error();
-                match failure.and_then(|failure| failure.map_or(Ok(()), Err)) {
-                    Ok(()) if socket.is_connected() => {
-                        if socket.is_its_own_peer() {
-                            return Err(nobody_but_itself());
-                        }
-                        socket.set_up(&self.options)?;
-                        match self.tls.take() {
-                            None => self.introduce(Wire::plain(socket))?,
-                            Some(tls) => self.stage = Stage::Securing(Wire::secure(socket, tls)),
-                        }
-                        Ok(true)
-                    }
-                    Ok(()) => {
-                        self.stage = Stage::Connecting { socket, others };
-                        Ok(false)
-                    }
-                    Err(error) => {
-                        socket.deregister(registry);
-                        self.connect(others, Some(connect_error(&"the listener", error)))?;
-                        self.watch(registry)?;
-                        Ok(false)
-                    }
+            Stage::Connecting(mut race) => {
+                let unwatched = || Error::new(Code::Io, "a handshake that nobody watches");
+                let token = self.token.ok_or_else(unwatched)?;
+                let Some(socket) = race.advance(registry, token, Instant::now())? else {
+                    self.stage = Stage::Connecting(race);
+                    return Ok(false);
+                };
+                socket.set_up(&self.options)?;
+                match self.tls.take() {
+                    None => self.introduce(Wire::plain(socket))?,
+                    Some(tls) => self.stage = Stage::Securing(Wire::secure(socket, tls)),
                 }
+                Ok(true)
             }
             Stage::Securing(mut wire) => {
                 if wire.shake_hands().map_err(introduction::unanswered)? {
@@ -189,22 +154,25 @@ impl Dialing {
             }
         }
     }
-
-    fn watch(&mut self, registry: &Registry) -> Result<(), Error> {
-        let Some(token) = self.token else { return Ok(()) };
-        self.socket().map_or(Ok(()), |socket| socket.register(registry, token))
-    }
 }
 
 impl Handshake for Dialing {
     fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
         self.token = Some(control);
-        self.watch(registry)
+        self.socket().map_or(Ok(()), |socket| socket.register(registry, control))
     }
 
     fn deregister(&mut self, registry: &Registry) {
-        if let Some(socket) = self.socket() {
-            socket.deregister(registry);
+        match &mut self.stage {
+            Stage::Connecting(race) => race.deregister(registry),
+            _ => drop(self.socket().map(|socket| socket.deregister(registry))),
+        }
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Connecting(race) => race.next_time(),
+            _ => None,
         }
     }
 
@@ -416,12 +384,7 @@ impl Introduction {
 }
 
 /// What comes of a port that nobody listens at being lent to the very socket that connects to it.
-fn nobody_but_itself() -> Error {
-    let message = "connecting to the listener: nobody listens there, the socket met itself";
-    Error::new(Code::ConnectionRefused, message)
-}
-
-fn connect_error(to: &dyn std::fmt::Display, error: io::Error) -> Error {
+pub(super) fn connect_error(to: &dyn std::fmt::Display, error: io::Error) -> Error {
     let code = match error.kind() {
         io::ErrorKind::ConnectionRefused => Code::ConnectionRefused,
         io::ErrorKind::TimedOut => Code::TimedOut,

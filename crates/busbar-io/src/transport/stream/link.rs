@@ -210,7 +210,7 @@ impl Connection for StreamConnection {
     }
 
     fn unsent_messages(&self) -> usize {
-        self.outgoing.unsent_frames()
+        self.outgoing.unsent_messages()
     }
 
     fn close(&mut self, reason: &CloseReason) {

@@ -19,6 +19,7 @@ use busbar_proto::session::Seq;
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 
+use crate::inbox::ANNOUNCEMENTS;
 use crate::options::PipeOptions;
 use crate::transport::introduction;
 
@@ -55,6 +56,8 @@ pub(super) struct Outgoing {
     /// The socket has no room.
     is_blocked: bool,
     has_failed: bool,
+    /// Messages that were in the queue when that happened.
+    lost: usize,
     is_closing: bool,
     is_shut: bool,
     heads: Vec<u8>,
@@ -113,6 +116,7 @@ impl Outgoing {
             lack: 0,
             is_blocked: false,
             has_failed: false,
+            lost: 0,
             is_closing: false,
             is_shut: false,
             heads: Vec::new(),
@@ -251,9 +255,18 @@ impl Outgoing {
         (self.queued() > 0 || wire.holds_back()) && !self.has_failed
     }
 
-    /// Frames of which nothing or not everything is written.
-    pub(super) fn unsent_frames(&self) -> usize {
-        self.frames
+    /// Messages that were accepted and of which nothing or not everything was written.
+    pub(super) fn unsent_messages(&self) -> usize {
+        let mut rest = self.queue.get(self.front..).unwrap_or_default();
+        let mut count = self.lost;
+        while let Ok(Some((frame, len))) = frame::first(rest, self.limits) {
+            let Header { kind, channel, fragment, is_reliable, .. } = frame.header;
+            let is_last = fragment.is_none_or(|it| it.index + 1 == it.count);
+            let is_message = kind == Kind::Data && channel != ANNOUNCEMENTS && !is_reliable;
+            count += usize::from(is_message && is_last);
+            rest = &rest[len..];
+        }
+        count
     }
 
     /// Whether what was refused last has a chance, and a sender that waits is worth waking.
@@ -456,6 +469,7 @@ impl Outgoing {
     }
 
     fn fail(&mut self) {
+        self.lost = self.unsent_messages();
         self.has_failed = true;
         self.under_way = None;
         self.queue = Vec::new();
