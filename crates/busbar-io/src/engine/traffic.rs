@@ -27,7 +27,7 @@ impl Engine {
         let result = self.open(id, |link, queue| match queue {
             None => link.send_run(run),
             Some(queue) => queue.send_run(link, run),
-        });
+        })?;
         let result = self.sent(id, result);
         self.remember(id, result, 0, |redial, taken| redial.note_run(&run[..taken]))
     }
@@ -43,7 +43,7 @@ impl Engine {
             Some(queue) => queue
                 .send(link, channel, payload, SendOptions::default())
                 .map(|sent| sent != Sent::Refused),
-        });
+        })?;
         let result = self.sent(id, result);
         self.remember(id, result, false, |redial, sent| {
             if sent {
@@ -64,8 +64,9 @@ impl Engine {
         options: SendOptions,
     ) -> Result<Sent, Error> {
         self.queue_up(id)?;
-        let result = self
-            .open(id, |link, queue| queue.ok_or_else(gone)?.send(link, channel, payload, options));
+        let result = self.open(id, |link, queue| {
+            queue.ok_or_else(gone)?.send(link, channel, payload, options)
+        })?;
         let result = self.sent(id, result);
         self.remember(id, result, Sent::Refused, |redial, sent| {
             if sent == Sent::Accepted {
@@ -84,7 +85,7 @@ impl Engine {
     /// # Errors
     /// As there, and `Closed` with the peer's reason.
     pub fn loan(&mut self, id: PipeId, len: usize) -> Result<Option<Loan>, Error> {
-        let result = self.open(id, |link, _| link.loan(len));
+        let result = self.open(id, |link, _| link.loan(len))?;
         self.checked(id, result)
     }
 
@@ -105,7 +106,7 @@ impl Engine {
         let result = self.open(id, |link, queue| match queue {
             None => link.commit(channel, loan, len),
             Some(queue) => queue.commit(link, channel, loan, len),
-        });
+        })?;
         self.sent(id, result)
     }
 
@@ -248,7 +249,7 @@ impl Engine {
     fn open<T>(
         &mut self,
         id: PipeId,
-        send: impl FnOnce(&mut dyn Connection, Option<&mut Sending>) -> Result<T, Error>,
+        send: impl FnOnce(&mut dyn Connection, Option<&mut Sending>) -> T,
     ) -> Result<T, Error> {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if let Some(reason) = &entry.reason {
@@ -259,16 +260,16 @@ impl Engine {
         }
         let queue = entry.sending.as_deref_mut();
         match (&mut entry.phase, &mut entry.reliable, &mut entry.redial) {
-            (Phase::Connected(connection), None, _) => send(&mut **connection, queue),
+            (Phase::Connected(connection), None, _) => Ok(send(&mut **connection, queue)),
             (Phase::Connected(connection), Some(reliable), _) => {
-                send(&mut reliable.over(&mut **connection), queue)
+                Ok(send(&mut reliable.over(&mut **connection), queue))
             }
             (_, Some(reliable), _) if reliable.is_established() => {
                 let mut nowhere = reliable.nowhere();
-                send(&mut reliable.over(&mut nowhere), queue)
+                Ok(send(&mut reliable.over(&mut nowhere), queue))
             }
             (_, None, Some(redial)) if redial.connects > 0 && queue.is_some() => {
-                send(&mut redial.nowhere, queue)
+                Ok(send(&mut redial.nowhere, queue))
             }
             _ => Err(Error::new(Code::Again, "the pipe is not connected yet")),
         }
