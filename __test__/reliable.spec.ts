@@ -5,7 +5,14 @@ import { once } from 'node:events';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { BusbarError, connectInproc, dial, listen, type Pipe, type PipeOptions } from '../index.js';
+import {
+  connectInproc,
+  dial,
+  listen,
+  type BusbarError,
+  type Pipe,
+  type PipeOptions,
+} from '../index.js';
 import { unusedAddress } from './helpers/pairs.js';
 
 const reconnect = { initialMs: 2, maxMs: 20 };
