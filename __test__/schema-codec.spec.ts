@@ -364,7 +364,7 @@ for (const mode of MODES) {
   });
 }
 
-test('[T02] reading numbers in place, and writing values of a fixed size, allocates nothing', async (t) => {
+test('[T02] reading numbers in place and writing fixed sizes allocates nothing', async (t) => {
   const { execFile } = await import('node:child_process');
   const { promisify } = await import('node:util');
   const script = new URL('fixtures/schema/allocations.js', import.meta.url).pathname;
