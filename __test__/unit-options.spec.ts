@@ -21,6 +21,7 @@ test('[D09] defaults are as documented', (t) => {
       trust: 0,
       queueMessages: 16_384,
       reassemblyTimeoutMs: 30_000,
+      sessionTimeoutMs: 0,
       access: 0,
       heartbeatMs: 0,
       heartbeatMisses: 0,

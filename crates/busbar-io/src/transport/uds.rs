@@ -18,6 +18,7 @@ use crate::options::{Access, ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::peer::Process;
 
+use super::sockets;
 use super::stream::{Answering, Dialing, Socket};
 use super::unix_socket::{self, Binding, Bound};
 
@@ -60,7 +61,7 @@ pub(super) fn dial(
         UdsName::Path(path) => unix_socket::connect(path, &shown)?,
         UdsName::Abstract(name) => unix_socket::connect_to(&abstract_address(name)?, &shown)?,
     };
-    admit(&options.access, Some(unix_socket::process_of(&stream)?))?;
+    admit(&options.access, Some(sockets::process_of(&stream)?))?;
     let socket = Socket::Unix(mio::net::UnixStream::from_std(stream));
     let dialing = Dialing::over(socket, options.clone(), identity)?;
     Ok(Incoming::Handshake(Box::new(dialing)))
@@ -114,10 +115,17 @@ fn bind_abstract(name: &str, binding: Binding) -> Result<UnixListener, Error> {
     Ok(UnixListener::from(socket))
 }
 
+#[cfg(target_os = "linux")]
 fn abstract_address(name: &str) -> Result<SocketAddrUnix, Error> {
     SocketAddrUnix::new_abstract_name(name.as_bytes()).map_err(|errno| {
         Error::new(Code::InvalidAddress, format!("the socket name @{name} is too long: {errno}"))
     })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(name: &str) -> Result<SocketAddrUnix, Error> {
+    let message = format!("uds://@{name}: only Linux has abstract names; use a path");
+    Err(Error::new(Code::NotSupported, message))
 }
 
 /// Whether `access` lets `peer` in.
