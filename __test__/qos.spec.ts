@@ -3,6 +3,7 @@
 import test, { type ExecutionContext } from 'ava';
 
 import type { Backpressure, Codec, PipeOptions } from '../index.js';
+import { dial } from './helpers/ends.js';
 import { pairOf, SCHEMES, stuff, type Pair, type Scheme } from './helpers/pairs.js';
 
 const SMALLEST = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8 };
@@ -211,6 +212,33 @@ for (const scheme of SCHEMES) {
       for (let i = 0; i < 60; i++) t.is(String(await server.receive()), `${i}`);
       await sending;
       t.true(performance.now() - begin >= 49, 'not faster than the rate');
+    }
+  });
+}
+
+for (const scheme of SCHEMES) {
+  test(`[D28] ${scheme}: pipes of a listener share its rates`, async (t) => {
+    const rate = { messagesPerSecond: 1000, messagesBurst: 10 };
+    for (const server of [{ totalSendRate: rate }, { totalReceiveRate: rate }]) {
+      const isSending = 'totalSendRate' in server;
+      const first = await pairOf(t, scheme, { server });
+      const client = await dial(first.listener.address);
+      t.teardown(() => client.close({ lingerMs: 0 }));
+      const accepted = await first.listener.accept();
+      const ends = [
+        [first.server, first.client],
+        [accepted, client],
+      ] as const;
+      const begin = performance.now();
+      const passing = ends.map(async ([there, here]) => {
+        const [from, to] = isSending ? [there, here] : [here, there];
+        const sending = from.sendBatch(numbers(0, 40));
+        for (let i = 0; i < 40; i++) t.is(String(await to.receive()), `${i}`);
+        await sending;
+      });
+      await Promise.all(passing);
+      // 80 messages in all, of which a burst of 10 passes at once.
+      t.true(performance.now() - begin >= 69, 'not faster than the rate of the listener');
     }
   });
 }

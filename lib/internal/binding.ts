@@ -94,6 +94,8 @@ export interface NativePipeOptions {
   heartbeatMs: number;
   heartbeatMisses: number;
   /** uds, tcp */
+  /** 0: four times maxMessageBytes */
+  maxReassemblyBytes: number;
   reassemblyTimeoutMs: number;
   uids?: readonly number[];
   gids?: readonly number[];

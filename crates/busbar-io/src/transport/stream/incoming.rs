@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use crate::inbox::Inbox;
 use crate::loan::Lease;
+use crate::options::PipeOptions;
 
 use super::assembly::Assemblies;
 use super::buffer::{BUFFER_BYTES, Buffer};
@@ -69,7 +70,8 @@ enum Outcome {
 
 impl Incoming {
     /// The half whose first bytes, which came with the handshake, are `early`.
-    pub(super) fn new(limits: Limits, ahead_max: usize, early: &[u8]) -> Self {
+    pub(super) fn new(limits: Limits, options: &PipeOptions, early: &[u8]) -> Self {
+        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         let mut buffer = Buffer::default();
         buffer.acquire();
         buffer[..early.len()].copy_from_slice(early);
@@ -81,7 +83,7 @@ impl Incoming {
             scanned: 0,
             end: early.len(),
             ready: 0,
-            assemblies: Assemblies::default(),
+            assemblies: Assemblies::new(options.reassembly_bytes()),
             wholes: VecDeque::new(),
             whole_bytes: 0,
             has_more: true,
@@ -140,7 +142,7 @@ impl Incoming {
     pub(super) fn forget(&mut self) {
         (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
         self.wholes = VecDeque::new();
-        self.assemblies = Assemblies::default();
+        self.assemblies.clear();
         self.buffer.release();
         if !self.has_ended() {
             self.outcome = None;
@@ -326,7 +328,7 @@ impl Incoming {
                     self.ready += 1;
                 }
                 (Kind::Data, Some(fragment)) => {
-                    match self.assemblies.add(&header, fragment, payload, *limits) {
+                    match self.assemblies.add(&header, fragment, payload) {
                         Err(error) => return self.breach(error),
                         Ok(None) => {}
                         Ok(Some(whole)) => {

@@ -36,10 +36,9 @@ impl StreamConnection {
         peer: Peer,
         early: &[u8],
     ) -> Self {
-        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         Self {
             wire,
-            incoming: Incoming::new(limits, ahead_max, early),
+            incoming: Incoming::new(limits, options, early),
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,
