@@ -268,6 +268,8 @@ export interface Native {
   /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];
   listInprocEndpoints(): string[];
+  /** The numbers of `InprocStats` (inproc.ts), in their order. Throws. */
+  inprocStats(name: string): number[];
   version(): string;
 
   // ---- the registry of types, see registry.ts: throw ----
