@@ -72,6 +72,8 @@ test('[I27] inprocStats() counts what passes through a name', async (t) => {
   t.is(String(await one.receive()), '12345');
   t.is(String(await other.receive()), '123');
   await other.send('ok');
+  // What was sent goes out when the turn is over.
+  await new Promise(setImmediate);
   const nothing = { messagesDropped: 0, messagesQueued: 0, bytesQueued: 0 };
   const stats = inprocStats('inproc://stats');
   t.like(stats, { connections: 2, pending: 0 });
