@@ -63,19 +63,24 @@ export type {
 export type { StructDescriptor, TypeDescriptor, VariantDescriptor } from './dist/index.js';
 
 // Native plugins
-export { BatchError, loadZone, Zone } from './dist/index.js';
+export { BatchError, loadZone, Zone, ZoneObject } from './dist/index.js';
 export type {
   BatchOf,
   BatchOptions,
   BoundMethod,
   CallSyncOptions,
   CloseZoneOptions,
+  ExposedContext,
+  ExposedFunction,
+  HoldOptions,
+  LendOptions,
   LoadZoneOptions,
   PluginTrust,
   Promised,
   ReloadEvent,
   ReloadZoneOptions,
   ZoneDenial,
+  ZoneDown,
   ZoneMethod,
   ZoneMode,
   ZoneProcess,

@@ -13,7 +13,7 @@ export { compile, registry, BufferTooSmallError, SchemaError } from './dist/inde
 export { openMapped, writeMapped, MappedFile } from './dist/index.js';
 
 // Native plugins
-export { BatchError, loadZone, Zone } from './dist/index.js';
+export { BatchError, loadZone, Zone, ZoneObject } from './dist/index.js';
 
 // When something goes wrong
 export { AbortError, BusbarError, CODES, PluginError } from './dist/index.js';

@@ -229,6 +229,27 @@ for (const scheme of SCHEMES) {
     await t.throwsAsync(first.receive(), { code: 'ERR_CLOSED' });
   });
 
+  test(`[T18] ${scheme}: no bytes are sent where values are`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    await client.send('before, as nothing says what channel 0 is', { channel: 3 });
+    const near = client.typed(POINT);
+    await near.send({ x: 1, label: 'first' });
+    const wrong = { code: 'ERR_INVALID_ARGUMENT', message: /channel 0 carries values/ };
+    await t.throwsAsync(client.send('bytes'), wrong);
+    await t.throwsAsync(client.send('bytes', { channel: 0 }), wrong);
+    await t.throwsAsync(client.sendBatch(['bytes']), wrong);
+    t.throws(() => client.trySend('bytes'), wrong);
+    t.throws(() => client.reserve(8), wrong);
+    await client.send('bytes', { channel: 3 });
+    await near.send({ x: 2, label: 'second' });
+    await client.close();
+    const seen: string[] = [];
+    await server.consume((batch) => {
+      for (let i = 0; i < batch.length; i++) seen.push(`${batch.channel(i)} ${batch.size(i)}`);
+    });
+    t.deepEqual(seen, ['3 41', '0 13', '3 5', '0 14']);
+  });
+
   test(`[T18 D25] ${scheme}: a full pipe makes typed senders wait`, async (t) => {
     const both = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8 };
     const { client, server } = await pairOf(t, scheme, { both });

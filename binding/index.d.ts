@@ -30,6 +30,21 @@ export declare class NativeMappedFile {
 }
 export type Mapped = NativeMappedFile
 
+/** Somebody who holds an object of a plugin. */
+export declare class NativeObject {
+  /** The generation that it is of; 0 once it was let go. */
+  get generation(): number
+  /**
+   * The plugin's number for it, below 2^53.
+   *
+   * # Errors
+   * `ERR_OBJECT_STALE`.
+   */
+  number(): number
+  /** Holds it no longer. */
+  release(): void
+}
+
 /** An open zone. */
 export declare class NativeZone {
   /** The plugin's id. */
@@ -84,6 +99,22 @@ export declare class NativeZone {
   /** Watches no longer. */
   unwatch(): void
   /**
+   * Holds an object of the plugin.
+   *
+   * # Errors
+   * `ERR_OBJECT_STALE`.
+   */
+  hold(object: number): NativeObject
+  /**
+   * A number for an object of JavaScript's.
+   *
+   * # Errors
+   * `ERR_ZONE_CLOSED`.
+   */
+  lend(): number
+  /** Lends an object no longer; whether it was lent. */
+  takeBack(object: number): boolean
+  /**
    * Starts a call whose result nobody wants; a failure is logged.
    *
    * # Errors
@@ -99,25 +130,30 @@ export declare class NativeZone {
    */
   callWaiting(method: number, input: Buffer, out: Buffer, timeoutMs: number): number | Buffer
   /**
-   * Closes the zone and its children; running calls have `grace_ms` to end.
+   * Closes the zone and its children; running calls have `grace_ms` to end. Or, with
+   * `only_if_idle`, ends with `ERR_IN_USE` if there are any.
    *
    * # Errors
    * `ERR_IO` if there can be no thread for it.
    */
-  close(graceMs: number, operation: number): void
+  close(graceMs: number, onlyIfIdle: boolean, operation: number): void
 }
 
 /** The zones of this environment. */
 export declare class NativeZones {
   /**
-   * Loads a library and opens a zone of it.
+   * Loads a library and opens a zone of it, whose plugin calls the parent with this number.
    *
    * # Errors
    * `ERR_INVALID_ARGUMENT`, `ERR_IO` if there can be no thread for it.
    */
-  load(options: NativeZoneOptions, parent: NativeZone | undefined | null, operation: number): void
+  load(options: NativeZoneOptions, parent: NativeZone | undefined | null, exposed: number, operation: number): void
   /** What has ended since it was last asked. */
   take(): Array<NativeEnd>
+  /** Answers a call of a plugin's. */
+  answer(call: number, result: Uint8Array): void
+  /** Answers it with a failure. */
+  refuse(call: number, code: string, message: string): void
   /**
    * The least important log records that any environment wants, from here on: 0 error to 3
    * debug.
@@ -220,6 +256,8 @@ export interface NativeEnd {
   error?: NativeFailure
   /** Level and text of a log record; then there is no operation. */
   log?: Array<string>
+  /** What the plugin says whose parent the operation is. */
+  up?: NativeUp
 }
 
 /** Why an operation failed. */
@@ -337,6 +375,16 @@ export interface NativeType {
   descriptor?: string
 }
 
+/** What a plugin says to whoever loaded it. */
+export interface NativeUp {
+  /** 0 a call, 1 nobody waits for it any more, 2 an object is released, 3 the plugin is down. */
+  kind: number
+  /** Of the call, or the object; or the generation that is down. Below 2^53. */
+  number: number
+  /** What is called, with the argument as the end's result. */
+  method?: string
+}
+
 /** How a zone is opened. */
 export interface NativeZoneOptions {
   /** A path, or a name to look for. */
@@ -363,6 +411,8 @@ export interface NativeZoneOptions {
   keys: Array<string>
   /** Whether files that others can change are loaded. */
   insecure: boolean
+  /** Whether there are functions for the plugin to call. */
+  exposes: boolean
 }
 
 /** What the calls of a zone are at, and came to. */
@@ -400,12 +450,14 @@ export declare function openMapped(path: string): NativeMappedFile
 export declare function openPort(onWake: () => void, events: Uint32Array, slots: Uint32Array, registers: Int32Array): import('../lib/internal/binding.js').NativePort
 
 /**
- * Opens this environment's side of all zones. `onWake()` is called when operations have ended.
+ * Opens this environment's side of all zones. `onWake()` is called when operations have ended,
+ * `onCall(parent, method, input)` within calls of plugins on this thread: it gives bytes, or a
+ * code and a message.
  *
  * # Errors
  * When memory is short.
  */
-export declare function openZones(onWake: () => void): NativeZones
+export declare function openZones(onWake: () => void, onCall: (arg0: number, arg1: string, arg2: Buffer) => unknown): NativeZones
 
 /**
  * The parts of an address: its scheme, then names and values in turn.

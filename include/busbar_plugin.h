@@ -58,6 +58,8 @@ typedef int32_t busbar_status;
 #define BUSBAR_E_NOMEM (-10)
 #define BUSBAR_E_CRASHED (-11)
 #define BUSBAR_E_INTERNAL (-12)
+#define BUSBAR_E_PARENT (-13) /* a method of the parent failed */
+#define BUSBAR_E_STALE (-14)  /* an object that is gone, or was never there */
 #define BUSBAR_E_PLUGIN (-1000)
 
 typedef uint32_t busbar_formats_t;
@@ -230,6 +232,8 @@ typedef struct busbar_manifest {
 #define BUSBAR_EXT_STATE "busbar.state/1"
 #define BUSBAR_EXT_BATCH "busbar.batch/1"
 #define BUSBAR_EXT_REQUEST "busbar.request-id/1"
+#define BUSBAR_EXT_PARENT "busbar.parent/1"   /* of hosts */
+#define BUSBAR_EXT_OBJECTS "busbar.objects/1" /* of plugins */
 
 /* State that outlives a reload. [zone, no call in flight] */
 typedef struct busbar_ext_state {
@@ -256,6 +260,45 @@ typedef struct busbar_ext_request {
   uint32_t reserved;
   busbar_status (*handle_request)(const busbar_plugin *plugin, int64_t request_id);
 } busbar_ext_request;
+
+/* How a call of the parent ended: with its result, or with the text of a failure. */
+typedef void (*busbar_answer)(void *context, busbar_status status, busbar_slice bytes);
+
+/*
+ * What a host has under BUSBAR_EXT_PARENT: methods of whoever loaded the zone, and numbers for
+ * objects. [any] From when activate has returned until deactivate is called: E_AGAIN before,
+ * E_CLOSED after.
+ */
+typedef struct busbar_ext_parent {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /*
+   * Runs a method and waits for its end, timeout_ms at most; its status. `answer` is called once,
+   * on this thread, before this returns, however it ends.
+   */
+  busbar_status (*call)(const busbar_host *host, busbar_slice method, busbar_slice in,
+                        uint32_t timeout_ms, busbar_answer answer, void *context);
+  /*
+   * OK: `answer` is, or was already, called once, on any thread; at the latest when the zone ends.
+   * Negative: it never is. `id` is set before `answer` is called.
+   */
+  busbar_status (*start)(const busbar_host *host, busbar_slice method, busbar_slice in,
+                         busbar_answer answer, void *context, uint64_t *id);
+  /* Ends a call with E_CANCELLED, if it has not ended: then the answer was given on return. */
+  void (*cancel)(const busbar_host *host, uint64_t id);
+  /* A number for an object of the plugin's which callers may hold; 0 if the zone ends. */
+  uint64_t (*object)(const busbar_host *host);
+  /* The plugin does not need an object of the parent's any more. E_STALE if it had it not. */
+  busbar_status (*release)(const busbar_host *host, uint64_t object);
+} busbar_ext_parent;
+
+/* Of plugins with objects that callers hold. */
+typedef struct busbar_ext_objects {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* [any, active] Nobody holds the object any more, nor will again. Once for each. */
+  void (*released)(const busbar_plugin *plugin, uint64_t object);
+} busbar_ext_objects;
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -145,10 +145,20 @@ export const CODES = {
    */
   ERR_NOT_SUPPORTED: { number: 16, retryable: false },
   /**
+   * The object of a plugin, or of its parent, is gone: it was released, or what it was of has ended
+   * or was reloaded. Get another one.
+   */
+  ERR_OBJECT_STALE: { number: 109, retryable: false },
+  /**
    * Memory for a buffer or a shared segment could not be had. The environment is at fault: raise
    * the limit (container memory, /dev/shm), or lower `ringBytes` and `slabBytes`, and try again.
    */
   ERR_OUT_OF_MEMORY: { number: 17, retryable: true },
+  /**
+   * A function failed that the program exposes to the plugin, and the plugin handed its failure on.
+   * The message is what the function threw.
+   */
+  ERR_PARENT_FAILED: { number: 108, retryable: false },
   /**
    * The operating system or the listener does not allow this user to connect. The environment is at
    * fault: run both ends as the same user, or open the path's permissions.

@@ -216,7 +216,9 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_METHOD_NOT_FOUND: 'the plugin has no such method; check the name, or update the plugin',
   ERR_NOT_FOUND: 'nobody listens there; start the listener first, or dial again later',
   ERR_NOT_SUPPORTED: 'not supported on this platform or transport',
+  ERR_OBJECT_STALE: 'the object is gone; get another one',
   ERR_OUT_OF_MEMORY: 'memory could not be had; raise the limit or lower ringBytes and slabBytes',
+  ERR_PARENT_FAILED: 'a function that the plugin called failed; its message says why',
   ERR_PERMISSION_DENIED: 'not allowed; run both ends as the same user',
   ERR_PLUGIN_BUDGET:
     'too many images of libraries are left; run the plugin in a process of its own',

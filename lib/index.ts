@@ -136,7 +136,12 @@ export {
   type ZoneStats,
   type ReloadEvent,
   type ReloadZoneOptions,
+  type HoldOptions,
+  type LendOptions,
+  type ZoneDown,
 } from './zone.js';
+export type { ExposedContext, ExposedFunction } from './zone-exposed.js';
+export { ZoneObject } from './zone-object.js';
 export type {
   ZoneDenial,
   ZoneProcess,

@@ -163,14 +163,15 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * @throws BusbarError (as a rejection) `ERR_CLOSED`, `ERR_CONNECTION_LOST` (retryable on a new
    * pipe), `ERR_AGAIN` (retryable: `maxPendingSends` messages wait already), `ERR_TIMED_OUT`
    * (retryable), `ABORT_ERR`, `ERR_MESSAGE_TOO_LARGE`, `ERR_BUFFER_DETACHED`,
-   * `ERR_INVALID_ARGUMENT`
+   * `ERR_INVALID_ARGUMENT` (also for bytes on a channel that carries values of `typed()`)
    */
   send(data: Sendable, options?: SendOptions): Promise<void> {
-    if (options === undefined) return this.#core.outbox.send(data, 0, undefined);
+    const core = this.#core;
+    if (options === undefined && !core.types.isTyped) return core.outbox.send(data, 0, undefined);
     try {
-      const terms = termsOf(options);
-      const outbox = terms === null ? this.#core.outbox : this.#core.queuedOutbox();
-      return outbox.send(data, channelOf(options), options, terms);
+      const terms = options === undefined ? null : termsOf(options);
+      const outbox = terms === null ? core.outbox : core.queuedOutbox();
+      return outbox.send(data, untyped(core, options), options, terms);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -184,10 +185,11 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * only `send()` can send, while the peer reads
    */
   trySend(data: Sendable, options?: TrySendOptions): boolean {
-    if (options === undefined) return this.#core.outbox.trySend(data, 0);
-    const terms = termsOf(options);
-    const outbox = terms === null ? this.#core.outbox : this.#core.queuedOutbox();
-    return outbox.trySend(data, channelOf(options), terms);
+    const core = this.#core;
+    if (options === undefined && !core.types.isTyped) return core.outbox.trySend(data, 0);
+    const terms = options === undefined ? null : termsOf(options);
+    const outbox = terms === null ? core.outbox : core.queuedOutbox();
+    return outbox.trySend(data, untyped(core, options), terms);
   }
 
   /**
@@ -200,10 +202,10 @@ export class Pipe extends EventEmitter<PipeEvents> {
    */
   sendBatch(messages: readonly Sendable[], options?: SendOptions): Promise<void> {
     try {
-      if (options === undefined) return this.#core.outbox.sendBatch(messages, 0, undefined);
-      const terms = termsOf(options);
-      const outbox = terms === null ? this.#core.outbox : this.#core.queuedOutbox();
-      return outbox.sendBatch(messages, channelOf(options), options, terms);
+      const core = this.#core;
+      const terms = options === undefined ? null : termsOf(options);
+      const outbox = terms === null ? core.outbox : core.queuedOutbox();
+      return outbox.sendBatch(messages, untyped(core, options), options, terms);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -215,7 +217,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * @throws BusbarError `ERR_INVALID_ARGUMENT`, `ERR_MESSAGE_TOO_LARGE`, `ERR_CLOSED`
    */
   reserve(length: number, options?: ReserveOptions): Reservation {
-    return reserve(this.#core.outbox, length, options === undefined ? 0 : channelOf(options));
+    return reserve(this.#core.outbox, length, untyped(this.#core, options));
   }
 
   /** Hands over now what would be handed over at the end of this turn of the event loop. */
@@ -358,4 +360,11 @@ export class Pipe extends EventEmitter<PipeEvents> {
   stats(): PipeStats {
     return this.#core.stats();
   }
+}
+
+/** The channel that bytes are to go by, on which there must be no values. */
+function untyped(core: PipeCore, options: { readonly channel?: number } | undefined): number {
+  const channel = options === undefined ? 0 : channelOf(options);
+  if (core.types.isTyped) core.types.checkUntyped(channel);
+  return channel;
 }

@@ -7,10 +7,13 @@ import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
 import type { WaitOptions } from './internal/wait.js';
 import { isShared, signatureOf, type Signature } from './internal/zone-methods.js';
+import { ZoneParent } from './internal/zone-parent.js';
 import { zonePort } from './internal/zone-port.js';
 import { resolveProcess } from './internal/zone-process.js';
 import { WaitingCalls } from './internal/zone-waiting.js';
 import type { CompileOptions } from './schema/codec.js';
+import type { ExposedFunction } from './zone-exposed.js';
+import { ZoneObject } from './zone-object.js';
 import type { ZoneProcess, ZoneProcessOptions } from './zone-process.js';
 
 /**
@@ -55,6 +58,14 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly allowGoInProcess?: boolean;
   /** The zone that it belongs to and closes before. None. */
   readonly parent?: Zone;
+  /**
+   * Functions that the plugin may call by name, with bytes, from any of its threads. Their results
+   * are bytes, nothing, or promises of these; what they throw, the plugin is told. Within an inline
+   * call or `callSync()` they run before that returns, and must not give promises. None.
+   */
+  readonly expose?: Readonly<Record<string, ExposedFunction>>;
+  /** Is told, once, of each generation of the plugin that panics, or whose process crashes. */
+  readonly onDown?: (event: ZoneDown) => void;
   /** Whether its types may be other versions of registered ones. `false`. */
   readonly allowVersions?: boolean;
   /** Who vouches for it. Nobody has to, unless `allow` or `keys` is given. */
@@ -98,6 +109,24 @@ export interface ReloadZoneOptions {
 export type ReloadEvent =
   | { readonly type: 'reloaded'; readonly generation: number }
   | { readonly type: 'failed'; readonly error: BusbarError };
+
+/** A plugin went down without being asked to. */
+export interface ZoneDown {
+  /** Which generation of it; in the mode `process`, each start counts. */
+  readonly generation: number;
+}
+
+/** How an object is lent. */
+export interface LendOptions {
+  /** Is told, once, when the plugin does not need the object any more, or has ended. */
+  readonly onRelease?: () => void;
+}
+
+/** How an object is held. */
+export interface HoldOptions {
+  /** Is told, once, if the plugin goes down while the object is held. */
+  readonly onDown?: (event: ZoneDown) => void;
+}
 
 /** What the calls of a zone are at, and came to. */
 export interface ZoneStats {
@@ -165,6 +194,12 @@ export type BatchOf<T> = {
 export interface CloseZoneOptions {
   /** How long running calls may take to end, in milliseconds. 2000. */
   readonly graceMs?: number;
+  /**
+   * What becomes of it while it is in use, by calls that have not ended or by zones that belong to
+   * it: `'wait'` closes these and waits for calls, `'reject'` is `ERR_IN_USE` and changes nothing.
+   * `'wait'`.
+   */
+  readonly ifInUse?: 'wait' | 'reject';
 }
 
 /**
@@ -196,10 +231,19 @@ export async function loadZone(options: LoadZoneOptions): Promise<Zone> {
   const native = checkLoad(options);
   const { parent, arenaBytes = ARENA_BYTES } = options;
   const port = zonePort();
-  const { zone } = await port.run('loadZone()', waitOf(options), (operation) => {
-    port.native.load(native, parent === undefined ? null : nativeOf(parent), operation);
-  });
-  const opened = new Zone(zone as NativeZone, { parent, arenaBytes });
+  const exposed = new ZoneParent(new Map(Object.entries(options.expose ?? {})));
+  const number = port.addParent(exposed);
+  let loaded;
+  try {
+    loaded = await port.run('loadZone()', waitOf(options), (operation) => {
+      port.native.load(native, parent === undefined ? null : nativeOf(parent), number, operation);
+    });
+  } catch (error) {
+    port.forgetParent(number);
+    throw error;
+  }
+  const exposure = { exposed, number, onDown: options.onDown };
+  const opened = new Zone(loaded.zone as NativeZone, { parent, arenaBytes, ...exposure });
   try {
     if (options.watch === true) watch(opened, options.onReload);
   } catch (error) {
@@ -219,6 +263,10 @@ function waitOf({ signal, timeoutMs }: WaitOptions): WaitOptions {
 interface Place {
   readonly parent: Zone | undefined;
   readonly arenaBytes: number;
+  readonly exposed: ZoneParent;
+  /** What the port knows `exposed` by. */
+  readonly number: number;
+  readonly onDown: ((event: ZoneDown) => void) | undefined;
 }
 
 /** What a zone keeps to itself. */
@@ -239,6 +287,10 @@ export class Zone {
   readonly #waiting: WaitingCalls;
   #closing: Promise<void> | null = null;
   #unwatch: (() => void) | null = null;
+  readonly #exposed: ZoneParent;
+  readonly #exposedAs: number;
+  /** Who is told if a generation goes down. */
+  readonly #holders = new Set<Holder>();
 
   static {
     nativeOf = (zone) => zone.#native;
@@ -246,8 +298,14 @@ export class Zone {
   }
 
   /** @internal */
-  constructor(native: NativeZone, { parent, arenaBytes }: Place) {
+  constructor(native: NativeZone, { parent, arenaBytes, exposed, number, onDown }: Place) {
     this.#native = native;
+    this.#exposed = exposed;
+    this.#exposedAs = number;
+    const holders = this.#holders;
+    // Not this zone: it can be collected as long as nobody else refers to it.
+    exposed.onDown = (generation) => tellDown(holders, onDown, generation);
+    collected.register(this, number, this);
     this.mode = MODES[native.mode] as ZoneMode;
     this.parent = parent;
     this.pluginId = native.id;
@@ -507,23 +565,103 @@ export class Zone {
   }
 
   /**
+   * Holds an object that the plugin has numbered, until it is closed or collected: then, if nobody
+   * else does, the plugin is told. In Rust, such numbers are of `busbar_plugin::Objects`.
+   *
+   * @throws BusbarError `ERR_OBJECT_STALE` if the generation that is called now has no such object
+   */
+  hold(object: number | bigint, options: HoldOptions = {}): ZoneObject {
+    checkNames(options, ['onDown']);
+    const number = numberOf(object);
+    const native = callNative(() => this.#native.hold(number));
+    const { onDown } = options;
+    if (onDown === undefined) return new ZoneObject(native, () => undefined);
+    checkFunction('onDown', onDown);
+    const holder = { generation: native.generation, onDown };
+    this.#holders.add(holder);
+    return new ZoneObject(native, () => this.#holders.delete(holder));
+  }
+
+  /**
+   * Numbers an object of this program for the plugin, which gives the number back to functions that
+   * it calls: {@link lent} finds the object by it. It is kept until the plugin says that it does
+   * not need it, until the generation that is called now ends, or until {@link takeBack}.
+   *
+   * @throws BusbarError `ERR_ZONE_CLOSED`
+   */
+  lend(value: object, options: LendOptions = {}): number {
+    checkNames(options, ['onRelease']);
+    if ((typeof value !== 'object' && typeof value !== 'function') || value === null) {
+      throw invalidArgument(`value is ${show(value)}; it must be an object`);
+    }
+    checkFunction('onRelease', options.onRelease);
+    const number = callNative(() => this.#native.lend());
+    this.#exposed.lend(number, { value, onRelease: options.onRelease });
+    return number;
+  }
+
+  /**
+   * The object that was lent by this number.
+   *
+   * @throws BusbarError `ERR_OBJECT_STALE` if it is lent no longer, or never was
+   */
+  lent(object: number | bigint): object {
+    const value = this.#exposed.lent(numberOf(object));
+    if (value !== undefined) return value;
+    throw new BusbarError('ERR_OBJECT_STALE', `object ${object} is not lent, or no longer`);
+  }
+
+  /** Lends an object no longer, without `onRelease`; whether it was lent. */
+  takeBack(object: number | bigint): boolean {
+    const number = numberOf(object);
+    const was = this.#native.takeBack(number);
+    if (was) this.#exposed.takeBack(number);
+    return was;
+  }
+
+  /**
    * Closes the zone, the zones that belong to it first. Running calls have `graceMs` to end; from
    * half of that on they are asked to.
    *
-   * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays
+   * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays;
+   * `ERR_IN_USE` if it is in use and that shall not be waited for
    */
-  close(options: CloseZoneOptions = {}): Promise<void> {
-    const { graceMs = GRACE_MS } = options;
-    if (!Number.isInteger(graceMs) || graceMs < 0 || graceMs > 0xffff_ffff) {
-      const message = `graceMs is ${show(graceMs)}; it must be a number of milliseconds`;
-      return Promise.reject(invalidArgument(message));
+  async close(options: CloseZoneOptions = {}): Promise<void> {
+    checkNames(options, ['graceMs', 'ifInUse']);
+    const { graceMs = GRACE_MS, ifInUse = 'wait' } = options;
+    checkInteger('graceMs', graceMs, 0, 0xffff_ffff);
+    if (ifInUse !== 'wait' && ifInUse !== 'reject') {
+      throw invalidArgument(`ifInUse is ${show(ifInUse)}; it must be 'wait' or 'reject'`);
     }
+    const isRefused = ifInUse === 'reject' && this.#closing === null;
+    const closing = isRefused ? this.#end(graceMs, true) : (this.#closing ??= this.#end(graceMs));
+    await closing;
+    this.#closing ??= closing;
+  }
+
+  async #end(graceMs: number, onlyIfIdle = false): Promise<void> {
+    if (!onlyIfIdle) this.#stopWatching();
+    try {
+      await zonePort().run('close()', undefined, (operation) => {
+        this.#native.close(graceMs, onlyIfIdle, operation);
+      });
+    } catch (error) {
+      if (onlyIfIdle && error instanceof BusbarError && error.code === 'ERR_IN_USE') throw error;
+      this.#forget();
+      throw error;
+    }
+    this.#forget();
+  }
+
+  #stopWatching(): void {
     this.#unwatch?.();
     this.#native.unwatch();
-    this.#closing ??= zonePort()
-      .run('close()', undefined, (operation) => this.#native.close(graceMs, operation))
-      .then(() => undefined);
-    return this.#closing;
+  }
+
+  #forget(): void {
+    this.#stopWatching();
+    collected.unregister(this);
+    zonePort().forgetParent(this.#exposedAs);
   }
 
   /** As {@link close}. */
@@ -572,6 +710,27 @@ export class Zone {
   }
 }
 
+interface Holder {
+  readonly generation: number;
+  readonly onDown: (event: ZoneDown) => void;
+}
+
+/** Each once, whatever the others do. */
+function tellDown(
+  holders: Set<Holder>,
+  onDown: ((event: ZoneDown) => void) | undefined,
+  generation: number,
+): void {
+  const told = [...holders].filter((holder) => holder.generation === generation);
+  for (const holder of told) holders.delete(holder);
+  for (const tell of [onDown, ...told.map((holder) => holder.onDown)]) {
+    if (tell !== undefined) queueMicrotask(() => tell({ generation }));
+  }
+}
+
+/** Nobody answers the plugin of a zone that was collected: it closes. */
+const collected = new FinalizationRegistry<number>((number) => zonePort().forgetParent(number));
+
 const RESULT_BYTES = 1024;
 const NO_BYTES = new Uint8Array(0);
 const ARENA_BYTES = 64 * 1024;
@@ -581,7 +740,7 @@ const RELOAD_GRACE_MS = 5000;
 const LOAD_OPTIONS: readonly (keyof LoadZoneOptions)[] = [
   ...(['path', 'name', 'folders', 'mode', 'threads', 'config', 'parent', 'allowVersions'] as const),
   ...(['allowGoInProcess', 'trust', 'process', 'arenaBytes'] as const),
-  ...(['watch', 'onReload', 'signal', 'timeoutMs'] as const),
+  ...(['watch', 'onReload', 'expose', 'onDown', 'signal', 'timeoutMs'] as const),
 ];
 
 function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
@@ -604,8 +763,11 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
   }
   checkInteger('threads', threads, 1, 64);
   checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024, 16);
-  if (options.onReload !== undefined && typeof options.onReload !== 'function') {
-    throw invalidArgument(`onReload is ${show(options.onReload)}; it must be a function`);
+  checkFunction('onReload', options.onReload);
+  checkFunction('onDown', options.onDown);
+  for (const [exposed, run] of Object.entries(options.expose ?? {})) {
+    if (run === undefined) throw invalidArgument(`expose.${exposed} is undefined`);
+    checkFunction(`expose.${exposed}`, run);
   }
   if (parent !== undefined && !(parent instanceof Zone)) {
     throw invalidArgument(`parent is ${show(parent)}; it must be a zone`);
@@ -626,6 +788,7 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     }),
     keys: texts('trust.keys', trust.keys),
     insecure: trust.insecure === true,
+    exposes: Object.keys(options.expose ?? {}).length > 0,
   };
 }
 
@@ -649,6 +812,18 @@ function texts(what: string, value: readonly string[] | undefined): string[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return [...value];
   throw invalidArgument(`${what} is ${show(value)}; it must be an array of strings`);
+}
+
+function checkFunction(what: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return;
+  throw invalidArgument(`${what} is ${show(value)}; it must be a function`);
+}
+
+/** What crosses as a number: those of plugins and of this program are below 2^53. */
+function numberOf(object: number | bigint): number {
+  const number = Number(object);
+  if (Number.isSafeInteger(number) && number >= 0) return number;
+  throw invalidArgument(`the object is ${show(object)}; it must be a number that was given out`);
 }
 
 function checkBytes(what: string, value: unknown): void {

@@ -291,13 +291,32 @@ export interface Native {
   capnpText(descriptor: string): string;
   openMapped(path: string): NativeMappedFile;
   writeMapped(path: string, hash: bigint, archive: Uint8Array): void;
-  /** `onWake()` is called when operations have ended. */
-  openZones(onWake: () => void): NativeZones;
+  /**
+   * `onWake()` is called when operations have ended, `onCall()` within calls of plugins on this
+   * thread: it gives bytes, or a code and a message.
+   */
+  openZones(onWake: () => void, onCall: OnCall): NativeZones;
 }
+
+/** A plugin calls a parent, by its number. */
+export type OnCall = (
+  parent: number,
+  method: string,
+  input: Buffer,
+) => Uint8Array | readonly [code: string, message: string];
 
 /** This environment's side of all plugin zones, see zone-port.ts. Its functions throw. */
 export interface NativeZones {
-  load(options: NativeZoneOptions, parent: NativeZone | null, operation: number): void;
+  /** The plugin calls the parent that `exposed` numbers. */
+  load(
+    options: NativeZoneOptions,
+    parent: NativeZone | null,
+    exposed: number,
+    operation: number,
+  ): void;
+  /** Answers a call of a plugin's. */
+  answer(call: number, result: Uint8Array): void;
+  refuse(call: number, code: string, message: string): void;
   /** What has ended since it was last asked. */
   take(): NativeEnd[];
   /** The least important log records that are wanted, from here on: 0 error to 3 debug. */
@@ -324,6 +343,8 @@ export interface NativeZoneOptions {
   allow: string[];
   keys: string[];
   insecure: boolean;
+  /** Whether there are functions for the plugin to call. */
+  exposes: boolean;
 }
 
 /** How an operation ended: with one of the last three, or with nothing to say. */
@@ -336,6 +357,25 @@ export interface NativeEnd {
   error?: NativeFailure | null;
   /** Level and text of a log record; then there is no operation. */
   log?: [LogLevel, string] | null;
+  /** What the plugin says whose parent the operation is. */
+  up?: NativeUp | null;
+}
+
+/** What a plugin says to whoever loaded it. */
+export interface NativeUp {
+  /** 0 a call, 1 nobody waits for it any more, 2 an object is released, 3 the plugin is down */
+  kind: number;
+  /** Of the call or object, or the generation. */
+  number: number;
+  /** Of a call, whose argument is the end's result. */
+  method?: string | null;
+}
+
+/** An object of a plugin, see zone-object.ts. `number()` throws. */
+export interface NativeObject {
+  readonly generation: number;
+  number(): number;
+  release(): void;
 }
 
 /** The process of a plugin, see zone-process.ts. */
@@ -389,6 +429,9 @@ export interface NativeZone {
   /** The call's number, for `cancel`. */
   submit(method: number, input: Uint8Array, operation: number): number;
   cancel(call: number): void;
+  hold(object: number): NativeObject;
+  lend(): number;
+  takeBack(object: number): boolean;
   post(method: number, input: Uint8Array): void;
   /** The length of the result, which lies in `out`; or the result, if it has no room there. */
   callWaiting(
@@ -397,7 +440,8 @@ export interface NativeZone {
     out: Uint8Array,
     timeoutMs: number,
   ): number | Buffer;
-  close(graceMs: number, operation: number): void;
+  /** With `onlyIfIdle` it may end with ERR_IN_USE. */
+  close(graceMs: number, onlyIfIdle: boolean, operation: number): void;
 }
 
 export interface NativeReload {

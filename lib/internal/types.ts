@@ -29,6 +29,9 @@ export interface TypesHost {
 type Announced = Pick<Codec<unknown, unknown>, 'name' | 'hash' | 'descriptor'>;
 
 export class PipeTypes {
+  /** Whether a channel has a type of this end. */
+  isTyped = false;
+
   private readonly host: TypesHost;
   private readonly own = new Map<number, bigint>();
   private readonly peers = new Map<number, TypeAnnouncement>();
@@ -51,9 +54,17 @@ export class PipeTypes {
     }
     const { hash, descriptor } = codec;
     this.own.set(channel, hash);
+    this.isTyped = true;
     const bytes = encodeAnnouncement({ channel, hash, descriptor });
     // If it cannot be sent, neither can the value behind it, and the next one tries again.
     this.host.outbox.send(bytes, ANNOUNCEMENTS, undefined).catch(() => this.own.delete(channel));
+  }
+
+  /** Throws for a channel with a type: the peer would take any bytes there for a value of it. */
+  checkUntyped(channel: number): void {
+    if (!this.own.has(channel)) return;
+    const message = `channel ${channel} carries values sent by typed(), and no other bytes`;
+    throw invalidArgument(`${message}; give bytes a channel of their own`);
   }
 
   /** What the peer says that its values on `channel` are, if it has said so. */

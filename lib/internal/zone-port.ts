@@ -2,8 +2,9 @@
 
 import { type BusbarError, callNative, fromNative } from '../errors.js';
 import { log, onLogLevel } from '../logger.js';
-import type { NativeEnd, NativeZone, NativeZones } from './binding.js';
+import type { NativeEnd, NativeZone, NativeZones, OnCall } from './binding.js';
 import { native } from './native.js';
+import type { ZoneParent } from './zone-parent.js';
 import { checkWait, Deadline, type WaitOptions } from './wait.js';
 
 interface Operation {
@@ -16,10 +17,14 @@ class ZonePort {
   readonly native: NativeZones;
   readonly #operations = new Map<number, Operation>();
   readonly #subscriptions = new Map<number, (end: NativeEnd, error: BusbarError | null) => void>();
+  readonly #parents = new Map<number, ZoneParent>();
   #next = 0;
 
   constructor() {
-    this.native = callNative(() => native.openZones(() => this.#deliver()));
+    const onCall: OnCall = (parent, method, input) => {
+      return this.#parents.get(parent)?.direct(method, input) ?? CLOSED;
+    };
+    this.native = callNative(() => native.openZones(() => this.#deliver(), onCall));
     onLogLevel((rank) => this.native.logLevel(rank));
   }
 
@@ -37,13 +42,12 @@ class ZonePort {
       const hasDeadline = checkWait(options, what);
       const operation = this.#number();
       const started = callNative(() => start(operation));
-      const deadline = hasDeadline
-        ? new Deadline(options, what, (error) => {
-            this.#forget(operation);
-            cancel?.(started);
-            reject(error);
-          })
-        : null;
+      const expire = (error: BusbarError): void => {
+        this.#forget(operation);
+        cancel?.(started);
+        reject(error);
+      };
+      const deadline = hasDeadline ? new Deadline(options, what, expire) : null;
       if (this.#operations.size === 0) this.native.keepAlive(true);
       this.#operations.set(operation, { resolve, reject, deadline });
     });
@@ -68,11 +72,26 @@ class ZonePort {
     return () => this.#subscriptions.delete(operation);
   }
 
+  /** A number for who a plugin calls, until {@link forgetParent}. */
+  addParent(parent: ZoneParent): number {
+    const number = this.#number();
+    this.#parents.set(number, parent);
+    return number;
+  }
+
+  forgetParent(number: number): void {
+    this.#parents.delete(number);
+  }
+
   /** A number that no operation has: it may be taken round 2^32 once. */
   #number(): number {
     do this.#next = (this.#next + 1) >>> 0;
-    while (this.#operations.has(this.#next) || this.#subscriptions.has(this.#next));
+    while (this.#next === 0 || this.#isTaken(this.#next));
     return this.#next;
+  }
+
+  #isTaken(number: number): boolean {
+    return [this.#operations, this.#subscriptions, this.#parents].some((all) => all.has(number));
   }
 
   #forget(operation: number): Operation | undefined {
@@ -84,6 +103,12 @@ class ZonePort {
 
   #deliver(): void {
     for (const end of this.native.take()) {
+      if (end.up !== undefined && end.up !== null) {
+        const parent = this.#parents.get(end.operation);
+        if (parent !== undefined) parent.handle(this.native, end);
+        else if (end.up.kind === 0) this.native.refuse(end.up.number, ...CLOSED);
+        continue;
+      }
       const subscribed = this.#subscriptions.get(end.operation);
       if (subscribed !== undefined) {
         // What users do there is theirs: it must not keep the others from being told.
@@ -104,10 +129,12 @@ class ZonePort {
   }
 }
 
+const CLOSED = ['ERR_ZONE_CLOSED', 'the zone is closed'] as const;
+
 /** Nobody waits for a zone any longer: it ends as soon as its children, which it cannot have. */
 function discard(zone: NativeZone | null | undefined): void {
   try {
-    zone?.close(0, 0);
+    zone?.close(0, false, 0);
   } catch {
     // Without a thread to close it, it ends when it is collected.
   }

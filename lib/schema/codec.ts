@@ -16,9 +16,10 @@ import { Interpreter, type Ops } from './interpret.js';
 import { SchemaError } from './problems.js';
 import { enterArchive, region, unreadable } from './region.js';
 import { resolvedPlan } from './resolution.js';
+import type { WriteRoot } from './sink.js';
 import { validator } from './validate.js';
 import type { Movable, RootView } from './views.js';
-import { sizeOf, writeInto, writeNew, type WriteRoot } from './writing.js';
+import { sizeOf, writeInto, writeNew } from './writing.js';
 
 /** How JavaScript values of a type look, and how they are read and written. */
 export interface CompileOptions {
@@ -161,6 +162,12 @@ export function defineCodec<T, V>(
   return codecOf(layout, machine, { u64, intern, generates: canGenerate() });
 }
 
+/** The plan of the types of a generated file, made when it is needed: for the place of an error. */
+export function planLater(descriptor: string, options: FormOptions): () => Plan {
+  let plan: Plan | undefined;
+  return () => (plan ??= planOf(checkDescriptor(descriptor), options));
+}
+
 /** What a codec's user chose, or did not. */
 export interface Choices extends FormOptions {
   /** Whether code is generated. */
@@ -262,6 +269,7 @@ function interpretedMachine<T, V>(plan: Plan): Machine<T, V> {
   const { ops, makeView } = new Interpreter(plan).root();
   const { size, align, slots } = ops;
   const name = rootName(plan);
+  const root = { name: plan.root, plan: () => plan };
   const write: WriteRoot<T> = (s, value) => {
     s.reserve(slots);
     ops.out(s, value as never);
@@ -271,9 +279,9 @@ function interpretedMachine<T, V>(plan: Plan): Machine<T, V> {
   };
   return {
     ...reading<T, V>(name, ops, makeView),
-    encode: (value) => writeNew(name, write, value),
-    encodeInto: (value, target, offset = 0) => writeInto(name, write, value, target, offset),
-    encodedSize: (value) => sizeOf(name, write, value),
+    encode: (value) => writeNew(root, write, value),
+    encodeInto: (value, target, offset = 0) => writeInto(root, write, value, target, offset),
+    encodedSize: (value) => sizeOf(root, write, value),
   };
 }
 

@@ -6,13 +6,14 @@
 import type { Machine, ReadingMachine } from './codec.js';
 import { hasOut, slotsOf, typeForm, type Plan } from './forms.js';
 import { typeCursor } from './generate/cursors.js';
-import { Emitter, quote } from './generate/emitter.js';
+import { Emitter, quote, uses } from './generate/emitter.js';
 import { nameMap } from './generate/maps.js';
 import { typeReader } from './generate/readers.js';
-import { typeFix, typeOut } from './generate/writers.js';
+import { rootFix, typeFix, typeOut } from './generate/writers.js';
 import * as runtime from './runtime.js';
 
 let isAllowed: boolean | undefined;
+let codes = 0;
 
 /** Whether this process allows generating code. */
 export function canGenerate(): boolean {
@@ -45,7 +46,8 @@ function generate(plan: Plan): unknown {
     e.text,
     `return { ${parts.join(', ')} };`,
   ].join('\n');
-  return runCode(text, { runtime, constants: e.constants });
+  // Code of its own for each codec, and so what the engine learns of its values, is no other's.
+  return runCode(`${text} // ${++codes}`, { runtime, plan: () => plan, constants: e.constants });
 }
 
 /** Adds the functions of a machine for a root type to the code; the members of the machine. */
@@ -85,11 +87,12 @@ function addDecode({ e, root, suffix, name, size, isFixed }: RootType): void {
 }
 
 function addEncode(it: RootType, align: number, slots: number): void {
-  const { e, root, suffix, name, size, isFixed } = it;
+  const { e, root, suffix, size, isFixed } = it;
   const value = e.names.of(root);
   const one = ['value', value] as const;
   const fix = typeFix(e, root);
   const write = `write$${suffix}`;
+  e.add(`const root$${suffix} = { name: ${quote(root)}, plan };`);
   e.rt('Sink');
   e.fn(write, [['s', 'Sink'], one], 'void', [
     ...(isFixed ? [] : [`s.reserve(${slots});`, `${typeOut(e, root)}(s, value);`]),
@@ -97,13 +100,13 @@ function addEncode(it: RootType, align: number, slots: number): void {
     's.ri = 0;',
     `${fix}(s, s.d, value, p);`,
   ]);
-  const slow = `return ${e.rt('writeInto')}(${name}, ${write}, value, target, offset);`;
+  const slow = `return ${e.rt('writeInto')}(root$${suffix}, ${write}, value, target, offset);`;
   const head = e.typed
     ? `value: ${value}, target: Uint8Array, offset = 0`
     : 'value, target, offset = 0';
-  const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto(it, fix, slow) : [slow];
+  const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto(it, align, slow) : [slow];
   e.add(`function encodeInto${suffix}(${head})${e.type('number')} {\n${lines.join('\n')}\n}`);
-  const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(${name}, ${write}, value)`;
+  const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(root$${suffix}, ${write}, value)`;
   e.fn(`encodedSize${suffix}`, [one], 'number', [`return ${sized};`]);
   const encode = isFixed
     ? [
@@ -111,7 +114,7 @@ function addEncode(it: RootType, align: number, slots: number): void {
         `encodeInto${suffix}(value, target, 0);`,
         'return target;',
       ]
-    : [`return ${e.rt('writeNew')}(${name}, ${write}, value);`];
+    : [`return ${e.rt('writeNew')}(root$${suffix}, ${write}, value);`];
   e.fn(`encode${suffix}`, [one], 'Buffer', encode);
 }
 
@@ -123,19 +126,29 @@ function usesBytes(plan: Plan, root: string): boolean {
   );
 }
 
-/** Writing a type of fixed size needs no sink. */
-function fixedInto({ e, size, name }: RootType, fix: string, slow: string): string[] {
-  const written = e.rt('written');
+/**
+ * Writing a type of fixed size needs no sink, and no call: what a function that is too large to be
+ * inlined costs is a tenth of writing a small struct.
+ */
+function fixedInto({ e, root, size, suffix }: RootType, align: number, slow: string): string[] {
+  const words = e.rt('words');
+  const fixes = rootFix(e, root, 'value');
+  const text = fixes.join('\n');
+  const fields = ['d', 'i32', 'f32', 'f64'].filter((name) => uses(text, name));
+  const isOdd = align === 1 ? '' : ` || (w & ${align - 1}) !== 0`;
+  const usesPlace = isOdd !== '' || ['w', 'w4', 'w8'].some((name) => uses(text, name));
   return [
-    `if (offset >>> 0 !== offset || offset + ${size} > target.length) {`,
-    slow,
-    '}',
-    `if (target !== ${written}.bytes) ${e.rt('enterWritten')}(target);`,
-    `const p = ${written}.start + offset;`,
+    `if (target !== ${words}.bytes && !${e.rt('enterWords')}(target)) ${slow}`,
+    ...(usesPlace ? [`const w = ${words}.start + offset;`] : []),
+    `if (offset >>> 0 !== offset || offset + ${size} > target.length${isOdd}) ${slow}`,
+    ...(fields.length === 0 ? [] : [`const { ${fields.join(', ')} } = ${words};`]),
+    ...(uses(text, 's') ? [`const s = ${words};`] : []),
+    ...(uses(text, 'w4') ? ['const w4 = w >>> 2;'] : []),
+    ...(uses(text, 'w8') ? ['const w8 = w >>> 3;'] : []),
     'try {',
-    `${fix}(${written}, ${written}.d, value, p);`,
+    ...fixes,
     '} catch (error) {',
-    `throw ${e.rt('unwritten')}(${name}, error);`,
+    `throw ${e.rt('unwritten')}(root$${suffix}, value, error);`,
     '}',
     `return ${size};`,
   ];

@@ -3,5 +3,5 @@
  * Apart from the types of cursors, nothing here is meant for use by hand.
  */
 
-export { defineCodec, type ArchiveCodec } from './codec.js';
+export { defineCodec, planLater, type ArchiveCodec } from './codec.js';
 export * from './runtime.js';

@@ -4,7 +4,7 @@ import { typeForm, type Form, type Part } from './forms.js';
 import type { Interpreter, Ops } from './interpret.js';
 import { viewBytes } from './lists.js';
 import { isSome } from './numbers.js';
-import { join, unknownVariant } from './problems.js';
+import { unknownVariant } from './problems.js';
 import { checkEmpties, region, target } from './region.js';
 import * as strings from './strings.js';
 import { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor } from './views.js';
@@ -26,8 +26,10 @@ class Place extends ShownCursor {
   $lo = 0;
 
   $set(d: DataView, b: Buffer, p: number, lo: number): this {
-    this.$d = d;
-    this.$b = b;
+    if (this.$d !== d) {
+      this.$d = d;
+      this.$b = b;
+    }
     this.$p = p;
     this.$lo = lo;
     return this;
@@ -65,16 +67,16 @@ class Maker implements ViewMaker {
     const ops = this.#interpreter.type(key);
     const made = cursorClass(ops);
     this.#classes.set(key, made);
-    if (type.form === 'struct') this.#getters(made, type.name, type.parts);
+    if (type.form === 'struct') this.#getters(made, type.parts);
     else if (type.isPlain) getter(made, '$value', () => (d, b, p) => ops.read(d, b, p));
     else this.#variants(made, key);
     return made;
   }
 
-  #getters(made: new () => Place, path: string, parts: readonly Part[]): void {
+  #getters(made: new () => Place, parts: readonly Part[]): void {
     for (const { name, at, form } of parts) {
       getter(made, name, () => {
-        const look = this.#look(form, join(path, name));
+        const look = this.#look(form);
         return (d, b, p, lo) => look(d, b, p + at, lo);
       });
     }
@@ -100,14 +102,14 @@ class Maker implements ViewMaker {
         let cursor = cursors.get(name);
         if (cursor === undefined) {
           const form = { form: 'tuple', parts, size: type.size, align: type.align } as const;
-          const ops = this.#interpreter.ops(form, join(type.name, name));
+          const ops = this.#interpreter.ops(form);
           const read = (x: DataView, y: Buffer, z: number): unknown => {
             const list = ops.read(x, y, z) as unknown[];
             if (shape === 'tuple') return list;
             return Object.fromEntries(parts.map((part, index) => [part.name, list[index]]));
           };
           const held = cursorClass({ ...ops, read });
-          this.#getters(held, join(type.name, name), parts);
+          this.#getters(held, parts);
           cursors.set(name, (cursor = new held()));
         }
         return cursor.$set(d, b, p, lo);
@@ -116,7 +118,7 @@ class Maker implements ViewMaker {
   }
 
   /** How a form is read in place, with cursors of its own. */
-  #look(form: Form, path: string): Look {
+  #look(form: Form): Look {
     switch (form.form) {
       case 'string':
         return form.intern ? strings.viewShared : strings.viewString;
@@ -127,7 +129,7 @@ class Maker implements ViewMaker {
       case 'blob':
         return (_, b, p) => new Uint8Array(b.buffer, p, form.length);
       case 'list': {
-        const view = this.#list(form.elem, path);
+        const view = this.#list(form.elem);
         const { size } = form.elem;
         return (d, b, p, lo) => {
           const length = d.getUint32(p + 4, true);
@@ -136,40 +138,40 @@ class Maker implements ViewMaker {
         };
       }
       case 'array': {
-        const view = this.#list(form.elem, path);
+        const view = this.#list(form.elem);
         return (d, b, p, lo) => view.$set(d, b, p, lo, form.length);
       }
       case 'box': {
-        const look = this.#look(form.elem, path);
+        const look = this.#look(form.elem);
         return (d, b, p, lo) => look(d, b, target(d, p, form.elem.size, lo), lo);
       }
       case 'option': {
-        const look = this.#look(form.elem, path);
+        const look = this.#look(form.elem);
         const inner: Look = (d, b, p, lo) => look(d, b, p + form.align, lo);
         const held = form.nested ? wrapped(inner) : inner;
         return (d, b, p, lo) => (isSome(d, p) ? held(d, b, p, lo) : null);
       }
       case 'some': {
-        const look = this.#look(form.elem, path);
+        const look = this.#look(form.elem);
         return form.nested ? wrapped(look) : look;
       }
       case 'tuple': {
-        const made = cursorClass(this.#interpreter.ops(form, path));
-        this.#getters(made, path, form.parts);
+        const made = cursorClass(this.#interpreter.ops(form));
+        this.#getters(made, form.parts);
         const cursor = new made();
         return (d, b, p, lo) => cursor.$set(d, b, p, lo);
       }
       case 'map': {
-        const { map } = this.#interpreter.ops(form, path);
+        const { map } = this.#interpreter.ops(form);
         if (map === undefined) throw new TypeError('invariant: a map has operations of maps');
-        const value = this.#look(form.value, join(path, 'value'));
+        const value = this.#look(form.value);
         const view = new MapCursor(map.ops, map.rules, value);
         return (d, b, p, lo) => view.$set(d, b, p, lo);
       }
       case 'type':
         return this.#type(form.type);
       default: {
-        const ops = this.#interpreter.ops(form, path);
+        const ops = this.#interpreter.ops(form);
         return (d, b, p) => ops.read(d, b, p);
       }
     }
@@ -183,10 +185,10 @@ class Maker implements ViewMaker {
     return (d, b, p, lo) => (cursor ??= new (this.#class(key))()).$set(d, b, p, lo);
   }
 
-  #list(form: Form, path: string): ListCursor<unknown, unknown> {
-    const ops = this.#interpreter.ops(form, `${path}[]`);
+  #list(form: Form): ListCursor<unknown, unknown> {
+    const ops = this.#interpreter.ops(form);
     let look: Look | undefined;
-    const lookAt = (): Look => (look ??= this.#look(form, `${path}[]`));
+    const lookAt = (): Look => (look ??= this.#look(form));
     return new InterpretedList(ops, lookAt);
   }
 }

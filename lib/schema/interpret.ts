@@ -17,7 +17,6 @@ import {
 } from './forms.js';
 import { keyRules } from './key-forms.js';
 import { interpretedView, type ViewMaker } from './interpret-views.js';
-import { join } from './problems.js';
 import {
   checkLength,
   copyBytes,
@@ -90,31 +89,31 @@ export class Interpreter {
   }
 
   /** Any form. */
-  ops(form: Form, path: string): Ops {
+  ops(form: Form): Ops {
     if (form.form === 'type') return this.type(form.type);
     const { size, align } = form;
     const slots = slotsOf(this.plan, form);
-    return { form, size, align, slots, ...this.#behaviour(form, path) };
+    return { form, size, align, slots, ...this.#behaviour(form) };
   }
 
-  #behaviour(form: Exclude<Form, FormOf<'type'>>, path: string): Behaviour {
+  #behaviour(form: Exclude<Form, FormOf<'type'>>): Behaviour {
     switch (form.form) {
       case 'number':
-        return number(form, path);
+        return number(form);
       case 'long':
-        return long(form, path);
+        return long(form);
       case 'huge':
         return {
           read: (d, _, p) => numbers.readHuge(d, p, form.signed),
           out: nothing,
-          fix: (_, d, value, p) => numbers.writeHuge(d, p, value, form.signed, path),
+          fix: (_, d, value, p) => numbers.writeHuge(d, p, value, form.signed),
         };
       case 'bool':
         return {
           read: (d, _, p) => d.getUint8(p) !== 0,
           out: nothing,
           fix(_, d, value: unknown, p) {
-            if (typeof value !== 'boolean') numbers.bad(path, value, 'a boolean');
+            if (typeof value !== 'boolean') numbers.bad(value, 'a boolean');
             d.setUint8(p, value ? 1 : 0);
           },
         };
@@ -122,60 +121,60 @@ export class Interpreter {
         return {
           read: (d, _, p) => numbers.readChar(d, p),
           out: nothing,
-          fix: (_, d, value, p) => numbers.writeChar(d, p, value, path),
+          fix: (_, d, value, p) => numbers.writeChar(d, p, value),
         };
       case 'unit':
         return { read: () => null, out: nothing, fix: nothing };
       case 'string':
         return {
           read: form.intern ? strings.readShared : strings.readString,
-          out: (s, value) => strings.putString(s, value, path),
+          out: (s, value) => strings.putString(s, value),
           fix: (s, d, _, p) => strings.fixString(s, d, p),
         };
       case 'boxstr':
         return {
           read: strings.readBoxStr,
-          out: (s, value) => strings.putBoxStr(s, value, path),
+          out: (s, value) => strings.putBoxStr(s, value),
           fix: (s, d, _, p) => fixList(s, d, p),
         };
       case 'bytes':
         return {
           read: readBytes,
-          out: (s, value) => putBytes(s, value, path),
+          out: (s, value) => putBytes(s, value),
           fix: (s, d, _, p) => fixList(s, d, p),
         };
       case 'blob':
         return {
           read: (_, b, p) => copyBytes(b, p, form.length),
           out: nothing,
-          fix: (s, _, value, p) => writeBlob(s.b, p, value, form.length, path),
+          fix: (s, _, value, p) => writeBlob(s.b, p, value, form.length),
         };
       default:
-        return this.#compound(form, path);
+        return this.#compound(form);
     }
   }
 
-  #compound(form: Form, path: string): Behaviour {
+  #compound(form: Form): Behaviour {
     switch (form.form) {
       case 'list':
-        return list(this.ops(form.elem, `${path}[]`), path);
+        return list(this.ops(form.elem));
       case 'array':
-        return array(this.ops(form.elem, `${path}[]`), form.length, path);
+        return array(this.ops(form.elem), form.length);
       case 'box':
-        return box(this.ops(form.elem, path));
+        return box(this.ops(form.elem));
       case 'option':
-        return option(this.ops(form.elem, path), form, path);
+        return option(this.ops(form.elem), form);
       case 'some': {
-        const elem = this.ops(form.elem, path);
+        const elem = this.ops(form.elem);
         const read = form.nested
           ? (d: DataView, b: Buffer, p: number) => ({ some: elem.read(d, b, p) })
           : elem.read;
         return { read, out: nothing, fix: nothing };
       }
       case 'tuple':
-        return this.#parts(form.parts, path, 'tuple', gapsIn(form.parts, 0, form.size));
+        return this.#parts(form.parts, 'tuple', gapsIn(form.parts, 0, form.size));
       case 'map':
-        return this.#map(form, path);
+        return this.#map(form);
       case 'constant': {
         const { value } = form;
         const isPlain = value === null || typeof value !== 'object';
@@ -187,13 +186,12 @@ export class Interpreter {
     }
   }
 
-  #map(form: FormOf<'map'>, path: string): Behaviour {
+  #map(form: FormOf<'map'>): Behaviour {
     const rules = {
       sorted: form.sorted,
-      key: this.ops(form.key, join(path, 'key')),
-      value: this.ops(form.value, join(path, 'value')),
+      key: this.ops(form.key),
+      value: this.ops(form.value),
       rules: keyRules(this.plan, form.key),
-      path,
     } as unknown as MapRules<unknown, unknown>;
     const ops = mapOps(rules);
     return {
@@ -206,17 +204,16 @@ export class Interpreter {
 
   #struct(type: Extract<TypeForm, { form: 'struct' }>): Behaviour {
     const shape = type.shape === 'tuple' ? 'tuple' : 'named';
-    return this.#parts(type.parts, type.name, shape, gapsIn(type.parts, 0, type.size));
+    return this.#parts(type.parts, shape, gapsIn(type.parts, 0, type.size));
   }
 
   #parts(
     parts: readonly Part[],
-    path: string,
     shape: 'named' | 'tuple',
     gaps: readonly (readonly [number, number])[],
   ): Behaviour {
     const done = parts.map(({ name, at, form }) => {
-      return { name, at, ops: this.ops(form, join(path, name)) };
+      return { name, at, ops: this.ops(form) };
     });
     const outs = done.filter(({ ops }) => ops.slots > 0);
     const values = (d: DataView, b: Buffer, p: number): unknown[] =>
@@ -229,11 +226,11 @@ export class Interpreter {
         return Object.fromEntries(names.map((name, index) => [name, held[index]]));
       },
       out(s, value) {
-        if (isNothing(value)) numbers.bad(path, value, 'an object');
+        if (isNothing(value)) numbers.bad(value, 'an object');
         for (const { name, ops } of outs) ops.out(s, value[name]);
       },
       fix(s, d, value, p) {
-        if (isNothing(value)) numbers.bad(path, value, 'an object');
+        if (isNothing(value)) numbers.bad(value, 'an object');
         for (const { name, at, ops } of done) ops.fix(s, d, value[name], p + at);
         for (const [start, end] of gaps) zero(d, p + start, p + end);
       },
@@ -249,7 +246,7 @@ export class Interpreter {
     const bodyOf = (value: unknown): (typeof bodies)[number] => {
       const kind: unknown = type.isPlain ? value : (value as { kind?: unknown } | null)?.kind;
       const body = byName.get(kind as string);
-      return body ?? numbers.bad(name, kind, `one of ${[...byName.keys()].join(', ')}`);
+      return body ?? numbers.bad(kind, `one of ${[...byName.keys()].join(', ')}`);
     };
     return {
       read(d, b, p) {
@@ -284,7 +281,7 @@ export class Interpreter {
       name,
       tag,
       shape,
-      parts: this.#parts(variant.parts, join(type.name, name), kind, gaps),
+      parts: this.#parts(variant.parts, kind, gaps),
     };
   }
 }
@@ -326,28 +323,31 @@ const FITS = {
   i8: (value: number) => (value << 24) >> 24 === value,
   i16: (value: number) => (value << 16) >> 16 === value,
   i32: (value: number) => (value | 0) === value,
-  f32: (value: number) => typeof value === 'number',
+  f32: (value: number) => {
+    numbers.checkF32(value);
+    return true;
+  },
   f64: (value: number) => typeof value === 'number',
 } as const;
 
-function number(form: FormOf<'number'>, path: string): Behaviour {
+function number(form: FormOf<'number'>): Behaviour {
   const [get, set, fits] = [GETTERS[form.scalar], SETTERS[form.scalar], FITS[form.scalar]];
   return {
     read: form.big ? (d, _, p) => BigInt(get(d, p)) : (d, _, p) => get(d, p),
     out: nothing,
     fix(_, d, value, p) {
-      if (!fits(value)) numbers.bad(path, value, `a number of type ${form.scalar}`);
+      if (!fits(value)) numbers.bad(value, `a number of type ${form.scalar}`);
       set(d, p, value);
     },
   };
 }
 
-function long({ js, signed }: FormOf<'long'>, path: string): Behaviour {
+function long({ js, signed }: FormOf<'long'>): Behaviour {
   if (js === 'bigint') {
     return {
       read: (d, _, p) => (signed ? d.getBigInt64(p, true) : d.getBigUint64(p, true)),
       out: nothing,
-      fix: (_, d, value, p) => numbers.writeBig(d, p, value, signed, path),
+      fix: (_, d, value, p) => numbers.writeBig(d, p, value, signed),
     };
   }
   const [read, write] = signed
@@ -356,11 +356,11 @@ function long({ js, signed }: FormOf<'long'>, path: string): Behaviour {
   return {
     read: (d, _, p) => read(d, p),
     out: nothing,
-    fix: (_, d, value, p) => write(d, p, value, path),
+    fix: (_, d, value, p) => write(d, p, value),
   };
 }
 
-function list(elem: Ops, path: string): Behaviour {
+function list(elem: Ops): Behaviour {
   const { size, align, slots } = elem;
   return {
     read(d, b, p) {
@@ -371,7 +371,7 @@ function list(elem: Ops, path: string): Behaviour {
       return values;
     },
     out(s, value: ArrayLike<never>) {
-      const length = lengthOf(value, path, elem.size);
+      const length = lengthOf(value, elem.size);
       const base = s.rp;
       s.reserve(length * slots + 2);
       if (slots > 0) {
@@ -389,7 +389,7 @@ function list(elem: Ops, path: string): Behaviour {
   };
 }
 
-function array(elem: Ops, length: number, path: string): Behaviour {
+function array(elem: Ops, length: number): Behaviour {
   const { size, slots } = elem;
   return {
     read(d, b, p) {
@@ -398,12 +398,12 @@ function array(elem: Ops, length: number, path: string): Behaviour {
       return values;
     },
     out(s, value: ArrayLike<never>) {
-      checkLength(value, length, path);
+      checkLength(value, length);
       if (slots === 0) return;
       for (let index = 0; index < length; index++) elem.out(s, value[index] as never);
     },
     fix(s, d, value: ArrayLike<never>, p) {
-      checkLength(value, length, path);
+      checkLength(value, length);
       for (let index = 0; index < length; index++) {
         elem.fix(s, d, value[index] as never, p + index * size);
       }
@@ -428,10 +428,10 @@ function box(elem: Ops): Behaviour {
   };
 }
 
-function option(elem: Ops, form: FormOf<'option'>, path: string): Behaviour {
+function option(elem: Ops, form: FormOf<'option'>): Behaviour {
   const { nested, size, align: at } = form;
   const held = (value: unknown): never =>
-    (nested ? numbers.wrapped(value as { some: never }, path) : value) as never;
+    (nested ? numbers.wrapped(value as { some: never }) : value) as never;
   return {
     read(d, b, p) {
       if (!numbers.isSome(d, p)) return null;

@@ -24,48 +24,42 @@ export function fixBox(s: Sink, d: DataView, p: number): void {
 }
 
 /** Phase one of bytes. */
-export function putBytes(s: Sink, value: Elements<number>, path: string): void {
-  const bytes = checkBytes(value, path);
+export function putBytes(s: Sink, value: Elements<number>): void {
+  const bytes = checkBytes(value);
   const at = s.take(bytes.length, 1);
   s.b.set(bytes, at);
   s.push2(at, bytes.length);
 }
 
 /** Writes an array of bytes in place. */
-export function writeBlob(
-  b: Buffer,
-  p: number,
-  value: Elements<number>,
-  length: number,
-  path: string,
-): void {
-  const bytes = checkBytes(value, path);
-  if (bytes.length !== length) bad(path, value, `${length} bytes`);
+export function writeBlob(b: Buffer, p: number, value: Elements<number>, length: number): void {
+  const bytes = checkBytes(value);
+  if (bytes.length !== length) bad(value, `${length} bytes`);
   b.set(bytes, p);
 }
 
-function checkBytes(value: unknown, path: string): Uint8Array | readonly number[] {
+function checkBytes(value: unknown): Uint8Array | readonly number[] {
   if (value instanceof Uint8Array) return value;
   const isByte = (one: unknown): boolean => ((one as number) & 255) === one;
   // From: holes are undefined, and no bytes.
   if (Array.isArray(value) && Array.from(value).every(isByte)) return value as readonly number[];
-  return bad(path, value, 'a Uint8Array, or an array of bytes');
+  return bad(value, 'a Uint8Array, or an array of bytes');
 }
 
 /** The number of elements, if it is something with elements. */
-export function lengthOf(value: Elements<unknown>, path: string, elemSize = 1): number {
+export function lengthOf(value: Elements<unknown>, elemSize = 1): number {
   const length: unknown =
     typeof value === 'object' ? (value as Elements<unknown> | null)?.length : undefined;
   if (Number.isInteger(length) && (length as number) >= 0 && (length as number) < 2 ** 32) {
     if (elemSize > 0 || (length as number) <= EMPTIES_MAX) return length as number;
-    return bad(path, value, `an array of at most ${EMPTIES_MAX} values, since they take no bytes`);
+    return bad(value, `an array of at most ${EMPTIES_MAX} values, since they take no bytes`);
   }
-  return bad(path, value, 'an array');
+  return bad(value, 'an array');
 }
 
 /** Throws unless it has exactly that many elements. */
-export function checkLength(value: Elements<unknown>, length: number, path: string): void {
-  if (lengthOf(value, path) !== length) bad(path, value, `an array of ${length}`);
+export function checkLength(value: Elements<unknown>, length: number): void {
+  if (lengthOf(value) !== length) bad(value, `an array of ${length}`);
 }
 
 /** A copy of the bytes that the list at `p` points to. */

@@ -29,8 +29,6 @@ export interface MapRules<K, V> {
   readonly key: EntryPart<K>;
   readonly value: EntryPart<V>;
   readonly rules: KeyRules<K>;
-  /** Where in a type it is, for errors. */
-  readonly path: string;
 }
 
 /** Reads and writes maps of one kind. */
@@ -113,9 +111,9 @@ export function fixMap(s: Sink, d: DataView, sorted: boolean, p: number): void {
   if (!sorted) d.setUint32(p + 8, capacityOf(count), true);
 }
 
-function entriesOf<K, V>(map: ReadonlyMap<K, V>, path: string): [K, V][] {
+function entriesOf<K, V>(map: ReadonlyMap<K, V>): [K, V][] {
   if (map instanceof Map) return [...(map as Map<K, V>)];
-  return bad(path, map, 'a Map');
+  return bad(map, 'a Map');
 }
 
 /**
@@ -126,8 +124,7 @@ function refuseDoubled<K, V>(sorted: readonly (readonly [K, V])[], map: MapRules
     const [key] = sorted[i] as readonly [K, V];
     if (typeof key !== 'object') return;
     const [before] = sorted[i - 1] as readonly [K, V];
-    if (map.rules.compare(before, key) === 0)
-      bad(`${map.path}[key]`, key, 'a key that occurs once');
+    if (map.rules.compare(before, key) === 0) bad(key, 'a key that occurs once');
   }
 }
 
@@ -157,7 +154,7 @@ abstract class Base<K, V> {
 
 class TableOps<K, V> extends Base<K, V> implements MapOps<K, V> {
   out(s: Sink, map: ReadonlyMap<K, V>): void {
-    const entries = entriesOf(map, this.map.path);
+    const entries = entriesOf(map);
     if (entries.length === 0) return s.push2(s.base, 0);
     const { key, value } = this.map;
     if (typeof entries[0]?.[0] === 'object') {
@@ -260,7 +257,7 @@ type Pending<K, V> = readonly [entry: readonly [K, V], child: number];
 class TreeOps<K, V> extends Base<K, V> implements MapOps<K, V> {
   out(s: Sink, map: ReadonlyMap<K, V>): void {
     const { compare } = this.map.rules;
-    const entries = entriesOf(map, this.map.path).sort(([a], [b]) => compare(a, b));
+    const entries = entriesOf(map).sort(([a], [b]) => compare(a, b));
     if (entries.length === 0) return s.push2(s.base, 0);
     refuseDoubled(entries, this.map);
     s.reserve(NODE * (this.map.key.slots + this.map.value.slots) + 2);

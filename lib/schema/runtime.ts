@@ -16,6 +16,7 @@ export {
 export { fixMap, mapOps, type MapRules } from './maps.js';
 export {
   bad,
+  checkF32,
   isSome,
   readChar,
   readHuge,
@@ -34,11 +35,11 @@ export {
   claim,
   enter,
   enterArchive,
-  enterWritten,
+  enterWords,
   region,
   target,
   unreadable,
-  written,
+  words,
 } from './region.js';
 export { freeSink, type Sink } from './sink.js';
 export {

@@ -5,6 +5,7 @@
  * Positions count in the memory's own coordinates; alignment counts from the archive's start.
  */
 
+import { ARCHIVE_BYTES_MAX } from './layout.js';
 import { enterWritten, written } from './region.js';
 
 /** Thrown when the memory is full; whoever started the writing catches it. */
@@ -46,8 +47,11 @@ export class Sink {
   into(target: Uint8Array, offset: number): number {
     enterWritten(target);
     const start = written.start + offset;
-    this.d = written.d;
-    this.b = written.b;
+    const { d } = written;
+    if (this.d !== d) {
+      this.d = d;
+      this.b = written.b;
+    }
     this.base = start;
     this.w = start;
     this.end = written.start + target.length;
@@ -124,4 +128,20 @@ const shared = new Sink();
 /** A sink that nobody uses now. */
 export function freeSink(): Sink {
   return shared.busy ? new Sink() : shared;
+}
+
+/** Writes a value with everything out of line; the last thing written is its root. */
+export type WriteRoot<T> = (s: Sink, value: T) => void;
+
+/** Writes a value into the sink's own memory, which grows as needed. */
+export function writeScratch<T>(s: Sink, write: WriteRoot<T>, value: T): void {
+  for (;;) {
+    s.intoScratch();
+    try {
+      return write(s, value);
+    } catch (error) {
+      if (error !== OVERFLOW || s.end > ARCHIVE_BYTES_MAX / 2) throw error;
+      s.grow();
+    }
+  }
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Descriptor, Int64Mode } from './descriptor.js';
-import { planOf, typeForm } from './forms.js';
+import { planOf, typeForm, type FormOptions } from './forms.js';
 import { generateRoot } from './generate.js';
 import { Emitter, key, quote } from './generate/emitter.js';
 import { nameMap } from './generate/maps.js';
@@ -35,8 +35,9 @@ export function sourceOf(descriptor: Descriptor, options: SourceOptions = {}): s
     HEAD,
     imports(e, from),
     declarations.join('\n\n'),
-    e.text,
     `const LAYOUT = ${quote(JSON.stringify(descriptor))};`,
+    `const plan = /* @__PURE__ */ planLater(LAYOUT, ${choicesOf({ u64, intern })});`,
+    e.text,
     codecs.join('\n\n'),
     ...(options.more === undefined ? [] : [options.more((type) => e.names.of(type))]),
     ...(options.from === undefined ? [registered(e, roots)] : []),
@@ -54,7 +55,7 @@ function imports(e: Emitter, from: string): string {
   const values = names.filter((name) => Object.hasOwn(runtime, name));
   const types = names.filter((name) => !Object.hasOwn(runtime, name));
   const list = [
-    ...[...values, 'defineCodec'].sort(),
+    ...[...values, 'defineCodec', 'planLater'].sort(),
     ...[...types, 'ArchiveCodec'].sort().map((name) => `type ${name}`),
   ];
   return `import {\n${list.map((name) => `${name},`).join('\n')}\n} from ${quote(from)};`;
@@ -86,16 +87,16 @@ function registered(e: Emitter, roots: readonly string[]): string {
   );
 }
 
+/** The options that the code was generated with, as a literal. */
+function choicesOf({ u64, intern }: FormOptions): string {
+  return `{ u64: ${quote(u64)}, intern: ${intern} }`;
+}
+
 /** The codec of a user type, as an exported constant. */
-function codec(
-  e: Emitter,
-  root: string,
-  options: { readonly u64: Int64Mode; readonly intern: boolean },
-): string {
+function codec(e: Emitter, root: string, options: FormOptions): string {
   const name = e.names.of(root);
   const machine = generateRoot(e, root, name).map((member) => `${member},`);
   const type = `ArchiveCodec<${name}, ${name}View>`;
-  const choices = `{ u64: ${quote(options.u64)}, intern: ${options.intern} }`;
   return [
     `/** Writes and reads archives of \`${root}\`. */`,
     `export const ${name}Codec: ${type} = /* @__PURE__ */ defineCodec(`,
@@ -104,7 +105,7 @@ function codec(
     '{',
     ...machine,
     '},',
-    `${choices},`,
+    `${choicesOf(options)},`,
     ');',
   ].join('\n');
 }

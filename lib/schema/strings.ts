@@ -21,8 +21,8 @@ interface NativeBuffer {
 }
 
 /** Phase one: writes what is out of line and remembers the two words of the string. */
-export function putString(s: Sink, text: string, path: string): void {
-  if (typeof text !== 'string') bad(path, text, 'a string');
+export function putString(s: Sink, text: string): void {
+  if (typeof text !== 'string') bad(text, 'a string');
   const { length } = text;
   const { r, rp } = s;
   s.rp = rp + 2;
@@ -42,7 +42,7 @@ export function putString(s: Sink, text: string, path: string): void {
       r[rp + 1] = high;
       return;
     }
-    checkWellFormed(text, path);
+    checkWellFormed(text);
     if (Buffer.byteLength(text) <= INLINE_BYTES_MAX) {
       INLINE.fill(0xff);
       INLINE.write(text);
@@ -52,8 +52,8 @@ export function putString(s: Sink, text: string, path: string): void {
     }
   }
   const start = s.w;
-  const bytes = writeText(s, text, path);
-  if (bytes > STRING_BYTES_MAX) bad(path, text, 'a string of less than 1 GiB');
+  const bytes = writeText(s, text);
+  if (bytes > STRING_BYTES_MAX) bad(text, 'a string of less than 1 GiB');
   r[rp] = (bytes & 0x3f) | 0x80 | ((bytes & ~0x3f) << 2);
   r[rp + 1] = start - s.base;
 }
@@ -69,14 +69,14 @@ export function fixString(s: Sink, d: DataView, p: number): void {
 }
 
 /** Phase one of a `Box<str>`, which is never inline. */
-export function putBoxStr(s: Sink, text: string, path: string): void {
-  if (typeof text !== 'string') bad(path, text, 'a string');
+export function putBoxStr(s: Sink, text: string): void {
+  if (typeof text !== 'string') bad(text, 'a string');
   const start = s.w;
-  s.push2(start, writeText(s, text, path));
+  s.push2(start, writeText(s, text));
 }
 
 /** Writes UTF-8 at the sink's position; how many bytes. */
-function writeText(s: Sink, text: string, path: string): number {
+function writeText(s: Sink, text: string): number {
   const { length } = text;
   const { w, b } = s;
   if (length <= LOOP_CHARS_MAX) {
@@ -92,7 +92,7 @@ function writeText(s: Sink, text: string, path: string): number {
       return length;
     }
   }
-  checkWellFormed(text, path);
+  checkWellFormed(text);
   if (w + length * 3 > s.end && w + Buffer.byteLength(text) > s.end) throw OVERFLOW;
   const bytes = (b as unknown as NativeBuffer).utf8Write(text, w, s.end - w);
   s.w = w + bytes;
@@ -100,9 +100,9 @@ function writeText(s: Sink, text: string, path: string): number {
 }
 
 /** Half of a surrogate pair has no UTF-8: it would become another character without a word. */
-function checkWellFormed(text: string, path: string): void {
+function checkWellFormed(text: string): void {
   if ((text as unknown as { isWellFormed(): boolean }).isWellFormed()) return;
-  bad(path, text, 'a string whose surrogates come in pairs');
+  bad(text, 'a string whose surrogates come in pairs');
 }
 
 const INLINE = Buffer.alloc(INLINE_BYTES_MAX);

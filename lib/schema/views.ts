@@ -114,8 +114,10 @@ export abstract class ListCursor<T, V> extends ShownCursor {
 
   /** @internal */
   $set(d: DataView, b: Buffer, p: number, lo: number, length: number): this {
-    this.$d = d;
-    this.$b = b;
+    if (this.$d !== d) {
+      this.$d = d;
+      this.$b = b;
+    }
     this.$p = p;
     this.$lo = lo;
     this.$n = length;
@@ -167,8 +169,10 @@ export class MapCursor<K, V, W> extends ShownCursor {
 
   /** @internal */
   $set(d: DataView, b: Buffer, p: number, lo: number): this {
-    this.#d = d;
-    this.#b = b;
+    if (this.#d !== d) {
+      this.#d = d;
+      this.#b = b;
+    }
     this.#p = p;
     this.#lo = lo;
     return this;

@@ -4,15 +4,12 @@
  */
 
 import { BusbarError, invalidArgument, show } from '../errors.js';
-import { ARCHIVE_BYTES_MAX } from './layout.js';
+import { located, type WrittenRoot } from './locate.js';
 import { BufferTooSmallError, SchemaError } from './problems.js';
-import { freeSink, OVERFLOW, type Sink } from './sink.js';
-
-/** Writes a value with everything out of line; the last thing written is its root. */
-export type WriteRoot<T> = (s: Sink, value: T) => void;
+import { freeSink, OVERFLOW, writeScratch, type WriteRoot } from './sink.js';
 
 /** A new buffer with the archive of a value. */
-export function writeNew<T>(name: string, write: WriteRoot<T>, value: T): Buffer {
+export function writeNew<T>(root: WrittenRoot, write: WriteRoot<T>, value: T): Buffer {
   const s = freeSink();
   try {
     writeScratch(s, write, value);
@@ -20,20 +17,20 @@ export function writeNew<T>(name: string, write: WriteRoot<T>, value: T): Buffer
     s.b.copy(archive, 0, 0, s.w);
     return archive;
   } catch (error) {
-    throw unwritten(name, error);
+    throw unwritten(root, value, error);
   } finally {
     s.release();
   }
 }
 
 /** How many bytes the archive of a value takes. */
-export function sizeOf<T>(name: string, write: WriteRoot<T>, value: T): number {
+export function sizeOf<T>(root: WrittenRoot, write: WriteRoot<T>, value: T): number {
   const s = freeSink();
   try {
     writeScratch(s, write, value);
     return s.w;
   } catch (error) {
-    throw unwritten(name, error);
+    throw unwritten(root, value, error);
   } finally {
     s.release();
   }
@@ -41,7 +38,7 @@ export function sizeOf<T>(name: string, write: WriteRoot<T>, value: T): number {
 
 /** Writes into a target; how many bytes. */
 export function writeInto<T>(
-  name: string,
+  root: WrittenRoot,
   write: WriteRoot<T>,
   value: T,
   target: Uint8Array,
@@ -55,11 +52,11 @@ export function writeInto<T>(
     write(s, value);
     return s.w - start;
   } catch (error) {
-    if (error !== OVERFLOW) throw unwritten(name, error);
+    if (error !== OVERFLOW) throw unwritten(root, value, error);
   } finally {
     s.release();
   }
-  throw new BufferTooSmallError(sizeOf(name, write, value), target.length - offset);
+  throw new BufferTooSmallError(sizeOf(root, write, value), target.length - offset);
 }
 
 /** Throws unless it is possible to write into `target` from `offset` on. */
@@ -73,26 +70,19 @@ export function checkTarget(target: Uint8Array, offset: number): void {
   }
 }
 
-function writeScratch<T>(s: Sink, write: WriteRoot<T>, value: T): void {
-  for (;;) {
-    s.intoScratch();
-    try {
-      return write(s, value);
-    } catch (error) {
-      if (error !== OVERFLOW || s.end > ARCHIVE_BYTES_MAX / 2) throw error;
-      s.grow();
-    }
+/** The error for whatever writing a value threw. */
+export function unwritten(root: WrittenRoot, value: unknown, error: unknown): unknown {
+  const { name } = root;
+  // Errors without a place are those of writers; others are of getters of the value.
+  if (error instanceof BusbarError && !(error instanceof SchemaError && error.path === '')) {
+    return error;
   }
-}
-
-/** The error for whatever writing threw. */
-export function unwritten(name: string, error: unknown): unknown {
-  if (error instanceof BusbarError) return error;
   if (error === OVERFLOW) {
     return new SchemaError('ERR_SERIALIZE_FAILED', name, 'the archive would exceed 1 GiB');
   }
-  const isDeep = error instanceof RangeError && /call stack/.test(error.message);
-  const why = error instanceof Error ? error.message : String(error);
-  const message = isDeep ? 'the value contains itself, or is nested too deep' : why;
-  return new SchemaError('ERR_SERIALIZE_FAILED', name, message, { cause: error });
+  if (error instanceof RangeError && /call stack/.test(error.message)) {
+    const message = 'the value contains itself, or is nested too deep';
+    return new SchemaError('ERR_SERIALIZE_FAILED', name, message, { cause: error });
+  }
+  return located(root, value, error);
 }

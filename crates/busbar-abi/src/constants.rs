@@ -60,4 +60,8 @@ pub mod extension {
     pub const BATCH: &CStr = c"busbar.batch/1";
     /// HTTP requests by id.
     pub const REQUEST: &CStr = c"busbar.request-id/1";
+    /// Methods of whoever loaded the zone; of hosts.
+    pub const PARENT: &CStr = c"busbar.parent/1";
+    /// Objects that callers hold.
+    pub const OBJECTS: &CStr = c"busbar.objects/1";
 }

@@ -12,8 +12,9 @@ mod types;
 pub use constants::{extension, log_level, method, plugin as plugin_flag, runtime};
 pub use growth::{Growing, read_growing};
 pub use plugin::{
-    BatchExtension, Create, Host, LEGACY_GET_DESCRIPTORS, LEGACY_REGISTER, LegacyGetDescriptors,
-    LegacyRegister, Manifest, ManifestEntry, Method, Plugin, RequestExtension, StateExtension,
+    Answer, BatchExtension, Create, Host, LEGACY_GET_DESCRIPTORS, LEGACY_REGISTER,
+    LegacyGetDescriptors, LegacyRegister, Manifest, ManifestEntry, Method, ObjectsExtension,
+    ParentExtension, Plugin, RequestExtension, StateExtension,
 };
 pub use status::Status;
 pub use types::{

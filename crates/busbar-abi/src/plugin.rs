@@ -134,6 +134,44 @@ pub struct RequestExtension {
     pub handle_request: Option<unsafe extern "C" fn(*const Plugin, i64) -> Status>,
 }
 
+/// `busbar_answer`.
+pub type Answer = unsafe extern "C" fn(*mut c_void, Status, Slice);
+
+/// `busbar_ext_parent`: of hosts.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the header says what the fields are")]
+pub struct ParentExtension {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub call: Option<
+        unsafe extern "C" fn(*const Host, Slice, Slice, u32, Option<Answer>, *mut c_void) -> Status,
+    >,
+    pub start: Option<
+        unsafe extern "C" fn(
+            *const Host,
+            Slice,
+            Slice,
+            Option<Answer>,
+            *mut c_void,
+            *mut u64,
+        ) -> Status,
+    >,
+    pub cancel: Option<unsafe extern "C" fn(*const Host, u64)>,
+    pub object: Option<unsafe extern "C" fn(*const Host) -> u64>,
+    pub release: Option<unsafe extern "C" fn(*const Host, u64) -> Status>,
+}
+
+/// `busbar_ext_objects`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the header says what the fields are")]
+pub struct ObjectsExtension {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub released: Option<unsafe extern "C" fn(*const Plugin, u64)>,
+}
+
 macro_rules! growing {
     ($($ty:ident)*) => {
         $(// SAFETY: integers, pointers and functions that may be null.
@@ -145,4 +183,5 @@ macro_rules! growing {
 }
 
 // All of it is version 1.0: what is appended is not in `SIZE_MIN`.
-growing! { Host Plugin Manifest StateExtension BatchExtension RequestExtension }
+growing! { Host Plugin Manifest StateExtension BatchExtension RequestExtension
+ParentExtension ObjectsExtension }

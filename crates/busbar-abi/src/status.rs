@@ -36,6 +36,10 @@ impl Status {
     pub const CRASHED: Self = Self(-11);
     /// Something that cannot be.
     pub const INTERNAL: Self = Self(-12);
+    /// A method of the parent failed.
+    pub const PARENT: Self = Self(-13);
+    /// An object that is gone, or was never there.
+    pub const STALE: Self = Self(-14);
     /// The first of the plugin's own: all below are, too.
     pub const PLUGIN: Self = Self(-1000);
 
@@ -69,6 +73,8 @@ impl Status {
             Self::NOMEM => "E_NOMEM",
             Self::CRASHED => "E_CRASHED",
             Self::INTERNAL => "E_INTERNAL",
+            Self::PARENT => "E_PARENT",
+            Self::STALE => "E_STALE",
             _ => return None,
         })
     }

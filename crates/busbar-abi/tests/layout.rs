@@ -67,6 +67,10 @@ fn table() -> Table {
         StateExtension = "busbar_ext_state" { struct_size reserved save load }
         BatchExtension = "busbar_ext_batch" { struct_size reserved call_batch }
         RequestExtension = "busbar_ext_request" { struct_size reserved handle_request }
+        ParentExtension = "busbar_ext_parent" {
+            struct_size reserved call start cancel object release
+        }
+        ObjectsExtension = "busbar_ext_objects" { struct_size reserved released }
     }
     constants! { table;
         abi::MAGIC => "BUSBAR_MAGIC"
@@ -95,7 +99,7 @@ fn table() -> Table {
         abi::runtime::GO => "BUSBAR_RUNTIME_GO"
         abi::runtime::ZIG => "BUSBAR_RUNTIME_ZIG"
     }
-    for number in (-12..=1).chain([-1000]) {
+    for number in (-14..=1).chain([-1000]) {
         let status = abi::Status(number);
         let name = status.name().unwrap_or("E_PLUGIN");
         let c = format!("BUSBAR_{name}");

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use busbar_proto::Error;
 use bytes::{Bytes, BytesMut};
 
 /// Memory to write a message into; committing it hands it to the peer. Dropping it gives it back.
@@ -13,6 +14,23 @@ pub enum Loan {
     Chunk(busbar_shm::Loan),
     /// Memory of this process.
     Heap(BytesMut),
+}
+
+impl Loan {
+    /// For transports whose loans are memory of this process.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub(crate) fn into_heap(self) -> Result<BytesMut, Error> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Chunk(_) => {
+                let message = "the loan is from another transport";
+                Err(Error::new(busbar_proto::Code::InvalidArgument, message))
+            }
+            Self::Heap(memory) => Ok(memory),
+        }
+    }
 }
 
 impl Deref for Loan {
@@ -46,6 +64,18 @@ pub enum Lease {
     Chunk(busbar_shm::Lease),
     /// Memory of this process.
     Bytes(Bytes),
+}
+
+impl Lease {
+    /// Forgets what this end has written to it since it was received. Memory of this process is
+    /// nobody else's: it keeps that.
+    pub fn discard_writes(&self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Chunk(lease) => lease.discard_writes(),
+            Self::Bytes(_) => {}
+        }
+    }
 }
 
 impl Deref for Lease {

@@ -16,22 +16,10 @@ pub(crate) fn os_error(what: &str, error: impl Into<io::Error>) -> Error {
 }
 
 /// Bytes that nobody can foresee.
-#[cfg(target_os = "linux")]
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| os_error("asking for random bytes", errno))?;
+    getrandom::fill(&mut bytes).map_err(|error| os_error("asking for random bytes", error))?;
     Ok(bytes)
-}
-
-/// Bytes that differ from process to process and call to call: names, where there is no transport
-/// that shows them to anybody.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
-    use std::hash::BuildHasher;
-
-    let hash = |_| std::collections::hash_map::RandomState::new().hash_one(0).to_be_bytes()[0];
-    Ok(std::array::from_fn(hash))
 }
 
 /// `EMFILE` or `ENFILE`, for which std has no kind.

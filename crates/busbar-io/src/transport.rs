@@ -1,19 +1,21 @@
 //! The transports, by scheme. Adding one is a module here and a line in each function.
 
 pub mod inproc;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod introduction;
 mod local;
 mod nowhere;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
+mod sockets;
+#[cfg(unix)]
 mod stream;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod tcp;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod uds;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod unix_socket;
 
 use std::io;
@@ -26,7 +28,7 @@ use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 
 pub(crate) use nowhere::Nowhere;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 use tcp::Speech;
 
 /// Binds `endpoint`. `waker` wakes the listener.
@@ -39,11 +41,11 @@ pub(crate) fn listen(
         Endpoint::Inproc(name) => local::listen(name, options, waker),
         #[cfg(target_os = "linux")]
         Endpoint::Shm(name) => shm::listen(name, options),
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         Endpoint::Uds(name) => uds::listen(name, options),
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         Endpoint::Tcp { host, port } => tcp::listen(host, *port, Speech::Plain, options),
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         Endpoint::Tls { host, port } => tcp::listen(host, *port, Speech::Tls, options),
         other => Err(unsupported(other)),
     }
@@ -60,13 +62,13 @@ pub(crate) fn dial(
         Endpoint::Inproc(name) => local::dial(name, options, identity, waker),
         #[cfg(target_os = "linux")]
         Endpoint::Shm(name) => shm::dial(name, options, identity, waker),
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         Endpoint::Uds(name) => uds::dial(name, options, identity),
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         Endpoint::Tcp { host, port } => {
             tcp::dial(host, *port, Speech::Plain, options, identity, waker)
         }
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         Endpoint::Tls { host, port } => {
             tcp::dial(host, *port, Speech::Tls, options, identity, waker)
         }
@@ -75,8 +77,13 @@ pub(crate) fn dial(
 }
 
 fn unsupported(endpoint: &Endpoint) -> Error {
-    let linux = "inproc://, shm://, uds://, tcp:// and tls://";
-    let here = if cfg!(target_os = "linux") { linux } else { "inproc://" };
+    let here = if cfg!(target_os = "linux") {
+        "inproc://, shm://, uds://, tcp:// and tls://"
+    } else if cfg!(unix) {
+        "inproc://, uds://, tcp:// and tls://"
+    } else {
+        "inproc://"
+    };
     let message = format!(
         "{}:// is not supported by this version on {}; use {here}",
         endpoint.scheme(),
@@ -86,7 +93,7 @@ fn unsupported(endpoint: &Endpoint) -> Error {
 }
 
 /// The next connection of a listening socket that does not wait; `None`: not now.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn accepted<T>(mut accept: impl FnMut() -> io::Result<T>) -> Result<Option<T>, Error> {
     loop {
         return match accept() {

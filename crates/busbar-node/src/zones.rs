@@ -3,8 +3,10 @@
 
 mod inline;
 mod log;
+pub mod object;
 mod outbox;
 pub mod process;
+pub mod upward;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -15,18 +17,20 @@ use std::time::Duration;
 
 use busbar_types::registry::Registry;
 use busbar_zone::{
-    CallId, Error, FileHash, GoLibraries, Listener, Loader, MethodId, Mode, Options, ReloadOptions,
-    Reloaded, Trust, Watch, Zone,
+    CallId, Error, FileHash, GoLibraries, Listener, Loader, MethodId, Mode, Options, Parent,
+    ReloadOptions, Reloaded, Trust, Watch, Zone,
 };
 use napi::bindgen_prelude::{
-    BigInt, Buffer, BufferSlice, Either, Env, Function, Object, Uint32Array,
+    BigInt, Buffer, BufferSlice, Either, Env, FnArgs, Function, Object, Uint32Array, Unknown,
 };
 use napi::{JsValue, Status, sys};
 use napi_derive::napi;
 
 use crate::raw;
+use object::NativeObject;
 use outbox::{Outbox, Outcome};
 use process::{NativeProcess, NativeProcessOptions};
+use upward::{JsParent, NativeUp};
 
 /// A code of the table of errors, what went wrong, and which plugin it is of.
 struct Failure {
@@ -168,6 +172,8 @@ pub struct NativeZoneOptions {
     pub keys: Vec<String>,
     /// Whether files that others can change are loaded.
     pub insecure: bool,
+    /// Whether there are functions for the plugin to call.
+    pub exposes: bool,
 }
 
 /// A method of a plugin.
@@ -247,6 +253,8 @@ pub struct NativeEnd {
     pub error: Option<NativeFailure>,
     /// Level and text of a log record; then there is no operation.
     pub log: Option<Vec<String>>,
+    /// What the plugin says whose parent the operation is.
+    pub up: Option<NativeUp>,
 }
 
 /// What the calls of a zone are at, and came to.
@@ -264,19 +272,25 @@ pub struct NativeZones {
     outbox: Arc<Outbox>,
 }
 
-/// Opens this environment's side of all zones. `onWake()` is called when operations have ended.
+/// Opens this environment's side of all zones. `onWake()` is called when operations have ended,
+/// `onCall(parent, method, input)` within calls of plugins on this thread: it gives bytes, or a
+/// code and a message.
 ///
 /// # Errors
 /// When memory is short.
 #[napi]
-pub fn open_zones(env: Env, on_wake: Function<'_, (), ()>) -> napi::Result<NativeZones> {
-    let outbox = Outbox::open(env.raw(), on_wake.raw());
+pub fn open_zones(
+    env: Env,
+    on_wake: Function<'_, (), ()>,
+    on_call: Function<'_, FnArgs<(u32, String, Buffer)>, Unknown<'static>>,
+) -> napi::Result<NativeZones> {
+    let outbox = Outbox::open(env.raw(), on_wake.raw(), on_call.raw());
     outbox.map(|outbox| NativeZones { outbox }).map_err(|failure| failure.throw(env))
 }
 
 #[napi]
 impl NativeZones {
-    /// Loads a library and opens a zone of it.
+    /// Loads a library and opens a zone of it, whose plugin calls the parent with this number.
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT`, `ERR_IO` if there can be no thread for it.
@@ -286,12 +300,15 @@ impl NativeZones {
         env: Env,
         options: NativeZoneOptions,
         parent: Option<&NativeZone>,
+        exposed: u32,
         operation: u32,
     ) -> napi::Result<()> {
         let parent = parent.map(|parent| Zone::clone(&parent.zone));
         let outbox = Arc::clone(&self.outbox);
+        let exposed = JsParent::new(Arc::clone(&outbox), exposed, options.exposes);
+        let exposed: Arc<dyn Parent> = Arc::new(exposed);
         let work = move || {
-            let opened = load(&options, parent.as_ref());
+            let opened = load(&options, parent.as_ref(), &exposed);
             outbox.push(operation, Outcome::Opened(opened));
         };
         in_background(work).map_err(|failure| failure.throw(env))
@@ -313,8 +330,10 @@ impl NativeZones {
             generation: None,
             error: None,
             log: None,
+            up: None,
         };
         match outcome {
+            Outcome::Up(up, input) => (end.up, end.result) = (Some(up), Some(input.into())),
             Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
             Outcome::Opened(Ok(Opened { zone, origin })) => {
                 let (outbox, watch) = (Arc::clone(&self.outbox), None);
@@ -329,6 +348,22 @@ impl NativeZones {
             | Outcome::Closed(Err(failure)) => end.error = Some(failure.into_native()),
         }
         end
+    }
+
+    /// Answers a call of a plugin's.
+    #[napi]
+    pub fn answer(&self, call: f64, result: &[u8]) {
+        if let Some(answer) = self.outbox.upward().take(call as u64) {
+            answer.succeed(result);
+        }
+    }
+
+    /// Answers it with a failure.
+    #[napi]
+    pub fn refuse(&self, call: f64, code: String, message: String) {
+        if let Some(answer) = self.outbox.upward().take(call as u64) {
+            answer.fail(upward::kind_of(&code), &message);
+        }
     }
 
     /// The least important log records that any environment wants, from here on: 0 error to 3
@@ -536,6 +571,31 @@ impl NativeZone {
         self.watch = None;
     }
 
+    /// Holds an object of the plugin.
+    ///
+    /// # Errors
+    /// `ERR_OBJECT_STALE`.
+    #[napi]
+    pub fn hold(&self, env: Env, object: f64) -> napi::Result<NativeObject> {
+        let held = self.zone.hold(object as u64);
+        held.map(NativeObject::new).map_err(|error| Failure::from(error).throw(env))
+    }
+
+    /// A number for an object of JavaScript's.
+    ///
+    /// # Errors
+    /// `ERR_ZONE_CLOSED`.
+    #[napi]
+    pub fn lend(&self, env: Env) -> napi::Result<f64> {
+        self.zone.lend().map(|it| it as f64).map_err(|error| Failure::from(error).throw(env))
+    }
+
+    /// Lends an object no longer; whether it was lent.
+    #[napi]
+    pub fn take_back(&self, object: f64) -> bool {
+        self.zone.take_back(object as u64)
+    }
+
     /// Starts a call whose result nobody wants; a failure is logged.
     ///
     /// # Errors
@@ -561,7 +621,14 @@ impl NativeZone {
         timeout_ms: u32,
     ) -> napi::Result<Either<u32, Buffer>> {
         let timeout = Duration::from_millis(timeout_ms.into());
-        let result = self.zone.call_waiting(MethodId::from_index(method), &input, timeout);
+        let method = MethodId::from_index(method);
+        let result = if self.zone.exposes() {
+            // What runs meanwhile may change the argument, or give its memory away.
+            let input = input.to_vec();
+            self.outbox.upward().call_waiting(&self.zone, method, &input, timeout)
+        } else {
+            self.zone.call_waiting(method, &input, timeout)
+        };
         let result = result.map_err(|error| Failure::from(error).throw(env))?;
         let Some(room) = out.get_mut(..result.len()) else {
             return Ok(Either::B(result.into()));
@@ -571,16 +638,24 @@ impl NativeZone {
         Ok(Either::A(result.len() as u32))
     }
 
-    /// Closes the zone and its children; running calls have `grace_ms` to end.
+    /// Closes the zone and its children; running calls have `grace_ms` to end. Or, with
+    /// `only_if_idle`, ends with `ERR_IN_USE` if there are any.
     ///
     /// # Errors
     /// `ERR_IO` if there can be no thread for it.
     #[napi]
-    pub fn close(&self, env: Env, grace_ms: u32, operation: u32) -> napi::Result<()> {
+    pub fn close(
+        &self,
+        env: Env,
+        grace_ms: u32,
+        only_if_idle: bool,
+        operation: u32,
+    ) -> napi::Result<()> {
         let (zone, outbox) = (Zone::clone(&self.zone), Arc::clone(&self.outbox));
         let work = move || {
-            let closed = zone.close(Duration::from_millis(grace_ms.into())).map_err(Failure::from);
-            outbox.push(operation, Outcome::Closed(closed));
+            let grace = Duration::from_millis(grace_ms.into());
+            let closed = if only_if_idle { zone.close_if_idle(grace) } else { zone.close(grace) };
+            outbox.push(operation, Outcome::Closed(closed.map_err(Failure::from)));
         };
         in_background(work).map_err(|failure| failure.throw(env))
     }
@@ -599,7 +674,11 @@ fn generation_of(reloaded: Result<Reloaded, Error>) -> Result<u32, Failure> {
     }
 }
 
-fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Opened, Failure> {
+fn load(
+    options: &NativeZoneOptions,
+    parent: Option<&Zone>,
+    exposed: &Arc<dyn Parent>,
+) -> Result<Opened, Failure> {
     let loader = loader(options)?;
     let path = match options.is_name {
         true => loader.find(&options.library)?,
@@ -614,7 +693,7 @@ fn load(options: &NativeZoneOptions, parent: Option<&Zone>) -> Result<Opened, Fa
     };
     let process = options.process.as_ref().map(|process| process.resolve(threads));
     let mut how = Options::new(mode);
-    (how.config, how.parent) = (&options.config, parent);
+    (how.config, how.parent, how.exposed) = (&options.config, parent, Some(exposed));
     how.allow_versions = options.allow_versions;
     how.process = process.as_ref();
     how.go = match options.go {

@@ -46,7 +46,7 @@ impl Host {
         NonNull::new(host.cast_mut()).map(Self)
     }
 
-    fn raw(&self) -> &abi::Host {
+    pub(crate) fn raw(&self) -> &abi::Host {
         // SAFETY: hosts outlive their plugins, and do not change.
         unsafe { self.0.as_ref() }
     }

@@ -5,11 +5,13 @@
 //! `create` and `destroy`.
 
 use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use busbar_abi::{self as abi, Buf, Slice, Status, extension};
 
+use crate::cancel::Blocking;
 use crate::export::Exports;
 use crate::guard::{catch, guard};
 use crate::tasks::Tasks;
@@ -21,6 +23,7 @@ pub(crate) struct Instance<P> {
     /// Empty before `init`.
     plugin: OnceLock<Arc<P>>,
     tasks: Tasks,
+    blocking: Blocking,
 }
 
 impl<P: Exports> Instance<P> {
@@ -55,7 +58,8 @@ pub(crate) unsafe extern "C" fn create<P: Exports>(
             cancel: Some(cancel::<P>),
         };
         let plugin = OnceLock::new();
-        let instance = Instance::<P> { raw, host, plugin, tasks: Tasks::new() };
+        let (tasks, blocking) = (Tasks::new(), Blocking::default());
+        let instance = Instance::<P> { raw, host, plugin, tasks, blocking };
         let instance = Box::into_raw(Box::new(instance));
         // SAFETY: it was made above, and nobody else has it yet.
         unsafe { (*instance).raw.plugin_data = instance.cast() };
@@ -140,8 +144,29 @@ unsafe extern "C" fn get_extension<P: Exports>(
     let id = unsafe { CStr::from_ptr(id) };
     match P::STATE {
         Some(state) if id == extension::STATE => ptr::from_ref(state).cast(),
+        _ if id == extension::OBJECTS => ptr::from_ref(&Released::<P>::TABLE).cast(),
         _ => ptr::null(),
     }
+}
+
+/// The extension of objects of `P`.
+struct Released<P>(PhantomData<P>);
+
+impl<P: Exports> Released<P> {
+    const TABLE: abi::ObjectsExtension = abi::ObjectsExtension {
+        struct_size: size_of::<abi::ObjectsExtension>() as u32,
+        reserved: 0,
+        released: Some(released::<P>),
+    };
+}
+
+unsafe extern "C" fn released<P: Exports>(plugin: *const abi::Plugin, object: u64) {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    let _ = guard(it.host, || {
+        it.plugin()?.released(object);
+        Ok(Status::OK)
+    });
 }
 
 unsafe extern "C" fn call<P: Exports>(
@@ -180,7 +205,7 @@ unsafe extern "C" fn start<P: Exports>(
             return Ok(Status::PENDING);
         }
         let mut output = Output::growing();
-        P::call(plugin, method, input, &mut output)?;
+        it.blocking.run(token, || P::call(plugin, method, input, &mut output))?;
         if output.is_empty() {
             return Ok(Status::OK);
         }
@@ -193,6 +218,7 @@ unsafe extern "C" fn cancel<P: Exports>(plugin: *const abi::Plugin, token: u64) 
     // SAFETY: the contract.
     let it = unsafe { instance::<P>(plugin) };
     let _ = guard(it.host, || {
+        it.blocking.cancel(token);
         it.tasks.cancel(it.host, token);
         Ok(Status::OK)
     });

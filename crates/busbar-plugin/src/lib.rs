@@ -37,13 +37,16 @@
 extern crate self as busbar_plugin;
 
 mod argument;
+mod cancel;
 mod error;
 #[doc(hidden)]
 pub mod export;
 mod guard;
 mod host;
 mod instance;
+mod objects;
 mod output;
+mod parent;
 mod tasks;
 
 pub use argument::View;
@@ -51,9 +54,12 @@ pub use busbar_abi as abi;
 pub use busbar_derive::{method, plugin};
 pub use busbar_types as types;
 pub use busbar_types::Type;
+pub use cancel::Cancellation;
 pub use error::{Error, Result};
 pub use host::{Host, Level};
+pub use objects::Objects;
 pub use output::Output;
+pub use parent::ParentCall;
 
 /// What lives in the library: made when a zone is loaded, dropped when it is closed.
 ///
@@ -72,6 +78,11 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     fn activate(&self, config: &str) -> Result<()> {
         let _ = config;
         Ok(())
+    }
+
+    /// Nobody holds an object any more whose number was given out, nor will again.
+    fn released(&self, object: u64) {
+        let _ = object;
     }
 
     /// There will be no more calls: ends every thread that was started.

@@ -125,10 +125,16 @@ codes! {
     NotSupported = 16, "ERR_NOT_SUPPORTED", fatal,
         "This platform, build or transport cannot do what was asked. Fix the caller: the message \
          names what is missing and what to use instead.";
+    ObjectStale = 109, "ERR_OBJECT_STALE", fatal,
+        "The object of a plugin, or of its parent, is gone: it was released, or what it was of has \
+         ended or was reloaded. Get another one.";
     OutOfMemory = 17, "ERR_OUT_OF_MEMORY", retry,
         "Memory for a buffer or a shared segment could not be had. The environment is at fault: \
          raise the limit (container memory, /dev/shm), or lower `ringBytes` and `slabBytes`, and \
          try again.";
+    ParentFailed = 108, "ERR_PARENT_FAILED", fatal,
+        "A function failed that the program exposes to the plugin, and the plugin handed its \
+         failure on. The message is what the function threw.";
     PermissionDenied = 18, "ERR_PERMISSION_DENIED", fatal,
         "The operating system or the listener does not allow this user to connect. The environment \
          is at fault: run both ends as the same user, or open the path's permissions.";

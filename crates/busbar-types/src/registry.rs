@@ -7,6 +7,7 @@
 //! ```text
 //! by_name: name → hashes, oldest first    locked first: decides who may register
 //! types:   (name, hash) → entry           what the hot lookup reads
+//! alone:   several at once, all or none   nobody else registers meanwhile
 //! ```
 
 mod foreign;
@@ -17,7 +18,7 @@ mod mismatch;
 use std::any::Any;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
@@ -223,6 +224,8 @@ fn write_foreign(value: &dyn Any, out: &mut [u8]) -> Result<usize, SerializeErro
 pub struct Registry {
     types: DashMap<(String, u64), Arc<TypeEntry>>,
     by_name: DashMap<String, Vec<u64>>,
+    /// Held by whoever registers one entry, with others; by whoever registers several, alone.
+    alone: RwLock<()>,
     downgrades: ladder::Downgrades,
 }
 
@@ -287,6 +290,7 @@ impl Registry {
         entry: TypeEntry,
         allow_versions: bool,
     ) -> Result<Arc<TypeEntry>, Error> {
+        let _others = self.alone.read().unwrap_or_else(PoisonError::into_inner);
         self.insert(Arc::new(entry), allow_versions)
     }
 
@@ -345,12 +349,32 @@ impl Registry {
         offered: &[Arc<TypeEntry>],
         allow_versions: bool,
     ) -> Result<Vec<Arc<TypeEntry>>, Error> {
-        let mut entries = Vec::with_capacity(offered.len());
+        // Nothing is taken out again, which others may have been given in the meantime: what is
+        // wrong is known before the first is registered.
+        let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
         for (index, entry) in offered.iter().enumerate() {
-            let registered = self.insert(Arc::clone(entry), allow_versions);
-            entries.push(registered.inspect_err(|_| self.unregister_all(&offered[..index]))?);
+            entry.check_schema()?;
+            let before = &offered[..index];
+            if !allow_versions && let Some(other) = self.other_version(entry, before) {
+                return Err(Mismatch::new(&other, entry).into());
+            }
         }
-        Ok(entries)
+        offered.iter().map(|entry| self.insert(Arc::clone(entry), true)).collect()
+    }
+
+    /// The version that stands in the way of an entry: one that is registered, or offered `before`.
+    fn other_version(
+        &self,
+        entry: &TypeEntry,
+        before: &[Arc<TypeEntry>],
+    ) -> Option<Arc<TypeEntry>> {
+        let registered = self.versions(&entry.type_name);
+        let offered = before.iter().filter(|it| it.type_name == entry.type_name).map(Arc::clone);
+        let versions: Vec<_> = registered.into_iter().chain(offered).collect();
+        if versions.iter().any(|it| it.schema_hash == entry.schema_hash) {
+            return None;
+        }
+        versions.into_iter().next()
     }
 
     /// Takes these very entries out, and not others of their names and hashes.

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busbar_plugin::abi::Status;
-use busbar_plugin::{Error, Host, Level, Output, Plugin, Result, State, Type, View, plugin};
+use busbar_plugin::{
+    Cancellation, Error, Host, Level, Objects, Output, Plugin, Result, State, Type, View, plugin,
+};
 
 /// A point in space.
 #[derive(Type)]
@@ -39,11 +41,21 @@ struct Physics {
     host: Host,
     total: AtomicU64,
     config: Mutex<String>,
+    bodies: Objects<String>,
+    released: AtomicU64,
+    cancelled: AtomicU64,
 }
 
 impl Plugin for Physics {
     fn create(host: Host) -> Result<Self> {
-        Ok(Self { host, total: AtomicU64::new(0), config: Mutex::default() })
+        Ok(Self {
+            host,
+            total: AtomicU64::new(0),
+            config: Mutex::default(),
+            bodies: Objects::new(host),
+            released: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+        })
     }
 
     fn activate(&self, config: &str) -> Result<()> {
@@ -55,6 +67,12 @@ impl Plugin for Physics {
                 self.host.log(Level::Info, "physics is active");
                 Ok(())
             }
+        }
+    }
+
+    fn released(&self, object: u64) {
+        if self.bodies.remove(object).is_some() {
+            self.released.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -147,6 +165,17 @@ impl Physics {
         self.host.is_zone_thread()
     }
 
+    /// Blocks its thread until it is cancelled, or `ms` have passed; how often it was cancelled.
+    #[method]
+    fn patient(&self, ms: u32) -> Result<u64> {
+        let cancellation = Cancellation::current();
+        if cancellation.wait(Duration::from_millis(ms.into())) {
+            self.cancelled.fetch_add(1, Ordering::Relaxed);
+        }
+        cancellation.check()?;
+        Ok(self.cancelled.load(Ordering::Relaxed))
+    }
+
     /// Gives its turn away `turns` times.
     #[method]
     async fn later(&self, turns: u32, value: String) -> Result<String> {
@@ -169,6 +198,50 @@ impl Physics {
     #[method(sync, idempotent)]
     fn distance(&self, x: f64, y: f64) -> f64 {
         x.hypot(y)
+    }
+
+    /// Asks whoever loaded the zone, and waits.
+    #[method(sync)]
+    fn ask(&self, method: String, input: Vec<u8>) -> Result<Vec<u8>> {
+        self.host.call(&method, &input)
+    }
+
+    /// As `ask`, on a thread of the plugin's own.
+    #[method]
+    fn ask_elsewhere(&self, method: String, input: Vec<u8>) -> Result<Vec<u8>> {
+        let host = self.host;
+        let asked = std::thread::spawn(move || host.call(&method, &input)).join();
+        asked.map_err(|_| "it panicked")?
+    }
+
+    /// Asks, and gives its thread away meanwhile.
+    #[method]
+    async fn ask_later(&self, method: String, input: Vec<u8>) -> Result<Vec<u8>> {
+        self.host.start(&method, &input).await
+    }
+
+    /// Another object, which callers may hold.
+    #[method(sync)]
+    fn make(&self, name: String) -> Result<u64> {
+        self.bodies.insert(name)
+    }
+
+    /// What an object is called.
+    #[method(sync)]
+    fn name_of(&self, body: u64) -> Result<String> {
+        Ok(String::clone(&*self.bodies.find(body)?))
+    }
+
+    /// How many objects nobody holds any more.
+    #[method(sync)]
+    fn released(&self) -> u64 {
+        self.released.load(Ordering::Relaxed)
+    }
+
+    /// Needs an object of whoever loaded the zone no longer.
+    #[method(sync)]
+    fn give_back(&self, object: u64) -> Result<()> {
+        self.host.release(object)
     }
 
     /// A bug.

@@ -59,6 +59,8 @@ pub enum ErrorKind {
     OutOfMemory,
     /// The plugin panicked. It is at fault.
     Panic,
+    /// A method failed that the zone's parent lets it call.
+    Parent,
     /// A type of the library contradicts itself.
     SchemaInvalid,
     /// The bytes are not of the method's type, or another version of a type is registered.
@@ -67,6 +69,8 @@ pub enum ErrorKind {
     Sidecar,
     /// A struct of the library has a size that no version ever had.
     Size,
+    /// The object is gone, or never was there. Who holds it is at fault.
+    Stale,
     /// The library has no entry.
     Symbol,
     /// The library is for other machines.
@@ -107,10 +111,12 @@ impl ErrorKind {
             Self::Null => "ERR_PLUGIN_NULL",
             Self::OutOfMemory => "ERR_OUT_OF_MEMORY",
             Self::Panic => "ERR_PLUGIN_PANIC",
+            Self::Parent => "ERR_PARENT_FAILED",
             Self::SchemaInvalid => "ERR_SCHEMA_INVALID",
             Self::SchemaMismatch => "ERR_SCHEMA_MISMATCH",
             Self::Sidecar => "ERR_PLUGIN_SIDECAR",
             Self::Size => "ERR_PLUGIN_SIZE",
+            Self::Stale => "ERR_OBJECT_STALE",
             Self::Symbol => "ERR_PLUGIN_SYMBOL",
             Self::Target => "ERR_PLUGIN_TARGET",
             Self::TimedOut => "ERR_TIMED_OUT",
@@ -133,7 +139,26 @@ impl ErrorKind {
             Status::CRASHED => Self::Crashed,
             Status::NOMEM => Self::OutOfMemory,
             Status::INVALID => Self::InvalidArgument,
+            Status::PARENT => Self::Parent,
+            Status::STALE => Self::Stale,
             _ => Self::Failed,
+        }
+    }
+
+    /// For what a plugin is told of the parent's methods.
+    pub(crate) const fn to_status(self) -> Status {
+        match self {
+            Self::MethodNotFound | Self::NotSupported => Status::UNSUPPORTED,
+            Self::SchemaMismatch => Status::SCHEMA_MISMATCH,
+            Self::Cancelled => Status::CANCELLED,
+            Self::TimedOut => Status::TIMEOUT,
+            Self::Again => Status::AGAIN,
+            Self::Closed => Status::CLOSED,
+            Self::OutOfMemory => Status::NOMEM,
+            Self::InvalidArgument => Status::INVALID,
+            Self::Internal => Status::INTERNAL,
+            Self::Stale => Status::STALE,
+            _ => Status::PARENT,
         }
     }
 }

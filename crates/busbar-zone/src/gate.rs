@@ -97,6 +97,20 @@ impl Gate {
         self.passages.settle();
     }
 
+    /// As [`Self::close`], if nobody is inside; whether it is closed.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let word = &self.word;
+        if word.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return self.is_closed();
+        }
+        self.passages.settle();
+        let is_empty = self.passages.are_empty();
+        if !is_empty {
+            self.reopen();
+        }
+        is_empty
+    }
+
     /// As [`Self::close`], because of a panic; whether it is the first.
     pub(crate) fn fault(&self) -> bool {
         self.word.fetch_or(CLOSED | FAULTED, Ordering::AcqRel) & FAULTED == 0

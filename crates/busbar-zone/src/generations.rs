@@ -211,6 +211,7 @@ impl Generations {
     pub(crate) fn close(&self, deadline: Instant) -> Arc<Instance> {
         let mut list = self.lock();
         list.is_closed = true;
+        list.is_handing_over &= list.is_reloading;
         self.settled.notify_all();
         while list.is_reloading {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -4,15 +4,18 @@
 
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use busbar_abi::{self as abi, Host, Slice, Status, log_level};
+use busbar_abi::{self as abi, Host, ParentExtension, Slice, Status, log_level};
 
 use crate::gate::Gate;
 use crate::instance::Birth;
+use crate::object::Objects;
 use crate::pending::{CallId, Pending};
+use crate::upward::{Sink, Upward};
 use crate::{Error, Stage};
 
 /// Texts of errors are cut here.
@@ -28,6 +31,10 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     /// The calls of its zone: of this instance, and of others.
     pub(crate) pending: Arc<Pending>,
+    /// What it may call.
+    pub(crate) upward: Arc<Upward>,
+    /// What of it callers hold.
+    pub(crate) objects: Arc<Objects>,
 }
 
 // SAFETY: `raw` points to nothing but this itself, and does not change once it is made.
@@ -65,6 +72,8 @@ impl Core {
             generation: birth.generation,
             gate: Gate::default(),
             pending: Arc::clone(birth.pending),
+            upward: Upward::new(birth.parent.cloned()),
+            objects: Objects::new(birth.generation),
         };
         let core = Box::leak(Box::new(core));
         core.raw.host_data = ptr::from_mut(core).cast();
@@ -130,8 +139,133 @@ unsafe fn said<'a>(text: *const c_char, len: usize) -> std::borrow::Cow<'a, str>
     String::from_utf8_lossy(unsafe { slice.bytes() }.unwrap_or_default())
 }
 
-unsafe extern "C" fn get_extension(_host: *const Host, _id: *const c_char) -> *const c_void {
-    ptr::null()
+unsafe extern "C" fn get_extension(_host: *const Host, id: *const c_char) -> *const c_void {
+    if id.is_null() {
+        return ptr::null();
+    }
+    // SAFETY: by the contract: a text that ends with NUL.
+    let id = unsafe { CStr::from_ptr(id) };
+    if id == abi::extension::PARENT { ptr::from_ref(&PARENT).cast() } else { ptr::null() }
+}
+
+static PARENT: ParentExtension = ParentExtension {
+    struct_size: size_of::<ParentExtension>() as u32,
+    reserved: 0,
+    call: Some(parent_call),
+    start: Some(parent_start),
+    cancel: Some(parent_cancel),
+    object: Some(object),
+    release: Some(release),
+};
+
+/// Where an answer goes, once.
+struct Asker {
+    answer: abi::Answer,
+    context: *mut c_void,
+}
+
+// SAFETY: by the contract, the answer may be given on any thread.
+unsafe impl Send for Asker {}
+
+impl Asker {
+    fn tell(self, status: Status, bytes: &[u8]) {
+        // SAFETY: by the contract: called once, with bytes that are there during the call.
+        unsafe { (self.answer)(self.context, status, Slice::new(bytes)) };
+    }
+}
+
+/// A call of the parent, as the plugin asks for it.
+struct Asked<'a> {
+    core: &'static Core,
+    method: &'a str,
+    input: &'a [u8],
+}
+
+impl<'a> Asked<'a> {
+    /// # Safety
+    /// `host` is null or a [`Core::raw`]; the slices are borrowed during `'a`.
+    unsafe fn read(host: *const Host, method: Slice, input: Slice) -> Option<Self> {
+        // SAFETY: as the caller promises.
+        let core = unsafe { core(host) }?;
+        // SAFETY: as the caller promises.
+        let method = str::from_utf8(unsafe { method.bytes() }?).ok()?;
+        // SAFETY: as the caller promises.
+        let input = unsafe { input.bytes() }?;
+        Some(Self { core, method, input })
+    }
+}
+
+/// What the parent does may be anybody's code.
+fn guard<T>(otherwise: T, work: impl FnOnce() -> T) -> T {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(otherwise)
+}
+
+unsafe extern "C" fn parent_call(
+    host: *const Host,
+    method: Slice,
+    input: Slice,
+    timeout_ms: u32,
+    answer: Option<abi::Answer>,
+    context: *mut c_void,
+) -> Status {
+    let Some(answer) = answer else { return Status::INVALID };
+    let asker = Asker { answer, context };
+    // SAFETY: by the contract: borrowed during the call.
+    let Some(Asked { core, method, input }) = (unsafe { Asked::read(host, method, input) }) else {
+        asker.tell(Status::INVALID, b"no host, no name of a method, or no input");
+        return Status::INVALID;
+    };
+    let timeout = Duration::from_millis(timeout_ms.into());
+    let failed = (Status::INTERNAL, b"the parent panicked".to_vec());
+    let (status, bytes) = guard(failed, || core.upward.call(method, input, timeout));
+    asker.tell(status, &bytes);
+    status
+}
+
+unsafe extern "C" fn parent_start(
+    host: *const Host,
+    method: Slice,
+    input: Slice,
+    answer: Option<abi::Answer>,
+    context: *mut c_void,
+    id: *mut u64,
+) -> Status {
+    // SAFETY: by the contract: borrowed during the call.
+    let asked = unsafe { Asked::read(host, method, input) };
+    let (Some(Asked { core, method, input }), Some(answer)) = (asked, answer) else {
+        return Status::INVALID;
+    };
+    let asker = Asker { answer, context };
+    let sink: Sink = Box::new(move |status, bytes| asker.tell(status, bytes));
+    let named = |number| {
+        if !id.is_null() {
+            // SAFETY: by the contract: it can be written.
+            unsafe { id.write(number) };
+        }
+    };
+    // A handler that panics has dropped its answer, which is then one: the call was started.
+    let started = guard(Ok(()), || core.upward.start(method, input, false, named, sink));
+    started.map_or_else(|(status, _)| status, |()| Status::OK)
+}
+
+unsafe extern "C" fn parent_cancel(host: *const Host, id: u64) {
+    // SAFETY: by the contract.
+    let Some(core) = (unsafe { core(host) }) else { return };
+    guard((), || core.upward.give_up(id, Status::CANCELLED, b"the plugin cancelled it"));
+}
+
+unsafe extern "C" fn object(host: *const Host) -> u64 {
+    // SAFETY: by the contract.
+    let Some(core) = (unsafe { core(host) }) else { return 0 };
+    let Some(number) = core.objects.issue() else { return 0 };
+    guard((), || core.upward.tell_object(number));
+    number
+}
+
+unsafe extern "C" fn release(host: *const Host, object: u64) -> Status {
+    // SAFETY: by the contract.
+    let Some(core) = (unsafe { core(host) }) else { return Status::INVALID };
+    if guard(true, || core.upward.release(object)) { Status::OK } else { Status::STALE }
 }
 
 unsafe extern "C" fn alloc(_host: *const Host, size: usize, align: usize) -> *mut c_void {

@@ -6,17 +6,21 @@ use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use busbar_abi::{self as abi, Buf, Plugin, Slice, StateExtension, Status, method as flag};
+use busbar_abi::{
+    self as abi, Buf, ObjectsExtension, Plugin, Slice, StateExtension, Status, method as flag,
+};
 
 use crate::contract::{Method, bad_size, null};
 use crate::gate::Refusal;
 use crate::host::{Core, error_of, forget_error};
 use crate::library::Library;
+use crate::object::{Objects, Owner};
 use crate::passage::Passage;
 use crate::pending::{CallId, Pending, closed};
 use crate::state::{State, Step};
+use crate::upward::{Parent, Upward};
 use crate::{Error, ErrorKind, Result, Stage};
 
 /// Room for results of plugins that are not asked to complete later.
@@ -38,6 +42,8 @@ pub(crate) struct Instance {
     state: Mutex<State>,
     /// Who is told of a panic.
     watcher: OnceLock<Weak<dyn Watcher>>,
+    /// What the plugin is told by that nobody holds an object.
+    released: Option<Released>,
 }
 
 /// Who is told of the panic of an instance. It must not wait for anything of the zone.
@@ -58,11 +64,14 @@ pub(crate) struct Birth<'a> {
     /// Counts from 1.
     pub(crate) generation: u32,
     pub(crate) pending: &'a Arc<Pending>,
+    /// Who loads the zone.
+    pub(crate) parent: Option<&'a Arc<dyn Parent>>,
     pub(crate) config: &'a str,
     /// Its methods, by the zone's numbers.
     pub(crate) methods: &'a [Option<Target>],
 }
 
+type Released = unsafe extern "C" fn(*const Plugin, u64);
 type Save = unsafe extern "C" fn(*const Plugin, *mut Buf, *mut u64) -> Status;
 type Load = unsafe extern "C" fn(*const Plugin, Slice, u64) -> Status;
 type Call = unsafe extern "C" fn(*const Plugin, u32, Slice, *mut Buf) -> Status;
@@ -93,7 +102,7 @@ impl Instance {
                 unsafe { destroy(plugin) };
             }
         })?;
-        let instance = Self {
+        let mut instance = Self {
             library: Arc::clone(library),
             core,
             plugin,
@@ -103,12 +112,20 @@ impl Instance {
             serial: Serial::default(),
             state: Mutex::new(State::Bound),
             watcher: OnceLock::new(),
+            released: None,
         };
         if let Err(error) = instance.bring_up(birth.config) {
+            // Nobody was let out, and so nobody is in.
+            let _ = instance.end_ways(Instant::now() + WAYS_END);
             instance.destroy();
             return Err(error);
         }
-        Ok(Arc::new(instance))
+        instance.released = instance.objects_function();
+        let instance = Arc::new(instance);
+        let owner: Weak<dyn Owner> = Arc::<Self>::downgrade(&instance);
+        core.objects.set_owner(owner);
+        core.upward.set_ready();
+        Ok(instance)
     }
 
     fn bring_up(&self, config: &str) -> Result<()> {
@@ -146,6 +163,8 @@ impl Instance {
             self.library.distrust();
             // It may have ended by now.
             let _ = self.advance(Step::Panic);
+            self.core.objects.end();
+            self.core.upward.tell_down(self.core.generation);
             if let Some(watcher) = self.watcher.get().and_then(Weak::upgrade) {
                 watcher.handle_fault(self);
             }
@@ -358,7 +377,11 @@ impl Instance {
     /// Runs the method of a call that is inside from this thread, and has it end, now or later.
     pub(crate) fn start(&self, index: u32, input: &[u8], id: CallId) {
         let ended = self.try_start(index, input, id);
-        if let Err(error) = ended {
+        if let Err(mut error) = ended {
+            if error.kind() == ErrorKind::Cancelled && self.core.pending.is_closed() {
+                // The plugin was asked to end it, as the zone closes.
+                error = self.say_of(closed(), index);
+            }
             self.core.pending.end(id, Some(self.core), Err(error));
         }
     }
@@ -416,6 +439,11 @@ impl Instance {
         unsafe { cancel(self.plugin, id.number()) };
     }
 
+    /// Lets nobody in any more, if nobody is inside; whether that is so.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        self.core.gate.close_if_empty()
+    }
+
     /// Lets nobody in any more, and waits until nobody is inside. From `soft` on those who are are
     /// asked to end.
     ///
@@ -430,8 +458,10 @@ impl Instance {
             drained.or_else(|error| self.faulted().ok_or(error))?;
         }
         if self.core.gate.wait_empty(soft) {
-            return Ok(());
+            return self.end_ways(hard.max(Instant::now() + WAYS_END)).map_err(|()| self.abandon());
         }
+        // A call may wait for its parent.
+        self.core.upward.close();
         // More than once: a plugin may be asked to end a call while it begins with it.
         let step = hard.saturating_duration_since(soft) / CANCELS;
         for n in 1..=CANCELS {
@@ -439,10 +469,37 @@ impl Instance {
                 self.cancel(id);
             }
             if self.core.gate.wait_empty(if n == CANCELS { hard } else { soft + step * n }) {
-                return Ok(());
+                let ended = self.end_ways(hard.max(Instant::now() + WAYS_END));
+                return ended.map_err(|()| self.abandon());
             }
         }
         Err(self.abandon())
+    }
+
+    /// What goes up has ended, and what is held is stale; an error if a handler of the parent's, or
+    /// the plugin's end of an answer, does not come back in time.
+    fn end_ways(&self, deadline: Instant) -> Result<(), ()> {
+        self.core.objects.end();
+        if self.core.upward.end_all(deadline) { Ok(()) } else { Err(()) }
+    }
+
+    pub(crate) fn upward(&self) -> &Arc<Upward> {
+        &self.core.upward
+    }
+
+    pub(crate) fn objects(&self) -> &Arc<Objects> {
+        &self.core.objects
+    }
+
+    fn objects_function(&self) -> Option<Released> {
+        let get = self.table.get_extension?;
+        // SAFETY: by the contract: from any thread; the name ends with NUL.
+        let extension = unsafe { get(self.plugin, abi::extension::OBJECTS.as_ptr()) };
+        if extension.is_null() {
+            return None;
+        }
+        // SAFETY: by the contract: what has this name is this.
+        unsafe { abi::read_growing(extension.cast::<ObjectsExtension>()) }.ok()?.released
     }
 
     /// Has `watcher` told of a panic, from now on.
@@ -543,6 +600,8 @@ impl Instance {
 
     fn abandon(&self) -> Error {
         let _ = self.advance(Step::Abandon);
+        self.core.objects.end();
+        self.core.upward.end_all(Instant::now());
         ABANDONED.fetch_add(1, Ordering::Relaxed);
         let closed = closed().of_plugin(self.id(), self.core.generation);
         let open = self.core.pending.fail_all(Some(self.core), &closed);
@@ -565,6 +624,17 @@ impl Instance {
     }
 }
 
+impl Owner for Instance {
+    fn release(&self, object: u64) {
+        let (Some(released), Ok(())) = (self.released, self.core.gate.enter()) else { return };
+        let _leave = Leave(self);
+        // SAFETY: by the contract: the instance is active, as this is inside.
+        unsafe { released(self.plugin, object) };
+    }
+}
+
+/// What answers that are on their way have to arrive, whatever the time of grace.
+const WAYS_END: Duration = Duration::from_secs(1);
 /// How often those inside are asked to end.
 const CANCELS: u32 = 5;
 

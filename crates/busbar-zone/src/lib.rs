@@ -9,6 +9,7 @@
 //! instance  the plugin's functions: made, called, ended                 state, gate, host
 //! zone      an instance, the way to it, its place in the tree           transport, pool, call
 //! reload    from one instance to the next, while calls go on            generations, watch
+//! upward    the other way: methods of whoever loaded a zone        object
 //! process   the same in another process, which may crash                 busbar-host
 //! bound     one method for one thread: what can be done once is done    passage
 //! ```
@@ -29,6 +30,7 @@ mod instance;
 mod library;
 mod loader;
 mod local;
+mod object;
 mod passage;
 mod pending;
 mod pool;
@@ -41,6 +43,7 @@ mod state;
 mod transport;
 mod trust;
 mod types;
+mod upward;
 mod watch;
 mod zone;
 
@@ -50,6 +53,7 @@ pub use contract::Method;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
 pub use loader::{Description, Found, LoadedTypes, Loader, PATH_VARIABLE};
+pub use object::Object;
 pub use pending::{CallId, Completions};
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -60,6 +64,7 @@ pub use reload::{ReloadOptions, Reloaded};
 pub use source::Sidecar;
 pub use state::State;
 pub use trust::{FileHash, Trust};
+pub use upward::{Answer, Parent, ParentCall};
 pub use watch::{Listener, Watch};
 pub use zone::{GoLibraries, MethodId, Mode, Options, Zone};
 

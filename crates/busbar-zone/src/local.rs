@@ -11,13 +11,15 @@ use crate::generations::{Generations, Numbering};
 use crate::host::on_thread_of;
 use crate::instance::{Birth, Instance, Target};
 use crate::library::Library;
+use crate::object::Owner;
 use crate::pending::{CallId, GivenUp, Pending, closed};
 use crate::pool::Pool;
 use crate::queue::{Job, Queue, Runner};
 use crate::reload::Probation;
 use crate::transport::{Identity, Transport};
 use crate::trust::FileHash;
-use crate::{Error, ErrorKind, Mode, Result, Stage, State};
+use crate::upward::Parent;
+use crate::{Error, ErrorKind, Mode, Object, Result, Stage, State};
 
 /// A zone's plugin in this process.
 pub(crate) struct Local {
@@ -27,6 +29,7 @@ pub(crate) struct Local {
     pub(crate) config: String,
     pub(crate) generations: Generations,
     pub(crate) pending: Arc<Pending>,
+    parent: Option<Arc<dyn Parent>>,
     /// Of every mode but inline.
     threads: Option<Threads>,
     pub(crate) this: Weak<Self>,
@@ -44,12 +47,12 @@ pub(crate) struct Threads {
 impl Threads {
     /// # Errors
     /// `Io` if the system has no threads left; `NotSupported` for the mode process.
-    fn of(mode: Mode) -> Result<Option<Self>> {
+    fn of(mode: Mode, zone: u64) -> Result<Option<Self>> {
         let (pool, running_max) = match mode {
             Mode::Inline => return Ok(None),
             Mode::Shared => Pool::shared()?,
             Mode::Dedicated { threads } => {
-                (Arc::new(Pool::new("busbar-zone", threads)?), threads.get())
+                (Arc::new(Pool::new(&format!("busbar-zone{zone}"), threads)?), threads.get())
             }
             Mode::Process => {
                 let message = "what is compiled into this process has no file for another one";
@@ -68,6 +71,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) config: &'a str,
     pub(crate) allow_versions: bool,
     pub(crate) pending: Arc<Pending>,
+    pub(crate) parent: Option<Arc<dyn Parent>>,
+    /// Of the first instance.
+    pub(crate) generation: u32,
 }
 
 impl Local {
@@ -76,15 +82,17 @@ impl Local {
     /// # Errors
     /// What the plugin says; `SchemaMismatch` for its types; `InUse`.
     pub(crate) fn open(library: &Arc<Library>, plan: Plan<'_>) -> Result<Arc<Self>> {
-        let mut threads = Threads::of(plan.mode)?;
+        let mut threads = Threads::of(plan.mode, plan.zone)?;
         let numbering = Numbering::first(&library.contract.methods);
-        let Plan { zone, mode, registry, config, allow_versions, pending } = plan;
+        let Plan { zone, mode, registry, config, allow_versions, pending, parent, generation } =
+            plan;
         let maker = Maker {
             threads: threads.clone(),
             zone,
-            generation: 1,
+            generation,
             registry,
             pending: Arc::clone(&pending),
+            parent: parent.clone(),
             config: config.to_owned(),
         };
         let made = maker.make(library, &numbering.targets, allow_versions);
@@ -97,7 +105,18 @@ impl Local {
             }
             let config = config.to_owned();
             let (this, probation) = (Weak::clone(this), Mutex::default());
-            Self { zone, mode, registry, config, generations, pending, threads, this, probation }
+            Self {
+                zone,
+                mode,
+                registry,
+                config,
+                generations,
+                pending,
+                parent,
+                threads,
+                this,
+                probation,
+            }
         }))
     }
 
@@ -109,6 +128,7 @@ impl Local {
             generation: self.generations.count() + 1,
             registry: self.registry,
             pending: Arc::clone(&self.pending),
+            parent: self.parent.clone(),
             config: self.config.clone(),
         }
     }
@@ -139,6 +159,15 @@ impl Local {
         }
     }
 
+    /// Nobody holds an object any more, in another process.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn release(&self, object: u64) {
+        let instance = self.generations.last();
+        if instance.objects().forget(object) {
+            instance.release(object);
+        }
+    }
+
     /// Lets nobody into `instance` any more, waits until nobody is, and ends it.
     ///
     /// # Errors
@@ -159,6 +188,7 @@ pub(crate) struct Maker {
     generation: u32,
     registry: &'static Registry,
     pending: Arc<Pending>,
+    parent: Option<Arc<dyn Parent>>,
     config: String,
 }
 
@@ -175,9 +205,11 @@ impl Maker {
             let (library, methods) = (Arc::clone(library), methods.to_vec());
             let (zone, generation) = (self.zone, self.generation);
             let (pending, config) = (Arc::clone(&self.pending), self.config.clone());
+            let parent = self.parent.clone();
             self.on_zone_thread(move || {
                 let (pending, config, methods) = (&pending, &*config, &*methods);
-                let birth = Birth { zone, generation, pending, config, methods };
+                let parent = parent.as_ref();
+                let birth = Birth { zone, generation, pending, parent, config, methods };
                 Instance::make(&library, &birth)
             })
         };
@@ -281,10 +313,36 @@ impl Transport for Arc<Local> {
         sent.map_err(|error| instance.say(error))
     }
 
+    fn hold(&self, object: u64) -> Result<Object> {
+        self.generations.last().objects().hold(object)
+    }
+
+    fn lend(&self) -> Option<u64> {
+        self.generations.last().upward().lend()
+    }
+
+    fn take_back(&self, object: u64) -> bool {
+        self.generations.last().upward().forget(object)
+    }
+
     fn cancel(&self, id: CallId, call: GivenUp) {
-        if let GivenUp::Running(Some(inside)) = call {
-            inside.instance().cancel(id);
+        let GivenUp::Running(Some(inside)) = call else { return };
+        if let Some((pool, queue)) = self.queue() {
+            pool.give_up(queue, id);
         }
+        inside.instance().cancel(id);
+    }
+
+    fn close_if_idle(&self) -> bool {
+        let Ok(_alone) = self.generations.begin_reload() else { return true };
+        let instance = self.generations.last();
+        // Inline calls that come meanwhile wait, and are not refused.
+        self.generations.begin_hand_over();
+        let is_idle = instance.close_if_idle();
+        if !is_idle {
+            self.generations.settle(&instance);
+        }
+        is_idle
     }
 
     fn close(&self, grace: Duration) -> Result<()> {

@@ -15,7 +15,7 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// How often its thread is inside: once more for each call within a call.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Passages {
 /// A barrier on all threads of the process that are running.
 #[cfg(target_os = "linux")]
 mod barrier {
-    use super::OnceLock;
+    use std::sync::OnceLock;
 
     /// Whether there is one; to be asked before `run`.
     pub(super) fn is_there() -> bool {

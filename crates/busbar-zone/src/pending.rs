@@ -162,7 +162,7 @@ impl Pending {
     /// As [`Self::end`], with what a plugin says: `bytes` are the result, or an error's text.
     pub(crate) fn end_with(&self, id: CallId, by: &Core, status: Status, bytes: &[u8]) -> bool {
         let Some(ended) = self.take(id, Some(by)) else { return false };
-        let is_closing = status == Status::CANCELLED && self.gate.is_closed();
+        let is_closing = status == Status::CANCELLED && self.is_closed();
         let error = match status {
             Status::OK => None,
             _ if is_closing => Some(closed()),
@@ -252,6 +252,21 @@ impl Pending {
     /// No more calls.
     pub(crate) fn close(&self) {
         self.gate.close();
+    }
+
+    /// Whether there will be no more calls.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate.is_closed()
+    }
+
+    /// As [`Self::close`], if there are none; whether it is closed.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        self.gate.close_if_empty()
+    }
+
+    /// There may be calls again.
+    pub(crate) fn reopen(&self) {
+        self.gate.reopen();
     }
 
     /// Waits until all calls of a closed table have ended; whether that came to be.

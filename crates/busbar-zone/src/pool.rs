@@ -2,10 +2,13 @@
 //! threads of their own. Queues with something to run take turns, a job each; and no zone can have
 //! all shared threads, so that one whose methods block does not keep the others waiting.
 //!
+//! A shared thread that waits for a zone's parent, or runs a call that nobody waits for any more,
+//! has another one in its place meanwhile, so that zones which block cannot stop all others.
+//!
 //! Plain threads, and no asynchronous runtime: a method may block, and plugins that do not want to
 //! block bring their executor along.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::pending::CallId;
 use crate::queue::{Job, Queue};
 use crate::{Error, ErrorKind, Result, Stage};
 
@@ -28,6 +32,8 @@ struct Inner {
     state: Mutex<State>,
     work: Condvar,
     ended: Condvar,
+    /// Whether threads that do nothing for others are replaced, and so what they are called.
+    name: Option<String>,
 }
 
 #[derive(Default)]
@@ -38,10 +44,16 @@ struct State {
     orders: VecDeque<Box<dyn FnOnce() + Send>>,
     idle: usize,
     live: usize,
+    /// Threads that took the place of others, and live.
+    replacing: usize,
+    /// Threads that are to end, as those whose place they took are back.
+    surplus: usize,
     is_closing: bool,
 }
 
 thread_local! {
+    /// The same, if its threads are replaced.
+    static REPLACED: RefCell<Option<Arc<Inner>>> = const { RefCell::new(None) };
     /// The pool whose thread this is, by its address; 0 for none.
     static POOL: Cell<usize> = const { Cell::new(0) };
 }
@@ -50,8 +62,12 @@ impl Pool {
     /// # Errors
     /// `Io` if the system has no threads left.
     pub(crate) fn new(name: &str, threads: NonZeroUsize) -> Result<Self> {
+        Self::start(name, threads, None)
+    }
+
+    fn start(name: &str, threads: NonZeroUsize, replaced: Option<String>) -> Result<Self> {
         let (state, work, ended) = Default::default();
-        let inner = Arc::new(Inner { state, work, ended });
+        let inner = Arc::new(Inner { state, work, ended, name: replaced });
         let pool = Self { inner, threads: Mutex::default() };
         for _ in 0..threads.get() {
             let inner = Arc::clone(&pool.inner);
@@ -84,7 +100,8 @@ impl Pool {
             return Ok(shared.clone());
         }
         let most = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let pool = Arc::new(Self::new("busbar-shared", most.saturating_add(1))?);
+        let name = "busbar-shared";
+        let pool = Arc::new(Self::start(name, most.saturating_add(1), Some(name.to_owned()))?);
         Ok(shared.insert((pool, most.get())).clone())
     }
 
@@ -102,6 +119,11 @@ impl Pool {
     /// There is something to run in `queue`.
     pub(crate) fn list(&self, queue: &Arc<Queue>) {
         self.inner.list(queue);
+    }
+
+    /// A call of `queue` is not waited for any more: if it runs, its thread is replaced.
+    pub(crate) fn give_up(&self, queue: &Queue, id: CallId) {
+        queue.give_up(id, || self.inner.replace());
     }
 
     /// Runs `work` on a thread of the pool, and waits for it; from a thread of the pool, here.
@@ -177,6 +199,24 @@ impl Pool {
 /// Beginnings and ends of instances wait that long for a thread.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No more threads than that take the places of others.
+const REPLACING_MAX: usize = 256;
+
+/// Runs `wait`, which does nothing but that: if this is one of the shared threads, others go on.
+pub(crate) fn while_waiting<T>(wait: impl FnOnce() -> T) -> T {
+    struct Back(Arc<Inner>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            self.0.lock().surplus += 1;
+            // Whoever is idle may be it.
+            self.0.work.notify_one();
+        }
+    }
+    let pool = REPLACED.with_borrow(Option::clone);
+    let _back = pool.filter(Inner::replace).map(Back);
+    wait()
+}
+
 /// What a thread does next.
 enum Next {
     Order(Box<dyn FnOnce() + Send>),
@@ -192,6 +232,30 @@ impl Inner {
         std::ptr::from_ref(self).addr()
     }
 
+    /// One thread more, unless there are too many; whether there is.
+    fn replace(self: &Arc<Self>) -> bool {
+        let Some(name) = &self.name else { return false };
+        let mut state = self.lock();
+        if state.surplus > 0 {
+            // One that was to end goes on.
+            state.surplus -= 1;
+            return true;
+        }
+        if state.replacing >= REPLACING_MAX {
+            return false;
+        }
+        (state.replacing, state.live) = (state.replacing + 1, state.live + 1);
+        drop(state);
+        let inner = Arc::clone(self);
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || inner.work());
+        if let Err(error) = &thread {
+            let mut state = self.lock();
+            (state.replacing, state.live) = (state.replacing - 1, state.live - 1);
+            log::warn!(target: "busbar::zone", "no thread in the place of another: {error}");
+        }
+        thread.is_ok()
+    }
+
     fn list(&self, queue: &Arc<Queue>) {
         let mut state = self.lock();
         state.ready.push_back(Arc::clone(queue));
@@ -202,8 +266,9 @@ impl Inner {
         }
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         POOL.set(self.address());
+        REPLACED.set(self.name.is_some().then(|| Arc::clone(self)));
         while let Some(next) = self.next() {
             // Whoever is told of ends may panic; that costs nobody else a thread.
             let run = catch_unwind(AssertUnwindSafe(|| match next {
@@ -231,6 +296,10 @@ impl Inner {
             if state.is_closing {
                 return None;
             }
+            if state.surplus > 0 {
+                (state.surplus, state.replacing) = (state.surplus - 1, state.replacing - 1);
+                return None;
+            }
             state.idle += 1;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
@@ -238,10 +307,14 @@ impl Inner {
     }
 
     fn run_one(&self, queue: &Arc<Queue>) {
-        struct Done<'a>(&'a Inner, &'a Arc<Queue>, bool);
+        struct Done<'a>(&'a Inner, &'a Arc<Queue>, CallId, bool);
         impl Drop for Done<'_> {
             fn drop(&mut self) {
-                if self.1.done(self.2) {
+                let (is_listed, was_replaced) = self.1.done(self.2, self.3);
+                if was_replaced {
+                    self.0.lock().surplus += 1;
+                }
+                if is_listed {
                     self.0.list(self.1);
                 }
             }
@@ -251,7 +324,7 @@ impl Inner {
             self.list(queue);
         }
         let Some(job) = job else { return };
-        let _done = Done(self, queue, job.is_serial);
+        let _done = Done(self, queue, job.id, job.is_serial);
         if let Some(runner) = queue.runner() {
             runner.run(job);
         }

@@ -41,7 +41,9 @@ struct Lanes {
     free: VecDeque<(u64, Job)>,
     /// How many came before the next one: of the two lanes, who came first runs first.
     count: u64,
-    running: usize,
+    /// Calls on threads, and which of them nobody waits for any more, so that others took the place
+    /// of their threads.
+    running: Vec<(CallId, bool)>,
     is_serial_running: bool,
     is_paused: bool,
     /// Whether its pool knows that there is something to run.
@@ -84,14 +86,24 @@ impl Queue {
         (job, is_listed)
     }
 
-    /// A job has run; whether the pool is to be told.
-    pub(crate) fn done(&self, was_serial: bool) -> bool {
+    /// A job has run; whether the pool is to be told, and whether its thread was replaced.
+    pub(crate) fn done(&self, id: CallId, was_serial: bool) -> (bool, bool) {
         let mut lanes = self.lock();
-        lanes.running -= 1;
+        let at = lanes.running.iter().position(|(running, _)| *running == id);
+        let was_replaced = at.is_some_and(|at| lanes.running.swap_remove(at).1);
         if was_serial {
             lanes.is_serial_running = false;
         }
-        self.list(&mut lanes)
+        (self.list(&mut lanes), was_replaced)
+    }
+
+    /// Nobody waits for a call any more; if it runs on a thread, that is replaced if `replace` can.
+    pub(crate) fn give_up(&self, id: CallId, replace: impl FnOnce() -> bool) {
+        let mut lanes = self.lock();
+        let running = lanes.running.iter_mut().find(|(running, _)| *running == id);
+        if let Some((_, is_replaced)) = running.filter(|(_, is_replaced)| !is_replaced) {
+            *is_replaced = replace();
+        }
     }
 
     /// Nothing is started until [`Self::resume`].
@@ -122,7 +134,6 @@ impl Queue {
 
     fn take(&self, lanes: &mut Lanes) -> Option<Job> {
         let lane = lanes.next(self.running_max)?;
-        lanes.running += 1;
         let (_, job) = match lane {
             Lane::Serial => {
                 lanes.is_serial_running = true;
@@ -130,6 +141,7 @@ impl Queue {
             }
             Lane::Free => lanes.free.pop_front(),
         }?;
+        lanes.running.push((job.id, false));
         Some(job)
     }
 
@@ -146,7 +158,7 @@ enum Lane {
 impl Lanes {
     /// Where the next job is that may run.
     fn next(&self, running_max: usize) -> Option<Lane> {
-        if self.is_paused || self.running >= running_max {
+        if self.is_paused || self.running.len() >= running_max {
             return None;
         }
         let serial = self.serial.front().filter(|_| !self.is_serial_running);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::contract::Method;
 use crate::local::Local;
 use crate::pending::{CallId, GivenUp};
-use crate::{ProcessStatus, Result, State};
+use crate::{Object, ProcessStatus, Result, State};
 
 /// How a zone reaches its plugin.
 pub(crate) trait Transport: Send + Sync {
@@ -51,8 +51,26 @@ pub(crate) trait Transport: Send + Sync {
         None
     }
 
+    /// Holds an object of the plugin that is called now.
+    ///
+    /// # Errors
+    /// `Stale`.
+    fn hold(&self, object: u64) -> Result<Object>;
+
+    /// A number for an object that the plugin may have, until it says that it does not need it.
+    fn lend(&self) -> Option<u64>;
+
+    /// Lends an object no longer; whether it was lent.
+    fn take_back(&self, object: u64) -> bool;
+
     /// Asks the plugin to end a call that nobody waits for any more.
     fn cancel(&self, id: CallId, call: GivenUp);
+
+    /// Whether nobody is inside the plugin, nor will be: if so, it is to be closed. Calls of the
+    /// zone's table have ended.
+    fn close_if_idle(&self) -> bool {
+        true
+    }
 
     /// Ends the plugin, once its calls have ended. There are no new ones.
     ///

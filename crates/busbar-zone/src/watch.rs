@@ -5,6 +5,7 @@
 //! its size or its time. Whether its content is another one, [`Loader::reload`] finds out.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +27,14 @@ const STABLE: Duration = Duration::from_millis(10);
 pub struct Watch {
     /// The thread ends when this is gone.
     _watcher: RecommendedWatcher,
+    /// Events that came before are not acted upon.
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Watch {
@@ -69,14 +78,16 @@ impl Watch {
             Error::new(ErrorKind::Io, Stage::Verify, message).with_source(error)
         })?;
         let (zone, path) = (zone.downgrade(), path.to_owned());
-        let watched = Watched { loader, zone, seen: Stamp::of(&path), path, options, listener };
+        let is_over = Arc::<AtomicBool>::default();
+        let (ended, seen) = (Arc::clone(&is_over), Stamp::of(&path));
+        let watched = Watched { loader, zone, seen, path, options, listener, is_over: ended };
         let thread = std::thread::Builder::new().name(String::from("busbar-watch"));
         // SAFETY: by this function's own contract.
         let run = move || unsafe { watched.run(&events) };
         thread.spawn(run).map_err(|error| {
             Error::new(ErrorKind::Io, Stage::Verify, error.to_string()).with_source(error)
         })?;
-        Ok(Self { _watcher: watcher })
+        Ok(Self { _watcher: watcher, is_over })
     }
 }
 
@@ -87,6 +98,7 @@ struct Watched {
     seen: Option<Stamp>,
     options: ReloadOptions,
     listener: Listener,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Watched {
@@ -98,6 +110,9 @@ impl Watched {
                 return;
             }
             let stamp = Stamp::settled(&self.path);
+            if self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
             if stamp.is_none() || stamp == self.seen {
                 continue;
             }

@@ -21,7 +21,8 @@ use crate::record::{Record, check, split};
 use crate::source::Source;
 use crate::transport::Transport;
 use crate::{
-    Completions, Error, ErrorKind, ProcessOptions, ProcessStatus, Result, Stage, State, Trust,
+    Completions, Error, ErrorKind, Object, Parent, ProcessOptions, ProcessStatus, Result, Stage,
+    State, Trust,
 };
 
 /// Zones of zones of zones: no deeper than this.
@@ -85,6 +86,7 @@ pub(crate) struct Body {
     handle: OnceLock<Weak<Handle>>,
     parent: Option<Weak<Self>>,
     depth: usize,
+    exposes: bool,
     /// `None` once it closes: then there are no more.
     children: Mutex<Option<Vec<Arc<Self>>>>,
     /// How it ended; locked while it ends, so that whoever else closes it waits for that.
@@ -117,6 +119,8 @@ impl Zone {
                 config: options.config,
                 allow_versions: options.allow_versions,
                 pending,
+                parent: options.exposed.cloned(),
+                generation: options.generation,
             };
             Ok(Box::new(Local::open(library, plan)?))
         })
@@ -159,6 +163,7 @@ impl Zone {
             handle: OnceLock::new(),
             parent: options.parent.map(|zone| Arc::downgrade(&zone.body)),
             depth,
+            exposes: options.exposed.is_some_and(|parent| parent.has_methods()),
             children: Mutex::new(Some(Vec::new())),
             outcome: Mutex::default(),
         });
@@ -375,6 +380,33 @@ impl Zone {
         }
     }
 
+    /// Holds an object that the plugin has numbered, until what this gives is dropped. When nobody
+    /// holds it any more, the plugin is told.
+    ///
+    /// # Errors
+    /// `Stale` if the generation that is called now has no such object.
+    pub fn hold(&self, object: u64) -> Result<Object> {
+        let held = self.body.transport.hold(object);
+        held.map_err(|error| error.of_plugin(self.plugin_id(), self.generation()))
+    }
+
+    /// A number for an object of the caller's, for the plugin, until it says, or anything says for
+    /// it, that it does not need it: [`Parent::handle_release`].
+    ///
+    /// # Errors
+    /// `Closed` if the zone is, exposes nothing, or has a million of them.
+    pub fn lend(&self) -> Result<u64> {
+        self.body.transport.lend().ok_or_else(|| {
+            let message = "the zone is closed, exposes nothing, or has too many objects";
+            Error::new(ErrorKind::Closed, Stage::Call, message).of_plugin(self.plugin_id(), 0)
+        })
+    }
+
+    /// Lends an object no longer: its release by the plugin will be `E_STALE`. Whether it was lent.
+    pub fn take_back(&self, object: u64) -> bool {
+        self.body.transport.take_back(object)
+    }
+
     /// Starts a call whose result nobody wants. If it fails, that is logged.
     ///
     /// # Errors
@@ -406,6 +438,20 @@ impl Zone {
         call.wait(timeout).map_err(|error| error.of_plugin(self.plugin_id(), self.generation()))
     }
 
+    /// Whether its plugin may call whoever loaded it.
+    #[must_use]
+    pub fn exposes(&self) -> bool {
+        self.body.exposes
+    }
+
+    /// The error for a call that somebody has waited for too long, and which goes on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn overdue(&self, _id: CallId) -> Error {
+        let error = Error::new(ErrorKind::TimedOut, Stage::Call, "the call did not end in time");
+        error.of_plugin(self.plugin_id(), self.generation())
+    }
+
     /// How its process does; `None` if it has none.
     #[must_use]
     pub fn process(&self) -> Option<ProcessStatus> {
@@ -435,6 +481,30 @@ impl Zone {
             return Err(error.of_plugin(self.plugin_id(), 0));
         }
         self.body.close(grace)
+    }
+
+    /// As [`Self::close`], if nothing of it is in use: no call has begun and not ended, on whatever
+    /// thread, and it has no children.
+    ///
+    /// # Errors
+    /// `InUse`, when nothing has changed; else as `close`.
+    pub fn close_if_idle(&self, grace: Duration) -> Result<()> {
+        let body = &self.body;
+        if body.outcome.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return self.close(grace);
+        }
+        let is_alone = body.lock_children().as_ref().is_none_or(Vec::is_empty);
+        let is_empty = is_alone && body.pending.close_if_empty();
+        if !is_empty || !body.transport.close_if_idle() {
+            if is_empty {
+                body.pending.reopen();
+            }
+            let calls = body.pending.len();
+            let message = format!("it is in use: {calls} calls, or calls inline, or zones of it");
+            let error = Error::new(ErrorKind::InUse, Stage::Close, message);
+            return Err(error.of_plugin(self.plugin_id(), self.generation()));
+        }
+        self.close(grace)
     }
 
     /// Its plugin in this process.
@@ -487,7 +557,7 @@ impl Completions for Unanswered {
 }
 
 /// How a zone is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Options<'a> {
     /// Which threads run its calls.
@@ -502,6 +572,24 @@ pub struct Options<'a> {
     pub process: Option<&'a ProcessOptions>,
     /// What becomes of a library in Go.
     pub go: GoLibraries,
+    /// What its plugin may call, and who is told of what becomes of it.
+    pub exposed: Option<&'a Arc<dyn Parent>>,
+    /// Of its first instance.
+    pub(crate) generation: u32,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("mode", &self.mode)
+            .field("config", &self.config)
+            .field("parent", &self.parent)
+            .field("allow_versions", &self.allow_versions)
+            .field("process", &self.process)
+            .field("go", &self.go)
+            .field("exposed", &self.exposed.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a library in Go for which a mode within this process is asked. Its runtime
@@ -530,6 +618,8 @@ impl Options<'_> {
             allow_versions: false,
             process: None,
             go: GoLibraries::Refuse,
+            exposed: None,
+            generation: 1,
         }
     }
 }

@@ -7,6 +7,12 @@ import type { Form, FormOf, Part, TypeForm } from '../forms.js';
 import { get, key, plus, quote, uses, type Emitter } from './emitter.js';
 import { constant, reader, typeReader } from './readers.js';
 
+/**
+ * Onto the memory `d` and `b`, which belong together. A cursor mostly stands on it already, and
+ * storing what may be younger than the cursor has to be told to the garbage collector.
+ */
+const ONTO = 'if (this.$d !== d) {\nthis.$d = d;\nthis.$b = b;\n}';
+
 type EnumForm = Extract<TypeForm, { form: 'enum' }>;
 
 /** A class while its members are collected. */
@@ -135,7 +141,7 @@ function finish(
     ],
     'd b p lo',
   );
-  const set = ['this.$d = d;', 'this.$b = b;', 'this.$p = p;', 'this.$lo = lo;', 'return this;'];
+  const set = [ONTO, 'this.$p = p;', 'this.$lo = lo;', 'return this;'];
   c.member(`$set(${parameters})${e.type('this')} {\n${set.join('\n')}\n}`);
   const limit = `${e.rt('limit')}(this.$lo, this.$p + ${size});`;
   c.member(`$toObject()${e.type(value)} {\n${limit}\nreturn ${read};\n}`);
@@ -160,8 +166,8 @@ function moveMethod(e: Emitter, { name, size }: Root): string {
   const lines = [
     `if (bytes !== ${region}.bytes) ${e.rt('enter')}(bytes);`,
     `if (!(${isPlain}) || size < ${size} || offset + size > bytes.length) ${slow}`,
-    `this.$d = ${region}.d;`,
-    `this.$b = ${region}.b;`,
+    `const { d } = ${region};`,
+    `if (this.$d !== d) {\nthis.$d = d;\nthis.$b = ${region}.b;\n}`,
     `const lo = ${region}.start + offset;`,
     'this.$lo = lo;',
     `this.$p = lo + size - ${size};`,
@@ -260,11 +266,11 @@ function lookTuple(
 }
 
 function lookMap(e: Emitter, c: Class, form: FormOf<'map'>, p: string): readonly [string, string] {
-  const ops = e.map(form, '');
+  const ops = e.map(form);
   const name = e.helper('$Value', form, (made) => {
     const value = new Class(e);
     const [type, text] = look(e, value, form.value, 'p');
-    const set = ['this.$d = d;', 'this.$b = b;', 'this.$lo = lo;', `return ${text};`];
+    const set = [ONTO, 'this.$lo = lo;', `return ${text};`];
     const parameters = [
       ['d', 'DataView'],
       ['b', 'Buffer'],
@@ -323,8 +329,7 @@ function listCursor(e: Emitter, form: FormOf<'list'> | FormOf<'array'>): string 
       ['lo', 'number'],
     ] as const;
     const five = [...four, ['n', 'number']] as const;
-    const set =
-      'this.$d = d;\nthis.$b = b;\nthis.$p = p;\nthis.$lo = lo;\nthis.$n = n;\nreturn this;';
+    const set = `${ONTO}\nthis.$p = p;\nthis.$lo = lo;\nthis.$n = n;\nreturn this;`;
     const self = e.type('this');
     c.member(`${override}$set(${e.parameters(five, 'd b p lo n')})${self} {\n${set}\n}`);
     const point =

@@ -10,7 +10,7 @@ import { TypeNames } from './types.js';
 export type Parameter = readonly [name: string, type: string];
 
 /** Names, and if necessary makes, what reads and writes maps of a form. */
-export type MapNamer = (e: Emitter, form: FormOf<'map'>, path: string) => string;
+export type MapNamer = (e: Emitter, form: FormOf<'map'>) => string;
 
 /** The parameters of functions that read something. */
 export const READ: readonly Parameter[] = [
@@ -122,8 +122,8 @@ export class Emitter {
   }
 
   /** The name of the object that reads and writes maps of a form. */
-  map(form: FormOf<'map'>, path: string): string {
-    return this.#nameMap(this, form, path);
+  map(form: FormOf<'map'>): string {
+    return this.#nameMap(this, form);
   }
 
   /** The type of a form's values. */

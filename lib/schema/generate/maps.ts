@@ -1,7 +1,7 @@
 /** Generated rules of maps: how their keys and values are read, written, hashed and ordered. */
 
 import { slotsOf, typeForm, type Form, type FormOf, type Part } from '../forms.js';
-import { join, schemaInvalid } from '../problems.js';
+import { schemaInvalid } from '../problems.js';
 import { quote, READ, type Emitter } from './emitter.js';
 import { reader } from './readers.js';
 import { fix, out } from './writers.js';
@@ -12,16 +12,15 @@ const DEPTH_MAX = 64;
 const BITS: Readonly<Record<string, number>> = { u8: 8, u16: 16, u32: 32, i8: 8, i16: 16, i32: 32 };
 
 /** The name of what reads and writes maps of a form; its rules are `rules` + the name. */
-export function nameMap(e: Emitter, form: FormOf<'map'>, path: string): string {
+export function nameMap(e: Emitter, form: FormOf<'map'>): string {
   return e.helper('map', form, (name) => {
     const [k, v] = [e.valueType(form.key), e.valueType(form.value)];
     const types = `<${k}, ${v}>`;
     const rules = [
       `sorted: ${form.sorted},`,
-      `key: ${part(e, form.key, join(path, 'key'))},`,
-      `value: ${part(e, form.value, join(path, 'value'))},`,
+      `key: ${part(e, form.key)},`,
+      `value: ${part(e, form.value)},`,
       `rules: ${e.as(keyRules(e, form.key, 0), `unknown as keys.KeyRules<${k}>`)},`,
-      `path: ${quote(path)},`,
     ];
     e.rt('MapRules');
     e.add(`const rules${name}${e.type(`MapRules${types}`)} = {\n${rules.join('\n')}\n};`);
@@ -29,7 +28,7 @@ export function nameMap(e: Emitter, form: FormOf<'map'>, path: string): string {
   });
 }
 
-function part(e: Emitter, form: Form, path: string): string {
+function part(e: Emitter, form: Form): string {
   const [read, put, place] = [e.fresh('read'), e.fresh('out'), e.fresh('fix')];
   const type = e.valueType(form);
   e.rt('Sink');
@@ -41,7 +40,7 @@ function part(e: Emitter, form: Form, path: string): string {
       ['v', type],
     ],
     'void',
-    out(e, form, 'v', path),
+    out(e, form, 'v'),
   );
   const parameters = [
     ['s', 'Sink'],
@@ -49,7 +48,7 @@ function part(e: Emitter, form: Form, path: string): string {
     ['v', type],
     ['p', 'number'],
   ] as const;
-  e.fn(place, parameters, 'void', fix(e, form, 'v', 'p', path));
+  e.fn(place, parameters, 'void', fix(e, form, 'v', 'p'));
   const { size, align } = form;
   const slots = slotsOf(e.plan, form);
   const shape = `size: ${size}, align: ${align}, slots: ${slots}`;

@@ -91,7 +91,7 @@ export function reader(e: Emitter, form: Form, p: string, d = 'd', b = 'b'): str
       return form.nested ? `{ some: ${value} }` : value;
     }
     case 'map':
-      return `${e.map(form, '')}.read(${d}, ${b}, ${p})`;
+      return `${e.map(form)}.read(${d}, ${b}, ${p})`;
     default:
       return `${helper(e, form)}(${d}, ${b}, ${p})`;
   }

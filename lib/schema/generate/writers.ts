@@ -3,9 +3,9 @@
  * value itself. Every value is checked, since nothing else stands between a wrong one and Rust.
  */
 
+import { F32_END } from '../numbers.js';
 import { gapsIn, hasOut, slotsOf, type Form, type FormOf, type Part } from '../forms.js';
 import { ACCESSORS, member, plus, quote, uses, type Emitter, type Parameter } from './emitter.js';
-import { join } from '../problems.js';
 
 /** Arrays up to this length are spelled out. */
 const UNROLLED_MAX = 16;
@@ -17,7 +17,7 @@ const FITS: Readonly<Record<string, string>> = {
   i8: '((V << 24) >> 24) !== V',
   i16: '((V << 16) >> 16) !== V',
   i32: '(V | 0) !== V',
-  f32: "typeof V !== 'number'",
+  f32: `typeof V !== 'number' || !(Math.abs(V) < ${F32_END})`,
   f64: "typeof V !== 'number'",
 };
 
@@ -44,15 +44,48 @@ export function typeOut(e: Emitter, type: string): string {
     const parameters = outParameters(e.names.of(type));
     e.rt('Sink');
     if (form.form === 'struct') {
-      return e.fn(name, parameters, 'void', outParts(e, form.parts, 'v', form.name));
+      return e.fn(name, parameters, 'void', outParts(e, form.parts, 'v'));
     }
     const cases = form.variants.flatMap((variant) => {
-      const lines = outParts(e, variant.parts, 'held', join(form.name, variant.name));
+      const lines = outParts(e, variant.parts, 'held');
       if (lines.length === 0) return [];
       return [`case ${quote(variant.name)}: {`, 'const held = v.value;', ...lines, 'break;', '}'];
     });
     e.fn(name, parameters, 'void', ['switch (v.kind) {', ...cases, 'default:', '}']);
   });
+}
+
+/**
+ * Statements for phase two of a root type of fixed size, spelled out where it is a struct: at `w`,
+ * which is aligned, in `words`, of which arrays of numbers and the DataView `d` are at hand.
+ */
+export function rootFix(e: Emitter, type: string, value: string): string[] {
+  const form = e.userType(type);
+  if (form.form === 'struct') return fixParts(e, form.parts, value, WORDS, 0, form.size);
+  return [`${typeFix(e, type)}(${e.rt('words')}, d, ${value}, ${WORDS});`];
+}
+
+/** The position in the memory that numbers are written to through arrays. */
+const WORDS = 'w';
+
+/** The arrays for numbers, their widths, and how positions are counted in them. */
+const ARRAYS: Readonly<Record<string, readonly [array: string, index: string, width: number]>> = {
+  u32: ['i32', 'w4', 4],
+  i32: ['i32', 'w4', 4],
+  f32: ['f32', 'w4', 4],
+  f64: ['f64', 'w8', 8],
+};
+
+/** A statement that stores a number. */
+function store(scalar: string, p: string, value: string): string {
+  const [, offset] = /^w(?: \+ (\d+))?$/.exec(p) === null ? [] : [p, Number(p.slice(4))];
+  const known = ARRAYS[scalar];
+  if (offset !== undefined && known !== undefined && offset % known[2] === 0) {
+    const [array, index, width] = known;
+    return `${array}[${plus(index, offset / width)}] = ${value};`;
+  }
+  const order = scalar === 'u8' || scalar === 'i8' ? '' : ', true';
+  return `d.set${ACCESSORS[scalar] ?? ''}(${p}, ${value}${order});`;
 }
 
 /** The name of phase two of a user type. */
@@ -64,16 +97,15 @@ export function typeFix(e: Emitter, type: string): string {
     const parameters = fixParameters(e.names.of(type), isFixed);
     if (!isFixed) e.rt('Sink');
     if (form.form === 'struct') {
-      const lines = fixParts(e, form.parts, 'v', 'p', form.name, 0, form.size);
+      const lines = fixParts(e, form.parts, 'v', 'p', 0, form.size);
       return e.fn(name, parameters, 'void', lines);
     }
     const kind = form.isPlain ? 'v' : 'v.kind';
     const cases = form.variants.flatMap((variant) => {
-      const path = join(form.name, variant.name);
-      const body = fixParts(e, variant.parts, 'held', 'p', path, 1, form.size);
+      const body = fixParts(e, variant.parts, 'held', 'p', 1, form.size);
       return [
         `case ${quote(variant.name)}: {`,
-        `d.setUint8(p, ${variant.tag});`,
+        store('u8', 'p', String(variant.tag)),
         ...(uses(body.join('\n'), 'held') ? ['const held = v.value;'] : []),
         ...body,
         'break;',
@@ -82,15 +114,15 @@ export function typeFix(e: Emitter, type: string): string {
     });
     const allowed = quote(`one of ${form.variants.map((variant) => variant.name).join(', ')}`);
     const got = form.isPlain ? 'v' : `${e.as('v', '{ kind?: unknown }')}.kind`;
-    const unknown = `default: ${e.rt('bad')}(${quote(form.name)}, ${got}, ${allowed});`;
+    const unknown = `default: ${e.rt('bad')}(${got}, ${allowed});`;
     e.fn(name, parameters, 'void', [`switch (${kind}) {`, ...cases, unknown, '}']);
   });
 }
 
-function outParts(e: Emitter, parts: readonly Part[], value: string, path: string): string[] {
+function outParts(e: Emitter, parts: readonly Part[], value: string): string[] {
   return parts
     .filter(({ form }) => hasOut(e.plan, form))
-    .flatMap(({ name, form }) => out(e, form, member(value, name), join(path, name)));
+    .flatMap(({ name, form }) => out(e, form, member(value, name)));
 }
 
 function fixParts(
@@ -98,12 +130,11 @@ function fixParts(
   parts: readonly Part[],
   value: string,
   p: string,
-  path: string,
   from: number,
   to: number,
 ): string[] {
   const lines = parts.flatMap(({ name, at, form }) => {
-    return fix(e, form, member(value, name), plus(p, at), join(path, name));
+    return fix(e, form, member(value, name), plus(p, at));
   });
   const zeros = gapsIn(parts, from, to).flatMap(([start, end]) => zeroLines(e, p, start, end));
   return [...lines, ...zeros];
@@ -114,36 +145,35 @@ function zeroLines(e: Emitter, p: string, from: number, to: number): string[] {
   if (to - from > 32) return [`${e.rt('zero')}(d, ${plus(p, from)}, ${plus(p, to)});`];
   const lines: string[] = [];
   let at = from;
-  for (; at + 4 <= to; at += 4) lines.push(`d.setInt32(${plus(p, at)}, 0, true);`);
+  for (; at + 4 <= to; at += 4) lines.push(store('i32', plus(p, at), '0'));
   if (at + 2 <= to) {
-    lines.push(`d.setInt16(${plus(p, at)}, 0, true);`);
+    lines.push(store('i16', plus(p, at), '0'));
     at += 2;
   }
-  if (at < to) lines.push(`d.setInt8(${plus(p, at)}, 0);`);
+  if (at < to) lines.push(store('i8', plus(p, at), '0'));
   return lines;
 }
 
 /** Statements for phase one of the value of an expression. */
-export function out(e: Emitter, form: Form, value: string, path: string): string[] {
+export function out(e: Emitter, form: Form, value: string): string[] {
   if (!hasOut(e.plan, form)) return [];
-  const at = quote(path);
   switch (form.form) {
     case 'string':
-      return [`${e.rt('putString')}(s, ${value}, ${at});`];
+      return [`${e.rt('putString')}(s, ${value});`];
     case 'boxstr':
-      return [`${e.rt('putBoxStr')}(s, ${value}, ${at});`];
+      return [`${e.rt('putBoxStr')}(s, ${value});`];
     case 'bytes':
-      return [`${e.rt('putBytes')}(s, ${value}, ${at});`];
+      return [`${e.rt('putBytes')}(s, ${value});`];
     case 'type':
       return [`${typeOut(e, form.type)}(s, ${value});`];
     case 'map':
-      return [`${e.map(form, path)}.out(s, ${value});`];
+      return [`${e.map(form)}.out(s, ${value});`];
     case 'tuple':
-      return outParts(e, form.parts, value, path);
+      return outParts(e, form.parts, value);
     case 'option': {
       const x = e.fresh('x');
-      const held = form.nested ? `${e.rt('wrapped')}(${x}, ${quote(path)})` : x;
-      const inner = out(e, form.elem, held, path);
+      const held = form.nested ? `${e.rt('wrapped')}(${x})` : x;
+      const inner = out(e, form.elem, held);
       return [
         `const ${x} = ${value};`,
         `if (${x} !== null && ${x} !== undefined) {`,
@@ -152,11 +182,11 @@ export function out(e: Emitter, form: Form, value: string, path: string): string
       ];
     }
     default:
-      return [`${outHelper(e, form as Extract<Form, { elem: Form }>, path)}(s, ${value});`];
+      return [`${outHelper(e, form as Extract<Form, { elem: Form }>)}(s, ${value});`];
   }
 }
 
-function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>, path: string): string {
+function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>): string {
   return e.helper('out', form, (name) => {
     e.rt('Sink');
     const { elem } = form;
@@ -167,27 +197,27 @@ function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>, path: string
       return e.fn(name, parameters, 'void', [
         'const base = s.rp;',
         `s.reserve(${slots + 1});`,
-        ...out(e, elem, 'v', path),
+        ...out(e, elem, 'v'),
         `const at = s.take(${elem.size}, ${elem.align});`,
         'const { d } = s;',
         's.ri = base;',
-        ...fix(e, elem, 'v', 'at', path),
+        ...fix(e, elem, 'v', 'at'),
         's.rp = base;',
         's.push(at - s.base);',
       ]);
     }
     const one = e.as('v[index]', elemType);
-    const outs = out(e, elem, 'one', `${path}[]`);
+    const outs = out(e, elem, 'one');
     const loop = ['for (let index = 0; index < length; index++) {', `const one = ${one};`];
     const outLoop = outs.length === 0 ? [] : [...loop, ...outs, '}'];
     if (form.form === 'array') {
       const length = `const length = ${form.length};`;
-      const check = `${e.rt('checkLength')}(v, length, ${quote(path)});`;
+      const check = `${e.rt('checkLength')}(v, length);`;
       return e.fn(name, parameters, 'void', [length, check, ...outLoop]);
     }
-    const fixes = fix(e, elem, 'one', 'at', `${path}[]`);
+    const fixes = fix(e, elem, 'one', 'at');
     e.fn(name, parameters, 'void', [
-      `const length = ${e.rt('lengthOf')}(v, ${quote(path)}, ${elem.size});`,
+      `const length = ${e.rt('lengthOf')}(v, ${elem.size});`,
       'const base = s.rp;',
       `s.reserve(length * ${slots} + 2);`,
       ...outLoop,
@@ -210,8 +240,7 @@ function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>, path: string
 }
 
 /** Statements for phase two of the value of an expression, at `p`. */
-export function fix(e: Emitter, form: Form, value: string, p: string, path: string): string[] {
-  const at = quote(path);
+export function fix(e: Emitter, form: Form, value: string, p: string): string[] {
   switch (form.form) {
     case 'unit':
       return [];
@@ -228,61 +257,79 @@ export function fix(e: Emitter, form: Form, value: string, p: string, path: stri
     case 'type':
       return [`${typeFix(e, form.type)}(s, d, ${value}, ${p});`];
     case 'tuple':
-      return fixParts(e, form.parts, value, p, path, 0, form.size);
+      return fixParts(e, form.parts, value, p, 0, form.size);
     case 'blob':
-      return [`${e.rt('writeBlob')}(s.b, ${p}, ${value}, ${form.length}, ${at});`];
+      return [`${e.rt('writeBlob')}(s.b, ${p}, ${value}, ${form.length});`];
     case 'char':
-      return [`${e.rt('writeChar')}(d, ${p}, ${value}, ${at});`];
+      return [`${e.rt('writeChar')}(d, ${p}, ${value});`];
     case 'huge':
-      return [`${e.rt('writeHuge')}(d, ${p}, ${value}, ${form.signed}, ${at});`];
+      return [`${e.rt('writeHuge')}(d, ${p}, ${value}, ${form.signed});`];
     case 'long':
       if (form.js === 'bigint') {
-        return [`${e.rt('writeBig')}(d, ${p}, ${value}, ${form.signed}, ${at});`];
+        return [`${e.rt('writeBig')}(d, ${p}, ${value}, ${form.signed});`];
       }
-      return [`${e.rt(form.signed ? 'writeI64' : 'writeU64')}(d, ${p}, ${value}, ${at});`];
+      if (!form.signed && p.startsWith(WORDS)) return fixU64(e, value, p);
+      return [`${e.rt(form.signed ? 'writeI64' : 'writeU64')}(d, ${p}, ${value});`];
     case 'option':
-      return fixOption(e, form, value, p, path);
+      return fixOption(e, form, value, p);
     case 'array':
-      return fixArray(e, form, value, p, path);
+      return fixArray(e, form, value, p);
     default:
-      return fixScalar(e, form, value, p, at);
+      return fixScalar(e, form, value, p);
   }
 }
 
-function fixScalar(e: Emitter, form: Form, value: string, p: string, at: string): string[] {
+function fixScalar(e: Emitter, form: Form, value: string, p: string): string[] {
   const x = e.fresh('x');
   const head = `const ${x} = ${value};`;
   if (form.form === 'bool') {
-    const check = `if (typeof ${x} !== 'boolean') ${e.rt('bad')}(${at}, ${x}, 'a boolean');`;
-    return [head, check, `d.setUint8(${p}, ${x} ? 1 : 0);`];
+    const check = `if (typeof ${x} !== 'boolean') ${e.rt('bad')}(${x}, 'a boolean');`;
+    return [head, check, store('u8', p, `${x} ? 1 : 0`)];
   }
   if (form.form !== 'number') throw new TypeError(`invariant: ${form.form} is never written`);
   const { scalar } = form;
-  const order = scalar === 'u8' || scalar === 'i8' ? '' : ', true';
   const wrong = (FITS[scalar] ?? '').replaceAll('V', x);
-  const check = `if (${wrong}) ${e.rt('bad')}(${at}, ${x}, 'a number of type ${scalar}');`;
-  return [head, check, `d.set${ACCESSORS[scalar] ?? ''}(${p}, ${x}${order});`];
+  const refuse =
+    scalar === 'f32'
+      ? `${e.rt('checkF32')}(${x})`
+      : `${e.rt('bad')}(${x}, 'a number of type ${scalar}')`;
+  const check = `if (${wrong}) ${refuse};`;
+  return [head, check, store(scalar, p, x)];
 }
 
-function fixOption(
-  e: Emitter,
-  form: FormOf<'option'>,
-  value: string,
-  p: string,
-  path: string,
-): string[] {
+/** A safe integer in two words, as `writeU64` does it. */
+function fixU64(e: Emitter, value: string, p: string): string[] {
+  const [x, low, high] = [e.fresh('x'), e.fresh('low'), e.fresh('high')];
+  const refuse = `${e.rt('bad')}(${x}, 'a safe integer, not negative');`;
+  return [
+    `const ${x} = ${value};`,
+    `if (typeof ${x} !== 'number') ${refuse}`,
+    `const ${low} = ${x} >>> 0;`,
+    `const ${high} = (${x} - ${low}) / 0x100000000;`,
+    `if ((${high} & 0x1fffff) !== ${high}) ${refuse}`,
+    store('u32', p, low),
+    store('u32', plus(p, 4), high),
+  ];
+}
+
+function fixOption(e: Emitter, form: FormOf<'option'>, value: string, p: string): string[] {
   const x = e.fresh('x');
-  const held = form.nested ? `${e.rt('wrapped')}(${x}, ${quote(path)})` : x;
+  const held = form.nested ? `${e.rt('wrapped')}(${x})` : x;
   return [
     `const ${x} = ${value};`,
     `if (${x} === null || ${x} === undefined) {`,
     ...zeroLines(e, p, 0, form.size),
     '} else {',
-    `d.setUint8(${p}, 1);`,
+    store('u8', p, '1'),
     ...zeroLines(e, p, 1, form.align),
-    ...fix(e, form.elem, held, plus(p, form.align), path),
+    ...fix(e, form.elem, held, plus(p, form.align)),
     '}',
   ];
+}
+
+/** Whether values of a form are numbers, which nothing has as elements but arrays and the like. */
+function isNumeric({ form }: Form): boolean {
+  return form === 'number' || form === 'long';
 }
 
 /** Whether a form takes a few statements at most. */
@@ -290,25 +337,18 @@ function isLeaf({ form }: Form): boolean {
   return form !== 'array' && form !== 'tuple' && form !== 'option';
 }
 
-function fixArray(
-  e: Emitter,
-  form: FormOf<'array'>,
-  value: string,
-  p: string,
-  path: string,
-): string[] {
+function fixArray(e: Emitter, form: FormOf<'array'>, value: string, p: string): string[] {
   const { elem, length } = form;
   const [x, q] = [e.fresh('x'), e.fresh('q')];
   const type = e.valueType(elem);
   const head = [
     `const ${x} = ${value};`,
-    `${e.rt('checkLength')}(${x}, ${length}, ${quote(path)});`,
+    `${isNumeric(elem) ? `if (${x}.length !== ${length}) ` : ''}${e.rt('checkLength')}(${x}, ${length});`,
   ];
-  const inner = `${path}[]`;
   // Arrays of arrays are loops around what is spelled out, or their code would have no end.
   if (length <= UNROLLED_MAX && isLeaf(elem)) {
     const each = Array.from({ length }, (_, index) =>
-      fix(e, elem, e.as(`${x}[${index}]`, type), plus(p, index * elem.size), inner),
+      fix(e, elem, e.as(`${x}[${index}]`, type), plus(p, index * elem.size)),
     );
     return [...head, ...each.flat()];
   }
@@ -316,7 +356,7 @@ function fixArray(
   return [
     ...head,
     `for (let ${index} = 0, ${q} = ${p}; ${index} < ${length}; ${index}++, ${q} += ${elem.size}) {`,
-    ...fix(e, elem, e.as(`${x}[${index}]`, type), q, inner),
+    ...fix(e, elem, e.as(`${x}[${index}]`, type), q),
     '}',
   ];
 }

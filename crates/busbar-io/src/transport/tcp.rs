@@ -13,7 +13,7 @@ use std::thread;
 use busbar_proto::{Code, Error};
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::Endpoint;
@@ -21,6 +21,7 @@ use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::tls::Credentials;
 
+use super::sockets;
 use super::stream::{Answering, Dialing, Resolution, Socket, Tls};
 
 /// Names that may be looked up at once in the process.
@@ -156,8 +157,7 @@ fn bind(address: SocketAddr, options: &ListenOptions) -> Result<StdListener, Err
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = sockets::socket(family, SocketType::STREAM)?;
     // A port whose connections are still being wound up is free.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if options.reuse_port {

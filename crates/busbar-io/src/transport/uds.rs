@@ -19,6 +19,7 @@ use crate::options::{Access, ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::peer::Process;
 
+use super::sockets;
 use super::stream::{Answering, Dialing, Socket};
 use super::unix_socket::{self, Binding, Bound};
 
@@ -61,7 +62,7 @@ pub(super) fn dial(
         UdsName::Path(path) => unix_socket::connect(path, &shown)?,
         UdsName::Abstract(name) => unix_socket::connect_to(&abstract_address(name)?, &shown)?,
     };
-    admit(&options.access, Some(unix_socket::process_of(&stream)?), &stream)?;
+    admit(&options.access, Some(sockets::process_of(&stream)?), &stream)?;
     let socket = Socket::Unix(mio::net::UnixStream::from_std(stream));
     let dialing = Dialing::over(socket, options.clone(), identity)?;
     Ok(Incoming::Handshake(Box::new(dialing)))
@@ -117,10 +118,28 @@ fn bind_abstract(name: &str, binding: Binding) -> Result<UnixListener, Error> {
     Ok(UnixListener::from(socket))
 }
 
+#[cfg(target_os = "linux")]
 fn abstract_address(name: &str) -> Result<SocketAddrUnix, Error> {
     SocketAddrUnix::new_abstract_name(name.as_bytes()).map_err(|errno| {
         Error::new(Code::InvalidAddress, format!("the socket name @{name} is too long: {errno}"))
     })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(name: &str) -> Result<SocketAddrUnix, Error> {
+    let message = format!("uds://@{name}: only Linux has abstract names; use a path");
+    Err(Error::new(Code::NotSupported, message))
+}
+
+/// Groups of the peer's process beside its first. Where the system does not tell, there are none.
+#[cfg(target_os = "linux")]
+fn other_groups(socket: &impl AsFd) -> Vec<u32> {
+    busbar_shm::peer_groups(socket).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn other_groups(_: &impl AsFd) -> Vec<u32> {
+    Vec::new()
 }
 
 /// Whether `access` lets `peer`, at the other end of `socket`, in.
@@ -133,11 +152,7 @@ fn admit(access: &Access, peer: Option<Process>, socket: &impl AsFd) -> Result<(
             (is_welcome, format!("processes of user {own}"))
         }
         Access::Listed(list) => {
-            // Kernels that do not know the other groups leave it at the first.
-            let belongs = || {
-                let groups = busbar_shm::peer_groups(socket).unwrap_or_default();
-                groups.iter().any(|group| list.gids.contains(group))
-            };
+            let belongs = || other_groups(socket).iter().any(|group| list.gids.contains(group));
             let is_listed = |Process { uid, gid, .. }: Process| {
                 list.uids.contains(&uid) || list.gids.contains(&gid) || belongs()
             };

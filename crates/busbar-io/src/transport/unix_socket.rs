@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use busbar_proto::{Code, Error};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use crate::endpoint::Endpoint;
 use crate::os::os_error;
-use crate::peer::Process;
+
+use super::sockets;
 
 /// How long to wait for the lock on a directory. Whoever has it needs it for a few system calls
 /// only, but where others may enter the directory, they can hold it for as long as they like.
@@ -121,17 +122,9 @@ pub(super) fn backlog(binding: Binding) -> i32 {
     i32::try_from(binding.backlog).unwrap_or(i32::MAX)
 }
 
-/// The process at the other end of a connected socket.
-pub(super) fn process_of(socket: impl AsFd) -> Result<Process, Error> {
-    let credentials = rustix::net::sockopt::socket_peercred(socket)
-        .map_err(|errno| os_error("asking for the peer's credentials", errno))?;
-    let pid = u32::try_from(credentials.pid.as_raw_pid()).unwrap_or(0);
-    let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
-    Ok(Process { pid, uid, gid })
-}
-
 impl Bound {
     /// The address that a dialer in any directory can use.
+    #[cfg(target_os = "linux")]
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -205,8 +198,7 @@ pub(super) fn has_owner(path: &Path) -> bool {
 }
 
 pub(super) fn socket(kind: SocketType) -> Result<OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)
+    sockets::socket(AddressFamily::UNIX, kind)
 }
 
 fn bind_error(path: &Path, error: io::Error) -> Error {

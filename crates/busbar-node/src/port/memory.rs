@@ -166,7 +166,7 @@ impl Item {
     }
 
     fn finish(&self) {
-        if let Content::Lease(Lease::Chunk(lease)) = &*self.content.borrow() {
+        if let Content::Lease(lease) = &*self.content.borrow() {
             lease.discard_writes();
         }
         self.content.replace(Content::Nothing);

@@ -38,6 +38,8 @@ struct Shared {
     result: *mut u8,
     /// Bytes of each half.
     room: u32,
+    /// Whether JavaScript may run during a call, and so could change or free what is borrowed.
+    is_nested: bool,
 }
 
 /// What a bound function has.
@@ -79,6 +81,7 @@ pub(super) fn define(
         argument,
         result: argument.wrapping_add(room as usize),
         room,
+        is_nested: zone.exposes(),
     });
     let env = env.raw();
     property(env, object, "arena", buffer.raw());
@@ -156,7 +159,12 @@ unsafe extern "C" fn call_bound(
         let input = unsafe { slice::from_raw_parts(shared.argument, in_length as usize) };
         // SAFETY: as above, of the second half.
         let out = unsafe { slice::from_raw_parts_mut(shared.result, out_room as usize) };
-        match bound.call(input, out) {
+        let called = if shared.is_nested {
+            apart(input, out, |input, out| bound.call(input, out))
+        } else {
+            bound.call(input, out)
+        };
+        match called {
             Ok(length) => {
                 // The room was 32 bits wide.
                 let numbers = [in_length, out_room, length as u32];
@@ -174,14 +182,14 @@ unsafe extern "C" fn call_bytes(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     raw::guard(env, || {
-        let ([method, input, out], data) = raw::arguments::<3>(env, info);
+        let ([method, input, out_value], data) = raw::arguments::<3>(env, info);
         // SAFETY: `define` made it, and it lives as long as this function.
         let shared = unsafe { &*data.cast::<Rc<Shared>>() };
         let method = MethodId::from_index(raw::uint(env, method));
         // Without memory there is nothing to read or to write.
         let empty = (ptr::NonNull::<u8>::dangling().as_ptr(), 0);
         let (input, in_length) = raw::typed_array(env, input).unwrap_or(empty);
-        let (out, room) = raw::typed_array(env, out).unwrap_or(empty);
+        let (out, room) = raw::typed_array(env, out_value).unwrap_or(empty);
         let is_apart = in_length == 0
             || room == 0
             || input.addr() + in_length <= out.addr()
@@ -189,6 +197,25 @@ unsafe extern "C" fn call_bytes(
         if !is_apart {
             let message = "the result would lie in the argument";
             return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", message);
+        }
+        if shared.is_nested {
+            // SAFETY: memory of typed arrays, as long as no JavaScript runs.
+            let input = unsafe { slice::from_raw_parts(input, in_length) }.to_vec();
+            let mut result = vec![0; room];
+            let called = shared.zone.call(method, &input, &mut result);
+            return match called {
+                // Where `out` lies is asked again: it may have moved or gone.
+                Ok(length) => match raw::typed_array(env, out_value) {
+                    Some((out, room)) if length <= room => {
+                        // SAFETY: there is room, and no JavaScript runs.
+                        unsafe { ptr::copy_nonoverlapping(result.as_ptr(), out, length) };
+                        raw::number(env, length as f64)
+                    }
+                    _ if length == 0 => raw::number(env, 0.0),
+                    _ => raw::throw_coded(env, "ERR_INVALID_ARGUMENT", "out was given away"),
+                },
+                Err(error) => throw(env, &error),
+            };
         }
         // SAFETY: memory of typed arrays; the caller sees to it that no other thread shares it.
         let input = unsafe { slice::from_raw_parts(input, in_length) };
@@ -220,6 +247,10 @@ unsafe extern "C" fn call_batch(
         // SAFETY: aligned memory of a typed array of ours, which no other thread has; any bits are
         // a record.
         let records = unsafe { slice::from_raw_parts_mut(records, count) };
+        if shared.is_nested {
+            let message = "callBatch() is not for zones that expose functions";
+            return raw::throw_coded(env, "ERR_NOT_SUPPORTED", message);
+        }
         // SAFETY: the whole arena, which is there as long as `shared`.
         let arena = unsafe { slice::from_raw_parts_mut(shared.argument, 2 * shared.room as usize) };
         match shared.zone.call_batch(records, arena) {
@@ -235,6 +266,18 @@ unsafe extern "C" fn call_batch(
             Err(error) => throw(env, &error),
         }
     })
+}
+
+/// A call on copies, so that nothing is borrowed while JavaScript runs.
+fn apart(
+    input: &[u8],
+    out: &mut [u8],
+    call: impl FnOnce(&[u8], &mut [u8]) -> busbar_zone::Result<usize>,
+) -> busbar_zone::Result<usize> {
+    let (input, mut result) = (input.to_vec(), vec![0; out.len()]);
+    let length = call(&input, &mut result)?;
+    out[..length].copy_from_slice(&result[..length]);
+    Ok(length)
 }
 
 #[cold]

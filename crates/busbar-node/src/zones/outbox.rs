@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use busbar_zone::Completions;
 use napi::sys;
 
+use super::upward::{NativeUp, Upward};
 use super::{Failure, Opened, log};
 use crate::raw;
 
@@ -22,12 +23,15 @@ pub(super) enum Outcome {
     /// The generation that is called now; 0 if it is the one that was.
     Reloaded(Result<u32, Failure>),
     Logged(&'static str, String),
+    /// What a plugin says, with the argument of a call.
+    Up(NativeUp, Vec<u8>),
 }
 
 pub(super) struct Outbox {
     ends: Mutex<Vec<(u32, Outcome)>>,
     /// `None` once the environment has ended: then nobody asks any more.
     bell: Mutex<Option<Bell>>,
+    upward: Arc<Upward>,
 }
 
 struct Bell(sys::napi_threadsafe_function);
@@ -37,8 +41,13 @@ struct Bell(sys::napi_threadsafe_function);
 unsafe impl Send for Bell {}
 
 impl Outbox {
-    /// On the thread of `env`, where `on_wake` will be called.
-    pub(super) fn open(env: sys::napi_env, on_wake: sys::napi_value) -> Result<Arc<Self>, Failure> {
+    /// On the thread of `env`, where `on_wake` and `on_call` will be called.
+    pub(super) fn open(
+        env: sys::napi_env,
+        on_wake: sys::napi_value,
+        on_call: sys::napi_value,
+    ) -> Result<Arc<Self>, Failure> {
+        let upward = Arc::new(Upward::new(env, on_call)?);
         let mut function = ptr::null_mut();
         let name = raw::text(env, "busbar-zones");
         // SAFETY: on thread; both values belong to `env`, the out-pointer is a live local. Without
@@ -63,13 +72,17 @@ impl Outbox {
         }
         // SAFETY: on thread. Operations keep the loop alive, the outbox does not.
         unsafe { sys::napi_unref_threadsafe_function(env, function) };
-        let outbox =
-            Arc::new(Self { ends: Mutex::default(), bell: Mutex::new(Some(Bell(function))) });
+        let bell = Mutex::new(Some(Bell(function)));
+        let outbox = Arc::new(Self { ends: Mutex::default(), bell, upward });
         let data = Arc::into_raw(Arc::clone(&outbox)).cast_mut().cast();
         log::listen(&outbox);
         // SAFETY: on thread; `on_environment_end` takes the count in `data` back.
         unsafe { sys::napi_add_env_cleanup_hook(env, Some(on_environment_end), data) };
         Ok(outbox)
+    }
+
+    pub(super) fn upward(&self) -> &Arc<Upward> {
+        &self.upward
     }
 
     /// From any thread.
@@ -140,6 +153,7 @@ unsafe extern "C" fn on_environment_end(data: *mut std::ffi::c_void) {
         // SAFETY: nobody else has it: it was taken out with the lock held.
         unsafe { sys::napi_release_threadsafe_function(function, mode) };
     }
+    outbox.upward.close();
     // Zones that were opened for nobody end here, not on a thread that outlives the environment.
     drop(outbox.take());
 }

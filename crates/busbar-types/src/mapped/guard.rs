@@ -35,6 +35,9 @@ pub(super) const GUARDS_MAX: usize = 1024;
 /// `si_code` for an address whose bytes do not exist, on every Unix that has a name for it.
 const BUS_ADRERR: c_int = 2;
 
+/// The code of signals that a process sends, which is positive only on macOS (`signal.h`).
+const SI_USER: c_int = if cfg!(target_vendor = "apple") { 0x1_0001 } else { 0 };
+
 static SLOTS: [Slot; GUARDS_MAX] = [const { Slot::new() }; GUARDS_MAX];
 
 /// Who handled SIGBUS before. Written once, before the handler is installed.
@@ -207,7 +210,7 @@ fn put_zero_pages(start: usize, bytes: usize) -> bool {
 
 /// Does what would have happened without us.
 fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, code: c_int) {
-    let was_sent = code <= 0 || code == libc::SI_USER;
+    let was_sent = code <= 0 || code == SI_USER;
     let previous = PREVIOUS.get().filter(|previous| previous.sa_sigaction != libc::SIG_DFL);
     match previous {
         // Only signals that were sent can be ignored.

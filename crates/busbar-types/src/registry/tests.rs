@@ -14,6 +14,13 @@ struct Pos {
     tags: Vec<String>,
 }
 
+#[derive(Type, Debug, PartialEq)]
+#[busbar(name = "market.Side")]
+enum Side {
+    Buy,
+    Sell,
+}
+
 mod newer {
     use crate::Type;
 
@@ -180,6 +187,55 @@ fn code_takes_the_place_of_descriptions() {
     assert_eq!(registry.entries().len(), 1);
     assert!(registry.unregister("market.Pos", Pos::SCHEMA_HASH).is_some());
     assert!(registry.lookup("market.Pos", None).is_none());
+}
+
+/// [T10 T17] of two loads at once, the one that fails takes nothing from the one that succeeds
+#[test]
+fn a_failed_load_takes_nothing_from_another() {
+    let registry = Registry::new();
+    registry.register::<Pos>().expect("fine");
+    let described = |schema| Arc::new(TypeEntry::of_schema(schema, Origin::Plugin("a.so".into())));
+    let side = || described(Side::schema().expect("valid"));
+    let spoiled = || vec![side(), described(newer::Pos::schema().expect("valid"))];
+    thread::scope(|scope| {
+        let failing = scope.spawn(|| {
+            for _ in 0..2_000 {
+                let error = registry.register_all(&spoiled(), false).expect_err("a conflict");
+                assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+            }
+        });
+        while !failing.is_finished() {
+            let mine = side();
+            let got = registry.register_all(std::slice::from_ref(&mine), false).expect("fine");
+            assert!(Arc::ptr_eq(&got[0], &mine), "nobody else ever registers it");
+            thread::yield_now();
+            let found = registry.lookup("market.Side", None).expect("it was registered");
+            assert!(Arc::ptr_eq(&found, &mine));
+            registry.unregister_all(&got);
+        }
+    });
+    assert!(registry.lookup("market.Side", None).is_none());
+}
+
+/// [T10] a load that fails leaves what gave way to it in place, and no half of itself
+#[test]
+fn a_failed_load_leaves_what_there_was() {
+    let registry = Registry::new();
+    let described = |schema| Arc::new(TypeEntry::of_schema(schema, Origin::Plugin("a.so".into())));
+    let before = described(Side::schema().expect("valid"));
+    registry.register_all(std::slice::from_ref(&before), false).expect("fine");
+    let pair = [
+        Arc::new(TypeEntry::of::<Side>().expect("valid")),
+        described(Pos::schema().expect("valid")),
+        described(newer::Pos::schema().expect("valid")),
+    ];
+    let error = registry.register_all(&pair, false).expect_err("two versions of one type");
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+    let found = registry.lookup("market.Side", None).expect("it was there before");
+    assert!(Arc::ptr_eq(&found, &before));
+    assert!(registry.lookup("market.Pos", None).is_none());
+    let entries = registry.register_all(&pair, true).expect("versions are allowed");
+    assert_eq!((entries.len(), registry.versions("market.Pos").len()), (3, 2));
 }
 
 /// [T41] after unregistering, lookups find nothing and calls under way go on

@@ -39,6 +39,7 @@ pub(super) struct Recipe {
     source: std::path::PathBuf,
     /// The verified bytes, which nobody can change.
     library: OwnedFd,
+    has_parent: bool,
 }
 
 /// A host that runs.
@@ -56,11 +57,16 @@ pub(super) struct Child {
 impl Recipe {
     /// # Errors
     /// As those of loading: `Damaged`, `Target`, `Symbol`, `Io`.
-    pub(super) fn new(source: &Source, config: &str, options: &ProcessOptions) -> Result<Self> {
+    pub(super) fn new(
+        source: &Source,
+        config: &str,
+        has_parent: bool,
+        options: &ProcessOptions,
+    ) -> Result<Self> {
         inspect(&source.bytes, &[abi::ENTRY])?;
         let library = seal(&source.bytes).map_err(|errno| os("copying the library", errno))?;
         let (options, config) = (options.clone(), config.to_owned());
-        Ok(Self { options, config, source: source.path.clone(), library })
+        Ok(Self { options, config, source: source.path.clone(), library, has_parent })
     }
 
     /// Starts a host. `born` is told of its process at once, `bound` what the library says of
@@ -70,6 +76,7 @@ impl Recipe {
     /// What the host says; `Crashed`, `TimedOut`, `Host`, `Io`.
     pub(super) fn start(
         &self,
+        generation: u32,
         born: impl FnOnce(u32, &Arc<OwnedFd>),
         bound: impl FnOnce(Bound) -> Result<()>,
     ) -> Result<(Child, Line)> {
@@ -93,7 +100,7 @@ impl Recipe {
         let bell = Arc::new(bell);
         // From here on, whatever fails ends the process.
         let mut child = Child { process, pidfd, bell, control, printed, is_gone: false };
-        let line = self.greet(&child, deadline, bound);
+        let line = self.greet(&child, generation, deadline, bound);
         line.map_err(|failure| child.judge(failure, self.options.start_timeout))
             .map(|line| (child, line))
     }
@@ -128,6 +135,7 @@ impl Recipe {
     fn greet(
         &self,
         child: &Child,
+        generation: u32,
         deadline: Instant,
         bound: impl FnOnce(Bound) -> Result<()>,
     ) -> Result<Line, Failure> {
@@ -140,6 +148,8 @@ impl Recipe {
             spin_nanos: u64::try_from(spin.as_nanos()).unwrap_or(u64::MAX),
             log_level: log::max_level() as usize,
             sandbox: sandbox.clone(),
+            generation,
+            has_parent: self.has_parent,
             ring_bytes: *ring_bytes,
             slab_bytes: *slab_bytes,
         };

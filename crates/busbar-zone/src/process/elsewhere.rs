@@ -10,7 +10,7 @@ use crate::local::Local;
 use crate::pending::{CallId, GivenUp, Pending};
 use crate::source::Source;
 use crate::transport::{Identity, Transport};
-use crate::{Error, ErrorKind, Options, Result, Stage, State, Trust};
+use crate::{Error, ErrorKind, Object, Options, Result, Stage, State, Trust};
 
 /// There is none.
 pub(crate) enum Remote {}
@@ -50,6 +50,18 @@ impl Transport for Remote {
     }
 
     fn submit(&self, _: u32, _: Vec<u8>, _: CallId) -> Result<()> {
+        match *self {}
+    }
+
+    fn hold(&self, _: u64) -> Result<Object> {
+        match *self {}
+    }
+
+    fn lend(&self) -> Option<u64> {
+        match *self {}
+    }
+
+    fn take_back(&self, _: u64) -> bool {
         match *self {}
     }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use busbar_abi::method as flag;
+use busbar_abi::{Status, method as flag};
 use busbar_shm::{PeerSegment, Received, Segment};
 use busbar_types::registry::Registry;
 use log::{LevelFilter, Log, Metadata, Record};
@@ -22,6 +22,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 
 use super::line::{Line, hush, ring};
+use super::relay::Relay;
 use super::sandbox;
 use super::wire::{self, Answer, BUILD, Bound, Go, Launch, WireError, WireMethod, WireType};
 use super::wire::{HEAD, LAUNCH_DESCRIPTORS, MESSAGE_BYTES_MAX, WAITING, answer, order};
@@ -30,7 +31,7 @@ use crate::image::Image;
 use crate::library::Library;
 use crate::local::Local;
 use crate::pending::Completions;
-use crate::{Error, ErrorKind, MethodId, Mode, Options, Result, Stage, Zone};
+use crate::{Error, ErrorKind, MethodId, Mode, Options, Parent, Result, Stage, Zone};
 
 /// Messages that are taken at a time.
 const MESSAGES: usize = 64;
@@ -128,14 +129,18 @@ fn serve(control: &UnixStream) -> Result<(), End> {
 
     let threads = NonZeroUsize::new(launch.threads).unwrap_or(NonZeroUsize::MIN);
     let mut options = Options::new(Mode::Dedicated { threads });
-    options.config = &launch.config;
+    (options.config, options.generation) = (&launch.config, launch.generation);
+    let relay = Arc::new(Relay::new(&answers, launch.has_parent));
+    let parent: Arc<dyn Parent> = Arc::<Relay>::clone(&relay);
+    options.exposed = Some(&parent);
     // Types are the parent's concern.
     let registry: &'static Registry = Box::leak(Box::default());
     let zone = Zone::open(&library, registry, &options)?;
+    zone.local()?.generations.last().upward().set_relay();
     wire::send(control, &Answer::Ready, &[])?;
     let local = Arc::clone(zone.local()?);
     let spin = Duration::from_nanos(launch.spin_nanos);
-    let mut host = Host::new(zone, local, answers, spin, threads);
+    let mut host = Host::new(zone, local, answers, relay, spin, threads);
     on_thread_of(host.local.zone, || host.run(control))
 }
 
@@ -174,7 +179,7 @@ fn bound(library: &Library) -> Result<Bound> {
 }
 
 /// The way back, from whatever thread.
-struct Answers {
+pub(super) struct Answers {
     line: Mutex<Line>,
     /// The receiving thread sleeps on it.
     own_bell: OwnedFd,
@@ -187,7 +192,7 @@ impl Answers {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, kind: u16, number: u64, body: &[u8]) {
+    pub(super) fn send(&self, kind: u16, number: u64, body: &[u8]) {
         let mut line = self.lock();
         // Whoever breaks the rules is the parent: there is nobody to tell.
         let _ = line.send(kind, &number.to_le_bytes(), body);
@@ -219,6 +224,7 @@ struct Host {
     zone: Zone,
     local: Arc<Local>,
     answers: Arc<Answers>,
+    relay: Arc<Relay>,
     /// Of each method, whether it may run on the receiving thread.
     direct: Vec<bool>,
     /// Whether it may be called again for more room.
@@ -236,6 +242,7 @@ impl Host {
         zone: Zone,
         local: Arc<Local>,
         answers: Arc<Answers>,
+        relay: Arc<Relay>,
         spin: Duration,
         threads: NonZeroUsize,
     ) -> Self {
@@ -244,12 +251,25 @@ impl Host {
         // One that waits keeps all waiting that are not thread-safe.
         let never_wait = methods.iter().all(|method| is(method.flags, flag::SYNC));
         let needed = if never_wait { flag::SYNC } else { flag::SYNC | flag::THREAD_SAFE };
-        let may_be = !local.generations.now().is_asynchronous();
+        // One that asks its parent waits, and this thread is who brings the answer.
+        let may_be = !relay.has_parent() && !local.generations.now().is_asynchronous();
         let direct = methods.iter().map(|method| may_be && is(method.flags, needed)).collect();
         let repeatable = methods.iter().map(|method| is(method.flags, flag::IDEMPOTENT)).collect();
         let (buffer, room) = (vec![0; BUFFER_BYTES], vec![0; ROOM_BYTES]);
         let (has_threads, messages) = (threads.get() > 1, Vec::new());
-        Self { zone, local, answers, direct, repeatable, has_threads, spin, buffer, messages, room }
+        Self {
+            zone,
+            local,
+            answers,
+            relay,
+            direct,
+            repeatable,
+            has_threads,
+            spin,
+            buffer,
+            messages,
+            room,
+        }
     }
 
     /// Until the zone is closed or the parent gone.
@@ -331,6 +351,16 @@ impl Host {
             order::CANCEL => {
                 let (token, _) = wire::split_head(message)?;
                 self.zone.cancel_operation(token);
+                Some(false)
+            }
+            order::ANSWER => {
+                let (id, status, _, bytes) = wire::split_call(message)?;
+                self.relay.answer(id, Status(status.cast_signed()), bytes);
+                Some(false)
+            }
+            order::RELEASE => {
+                let (object, _) = wire::split_head(message)?;
+                self.local.release(object);
                 Some(false)
             }
             order::CLOSE => {

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use busbar_shm::{Breach, Received};
@@ -14,11 +14,12 @@ use busbar_shm::{Breach, Received};
 use super::ProcessStatus;
 use super::calls::{Calls, InFlight};
 use super::line::{Line, ring};
+use super::upcalls::Upcalls;
 use super::wire::{Bound, HEAD, MESSAGE_BYTES_MAX, answer, call_head, order, read_error};
-use super::wire::{CALL_HEAD, split_call, split_head};
+use super::wire::{CALL_HEAD, split_call, split_head, split_parent_call};
 use crate::pending::{CallId, Pending, closed};
 use crate::queue::WAITING_MAX;
-use crate::{Error, ErrorKind, Result, Stage};
+use crate::{Error, ErrorKind, Parent, Result, Stage};
 
 /// Messages that are taken at a time.
 const MESSAGES: usize = 64;
@@ -35,6 +36,9 @@ pub(super) struct Shared {
     pub(super) changed: Condvar,
     /// Whether calls are to be timed.
     pub(super) is_timed: bool,
+    /// What goes the other way.
+    pub(super) upcalls: Upcalls,
+    pub(super) this: Weak<Self>,
 }
 
 /// Where the process is in its life.
@@ -52,6 +56,8 @@ pub(super) enum Phase {
 
 pub(super) struct Live {
     pub(super) phase: Phase,
+    /// Which process of the zone's it is, from 1.
+    pub(super) generation: u32,
     pub(super) line: Option<Line>,
     /// The supervisor's.
     pub(super) bell: Option<Arc<OwnedFd>>,
@@ -73,6 +79,8 @@ pub(super) struct Batch {
     buffer: Vec<u8>,
     messages: Vec<(u16, Received)>,
     ends: Vec<End>,
+    /// Whose messages they are.
+    generation: u32,
 }
 
 struct End {
@@ -85,14 +93,23 @@ enum What {
     Failed(InFlight),
     Log(u64),
     Closed,
+    Call(u64),
+    Cancel(u64),
+    Object(u64),
+    Release(u64),
 }
 
 impl Shared {
-    pub(super) fn new(pending: Arc<Pending>, is_timed: bool) -> Self {
+    pub(super) fn new(
+        pending: Arc<Pending>,
+        is_timed: bool,
+        parent: Option<Arc<dyn Parent>>,
+    ) -> Arc<Self> {
         let status =
             ProcessStatus { pid: None, starts: 0, crashes: 0, retried: 0, last_crash: None };
         let live = Live {
             phase: Phase::Starting,
+            generation: 0,
             line: None,
             bell: None,
             pidfd: None,
@@ -103,13 +120,15 @@ impl Shared {
             closed: None,
             status,
         };
-        Self {
+        Arc::new_cyclic(|this| Self {
             bound: OnceLock::new(),
             pending,
             live: Mutex::new(live),
             changed: Condvar::new(),
             is_timed,
-        }
+            upcalls: Upcalls::new(parent),
+            this: Weak::clone(this),
+        })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Live> {
@@ -248,7 +267,8 @@ impl Shared {
     }
 
     fn tell(&self, batch: &mut Batch) {
-        let Batch { buffer, ends, .. } = batch;
+        let Batch { buffer, ends, generation, .. } = batch;
+        let (generation, upcalls) = (*generation, &self.upcalls);
         let mut has_leases = false;
         for End { what, payload } in ends.drain(..) {
             let message = match &payload {
@@ -265,6 +285,15 @@ impl Shared {
                 What::Closed => {
                     let closed = if bytes.is_empty() { Ok(()) } else { Err(self.said(bytes)) };
                     self.lock().closed = Some(closed);
+                }
+                What::Call(id) => upcalls.handle_call(self, generation, id, bytes),
+                What::Cancel(id) => upcalls.handle_cancel(generation, id),
+                What::Object(number) if !upcalls.handle_object(generation, number) => {
+                    self.lock().give_up("it numbered an object that cannot be");
+                }
+                What::Object(_) => {}
+                What::Release(object) => {
+                    upcalls.upward.release(object);
                 }
             }
         }
@@ -353,7 +382,7 @@ impl Live {
         self.order(order::CALL, &head, input);
     }
 
-    fn order(&mut self, kind: u16, head: &[u8], body: &[u8]) {
+    pub(super) fn order(&mut self, kind: u16, head: &[u8], body: &[u8]) {
         let Some(line) = &mut self.line else { return };
         match line.send(kind, head, body) {
             // Whoever sleeps does not know that it waits for room.
@@ -385,7 +414,8 @@ impl Live {
 
     fn take(&mut self, batch: &mut Batch) {
         let Some(line) = &mut self.line else { return };
-        let Batch { buffer, messages, ends } = batch;
+        let Batch { buffer, messages, ends, generation } = batch;
+        *generation = self.generation;
         let calls = &mut self.calls;
         let received = line.flush().and_then(|()| {
             line.receive(buffer, MESSAGES, |kind, payload| messages.push((kind, payload)))
@@ -397,11 +427,15 @@ impl Live {
                 Received::Lease(lease) => lease,
                 Received::Owned(bytes) => bytes,
             };
-            let what = split_head(message).and_then(|(number, _)| match kind {
+            let what = split_head(message).and_then(|(number, body)| match kind {
                 answer::DONE => calls.take(number).map(What::Done),
                 answer::FAILED => calls.take(number).map(What::Failed),
                 answer::LOG => Some(What::Log(number)),
                 answer::CLOSED => Some(What::Closed),
+                answer::CALL => split_parent_call(body).map(|_| What::Call(number)),
+                answer::CANCEL => Some(What::Cancel(number)),
+                answer::OBJECT => Some(What::Object(number)),
+                answer::RELEASE => Some(What::Release(number)),
                 _ => None,
             });
             match what {

@@ -22,7 +22,7 @@ use crate::local::Local;
 use crate::pending::{CallId, GivenUp, Pending};
 use crate::source::Source;
 use crate::transport::{Identity, Transport};
-use crate::{Error, ErrorKind, Options, Result, Stage, State, Trust};
+use crate::{Error, ErrorKind, Object, Options, Result, Stage, State, Trust};
 
 /// How often a caller looks for an answer before somebody else may.
 const LOOKS: u32 = 64;
@@ -55,8 +55,13 @@ impl Remote {
             let message = "the mode process needs an executable: set the option process";
             return Err(Error::new(ErrorKind::InvalidArgument, Stage::Verify, message));
         };
-        let shared = Arc::new(Shared::new(pending, process.call_timeout.is_some()));
-        let recipe = Recipe::new(&source, options.config, process)?;
+        let is_timed = process.call_timeout.is_some();
+        let shared = Shared::new(pending, is_timed, options.exposed.cloned());
+        if options.exposed.is_some_and(|parent| parent.has_methods()) {
+            shared.upcalls.set_threads(&shared)?;
+        }
+        let has_parent = shared.upcalls.has_parent();
+        let recipe = Recipe::new(&source, options.config, has_parent, process)?;
         let (sender, bound) = mpsc::channel();
         let supervisor = Supervisor::new(Arc::clone(&shared), recipe, process);
         let (trust, hash, sidecar) = (trust.clone(), source.hash, source.sidecar);
@@ -217,6 +222,18 @@ impl Transport for Remote {
             self.look_for(is_done);
         }
         Ok(())
+    }
+
+    fn hold(&self, object: u64) -> Result<Object> {
+        self.shared.upcalls.objects().hold(object)
+    }
+
+    fn lend(&self) -> Option<u64> {
+        self.shared.upcalls.upward.lend()
+    }
+
+    fn take_back(&self, object: u64) -> bool {
+        self.shared.upcalls.upward.forget(object)
     }
 
     fn cancel(&self, id: CallId, _: GivenUp) {

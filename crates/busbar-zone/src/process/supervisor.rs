@@ -11,8 +11,8 @@
 //! | any | `Ended` | the zone is closed |
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -23,6 +23,7 @@ use super::child::{Child, Recipe};
 use super::line::{Line, hush};
 use super::live::{Phase, Shared};
 use super::wire::Bound;
+use crate::object::Owner;
 use crate::{Error, ErrorKind, Result, Stage};
 
 /// After the second crash; it doubles with each.
@@ -91,6 +92,13 @@ impl Supervisor {
 
     fn start(&self, check: &dyn Fn(&Bound) -> Result<()>) -> Result<(Child, Line)> {
         let shared = &*self.shared;
+        let generation = {
+            let mut live = shared.lock();
+            live.generation += 1;
+            live.generation
+        };
+        let owner: Weak<dyn Owner> = Weak::<Shared>::clone(&shared.this);
+        shared.upcalls.begin(generation, owner);
         let born = |pid, pidfd: &Arc<_>| {
             let mut live = shared.lock();
             live.status.pid = Some(pid);
@@ -100,7 +108,7 @@ impl Supervisor {
                 live.kill();
             }
         };
-        self.recipe.start(born, |bound| {
+        self.recipe.start(generation, born, |bound| {
             check(&bound)?;
             let first = shared.bound.get_or_init(|| bound.clone());
             if *first == bound {
@@ -250,6 +258,7 @@ impl Supervisor {
         live.status.crashes += 1;
         live.status.last_crash = Some(how.to_owned());
         drop(live);
+        shared.upcalls.lose(true);
         log::warn!(target: "busbar::zone", "{error}");
         self.fail(calls, &error);
         Some(error)
@@ -319,6 +328,7 @@ impl Supervisor {
         drop(live);
         let left = calls.len();
         self.fail(calls, &shared.closed());
+        shared.upcalls.end();
         let mut live = shared.lock();
         if !is_orderly && live.is_closing {
             let error = if left > 0 {

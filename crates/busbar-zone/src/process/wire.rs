@@ -7,7 +7,11 @@
 //! | 1 | call: token (8), method (4), flags (4), argument | done: token (8), result |
 //! | 2 | close: milliseconds (8) | failed: token (8), error as JSON |
 //! | 3 | cancel: token (8) | log: level (8), text |
-//! | 4 | | closed: error as JSON, if it is one |
+//! | 4 | answer: id (8), status (4), 0 (4), bytes | closed: error as JSON, if it is one |
+//! | 5 | release: object (8), of the plugin's | call of the parent: id (8), length (4), name, bytes |
+//! | 6 | | cancel: id (8) |
+//! | 7 | | object: number (8) |
+//! | 8 | | release: object (8), of the parent's |
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -30,13 +34,15 @@ use super::Sandbox;
 use crate::{Error, ErrorKind, Stage};
 
 /// Both ends are of one build, or they do not talk.
-pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
+pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+3");
 
 /// Messages to the host.
 pub(super) mod order {
     pub(crate) const CALL: u16 = 1;
     pub(crate) const CLOSE: u16 = 2;
     pub(crate) const CANCEL: u16 = 3;
+    pub(crate) const ANSWER: u16 = 4;
+    pub(crate) const RELEASE: u16 = 5;
 }
 
 /// Messages from the host.
@@ -45,6 +51,10 @@ pub(super) mod answer {
     pub(crate) const FAILED: u16 = 2;
     pub(crate) const LOG: u16 = 3;
     pub(crate) const CLOSED: u16 = 4;
+    pub(crate) const CALL: u16 = 5;
+    pub(crate) const CANCEL: u16 = 6;
+    pub(crate) const OBJECT: u16 = 7;
+    pub(crate) const RELEASE: u16 = 8;
 }
 
 /// Bytes before the argument of a call.
@@ -77,6 +87,21 @@ pub(super) fn split_call(bytes: &[u8]) -> Option<(u64, u32, u32, &[u8])> {
     Some((u64::from_le_bytes(*token), u32::from_le_bytes(*method), flags, input))
 }
 
+/// The body of a call of the parent.
+pub(super) fn parent_call(method: &str, input: &[u8]) -> Vec<u8> {
+    // No name is longer than a message.
+    let length = (method.len() as u32).to_le_bytes();
+    [&length, method.as_bytes(), input].concat()
+}
+
+/// Name and argument.
+pub(super) fn split_parent_call(body: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = body.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let (name, input) = rest.split_at_checked(length)?;
+    Some((str::from_utf8(name).ok()?, input))
+}
+
 /// The number before everything else.
 pub(super) fn split_head(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
@@ -95,6 +120,10 @@ pub(super) struct Launch {
     /// As [`log::LevelFilter`] counts.
     pub(super) log_level: usize,
     pub(super) sandbox: Sandbox,
+    /// Of the instance: how many processes of the zone there were, with this one.
+    pub(super) generation: u32,
+    /// Whether the plugin may call whoever loaded the zone.
+    pub(super) has_parent: bool,
     pub(super) ring_bytes: u64,
     pub(super) slab_bytes: u64,
 }

@@ -25,11 +25,20 @@ pub(crate) fn folder() -> TempDir {
     folder
 }
 
-/// The example of the SDK.
+/// The example of the SDK, a `cdylib`.
 pub(crate) fn physics() -> PathBuf {
+    example("physics")
+}
+
+/// Another one, a `dylib`.
+pub(crate) fn quirks() -> PathBuf {
+    example("quirks")
+}
+
+fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let examples = test.ancestors().nth(2).expect("target/debug").join("examples");
-    let file = format!("{}physics{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let file = format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     examples.join(file)
 }
 

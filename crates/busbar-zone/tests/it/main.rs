@@ -10,5 +10,7 @@ mod process;
 mod queues;
 mod reload;
 mod sdk;
+mod stress;
 mod tree;
 mod trust;
+mod upward;

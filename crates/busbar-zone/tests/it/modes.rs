@@ -305,3 +305,39 @@ fn batches() {
         assert_eq!(records[0].status, 77, "none was run");
     }
 }
+
+/// [T33] closing what is in use waits, or is refused without any change, as one asks for
+#[test]
+fn closing_if_idle() {
+    let fixture = Fixture::plugin(&[]);
+    for mode in all_of_files() {
+        let loader = busbar_zone::Loader::new(registry(), trusting());
+        // SAFETY: our own fixture.
+        let open = |mode| unsafe { loader.load(&fixture.path, &options(mode)) };
+        let zone = open(mode).expect("it loads");
+        if mode != Mode::Inline {
+            let method = zone.method("wait").expect("it has it");
+            let call = zone.start(method, Vec::new()).expect("it starts");
+            let error = zone.close_if_idle(LONG).expect_err("it is in use");
+            assert_eq!(error.kind(), ErrorKind::InUse, "{mode:?}");
+            assert_eq!(zone.state(), State::Active, "{mode:?}");
+            if mode == Mode::Process {
+                call.cancel();
+                zone.close(Duration::ZERO).expect_err("it waits for ever");
+                continue;
+            }
+            wait(&zone, "echo", b"").expect("nothing has changed");
+            wait(&open(Mode::Inline).expect("it loads"), "open", b"").expect("it opens");
+            call.wait(LONG).expect("it ends");
+        }
+        let mut child = options(mode);
+        child.parent = Some(&zone);
+        // SAFETY: our own fixture.
+        let child = unsafe { loader.load(&fixture.path, &child) }.expect("it loads");
+        assert_eq!(zone.close_if_idle(LONG).expect_err("it has one").kind(), ErrorKind::InUse);
+        child.close_if_idle(LONG).expect("nobody is in");
+        zone.close_if_idle(LONG).expect("nobody is in");
+        assert_eq!(zone.state(), State::Destroyed);
+        zone.close_if_idle(LONG).expect("once more is no error");
+    }
+}

@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use busbar_types::Type;
 use busbar_zone::{Completions, ErrorKind, Loader, Mode, Options, Result, State, Zone};
 
-use crate::fixtures::{Fixture, load, loader, options, physics};
+use crate::fixtures::{Fixture, load, loader, options, physics, word};
 use crate::modes::{dedicated, wait};
+use crate::sdk::archive;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -214,5 +216,134 @@ fn each_call_is_told_of_once() {
         accepted.sort_unstable();
         assert_eq!(told, accepted, "{mode:?}");
         assert_eq!(zone.open_calls(), 0);
+    }
+}
+
+/// [Z04 Z08] two zones whose calls block, and were given up, had all shared threads for ever; now
+/// others take their places, and end when they are back
+#[test]
+fn calls_that_were_given_up_take_no_threads() {
+    let _only = only_blocker();
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let key = open(&loader, &fixture, Mode::Inline);
+    let most = std::thread::available_parallelism().expect("some").get();
+    let blockers = [(); 3].map(|()| open(&loader, &fixture, Mode::Shared));
+    for zone in &blockers {
+        let method = zone.method("wait").expect("it has it");
+        let calls: Vec<_> =
+            (0..most).map(|_| zone.start(method, Vec::new()).expect("queued")).collect();
+        let waits = zone.method("waits").expect("it has it");
+        // Those before have given their threads away.
+        until(|| count(&key, waits) >= most);
+        for call in calls {
+            assert!(call.cancel());
+            assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
+        }
+        wait(&key, "forget", b"").expect("it forgets");
+    }
+    let quiet = load(&fixture.path, &Options::new(Mode::Shared)).expect("it loads");
+    assert_eq!(wait(&quiet, "echo", b"abc").expect("it echoes"), b"abc");
+    wait(&key, "open", b"").expect("it opens");
+    for zone in &blockers {
+        zone.close(LONG).expect("all have ended");
+    }
+    if cfg!(target_os = "linux") {
+        until(|| threads("busbar-shared") <= most + 1);
+    }
+}
+
+/// [Z08] however many zones share threads, there are as many threads as before, and their calls run
+/// on these
+#[test]
+#[cfg(target_os = "linux")]
+fn shared_zones_share_threads() {
+    let _only = only_blocker();
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let most = std::thread::available_parallelism().expect("some").get() + 1;
+    let zones: Vec<_> = (0..20).map(|_| open(&loader, &fixture, Mode::Shared)).collect();
+    let mut ids = std::collections::HashSet::new();
+    for zone in zones.iter().cycle().take(400) {
+        let place = wait(zone, "where", b"").expect("it says where");
+        ids.insert(word(&place[8..]));
+    }
+    // Others of these tests may wait for their parents.
+    until(|| threads("busbar-shared") == most);
+    assert!(!ids.is_empty());
+    drop(zones);
+    until(|| threads("busbar-shared") == most);
+}
+
+/// [Z09] a dedicated zone has threads of its own, as many as asked for, until it is closed; while
+/// all of them are busy, those of other zones are not
+#[test]
+#[cfg(target_os = "linux")]
+fn dedicated_zones_have_their_own_threads() {
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let key = open(&loader, &fixture, Mode::Inline);
+    let busy = open(&loader, &fixture, dedicated(3));
+    let name = format!("busbar-zone{}", busy.id());
+    until(|| threads(&name) == 3);
+    let method = busy.method("wait").expect("it has it");
+    let calls: Vec<_> = (0..9).map(|_| busy.start(method, Vec::new()).expect("queued")).collect();
+    let waits = key.method("waits").expect("it has it");
+    until(|| count(&key, waits) == 3);
+    let other = open(&loader, &fixture, dedicated(1));
+    for _ in 0..1000 {
+        assert_eq!(wait(&other, "echo", b"abc").expect("it echoes"), b"abc");
+    }
+    assert_eq!(count(&key, waits), 3, "no more than it has threads");
+    wait(&key, "open", b"").expect("it opens");
+    for call in calls {
+        call.wait(LONG).expect("it ends");
+    }
+    busy.close(LONG).expect("it closes");
+    until(|| threads(&name) == 0);
+}
+
+#[expect(clippy::host_endian_bytes, reason = "the plugin is in this process")]
+fn count(zone: &Zone, method: busbar_zone::MethodId) -> usize {
+    let mut count = [0; 4];
+    zone.call(method, &[], &mut count).expect("it counts");
+    usize::try_from(i32::from_ne_bytes(count)).expect("a count")
+}
+
+/// How many threads have this name, as the system counts them.
+fn threads(wanted: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let names = tasks.filter_map(|task| {
+        // It may have ended meanwhile.
+        std::fs::read_to_string(task.expect("an entry").path().join("comm")).ok()
+    });
+    names.filter(|name| name.trim() == wanted).count()
+}
+
+/// [Z04 Z17] blocking methods see that they were cancelled, in every mode with threads; and that
+/// their zone closes
+#[test]
+fn blocking_methods_see_cancellation() {
+    #[derive(Type)]
+    struct Patience {
+        ms: u32,
+    }
+    let _only = only_blocker();
+    let input = archive(&Patience { ms: 60_000 });
+    let mut modes = vec![Mode::Shared, dedicated(1)];
+    if cfg!(target_os = "linux") {
+        modes.push(Mode::Process);
+    }
+    for mode in modes {
+        let zone = load(&physics(), &options(mode)).expect("it loads");
+        let patient = zone.method("patient").expect("it has it");
+        let call = zone.start(patient, input.clone()).expect("queued");
+        until(|| zone.open_calls() == 1);
+        assert!(call.cancel());
+        assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
+        until(|| zone.late_calls() == 1);
+        // One that has not begun when it is cancelled, and one that has.
+        let second = zone.start(patient, input.clone()).expect("queued");
+        let begin = Instant::now();
+        zone.close(Duration::from_secs(10)).expect("it hears of it");
+        assert!(begin.elapsed() < LONG, "not as long as it would");
+        assert_eq!(second.wait(LONG).expect_err("closed").kind(), ErrorKind::Closed);
     }
 }

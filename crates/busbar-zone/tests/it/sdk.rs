@@ -6,7 +6,8 @@ use busbar_types::registry::Origin;
 use busbar_types::{Type, read};
 use busbar_zone::{ErrorKind, Mode, Options, Zone};
 
-use crate::fixtures::{inline, loader, physics, registry, trusting};
+use crate::fixtures::{inline, load, loader, options, physics, quirks, registry, trusting};
+use crate::modes::{dedicated, wait};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -235,4 +236,38 @@ fn oneway() {
     let mut aligned = busbar_types::rkyv::util::AlignedVec::<16>::new();
     aligned.extend_from_slice(&bytes);
     assert_eq!(read::<Number>(&aligned).expect("a value").0, 4950);
+}
+
+/// [T14 T40] a `dylib` loads as a `cdylib` does; a panic while a result is written is one of the
+/// plugin, with its text, in every mode, and nobody else notices
+#[test]
+fn a_panic_while_writing_the_result() {
+    #[derive(Type)]
+    struct Wanted {
+        key: u32,
+        is_broken: bool,
+    }
+    let table =
+        |zone: &Zone, is_broken| wait(zone, "table", &archive(&Wanted { key: 7, is_broken }));
+    let mut modes = vec![Mode::Inline, Mode::Shared, dedicated(1)];
+    if cfg!(target_os = "linux") {
+        modes.push(Mode::Process);
+    }
+    let other = inline(&physics());
+    for mode in modes {
+        let zone = load(&quirks(), &options(mode)).expect("it loads");
+        assert!(!table(&zone, false).expect("it is written").is_empty(), "{mode:?}");
+        let error = table(&zone, true).expect_err("it cannot be written");
+        assert_eq!(error.kind(), ErrorKind::Panic, "{mode:?}");
+        assert_eq!(error.message(), "key 7 cannot be written", "{mode:?}");
+        assert_eq!(call::<Number>(&other, "add", &archive(&Pair { a: 2, b: 3 })).0, 5);
+        match mode {
+            // Another process has taken its place.
+            Mode::Process => assert!(table(&zone, false).is_ok()),
+            _ => assert_eq!(table(&zone, false).expect_err("no more").kind(), ErrorKind::Faulted),
+        }
+        zone.close(LONG).expect("it closes");
+        let zone = load(&quirks(), &options(mode)).expect("it loads again");
+        assert!(table(&zone, false).is_ok(), "{mode:?}");
+    }
 }

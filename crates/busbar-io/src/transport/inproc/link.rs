@@ -249,9 +249,7 @@ impl Link for InprocLink {
     }
 
     fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
-        let Loan::Heap(mut memory) = loan else {
-            return Err(Error::new(Code::InvalidArgument, "the loan is from another transport"));
-        };
+        let mut memory = loan.into_heap()?;
         if len > memory.len() {
             return Err(Error::new(
                 Code::InvalidArgument,

@@ -14,7 +14,7 @@ use rustix::net::{
 
 use crate::os::os_error;
 use crate::peer::Peer;
-use crate::transport::unix_socket;
+use crate::transport::sockets;
 
 /// Descriptors that go with a HELLO: the segment and the bell.
 const DESCRIPTORS: usize = 2;
@@ -107,7 +107,7 @@ pub(super) fn check_bell(fd: impl AsFd) -> Result<(), Error> {
 /// # Errors
 /// `PermissionDenied` otherwise.
 pub(super) fn peer_of_same_user(socket: impl AsFd) -> Result<Peer, Error> {
-    let process = unix_socket::process_of(socket)?;
+    let process = sockets::process_of(socket)?;
     let (own, uid) = (rustix::process::geteuid().as_raw(), process.uid);
     if uid != own {
         let message = format!("the peer runs as user {uid}; shm:// joins processes of user {own}");

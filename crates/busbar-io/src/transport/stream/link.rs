@@ -95,9 +95,7 @@ impl Link for StreamConnection {
     }
 
     fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
-        let Loan::Heap(memory) = loan else {
-            return Err(Error::new(Code::InvalidArgument, "the loan is from another transport"));
-        };
+        let memory = loan.into_heap()?;
         let Some(payload) = memory.get(..len) else {
             let message = format!("{len} bytes to commit in a loan of {}", memory.len());
             return Err(Error::new(Code::InvalidArgument, message));

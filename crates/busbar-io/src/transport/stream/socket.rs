@@ -7,14 +7,14 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
+use rustix::net::{SendAncillaryBuffer, Shutdown, sockopt};
 
 use busbar_proto::Error;
 
 use crate::options::{Heartbeat, PipeOptions};
 use crate::os::os_error;
 use crate::peer::Peer;
-use crate::transport::unix_socket;
+use crate::transport::sockets::{self, SEND_FLAGS};
 
 /// Queues smaller than this, which is the default, narrow the kernel's buffers as well.
 const NARROW_BYTES: u64 = 1 << 20;
@@ -43,15 +43,13 @@ impl Socket {
 
     /// Writes the first part of `bytes`, as much as there is room for.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        Ok(rustix::net::send(self, bytes, flags)?)
+        Ok(rustix::net::send(self, bytes, SEND_FLAGS)?)
     }
 
     /// As [`Socket::write`], from several places at once.
     pub(super) fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         let mut ancillary = SendAncillaryBuffer::default();
-        Ok(rustix::net::sendmsg(self, parts, &mut ancillary, flags)?)
+        Ok(rustix::net::sendmsg(self, parts, &mut ancillary, SEND_FLAGS)?)
     }
 
     /// Tells the peer that nothing more will be written.
@@ -71,6 +69,7 @@ impl Socket {
     /// # Errors
     /// `Io`.
     pub(super) fn set_up(&self, options: &PipeOptions) -> Result<(), Error> {
+        sockets::keep_quiet(self).map_err(|errno| os_error("setting SO_NOSIGPIPE", errno))?;
         if let Self::Tcp(_) = self {
             // Messages are gathered here; the kernel holding them back as well helps nobody.
             sockopt::set_tcp_nodelay(self, true)
@@ -134,7 +133,7 @@ impl Socket {
         Ok(match self {
             Self::Tcp(stream) => Peer { address: stream.peer_addr().ok(), ..Peer::default() },
             Self::Unix(stream) => {
-                Peer { process: Some(unix_socket::process_of(stream)?), ..Peer::default() }
+                Peer { process: Some(sockets::process_of(stream)?), ..Peer::default() }
             }
         })
     }
