@@ -84,8 +84,8 @@ export interface PipeOptions extends QosOptions {
   readonly queueMessages?: number;
   /**
    * uds, tcp: bytes that messages of which only a part has come may have together, checked before
-   * memory is taken; `maxMessageBytes` or more, up to 8 GiB. A peer that begins more is cut off with
-   * `ERR_PROTOCOL`. Four times `maxMessageBytes`.
+   * memory is taken; `maxMessageBytes` or more, up to 8 GiB. A peer that begins more is cut off
+   * with `ERR_PROTOCOL`. Four times `maxMessageBytes`.
    */
   readonly maxReassemblyBytes?: number;
   /**

@@ -9,8 +9,8 @@
  * Nothing here decides when to submit. A reservation that is overtaken by another message keeps the
  * old buffer, and staging goes on in a new one.
  *
- * A thread has few such buffers: a pipe that needs one when there are {@link HOLDERS_MAX} takes that
- * of another which has nothing staged. So thousands of pipes that are silent hold none.
+ * A thread has few such buffers: a pipe that needs one when there are {@link HOLDERS_MAX} takes
+ * that of another which has nothing staged. So thousands of pipes that are silent hold none.
  */
 
 import { markAsUntransferable } from 'node:worker_threads';

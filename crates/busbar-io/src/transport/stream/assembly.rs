@@ -5,7 +5,8 @@
 //! the one that is unfinished there: its sender has done so.
 //!
 //! What is under way is bounded in number and in bytes, before memory is taken, by what its first
-//! fragments announce. Memory grows with what has come. What does not grow for long is freed; the rest of it, should it come after all, is skipped.
+//! fragments announce. Memory grows with what has come. What does not grow for long is freed; the
+//! rest of it, should it come after all, is skipped.
 
 use busbar_proto::frame::{Fragment, Header};
 use busbar_proto::{Code, Error};
