@@ -27,6 +27,7 @@ export type {
   RateOptions,
   ReceiveBackpressure,
 } from './dist/index.js';
+export type { Acknowledgement, ListenerReliableOptions, ReliableOptions } from './dist/index.js';
 export type { CloseReason, ConnectionState, Peer } from './dist/index.js';
 export type { ListenerEvents, PipeEvents } from './dist/index.js';
 export type { Pem, TlsOptions, TlsVersion } from './dist/index.js';

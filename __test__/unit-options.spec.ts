@@ -22,6 +22,7 @@ test('[D09] defaults are as documented', (t) => {
       queueMessages: 16_384,
       maxReassemblyBytes: 0,
       reassemblyTimeoutMs: 30_000,
+      sessionTimeoutMs: 0,
       access: 0,
       heartbeatMs: 0,
       heartbeatMisses: 0,

@@ -64,6 +64,7 @@ export type {
   RateOptions,
   ReceiveBackpressure,
 } from './qos.js';
+export type { Acknowledgement, ListenerReliableOptions, ReliableOptions } from './reliable.js';
 export {
   registry,
   type ConvertOptions,

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use busbar_proto::session::{Resume, SessionOptions};
 use busbar_proto::{Backoff, Code, Error, Hello};
 
 use crate::tls::Credentials;
@@ -51,6 +52,13 @@ pub struct PipeOptions {
     pub linger: Duration,
     /// tls: who this end is, and whom it trusts. Needed there.
     pub tls: Option<Credentials>,
+    /// uds, tcp, tls: whether messages survive their connection, each reaching the peer once. Both
+    /// ends must choose it. Not by default.
+    pub reliable: Option<SessionOptions>,
+    /// With `reliable`: channels whose messages are sent once, and lost with their connection.
+    pub lossy_channels: Arc<[u16]>,
+    /// What the next HELLO says of the session; the engine's to set.
+    pub(crate) resume: Option<Resume>,
 }
 
 /// How silence is told from death.
@@ -133,6 +141,9 @@ impl Default for PipeOptions {
             connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(30),
             tls: None,
+            reliable: None,
+            lossy_channels: Arc::new([]),
+            resume: None,
         }
     }
 }
@@ -160,6 +171,9 @@ impl PipeOptions {
             if !(2..=100).contains(&misses) {
                 return Err(invalid("heartbeat.misses", misses.into(), "2 to 100"));
             }
+        }
+        if let Some(session) = &self.reliable {
+            session.validate()?;
         }
         for policy in [self.reconnect, self.retry].into_iter().flatten() {
             policy.validate()?;
@@ -199,6 +213,11 @@ pub struct ListenOptions {
     /// shm, uds, tcp, tls: whether to ask, by [`Event::Asking`](crate::Event), who is let in. Only
     /// for listeners of an [`Engine`](crate::Engine). Not by default.
     pub authorize: bool,
+    /// With `reliable`: sessions without a connection that are kept, each for its time. When one
+    /// more loses its connection, the oldest is lost. 1,024 by default.
+    pub sessions_max: usize,
+    /// With `reliable`: payload bytes that those hold together, likewise. 64 MiB by default.
+    pub session_bytes_max: usize,
 }
 
 impl Default for ListenOptions {
@@ -210,6 +229,8 @@ impl Default for ListenOptions {
             mode: 0o600,
             reuse_port: false,
             authorize: false,
+            sessions_max: 1024,
+            session_bytes_max: 64 << 20,
         }
     }
 }
