@@ -244,7 +244,6 @@ for (const scheme of SCHEMES) {
 }
 
 test('[D24 D25 D26 D27 D28] options are checked, with names and bounds', async (t) => {
-  const { dial } = await import('../index.js');
   const bad: [PipeOptions, RegExp][] = [
     [{ sendHighWaterMarkMessages: -1 }, /sendHighWaterMarkMessages is -1; it must be an integer/],
     [{ backpressure: 'drop' as 'block' }, /backpressure is "drop"; it must be one of 'block'/],
