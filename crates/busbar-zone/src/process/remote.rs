@@ -1,41 +1,59 @@
-//! A plugin's process, as its zone sees it.
+//! The generations of a zone's plugin, each in a process of its own: which one is called, and how
+//! the next takes its place.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use busbar_abi::method as flag;
-use busbar_types::SerializeError;
-use busbar_types::format::Formats;
-use busbar_types::registry::{ForeignFunctions, Origin, Registry, TypeEntry};
-use busbar_types::schema::Schema;
+use busbar_types::registry::Registry;
 
 use super::ProcessStatus;
 use super::calls::InFlight;
 use super::child::Recipe;
-use super::live::{Argument, Phase, Shared};
-use super::supervisor::Supervisor;
-use super::wire::{self, Bound, WireMethod};
+use super::hosted::{Hosted, Place};
+use super::live::{Argument, Probation, Shared};
+use super::wire;
 use crate::contract::Method;
-use crate::library::Types;
+use crate::generations::Numbering;
 use crate::local::Local;
-use crate::pending::{CallId, GivenUp, Pending};
+use crate::pending::{CallId, GivenUp, Pending, closed};
+use crate::reload::PROBATION;
 use crate::source::Source;
 use crate::transport::{Identity, Transport};
-use crate::{Error, ErrorKind, Object, Options, Result, Stage, State, Trust};
+use crate::{
+    Error, ErrorKind, Object, Options, Parent, ProcessOptions, ReloadOptions, Reloaded, Result,
+    Stage, State, Trust,
+};
 
 /// How often a caller looks for an answer before somebody else may.
 const LOOKS: u32 = 64;
-/// How long a plugin without calls may take to end, whatever the time of grace.
-const END_MIN: Duration = Duration::from_secs(5);
+/// What handing state over takes besides waiting for calls.
+const STATE_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) struct Remote {
-    shared: Arc<Shared>,
-    methods: Arc<[Method]>,
-    types: Types,
+    this: Weak<Self>,
     registry: &'static Registry,
-    spin: Duration,
-    supervisor: Mutex<Option<JoinHandle<()>>>,
+    pending: Arc<Pending>,
+    parent: Option<Arc<dyn Parent>>,
+    config: String,
+    process: ProcessOptions,
+    starts: Arc<AtomicU32>,
+    /// Whoever submits reads it; whoever replaces the current one writes, and so no call is handed
+    /// to one that was replaced.
+    list: RwLock<List>,
+    /// One reload at a time. `false` once it is closed.
+    is_open: Mutex<bool>,
+}
+
+struct List {
+    current: Arc<Hosted>,
+    /// The one before, as long as its calls end.
+    draining: Option<Arc<Hosted>>,
+    /// Every method that any of them has or had; its place is its number.
+    methods: Arc<[Method]>,
+    /// Of those before.
+    ended: ProcessStatus,
 }
 
 impl Remote {
@@ -50,162 +68,306 @@ impl Remote {
         registry: &'static Registry,
         pending: Arc<Pending>,
         options: &Options<'_>,
-    ) -> Result<Self> {
+    ) -> Result<Arc<Self>> {
         let Some(process) = options.process else {
             let message = "the mode process needs an executable: set the option process";
             return Err(Error::new(ErrorKind::InvalidArgument, Stage::Verify, message));
         };
+        let (parent, starts) = (options.exposed.cloned(), Arc::default());
         let is_timed = process.call_timeout.is_some();
-        let shared = Shared::new(pending, is_timed, options.exposed.cloned());
-        if options.exposed.is_some_and(|parent| parent.has_methods()) {
-            shared.upcalls.set_threads(&shared)?;
+        let (table, up) = (Arc::clone(&pending), parent.clone());
+        let shared = Shared::new(table, is_timed, up, 1, Arc::clone(&starts));
+        let has_methods = parent.as_ref().is_some_and(|parent| parent.has_methods());
+        let recipe = Recipe::new(&source, options.config, has_methods, process)?;
+        let place = Place { registry, allow_versions: options.allow_versions };
+        let first = |methods: &[Method]| Ok(Numbering::first(methods));
+        let check = check_of(source, trust);
+        let (current, numbering) = Hosted::start(shared, recipe, process, &place, check, first)?;
+        let ended =
+            ProcessStatus { pid: None, starts: 0, crashes: 0, retried: 0, last_crash: None };
+        let methods = Arc::clone(numbering.methods());
+        let list = RwLock::new(List { current, draining: None, methods, ended });
+        let (config, process) = (options.config.to_owned(), process.clone());
+        Ok(Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            registry,
+            pending,
+            parent,
+            config,
+            process,
+            starts,
+            list,
+            is_open: Mutex::new(true),
+        }))
+    }
+
+    /// Calls the library of `source` from now on, in another process. One reload at a time.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `SchemaMismatch` if its methods or its state are not those of the last
+    /// one; `Closed`. Then the last one goes on.
+    pub(crate) fn reload(
+        &self,
+        source: Source,
+        trust: &Trust,
+        options: &ReloadOptions,
+    ) -> Result<Reloaded> {
+        let is_open = self.begin_reload()?;
+        let last = self.current();
+        if last.hash() == source.hash && last.is_well() {
+            return Ok(Reloaded::Unchanged);
         }
-        let has_parent = shared.upcalls.has_parent();
-        let recipe = Recipe::new(&source, options.config, has_parent, process)?;
-        let (sender, bound) = mpsc::channel();
-        let supervisor = Supervisor::new(Arc::clone(&shared), recipe, process);
-        let (trust, hash, sidecar) = (trust.clone(), source.hash, source.sidecar);
-        let check = move |bound: &Bound| {
-            trust.check_id(&bound.id, hash)?;
-            let Some(sidecar) = &sidecar else { return Ok(()) };
-            let methods = bound.methods.iter().map(|method| &*method.name);
-            let types = bound.types.iter().map(|ty| (&*ty.name, ty.hash));
-            sidecar.check(&bound.id, &bound.version, methods, types)
+        let has_methods = self.parent.as_ref().is_some_and(|parent| parent.has_methods());
+        let recipe = Recipe::new(&source, &self.config, has_methods, &self.process)?;
+        let generation = self.next(&last, recipe, check_of(source, trust), options)?;
+        drop(is_open);
+        Ok(Reloaded::Generation(generation))
+    }
+
+    /// Nobody else reloads as long as what this gives is there.
+    fn begin_reload(&self) -> Result<MutexGuard<'_, bool>> {
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_open { Ok(is_open) } else { Err(closed()) }
+    }
+
+    fn next(
+        &self,
+        last: &Arc<Hosted>,
+        recipe: Recipe,
+        check: impl Fn(&wire::Bound) -> Result<()> + Send + 'static,
+        options: &ReloadOptions,
+    ) -> Result<u32> {
+        let generation = last.shared.generation + 1;
+        let (is_timed, starts) = (self.process.call_timeout.is_some(), Arc::clone(&self.starts));
+        let (table, up) = (Arc::clone(&self.pending), self.parent.clone());
+        let shared = Shared::new(table, is_timed, up, generation, starts);
+        shared.lock().is_held = true;
+        let place = Place { registry: self.registry, allow_versions: true };
+        let id = last.shared.id().to_owned();
+        let check = move |bound: &wire::Bound| {
+            if bound.id != id {
+                let message = format!("the file is of the plugin {}", bound.id);
+                return Err(Error::new(ErrorKind::InvalidArgument, Stage::Bind, message));
+            }
+            check(bound)
         };
-        let thread = thread::Builder::new().name(String::from("busbar-process"));
-        // The process ends with the thread that starts it: this one lives as long.
-        let thread = thread.spawn(move || supervisor.run(&check, &sender)).map_err(|error| {
-            Error::new(ErrorKind::Io, Stage::Ready, error.to_string()).with_source(error)
-        })?;
-        let internal = || Error::new(ErrorKind::Internal, Stage::Ready, "its supervisor is gone");
-        let opened = bound.recv().unwrap_or_else(|_| Err(internal()));
-        let opened = opened.and_then(|()| {
-            let bound = shared.bound.get().ok_or_else(internal)?;
-            let methods = bound.methods.iter().map(Method::from).collect();
-            let types = entries(bound, &format!("{} ({})", bound.id, source.path.display()))?;
-            types.publish(registry, options.allow_versions)?;
-            Ok((methods, types))
-        });
-        let supervisor = Mutex::new(Some(thread));
-        let spin = process.spin;
-        let remote = |methods, types| Self { shared, methods, types, registry, spin, supervisor };
-        match opened {
-            Ok((methods, types)) => Ok(remote(methods, types)),
+        let (all, had) = (Arc::clone(&self.read().methods), Arc::clone(&last.shared));
+        let breaking = options.breaking;
+        let number = move |methods: &[Method]| {
+            let had = |number| had.target(number).is_some();
+            let numbering = Numbering::after(&all, had, methods);
+            if breaking { Ok(numbering) } else { numbering.check().map(|()| numbering) }
+        };
+        let (next, numbering) =
+            Hosted::start(shared, recipe, &self.process, &place, check, number)?;
+        self.replace(&next, Some(numbering));
+        if let Err(error) = self.hand_over(last, &next, options) {
+            self.replace(last, None);
+            last.shared.adopt(next.shared.take_waiting());
+            if let Err(error) = next.end(options.grace) {
+                log::warn!(target: "busbar::zone", "{error}");
+            }
+            self.count(&next);
+            return Err(error);
+        }
+        self.put_on_probation(last, &next);
+        next.shared.let_go();
+        next.shared.adopt(last.shared.take_waiting());
+        let ended = last.end(options.grace);
+        self.count(last);
+        if let Err(error) = ended {
+            // It is told of in the log; the next one serves.
+            log::warn!(target: "busbar::zone", "generation {}: {error}", generation - 1);
+        }
+        Ok(generation)
+    }
+
+    /// Calls are `hosted`'s from now on.
+    fn replace(&self, hosted: &Arc<Hosted>, numbering: Option<Numbering>) {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let last = std::mem::replace(&mut list.current, Arc::clone(hosted));
+        list.draining = Some(last);
+        if let Some(numbering) = numbering {
+            list.methods = Arc::clone(numbering.methods());
+        }
+    }
+
+    /// The state of `last`, if both have any, becomes that of `next`, for which calls wait.
+    fn hand_over(&self, last: &Hosted, next: &Hosted, options: &ReloadOptions) -> Result<()> {
+        let has_state = |hosted: &Hosted| hosted.shared.lock().has_state;
+        if !has_state(last) || !has_state(next) || !last.is_well() {
+            return Ok(());
+        }
+        let grace = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
+        let patience = options.grace + STATE_TIME;
+        let saved = last.shared.exchange(wire::order::SAVE, grace, &[], patience);
+        let (hash, bytes) = saved?;
+        match next.shared.exchange(wire::order::LOAD, hash, &bytes, STATE_TIME) {
+            Ok(_) => Ok(()),
+            Err(error) if options.cold && error.kind() == ErrorKind::SchemaMismatch => {
+                log::warn!(target: "busbar::zone", "{error}: it begins without state");
+                Ok(())
+            }
             Err(error) => {
-                let remote = remote(Arc::default(), Types::new(Vec::new()));
-                let _ = remote.end(Duration::ZERO);
-                Err(if remote.bound().is_some() { remote.shared.say(error) } else { error })
+                last.shared.lock().order(wire::order::GO_ON, &0_u64.to_le_bytes(), &[]);
+                Err(error)
             }
         }
     }
 
-    fn bound(&self) -> Option<&Bound> {
-        self.shared.bound.get()
+    fn put_on_probation(&self, last: &Hosted, next: &Hosted) {
+        if !last.is_well() {
+            return;
+        }
+        let (remote, generation, recipe) =
+            (Weak::clone(&self.this), next.shared.generation, last.recipe.clone());
+        let roll_back = Box::new(move || {
+            if let Some(remote) = remote.upgrade() {
+                remote.roll_back(generation, recipe);
+            }
+        });
+        let ends = Instant::now() + PROBATION;
+        let mut probation = next.shared.probation.lock().unwrap_or_else(PoisonError::into_inner);
+        *probation = Some(Probation { ends, roll_back });
     }
 
-    fn look_for(&self, is_done: &dyn Fn() -> bool) {
+    fn roll_back(&self, crashed: u32, recipe: Recipe) {
+        let rolled_back = self.begin_reload().and_then(|_alone| {
+            let last = self.current();
+            if last.shared.generation != crashed {
+                // It was replaced already.
+                return Ok(crashed);
+            }
+            let (breaking, cold) = (true, true);
+            let options = ReloadOptions { breaking, cold, ..ReloadOptions::default() };
+            let next = self.next(&last, recipe, |_| Ok(()), &options);
+            next.inspect_err(|error| last.give_up(error))
+        });
+        match rolled_back {
+            Ok(generation) => log::warn!(
+                target: "busbar::zone",
+                "generation {crashed} crashed soon after its reload: generation {generation} is \
+                 what came before it"
+            ),
+            Err(error) => log::error!(target: "busbar::zone", "no way back: {error}"),
+        }
+    }
+
+    fn count(&self, hosted: &Hosted) {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        list.ended = sum(&list.ended, &hosted.shared.lock().status);
+        list.draining = None;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, List> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self) -> Arc<Hosted> {
+        Arc::clone(&self.read().current)
+    }
+
+    fn enter(
+        &self,
+        index: u32,
+        id: CallId,
+        flags: u32,
+        input: Argument<'_>,
+    ) -> Result<Arc<Hosted>> {
+        let list = self.read();
+        let shared = &list.current.shared;
+        let method = list.methods.get(index as usize);
+        let method = method.filter(|_| shared.target(index).is_some()).ok_or_else(|| {
+            let message = format!("it has no method with the number {index}");
+            shared.say(Error::new(ErrorKind::MethodNotFound, Stage::Call, message))
+        })?;
+        let may_retry = method.flags & flag::IDEMPOTENT != 0;
+        let call = InFlight::new(id, index, flags, may_retry);
+        shared.enter(call, input, flags & wire::WAITING != 0)?;
+        Ok(Arc::clone(&list.current))
+    }
+
+    fn look_for(&self, shared: &Shared, is_done: &dyn Fn() -> bool) {
         let begin = Instant::now();
         loop {
-            self.shared.pump_awake(LOOKS);
-            if is_done() || begin.elapsed() >= self.spin {
+            shared.pump_awake(LOOKS);
+            if is_done() || begin.elapsed() >= self.process.spin {
                 break;
             }
         }
-        self.shared.rest();
-    }
-
-    fn call(&self, index: u32, id: CallId, flags: u32) -> Result<InFlight> {
-        let method = self.methods.get(index as usize).ok_or_else(|| {
-            let message = format!("it has no method with the number {index}");
-            self.shared.say(Error::new(ErrorKind::MethodNotFound, Stage::Call, message))
-        })?;
-        let may_retry = method.flags & flag::IDEMPOTENT != 0;
-        Ok(InFlight::new(id, index, flags, may_retry))
-    }
-
-    /// Has the plugin end its calls within `grace`, and itself; then its process is gone, whatever
-    /// it takes.
-    ///
-    /// # Errors
-    /// What the plugin's own end comes to; `TimedOut` if a call did not end; `Crashed` if the
-    /// process did.
-    fn end(&self, grace: Duration) -> Result<()> {
-        let mut live = self.shared.lock();
-        live.is_closing = true;
-        let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).to_le_bytes();
-        if let Some(line) = &mut live.line {
-            // If it broke the rules, it ends anyway.
-            let _ = line.send(wire::order::CLOSE, &millis, &[]);
-        }
-        live.wake();
-        self.shared.changed.notify_all();
-        let mut supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_own =
-            supervisor.as_ref().is_some_and(|it| it.thread().id() == thread::current().id());
-        if is_own {
-            // From within a completion on that thread: there is nobody else to wait for it.
-            live.kill();
-            return Ok(());
-        }
-        let begin = Instant::now();
-        while !matches!(live.phase, Phase::Ended) {
-            let is_idle = live.calls.len() == 0;
-            let patience = if is_idle { grace.max(END_MIN) } else { grace };
-            let left = patience.saturating_sub(begin.elapsed());
-            if left.is_zero() {
-                live.kill();
-            }
-            live = self.shared.wait(live, left.max(Duration::from_millis(10)));
-        }
-        let outcome = live.closed.take().unwrap_or(Ok(()));
-        drop(live);
-        if let Some(thread) = supervisor.take() {
-            // It does not panic.
-            let _ = thread.join();
-        }
-        outcome
+        shared.rest();
     }
 }
 
-impl Transport for Remote {
+/// Who vouches for a library, and what is written beside it.
+fn check_of(
+    source: Source,
+    trust: &Trust,
+) -> impl Fn(&wire::Bound) -> Result<()> + Send + use<> + 'static {
+    let (trust, hash, sidecar) = (trust.clone(), source.hash, source.sidecar);
+    move |bound| {
+        trust.check_id(&bound.id, hash)?;
+        let Some(sidecar) = &sidecar else { return Ok(()) };
+        let methods = bound.methods.iter().map(|method| &*method.name);
+        let types = bound.types.iter().map(|ty| (&*ty.name, ty.hash));
+        sidecar.check(&bound.id, &bound.version, methods, types)
+    }
+}
+
+fn sum(ended: &ProcessStatus, last: &ProcessStatus) -> ProcessStatus {
+    ProcessStatus {
+        pid: last.pid,
+        starts: ended.starts + last.starts,
+        crashes: ended.crashes + last.crashes,
+        retried: ended.retried + last.retried,
+        last_crash: last.last_crash.clone().or_else(|| ended.last_crash.clone()),
+    }
+}
+
+impl Transport for Arc<Remote> {
     fn local(&self) -> Option<&Arc<Local>> {
         None
     }
 
+    fn remote(&self) -> Option<&Arc<Remote>> {
+        Some(self)
+    }
+
     fn identity(&self) -> Identity {
-        let of = |text: fn(&Bound) -> &String| self.bound().map(text).cloned().unwrap_or_default();
+        let hosted = self.current();
+        let bound = hosted.shared.bound.get();
         Identity {
-            id: of(|bound| &bound.id),
-            version: of(|bound| &bound.version),
-            runtime: self.bound().map_or(0, |bound| bound.runtime),
-            generation: 1,
+            id: bound.map(|it| it.id.clone()).unwrap_or_default(),
+            version: bound.map(|it| it.version.clone()).unwrap_or_default(),
+            runtime: bound.map_or(0, |it| it.runtime),
+            generation: hosted.shared.generation,
         }
     }
 
     fn methods(&self) -> Arc<[Method]> {
-        Arc::clone(&self.methods)
+        Arc::clone(&self.read().methods)
+    }
+
+    fn has(&self, method: u32) -> bool {
+        self.current().shared.target(method).is_some()
     }
 
     fn types(&self) -> Vec<(String, u64)> {
-        self.types.names().map(|(name, hash)| (name.to_owned(), hash)).collect()
+        self.current().types()
     }
 
     fn state(&self) -> State {
-        let live = self.shared.lock();
-        match live.phase {
-            Phase::Ended => State::Destroyed,
-            _ if live.is_closing => State::Draining,
-            Phase::GivenUp(_) => State::Crashed,
-            _ => State::Active,
-        }
+        self.current().state()
     }
 
     fn process(&self) -> Option<ProcessStatus> {
-        Some(self.shared.lock().status.clone())
+        let list = self.read();
+        let status = list.current.shared.lock().status.clone();
+        Some(sum(&list.ended, &status))
     }
 
     fn submit(&self, method: u32, input: Vec<u8>, id: CallId) -> Result<()> {
-        self.shared.enter(self.call(method, id, 0)?, Argument::Owned(input), false)
+        self.enter(method, id, 0, Argument::Owned(input)).map(drop)
     }
 
     fn submit_awaited(
@@ -215,87 +377,38 @@ impl Transport for Remote {
         id: CallId,
         is_done: &dyn Fn() -> bool,
     ) -> Result<()> {
-        let is_awake = !self.spin.is_zero();
-        let call = self.call(method, id, if is_awake { wire::WAITING } else { 0 })?;
-        self.shared.enter(call, Argument::Borrowed(input), is_awake)?;
+        let is_awake = !self.process.spin.is_zero();
+        let flags = if is_awake { wire::WAITING } else { 0 };
+        let hosted = self.enter(method, id, flags, Argument::Borrowed(input))?;
         if is_awake {
-            self.look_for(is_done);
+            self.look_for(&hosted.shared, is_done);
         }
         Ok(())
     }
 
     fn hold(&self, object: u64) -> Result<Object> {
-        self.shared.upcalls.objects().hold(object)
+        self.current().shared.upcalls.objects().hold(object)
     }
 
     fn lend(&self) -> Option<u64> {
-        self.shared.upcalls.upward.lend()
+        self.current().shared.upcalls.upward.lend()
     }
 
     fn take_back(&self, object: u64) -> bool {
-        self.shared.upcalls.upward.forget(object)
+        self.current().shared.upcalls.upward.forget(object)
     }
 
     fn cancel(&self, id: CallId, _: GivenUp) {
-        self.shared.cancel(id);
+        let list = self.read();
+        let hosts = [Some(Arc::clone(&list.current)), list.draining.clone()];
+        drop(list);
+        // Only the one that has it knows it.
+        hosts.into_iter().flatten().for_each(|hosted| hosted.shared.cancel(id));
     }
 
     fn close(&self, grace: Duration) -> Result<()> {
-        let ended = self.end(grace);
-        self.types.withdraw(self.registry);
-        ended
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        let _ = self.end(Duration::ZERO);
-    }
-}
-
-impl From<&WireMethod> for Method {
-    fn from(method: &WireMethod) -> Self {
-        let WireMethod { name, id, flags, in_hash, out_hash } = method;
-        let (id, flags, in_hash, out_hash) = (*id, *flags, *in_hash, *out_hash);
-        Self { name: name.clone(), id, flags, in_hash, out_hash }
-    }
-}
-
-/// The types of a plugin whose functions are in another process.
-fn entries(bound: &Bound, origin: &str) -> Result<Types> {
-    let mut entries = Vec::new();
-    for ty in &bound.types {
-        let invalid = |error: busbar_types::Error| {
-            let message = error.to_string();
-            Error::new(ErrorKind::SchemaInvalid, Stage::Bind, message).with_source(error)
-        };
-        let entry = if let Some(text) = &ty.schema {
-            let schema = Schema::from_json(text).map_err(invalid)?;
-            TypeEntry::of_schema(schema, Origin::Plugin(origin.to_owned()))
-        } else {
-            let functions = Arc::new(Elsewhere(ty.name.clone()));
-            TypeEntry::of_plugin(&*ty.name, ty.hash, Formats::NONE, functions, origin)
-        };
-        if (&*entry.type_name, entry.schema_hash) != (&*ty.name, ty.hash) {
-            let message = format!("the descriptor of {} is of {}", ty.name, entry.type_name);
-            return Err(Error::new(ErrorKind::SchemaInvalid, Stage::Bind, message));
-        }
-        entries.push(Arc::new(entry));
-    }
-    Ok(Types::new(entries))
-}
-
-/// The functions of a type that this process does not have.
-struct Elsewhere(String);
-
-impl ForeignFunctions for Elsewhere {
-    unsafe fn serialize_into(
-        &self,
-        _value: *const (),
-        _format: Formats,
-        _out: &mut [u8],
-    ) -> Result<usize, SerializeError> {
-        let message = format!("the functions of {} are in another process", self.0);
-        Err(SerializeError::Failed { message })
+        // A reload under way ends first.
+        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.current().end(grace)
     }
 }
