@@ -4,7 +4,8 @@
 
 // Between processes, threads and within one: pipes
 export { dial, listen } from './dist/index.js';
-export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js';
+export { bindInproc, connectInproc, inprocStats, listInprocEndpoints } from './dist/index.js';
+export type { InprocStats, InprocTraffic } from './dist/index.js';
 export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress, type Address } from './dist/index.js';
 export type {
@@ -26,6 +27,7 @@ export type {
   RateOptions,
   ReceiveBackpressure,
 } from './dist/index.js';
+export type { Acknowledgement, ListenerReliableOptions, ReliableOptions } from './dist/index.js';
 export type { CloseReason, ConnectionState, Peer } from './dist/index.js';
 export type { ListenerEvents, PipeEvents } from './dist/index.js';
 export type { Pem, TlsOptions, TlsVersion } from './dist/index.js';

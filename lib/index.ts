@@ -17,7 +17,14 @@ export {
   PluginError,
   type PluginErrorOptions,
 } from './errors.js';
-export { bindInproc, connectInproc, listInprocEndpoints } from './inproc.js';
+export {
+  bindInproc,
+  connectInproc,
+  inprocStats,
+  listInprocEndpoints,
+  type InprocStats,
+  type InprocTraffic,
+} from './inproc.js';
 export type { Peer } from './internal/peer.js';
 export type { Sendable } from './internal/pending.js';
 export type { WaitOptions } from './internal/wait.js';
@@ -57,6 +64,7 @@ export type {
   RateOptions,
   ReceiveBackpressure,
 } from './qos.js';
+export type { Acknowledgement, ListenerReliableOptions, ReliableOptions } from './reliable.js';
 export {
   registry,
   type ConvertOptions,

@@ -3,7 +3,7 @@
  * check that names the option, the value given and what is accepted.
  */
 
-import { invalidArgument, show } from './errors.js';
+import { BusbarError, invalidArgument, show } from './errors.js';
 import type {
   NativeBackoff,
   NativeDialOptions,
@@ -16,6 +16,12 @@ import { LISTENER_QOS, QOS, qosSettings, type QosSettings } from './internal/qos
 import { checked, choice, integer, type Rule, type Rules, type Values } from './internal/rules.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
 import type { ListenerRates, QosOptions } from './qos.js';
+import {
+  sessionOf,
+  sessionsOf,
+  type ListenerReliableOptions,
+  type ReliableOptions,
+} from './reliable.js';
 import { dialerTls, listenerTls, type TlsOptions } from './tls.js';
 
 /** How to wait for the peer: what an idle moment costs against what a wake-up costs. */
@@ -83,11 +89,24 @@ export interface PipeOptions extends QosOptions {
   /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
   /**
+   * uds, tcp: bytes that messages of which only a part has come may have together, checked before
+   * memory is taken; `maxMessageBytes` or more, up to 8 GiB. A peer that begins more is cut off
+   * with `ERR_PROTOCOL`. Four times `maxMessageBytes`.
+   */
+  readonly maxReassemblyBytes?: number;
+  /**
    * uds, tcp: how long a part of a message is kept when nothing of it comes any more, in
    * milliseconds, 1–2,147,483,647. It is then dropped, and so is the rest should it still come;
    * `stats().reassembliesExpired` counts. 30,000.
    */
   readonly reassemblyTimeoutMs?: number;
+  /**
+   * uds, tcp, tls: messages outlive their connection. A dialer that loses it dials again (see
+   * {@link DialOptions.reconnect}), both ends keep their pipe, and what the peer has not
+   * acknowledged is sent again: each message reaches the peer's program once. Both ends must choose
+   * it, or dialing fails with `ERR_NOT_SUPPORTED`. `true` is `{}`. `false`.
+   */
+  readonly reliable?: boolean | ReliableOptions;
   /**
    * uds: which users' processes may be at the other end: `'same-user'`, `'anyone'` whom the
    * socket's permissions let in, or a list such as `{ uids: [1000], gids: [100] }`. Others get
@@ -122,8 +141,8 @@ export interface DialOptions extends PipeOptions, WaitOptions {
    * Replaces a connection that is lost, with growing delays; `true` is `{}`. An orderly close by
    * the peer is final. Meanwhile `state` is `'DISCONNECTED'` or `'RECONNECTING'`, and messages are
    * accepted as far as `ringBytes` and `queueMessages` allow; they go out, in order, on the next
-   * connection. What was sent over the lost one and may not have arrived is not repeated. Each
-   * attempt may take `timeoutMs`. `false`.
+   * connection. What was sent over the lost one and may not have arrived is not repeated, unless
+   * the pipe is `reliable`. Each attempt may take `timeoutMs`. `false`, but `true` with `reliable`.
    */
   readonly reconnect?: boolean | ReconnectOptions;
   /** tls: whom to trust, and what to show. */
@@ -132,6 +151,8 @@ export interface DialOptions extends PipeOptions, WaitOptions {
 
 /** Options of `listen()`, and of the pipes that it accepts. */
 export interface ListenOptions extends PipeOptions, ListenerRates {
+  /** As {@link PipeOptions.reliable}, and how many sessions to keep. */
+  readonly reliable?: boolean | ListenerReliableOptions;
   /** Connections that may wait to be accepted, 1–65,535. 128. */
   readonly backlog?: number;
   /** How long a connecting peer may take to introduce itself, in milliseconds. 5,000. */
@@ -173,7 +194,12 @@ export interface DialSettings extends PipeSettings {
 
 /** Checks the options of a pipe within this process. */
 export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
-  return settingsOf(checked(options, PIPE), false);
+  const values = checked(options, PIPE);
+  if (values['reliable'] !== false) {
+    const message = 'reliable is for uds://, tcp:// and tls://; within a process nothing is lost';
+    throw new BusbarError('ERR_NOT_SUPPORTED', message);
+  }
+  return settingsOf(values, false);
 }
 
 /** Checks the options of `dial()`. */
@@ -182,8 +208,9 @@ export function dialSettings(options: DialOptions | undefined, address: string):
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  const { native: plain, ...settings } = settingsOf(values, isRemote(address));
-  const reconnect = reconnectOf(values['reconnect']);
+  const { native: common, ...settings } = settingsOf(values, isRemote(address));
+  const plain: NativePipeOptions = { ...common, ...sessionOf(values['reliable']) };
+  const reconnect = reconnectOf(values['reconnect'] ?? values['reliable'] !== false);
   const reconnects = reconnect.reconnect !== 0;
   const retry = { retry: Number(values['retry']), connectTimeoutMs: Math.min(timeoutMs, 2 ** 31) };
   const native: NativeDialOptions = { ...plain, ...retry, ...reconnect };
@@ -199,7 +226,8 @@ export function listenSettings(
   address: string,
 ): ListenSettings {
   const values = checked(options, LISTEN);
-  const { native, maxPendingSends, qos } = settingsOf(values, isRemote(address));
+  const { native: plain, maxPendingSends, qos } = settingsOf(values, isRemote(address));
+  const native: NativePipeOptions = { ...plain, ...sessionsOf(values['reliable']) };
   if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
   const authorize = values['authorize'] as Authorize | undefined;
   return {
@@ -234,7 +262,9 @@ const PIPE: Rules = {
   trust: choice('same-user', TRUSTS),
   maxPendingSends: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
+  maxReassemblyBytes: integer(undefined, KIB, 8 * GIB),
   reassemblyTimeoutMs: integer(30_000, 1, 2 ** 31 - 1),
+  reliable: { standard: false, check: () => {} },
   access: { standard: 'same-user', check: checkAccess },
   heartbeat: { standard: undefined, check: (_, value) => void heartbeatOf(value, true) },
   ...QOS,
@@ -253,7 +283,7 @@ const DIAL: Rules = {
   signal: SIGNAL,
   retry: flag(),
   tls: object(),
-  reconnect: { standard: false, check: (_, value) => void reconnectOf(value) },
+  reconnect: { standard: undefined, check: (_, value) => void reconnectOf(value) },
 };
 
 const DAY_MS = 86_400_000;
@@ -294,7 +324,9 @@ function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
       maxMessageBytes: values['maxMessageBytes'] as number,
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
+      maxReassemblyBytes: (values['maxReassemblyBytes'] as number | undefined) ?? 0,
       reassemblyTimeoutMs: values['reassemblyTimeoutMs'] as number,
+      sessionTimeoutMs: 0,
       ...accessOf(values['access'] as Access),
       ...heartbeatOf(values['heartbeat'], overNetwork),
     },

@@ -76,6 +76,8 @@ const FAMILIES: readonly Family[] = [
   counter('messages_total', 'Messages.', byDirection('messagesSent', 'messagesReceived')),
   counter('bytes_total', 'Payload bytes.', byDirection('bytesSent', 'bytesReceived')),
   counter('messages_dropped_total', 'Messages dropped, by cause.', drops),
+  counter('deliveries_failed_total', 'Reliable messages given up.', plain('deliveriesFailed')),
+  counter('duplicates_total', 'Reliable messages that came twice.', plain('duplicates')),
   counter('loans_total', 'Messages without a copy.', byDirection('loansSent', 'loansReceived')),
   counter('messages_fragmented_total', 'Messages sent in parts.', plain('fragmented')),
   counter('bells_total', 'Times a peer was woken.', plain('bells')),
@@ -95,6 +97,11 @@ const FAMILIES: readonly Family[] = [
   gauge('listeners', 'Open listeners.', plain('listeners')),
   gauge('messages_waiting', 'Messages in queues.', byDirection('messagesQueued', 'messagesReady')),
   gauge('bytes_waiting', 'Payload bytes in queues.', byDirection('bytesQueued', 'bytesReady')),
+  gauge(
+    'messages_unconfirmed',
+    'Reliable messages not acknowledged.',
+    plain('messagesUnconfirmed'),
+  ),
 ];
 
 function counter(name: string, help: string, samples: Family['samples']): Family {

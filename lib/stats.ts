@@ -51,6 +51,10 @@ export interface PipeStats {
   readonly receivesDroppedOld: number;
   /** Messages dropped at receiving because their time to live was over. */
   readonly receivesExpired: number;
+  /** Reliable messages that were given up after `maxDeliveryAttempts`. */
+  readonly deliveriesFailed: number;
+  /** Reliable messages that came twice and were received once. */
+  readonly duplicates: number;
   /** Messages accepted, or waiting to be, that the transport has not taken yet. */
   readonly messagesQueued: number;
   /** Payload bytes of those in the pipe's queue, if it has one. */
@@ -59,6 +63,8 @@ export interface PipeStats {
   readonly messagesReady: number;
   /** Payload bytes of those. */
   readonly bytesReady: number;
+  /** Reliable messages that were accepted and that the peer has not acknowledged. */
+  readonly messagesUnconfirmed: number;
 }
 
 /** Names of the counters, in the order of the native array. */
@@ -85,6 +91,8 @@ export const STATS = [
   'receivesDroppedNew',
   'receivesDroppedOld',
   'receivesExpired',
+  'deliveriesFailed',
+  'duplicates',
 ] as const;
 
 /** Those counters that count what was dropped or lost. */
@@ -102,7 +110,13 @@ export const DROPS = [
 export type DropCause = (typeof DROPS)[number];
 
 /** Names of the gauges, which follow the counters in the native array. */
-export const GAUGES = ['messagesQueued', 'bytesQueued', 'messagesReady', 'bytesReady'] as const;
+export const GAUGES = [
+  'messagesQueued',
+  'bytesQueued',
+  'messagesReady',
+  'bytesReady',
+  'messagesUnconfirmed',
+] as const;
 
 /** What waits in a pipe now. */
 export type Gauges = Record<(typeof GAUGES)[number], number>;

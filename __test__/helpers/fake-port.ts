@@ -269,6 +269,10 @@ export class FakePort implements NativePort {
     return null;
   }
 
+  processed(): number {
+    return 0;
+  }
+
   takeAnnouncement(): Buffer | null {
     return null;
   }

@@ -52,6 +52,8 @@ export const Event = {
   Asking: 8,
   /** [kind, pipe, 0, 0]: messages were dropped; `stats()` says how many and why. */
   Dropped: 9,
+  /** [kind, pipe, 0, 0]: a message of the pipe's session was given up; `stats()` counts them. */
+  DeliveryFailed: 10,
 } as const;
 
 /** What the addon throws from cold functions, or hands out as a reason. */
@@ -94,7 +96,18 @@ export interface NativePipeOptions {
   heartbeatMs: number;
   heartbeatMisses: number;
   /** uds, tcp */
+  /** 0: four times maxMessageBytes */
+  maxReassemblyBytes: number;
   reassemblyTimeoutMs: number;
+  /** uds, tcp, tls: 0 = no session, and none of the next five */
+  sessionTimeoutMs: number;
+  windowMessages?: number;
+  windowBytes?: number;
+  /** 0 processed, 1 received */
+  ack?: number;
+  maxDeliveryAttempts?: number;
+  /** Channels that are not of the session. */
+  lossyChannels?: readonly number[];
   uids?: readonly number[];
   gids?: readonly number[];
   /** tls only */
@@ -155,6 +168,9 @@ export interface NativeListenOptions extends NativePipeOptions {
   reusePort: number;
   /** 1 if Asking events are wanted */
   authorize: number;
+  /** With a session. */
+  maxSessions?: number;
+  maxSessionBytes?: number;
 }
 
 export interface NativePort {
@@ -174,7 +190,10 @@ export interface NativePort {
   shape(pipe: number, qos: Uint8Array): void;
   /** As shape(), for all pipes that come in at a listener from now on. */
   shapeListener(listener: number, qos: Uint8Array): void;
-  /** Messages in the queue of a pipe. If there are some, Writable follows when there are none. */
+  /**
+   * Messages in the queue of a pipe, and those of its session that are not acknowledged. If there
+   * are some, Writable follows when there are none.
+   */
   drain(pipe: number): number;
   /** Why the pipe is over, or became DISCONNECTED: to be asked at each of these events, once. */
   takeReason(pipe: number): NativeReason;
@@ -243,6 +262,11 @@ export interface NativePort {
    * returns to the loop: fetch it with copyLease or lease, or it is released then.
    */
   receive(arena: Uint8Array): void;
+  /**
+   * The program is done with the first `count` messages that receive() has given, of a pipe with a
+   * session that acknowledges what is processed.
+   */
+  processed(pipe: number, count: number): number;
   /** Copies a large payload out and gives it back to its sender. */
   copyLease(index: number, target: Uint8Array): number;
   /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */
@@ -266,6 +290,8 @@ export interface Native {
   /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];
   listInprocEndpoints(): string[];
+  /** The numbers of `InprocStats` (inproc.ts), in their order. Throws. */
+  inprocStats(name: string): number[];
   version(): string;
 
   // ---- the registry of types, see registry.ts: throw ----

@@ -26,6 +26,7 @@ import {
   type Gauges,
   type PipeStats,
 } from '../stats.js';
+import { Acknowledger } from './acknowledger.js';
 import { publish } from './diagnostics.js';
 import { Inbox } from './inbox.js';
 import { Outbox, type OutboxLimits } from './outbox.js';
@@ -34,6 +35,7 @@ import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
 import type { QosSettings } from './qos.js';
 import { QueuedOutbox } from './queued-outbox.js';
+import { ReliableOutbox } from './reliable-outbox.js';
 import { PipeTypes } from './types.js';
 import type { WaitOptions } from './wait.js';
 
@@ -56,6 +58,9 @@ export class PipeCore implements PipeSink {
   reason: CloseReason | null = null;
   face: Face | null = null;
 
+  /** Whether messages outlive the connection. */
+  private readonly isReliable: boolean;
+  private readonly acknowledger: Acknowledger | null;
   private readonly opening: Opening | null;
   private bits = 0;
   /** Whether the core still knows the handle. */
@@ -89,9 +94,13 @@ export class PipeCore implements PipeSink {
       maxPendingSends: settings.maxPendingSends,
     };
     this.qos = settings.qos;
+    const { sessionTimeoutMs, ack } = settings.native;
+    this.isReliable = sessionTimeoutMs > 0;
+    this.acknowledger = this.isReliable && ack === 0 ? new Acknowledger(port, handle) : null;
+    const PlainOutbox = this.isReliable ? ReliableOutbox : Outbox;
     this.outbox =
       settings.qos === null || settings.qos.standard === null
-        ? new Outbox(this, this.limits)
+        ? new PlainOutbox(this, this.limits)
         : new QueuedOutbox(this, this.limits, settings.qos, null);
     this.types = new PipeTypes(this);
     this.reconnects = settings.reconnects === true;
@@ -117,8 +126,13 @@ export class PipeCore implements PipeSink {
     return this.idSeen;
   }
 
-  fetched(): void {
+  fetched(count: number): void {
     if (this.reconnects) this.types.collect();
+    this.acknowledger?.count(count);
+  }
+
+  processed(left: number): void {
+    if (this.acknowledger !== null && this.held) this.acknowledger.done(left);
   }
 
   takeAnnouncement(): Buffer | null {
@@ -216,6 +230,13 @@ export class PipeCore implements PipeSink {
     this.dropsTold = now;
   }
 
+  /** A reliable message was given up. */
+  handleDeliveryFailed(): void {
+    const what = `a message over the pipe at ${this.address} was given up`;
+    const why = 'it was sent as often as maxDeliveryAttempts allows';
+    this.report(new BusbarError('ERR_DELIVERY_FAILED', `${what}: ${why}`));
+  }
+
   handleState(number: number): void {
     const state = STATES[number];
     if (state === undefined || state === this.state || this.state === 'CLOSED') return;
@@ -229,7 +250,7 @@ export class PipeCore implements PipeSink {
       this.told(state, previous);
       this.emit('state', state, previous, reason);
       // Of a pipe that is over, handleClosed tells.
-      if (previous === 'CONNECTED' && this.reconnects) this.report(this.lossOf(reason));
+      if (previous === 'CONNECTED' && this.reconnects) this.reportLoss(reason);
       return;
     }
     this.told(state, previous);
@@ -277,8 +298,11 @@ export class PipeCore implements PipeSink {
     const error = closedHere();
     this.opening?.fail(error);
     this.outbox.seal(error);
+    this.inbox.acknowledge();
+    this.acknowledger?.endTurn();
     this.inbox.discard({ error, clean: true });
-    if (this.state !== 'CONNECTED' || this.outbox.isIdle || lingerMs === 0) {
+    const isUp = this.state === 'CONNECTED' || (this.isReliable && this.state !== 'CONNECTING');
+    if (!isUp || this.outbox.isIdle || lingerMs === 0) {
       this.closeNow(status, text);
     } else {
       this.outbox.onIdle = () => this.closeNow(status, text);
@@ -289,7 +313,8 @@ export class PipeCore implements PipeSink {
 
   private closeNow(status: number, text: string): void {
     if (this.state !== 'CLOSED') {
-      const waiting = this.outbox.queued;
+      const unconfirmed = this.counters().messagesUnconfirmed;
+      const waiting = this.outbox.queued + (this.held ? unconfirmed : 0);
       const reason: CloseReason = { code: 'ERR_CLOSED', status, text, clean: true, local: true };
       this.finish(reason, closedHere(), false);
       const lost = waiting + this.free(status, text);
@@ -341,6 +366,13 @@ export class PipeCore implements PipeSink {
     const pipe = `the pipe at ${this.address}`;
     const what = clean ? `the peer closed ${pipe}` : `${pipe} has failed`;
     return new BusbarError(code, text === '' ? what : `${what}: ${text}`);
+  }
+
+  /** The connection is lost, and being replaced; with it, nothing is if the pipe is reliable. */
+  private reportLoss(reason: CloseReason): void {
+    const error = this.lossOf(reason);
+    if (this.isReliable) log('info', error.message, { pipe: this.handle });
+    else this.report(error);
   }
 
   private lossOf({ code, text }: CloseReason): BusbarError {

@@ -19,6 +19,8 @@ import { Waiter, type Grade } from './waiter.js';
 export interface InboxHost extends ReaderHost {
   want(bit: number): void;
   unwant(bit: number): void;
+  /** The program is done with all messages but `left`, which it has not got yet. */
+  processed(left: number): void;
 }
 
 /** Why nothing more will arrive. */
@@ -48,12 +50,14 @@ export class Inbox {
   /** The next value if there is likely to be one at once, and nobody waits already. */
   take<T>(grade: Grade<T>): T | null {
     if (this.consumer !== null) throw busy(grade.what);
+    this.acknowledge();
     return this.waiters.length > 0 || this.reader.shouldWait() ? null : grade.read(this.reader);
   }
 
   /** The next value if there is one and nobody waits already; throws when none will ever come. */
   tryReceive<T>(grade: Grade<T>): T | null {
     if (this.consumer !== null) throw busy(grade.what);
+    this.acknowledge();
     const value = this.waiters.length > 0 ? null : grade.read(this.reader);
     if (value === null && this.end !== null) throw this.end.error;
     return value;
@@ -115,6 +119,11 @@ export class Inbox {
       const isReady = this.reader.hasFetched || this.end !== null;
       if (isReady) process.nextTick(() => this.resume(consumer));
     });
+  }
+
+  /** The program is done with what it has got. */
+  acknowledge(): void {
+    this.host.processed(this.reader.fetched);
   }
 
   handleReadable(): void {
@@ -186,7 +195,7 @@ export class Inbox {
     const arena = port.enterArena();
     try {
       const count = port.receive(handle, arena.bytes, 0, consumer.max);
-      this.host.fetched();
+      this.host.fetched(count);
       if (count <= 0) {
         this.reader.foundNothing();
         return false;
@@ -202,7 +211,8 @@ export class Inbox {
 
   private deliver(consumer: Consumer, batch: BatchView): void {
     const failure = consumer.deliver(batch);
-    if (failure !== null && this.consumer === consumer) this.stop(consumer, failure.cause);
+    if (failure === null) this.acknowledge();
+    else if (this.consumer === consumer) this.stop(consumer, failure.cause);
   }
 
   private stop(consumer: Consumer, error: unknown): void {

@@ -22,6 +22,7 @@ export interface PipeSink {
   handleReadable(): void;
   handleWritable(): void;
   handleDropped(): void;
+  handleDeliveryFailed(): void;
   handleState(state: number): void;
   handleClosed(): void;
   metrics(): PipeMetrics;
@@ -255,6 +256,7 @@ export class Port {
     else if (kind === Event.State) pipe.handleState(argument);
     else if (kind === Event.Closed) pipe.handleClosed();
     else if (kind === Event.Dropped) pipe.handleDropped();
+    else if (kind === Event.DeliveryFailed) pipe.handleDeliveryFailed();
   }
 
   private deliverToListener(kind: number, handle: number, argument: number): void {

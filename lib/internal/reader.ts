@@ -21,8 +21,8 @@ export interface ReaderHost {
   readonly handle: number;
   /** Whether to wait without sleeping where an answer may come at once. */
   readonly spins: boolean;
-  /** Messages may have been fetched from the core. */
-  fetched(): void;
+  /** So many messages were fetched from the core; below 0 if there was an error. */
+  fetched(count: number): void;
   /** The pipe has ended and nothing is left in the core. */
   drained(): void;
 }
@@ -55,7 +55,12 @@ export class Reader implements Source {
     return this.prefetch.channel;
   }
 
-  /** Whether messages were fetched that nobody has got yet. */
+  /** Messages that were fetched and that nobody has got yet. */
+  get fetched(): number {
+    return this.prefetch.length;
+  }
+
+  /** Whether there are any. */
   get hasFetched(): boolean {
     return this.prefetch.length > 0;
   }
@@ -107,7 +112,7 @@ export class Reader implements Source {
     const { chunk, slots } = port;
     chunk.ensure(ROOM_MIN);
     const count = port.receive(handle, chunk.bytes, chunk.used, 1, 0);
-    this.host.fetched();
+    this.host.fetched(count);
     if (count <= 0) {
       this.foundNothing();
       return null;
@@ -141,7 +146,7 @@ export class Reader implements Source {
     const { port, handle } = this.host;
     const wanted = Math.min(this.appetite, PREFETCH_MAX);
     const count = this.prefetch.fill(port, handle, wanted);
-    this.host.fetched();
+    this.host.fetched(count);
     this.learn(count, wanted, this.prefetch.hasLarge);
     if (count === 0) this.foundNothing();
     return count > 0;
@@ -163,7 +168,7 @@ export class Reader implements Source {
     // Whoever asks for many has them at once: there is nothing to be exact about.
     const wanted = Math.min(max, this.appetiteMax === 1 ? BATCH_MAX : this.appetite);
     const count = port.receive(handle, chunk.bytes, base, wanted);
-    this.host.fetched();
+    this.host.fetched(count);
     // As long as needed from the start: growing costs a quarter of making the slices.
     const messages = new Array<Buffer>(Math.max(count, 0));
     let end = base;

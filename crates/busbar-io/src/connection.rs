@@ -7,7 +7,10 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use busbar_proto::frame::{Ack, Header};
+use busbar_proto::session::{Resume, Seq};
 use busbar_proto::{Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, SessionId};
+use bytes::Bytes;
 use mio::{Registry, Token};
 
 use crate::link::Link;
@@ -126,6 +129,40 @@ pub(crate) trait Connection: Link {
     /// Says that this end lives, if nothing else is on its way.
     fn ping(&mut self) {}
 
+    /// What the peer's HELLO has said of the session, once.
+    fn take_resume(&mut self) -> Option<Resume> {
+        None
+    }
+
+    /// What has come that the session must know of, in the order in which it came.
+    fn take_session_news(&mut self) -> Option<SessionNews> {
+        None
+    }
+
+    /// Whether the first message is new of those that were told by [`SessionNews::Data`] and not
+    /// judged yet. None is received before it is judged.
+    fn judge(&mut self, is_new: bool) {
+        let _ = is_new;
+    }
+
+    /// Offers a message of the session, as [`Link::send_bytes`].
+    ///
+    /// # Errors
+    /// As there, and `NotSupported`.
+    fn send_reliable(&mut self, channel: u16, seq: Seq, payload: &Bytes) -> Result<bool, Error> {
+        let _ = (channel, seq, payload);
+        Err(Error::new(Code::NotSupported, "the transport keeps no sessions"))
+    }
+
+    /// Offers a frame of the session that is not a message.
+    ///
+    /// # Errors
+    /// As [`Link::send`], and `NotSupported`.
+    fn send_control(&mut self, header: &Header) -> Result<bool, Error> {
+        let _ = header;
+        Err(Error::new(Code::NotSupported, "the transport keeps no sessions"))
+    }
+
     /// The peer is taken for dead: nothing more is read or written. What was received stays.
     fn sever(&mut self) {
         self.close(&CloseReason::lost());
@@ -157,6 +194,17 @@ pub(crate) trait Handshake: Send {
     /// Lets the peer in, or turns it away when it goes on.
     fn admit(&mut self, verdict: Result<(), Error>) {
         let _ = verdict;
+    }
+
+    /// With which session a dialer wants to begin or to go on, if the handshake can go on only
+    /// after [`Handshake::resume`].
+    fn resuming(&self) -> Option<(Identity, &Resume)> {
+        None
+    }
+
+    /// What to tell the dialer of the session, or why to turn it away.
+    fn resume(&mut self, answer: Result<Resume, Error>) {
+        let _ = answer;
     }
 }
 
@@ -194,6 +242,21 @@ pub(crate) enum Incoming {
     Handshake(Box<dyn Handshake>),
     /// Ready.
     Connected(Box<dyn Connection>),
+}
+
+/// What has come that a session must know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionNews {
+    /// A message, which waits to be judged.
+    Data(u16, Seq),
+    /// An acknowledgement.
+    Ack(u16, Ack),
+    /// What is missing of the channel below a number will not come.
+    Skip(u16, Seq),
+    /// To be answered with PONG.
+    Probe(u64),
+    /// An answer.
+    Pong(u64),
 }
 
 /// What the ends of a connection have promised each other.

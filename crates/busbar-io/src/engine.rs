@@ -20,17 +20,19 @@ mod pipe;
 mod readiness;
 mod receiving;
 mod redial;
+mod reliable;
 mod sending;
+mod sessions;
 mod shape;
 mod timers;
 mod traffic;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error};
+use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error, SessionId};
 
 use crate::connection::{Acceptor, Connection, Identity};
 use crate::endpoint::Endpoint;
@@ -78,6 +80,8 @@ struct ListenerEntry {
     qos: Qos,
     /// Connections of this listener that are being set up, oldest first.
     handshakes: VecDeque<PipeId>,
+    /// Whose dialers may come back.
+    sessions: HashMap<SessionId, PipeId>,
 }
 
 /// Counters of a pipe.
@@ -93,6 +97,12 @@ pub struct PipeStats {
     /// Messages that were accepted and still waited to be written when their connection was lost.
     /// What had been written may be lost as well; nobody can tell.
     pub messages_lost: u64,
+    /// Messages of its session that were accepted and are not acknowledged.
+    pub messages_unconfirmed: u64,
+    /// Messages of its session that were given up.
+    pub deliveries_failed: u64,
+    /// Messages of its session that came twice, and were received once.
+    pub duplicates: u64,
     /// What its queues hold and have dropped.
     pub qos: QosStats,
 }
@@ -135,7 +145,8 @@ impl Engine {
             let mut acceptor = transport::listen(endpoint, options, &waker)?;
             acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
             let (options, qos) = (options.clone(), Qos::default());
-            Ok(ListenerEntry { acceptor, options, qos, handshakes: VecDeque::new() })
+            let (handshakes, sessions) = (VecDeque::new(), HashMap::new());
+            Ok(ListenerEntry { acceptor, options, qos, handshakes, sessions })
         });
         inserted.ok_or_else(too_many)?.map(ListenerId)
     }
@@ -149,7 +160,13 @@ impl Engine {
     pub fn dial(&mut self, endpoint: &Endpoint, options: &PipeOptions) -> Result<PipeId, Error> {
         options.validate()?;
         let board = &self.board;
-        let identity = Identity::fresh()?;
+        let mut options = options.clone();
+        let mut reliable = Self::dial_session(&options)?;
+        let identity = match &mut reliable {
+            Some(reliable) => Self::begin_session(reliable, &mut options),
+            None => Identity::fresh()?,
+        };
+        let options = &options;
         let mut refusal = None;
         let inserted = self.pipes.insert_with(|handle| {
             let waker = board.waker(Subject::Pipe(handle));
@@ -161,6 +178,7 @@ impl Engine {
                 incoming => Some(incoming?),
             };
             let mut entry = PipeEntry::new(incoming, Origin::Dialed, options);
+            entry.reliable = reliable.take();
             if options.retry.is_some() || options.reconnect.is_some() {
                 entry.redial = Some(Redial::new(endpoint, options, identity));
             }
@@ -203,6 +221,9 @@ impl Engine {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
         entry.acceptor.deregister(self.descriptors.registry());
         self.timers.cancel(Timer::Stall(id));
+        for pipe in entry.sessions.into_values() {
+            self.abandon_session(pipe);
+        }
         for orphan in entry.handshakes {
             self.drop_pipe(orphan);
         }
@@ -288,7 +309,8 @@ impl Engine {
     #[must_use]
     pub fn failure(&self, id: PipeId) -> Option<&CloseReason> {
         let entry = self.pipes.get(id.0)?;
-        entry.reason.as_ref().or_else(|| entry.redial.as_ref()?.failure.as_ref())
+        let cut = || entry.reliable.as_ref()?.failure.as_ref();
+        entry.reason.as_ref().or_else(|| entry.redial.as_ref()?.failure.as_ref()).or_else(cut)
     }
 
     /// What [`Engine::failure`] was when the pipe became `DISCONNECTED`: to be asked once for each
@@ -317,6 +339,13 @@ impl Engine {
             stats.link.add(&redial.past());
             stats.reconnects = redial.connects.saturating_sub(1);
             stats.messages_lost = redial.messages_lost;
+        }
+        if let Some(reliable) = &entry.reliable {
+            stats.link.add(&reliable.past);
+            stats.reconnects = reliable.connects.saturating_sub(1);
+            stats.messages_unconfirmed = reliable.session.unconfirmed() as u64;
+            stats.deliveries_failed = reliable.failed;
+            stats.duplicates = reliable.duplicates;
         }
         Some(stats)
     }
@@ -384,6 +413,8 @@ impl Engine {
             }
             Phase::Connected(connection) => {
                 connection.register(registry, Role::Bell.token(id.0))?;
+                self.handle_answer(id)?;
+                let Some(entry) = self.pipes.get_mut(id.0) else { return Ok(()) };
                 // Somebody may have been waiting for it since before it was connected.
                 if entry.heat() {
                     self.hot.push(id);
@@ -392,6 +423,7 @@ impl Engine {
                 self.start_heartbeat(id);
                 self.apply(id, ConnectionInput::Established);
                 self.go_on(id);
+                self.converse(id);
             }
             Phase::Over => {}
         }
@@ -404,6 +436,7 @@ impl Engine {
         let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
         let origin = *origin;
         let connection = match handshake.advance(self.descriptors.registry()) {
+            Ok(None) if handshake.resuming().is_some() => return self.resume_dialer(id),
             Ok(None) => {
                 if let Some(at) = handshake.next_time() {
                     self.timers.set(Timer::Advance(id), at);
@@ -413,11 +446,19 @@ impl Engine {
             Ok(Some(connection)) => connection,
             Err(error) => return self.handshake_failed(id, origin, error),
         };
-        self.put_through(id, connection);
+        let (mut id, returns_to) = (id, entry.returns_to);
         if let Origin::Accepted { listener } = origin {
             self.handshake_over(listener, id);
-            self.pending.push(Event::Accepted { listener, pipe: id });
+            if let Some(known) = returns_to {
+                self.pipes.remove(id.0);
+                id = known;
+                self.apply(id, ConnectionInput::RetryStarted);
+            } else {
+                self.remember_session(id, listener);
+                self.pending.push(Event::Accepted { listener, pipe: id });
+            }
         }
+        self.put_through(id, connection);
         match self.start(id) {
             // The peer may have spoken on already.
             Ok(()) => self.handle_control(id),
@@ -442,7 +483,9 @@ impl Engine {
         match origin {
             Origin::Dialed => self.attempt_failed(id, &error),
             Origin::Accepted { listener } => {
-                self.drop_pipe(id);
+                if let Some(entry) = self.drop_pipe(id) {
+                    self.stay_away(entry.returns_to);
+                }
                 self.pending.push(Event::Warning(listener, error));
             }
         }
@@ -534,6 +577,9 @@ impl Engine {
             }
             Phase::Connected(connection) => connection.deregister(registry),
             Phase::Over => {}
+        }
+        if let Some(reliable) = &entry.reliable {
+            self.forget_session(reliable);
         }
         self.timers.cancel_pipe(id);
         self.hot.retain(|&hot| hot != id);

@@ -53,6 +53,8 @@ pub enum Event {
     /// The pipe is over; [`crate::Engine::reason`] says why. What was received before can still be
     /// taken; then the pipe wants to be closed.
     Closed(PipeId),
+    /// A message of the pipe's session was given up; [`crate::Engine::stats`] says how many were.
+    DeliveryFailed(PipeId),
     /// Messages of the pipe were dropped; [`crate::Engine::stats`] says how many and why.
     Dropped(PipeId),
     /// The listener is over, without having been asked.
@@ -74,6 +76,7 @@ impl Event {
             Self::Accepted { pipe, .. }
             | Self::Asking { pipe, .. }
             | Self::Closed(pipe)
+            | Self::DeliveryFailed(pipe)
             | Self::Dropped(pipe)
             | Self::Readable(pipe)
             | Self::State(pipe, _)

@@ -3,6 +3,7 @@
 //! The caller owns the memory and reuses it from batch to batch, so that receiving allocates
 //! nothing. Each message is described by a [`Slot`], three words that JavaScript reads directly.
 
+use busbar_proto::session::Seq;
 use bytes::Bytes;
 
 use crate::loan::Lease;
@@ -32,6 +33,14 @@ pub struct Slot {
     pub meta: u32,
 }
 
+impl Slot {
+    /// The channel that the message came on.
+    #[must_use]
+    pub const fn channel(self) -> u16 {
+        (self.meta & CHANNEL_MASK) as u16
+    }
+}
+
 /// A batch being filled.
 #[derive(Debug)]
 pub struct Inbox<'a> {
@@ -42,13 +51,15 @@ pub struct Inbox<'a> {
     leases: &'a mut Vec<Lease>,
     /// Whether one of the messages is an announcement.
     announced: bool,
+    /// The messages of a session among them, by index, and their numbers there.
+    seqs: Vec<(usize, Seq)>,
 }
 
 impl<'a> Inbox<'a> {
     /// An empty batch over the caller's memory. `leases` keeps what it holds; indices go on from
     /// there.
     pub fn new(arena: &'a mut [u8], slots: &'a mut [Slot], leases: &'a mut Vec<Lease>) -> Self {
-        Self { arena, used: 0, slots, count: 0, leases, announced: false }
+        Self { arena, used: 0, slots, count: 0, leases, announced: false, seqs: Vec::new() }
     }
 
     /// Messages in the batch.
@@ -107,6 +118,16 @@ impl<'a> Inbox<'a> {
         taken
     }
 
+    /// The message that was put in last belongs to a session, and has this number there.
+    pub(crate) fn note_seq(&mut self, seq: Seq) {
+        self.seqs.push((self.count - 1, seq));
+    }
+
+    /// Takes the numbers of messages of a session out of the batch.
+    pub(crate) fn take_seqs(&mut self) -> Vec<(usize, Seq)> {
+        std::mem::take(&mut self.seqs)
+    }
+
     /// How many more messages have a slot.
     pub(crate) fn slots_left(&self) -> usize {
         self.slots.len() - self.count
@@ -120,7 +141,7 @@ impl<'a> Inbox<'a> {
     /// The unused rest of the arena, to be written, and the slots, to describe what was written;
     /// then call [`Inbox::advance`].
     pub(crate) fn space(&mut self) -> Space<'_> {
-        let Self { arena, used, slots, count, leases, announced } = self;
+        let Self { arena, used, slots, count, leases, announced, .. } = self;
         let base = *used;
         let slots = Describer { base, slots, count, leases, announced };
         Space { free: &mut arena[base..], slots }

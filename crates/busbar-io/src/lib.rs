@@ -31,6 +31,7 @@ mod slots;
 mod tls;
 
 pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
+pub use busbar_proto::session::{Acknowledge, SessionOptions};
 pub use busbar_proto::{Backoff, CloseReason, Code, ConnectionState, Error};
 pub use connection::Identity;
 pub use endpoint::{Endpoint, ShmName, UdsName};

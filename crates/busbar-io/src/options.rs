@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use busbar_proto::session::{Resume, SessionOptions};
 use busbar_proto::{Backoff, Code, Error, Hello};
 
 use crate::tls::Credentials;
@@ -34,6 +35,9 @@ pub struct PipeOptions {
     /// Whether the engine of this end is driven at all times, so that it can promise signs of life
     /// to its peers. Not so by default: a pipe of a plain thread is driven while it waits.
     pub is_driven: bool,
+    /// uds, tcp: bytes that unfinished messages of the peer may come to together, at least those of
+    /// the largest message. Four times that by default.
+    pub reassembly_bytes_max: Option<u64>,
     /// uds, tcp: how long a part of a message is kept when nothing of it comes any more. 30 s by
     /// default.
     pub reassembly_timeout: Duration,
@@ -48,6 +52,13 @@ pub struct PipeOptions {
     pub linger: Duration,
     /// tls: who this end is, and whom it trusts. Needed there.
     pub tls: Option<Credentials>,
+    /// uds, tcp, tls: whether messages survive their connection, each reaching the peer once. Both
+    /// ends must choose it. Not by default.
+    pub reliable: Option<SessionOptions>,
+    /// With `reliable`: channels whose messages are sent once, and lost with their connection.
+    pub lossy_channels: Arc<[u16]>,
+    /// What the next HELLO says of the session; the engine's to set.
+    pub(crate) resume: Option<Resume>,
 }
 
 /// How silence is told from death.
@@ -68,8 +79,8 @@ pub enum Access {
     SameUser,
     /// All that the socket's permissions let in.
     Anyone,
-    /// Those that run as one of these users, or whose primary group is one of these, and no others:
-    /// not even this process' own user, unless it is among them.
+    /// Those that run as one of these users, or belong to one of these groups, and no others: not
+    /// even this process' own user, unless it is among them.
     Listed(Arc<AccessList>),
 }
 
@@ -123,12 +134,16 @@ impl Default for PipeOptions {
             access: Access::default(),
             heartbeat: None,
             is_driven: false,
+            reassembly_bytes_max: None,
             reassembly_timeout: Duration::from_secs(30),
             reconnect: None,
             retry: None,
             connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(30),
             tls: None,
+            reliable: None,
+            lossy_channels: Arc::new([]),
+            resume: None,
         }
     }
 }
@@ -157,6 +172,9 @@ impl PipeOptions {
                 return Err(invalid("heartbeat.misses", misses.into(), "2 to 100"));
             }
         }
+        if let Some(session) = &self.reliable {
+            session.validate()?;
+        }
         for policy in [self.reconnect, self.retry].into_iter().flatten() {
             policy.validate()?;
         }
@@ -164,7 +182,17 @@ impl PipeOptions {
             let value = self.message_bytes_max as u64;
             return Err(invalid("maxMessageBytes", value, "between 1 byte and 2 GiB"));
         }
+        if self.reassembly_bytes() < self.message_bytes_max as u64 {
+            let bounds = "at least maxMessageBytes, or no message of that size could come";
+            return Err(invalid("maxReassemblyBytes", self.reassembly_bytes(), bounds));
+        }
         Ok(())
+    }
+
+    /// Bytes that unfinished messages may come to together.
+    pub(crate) fn reassembly_bytes(&self) -> u64 {
+        let standard = 4 * self.message_bytes_max as u64;
+        self.reassembly_bytes_max.unwrap_or(standard)
     }
 }
 
@@ -185,6 +213,11 @@ pub struct ListenOptions {
     /// shm, uds, tcp, tls: whether to ask, by [`Event::Asking`](crate::Event), who is let in. Only
     /// for listeners of an [`Engine`](crate::Engine). Not by default.
     pub authorize: bool,
+    /// With `reliable`: sessions without a connection that are kept, each for its time. When one
+    /// more loses its connection, the oldest is lost. 1,024 by default.
+    pub sessions_max: usize,
+    /// With `reliable`: payload bytes that those hold together, likewise. 64 MiB by default.
+    pub session_bytes_max: usize,
 }
 
 impl Default for ListenOptions {
@@ -196,6 +229,8 @@ impl Default for ListenOptions {
             mode: 0o600,
             reuse_port: false,
             authorize: false,
+            sessions_max: 1024,
+            session_bytes_max: 64 << 20,
         }
     }
 }

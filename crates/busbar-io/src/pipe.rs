@@ -32,12 +32,16 @@ const BATCH: usize = 256;
 /// Binds an address.
 ///
 /// # Errors
-/// As [`Engine::listen`], and `InvalidAddress`.
+/// As [`Engine::listen`], and `InvalidAddress`; `NotSupported` for reliable pipes.
 pub fn listen(address: &str, options: ListenOptions) -> Result<Listener, Error> {
     options.pipe.validate()?;
     if options.authorize {
         let message = "there is nobody to ask: `authorize` is for listeners of an engine";
         return Err(Error::new(Code::InvalidArgument, message));
+    }
+    if options.pipe.reliable.is_some() {
+        let message = "dialers can come back to pipes of one engine only: listen with an engine";
+        return Err(Error::new(Code::NotSupported, message));
     }
     let (descriptors, bell) = Descriptors::new()?;
     let board = Board::new(bell);

@@ -38,6 +38,7 @@ pub(crate) fn listen(
     options: &ListenOptions,
     waker: &Waker,
 ) -> Result<Box<dyn Acceptor>, Error> {
+    check_reliable(endpoint, &options.pipe)?;
     match endpoint {
         Endpoint::Inproc(name) => local::listen(name, options, waker),
         #[cfg(target_os = "linux")]
@@ -59,6 +60,7 @@ pub(crate) fn dial(
     identity: Identity,
     waker: &Waker,
 ) -> Result<Incoming, Error> {
+    check_reliable(endpoint, options)?;
     match endpoint {
         Endpoint::Inproc(name) => local::dial(name, options, identity, waker),
         #[cfg(target_os = "linux")]
@@ -75,6 +77,20 @@ pub(crate) fn dial(
         }
         other => Err(unsupported(other)),
     }
+}
+
+/// Memory is lost only together with the process that keeps the session.
+fn check_reliable(endpoint: &Endpoint, options: &PipeOptions) -> Result<(), Error> {
+    let is_local = matches!(endpoint, Endpoint::Inproc(_) | Endpoint::Shm(_));
+    if options.reliable.is_none() || !is_local {
+        return Ok(());
+    }
+    let message = format!(
+        "`reliable` is for uds://, tcp:// and tls://: a connection at {}:// is lost only with the \
+         process at its other end, and no session outlives that",
+        endpoint.scheme()
+    );
+    Err(Error::new(Code::NotSupported, message))
 }
 
 fn unsupported(endpoint: &Endpoint) -> Error {

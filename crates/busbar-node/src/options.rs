@@ -1,14 +1,16 @@
 //! Reading option objects. TypeScript has validated them; what is odd here is a bug there, and
 //! `busbar-io` validates again.
 
+use std::ffi::CStr;
 use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use busbar_io::{
-    Access, AccessList, Backoff, Backpressure, ChannelOptions, Code, Credentials, Error, Heartbeat,
-    HighWaterMarks, ListenOptions, PipeOptions, Qos, Rate, RateLimit, ReceivingQos, SendOptions,
-    SendingQos, SharedThrottle, TlsOptions, TlsVersion, Trust, Wait,
+    Access, AccessList, Acknowledge, Backoff, Backpressure, ChannelOptions, Code, Credentials,
+    Error, Heartbeat, HighWaterMarks, ListenOptions, PipeOptions, Qos, Rate, RateLimit,
+    ReceivingQos, SendOptions, SendingQos, SessionOptions, SharedThrottle, TlsOptions, TlsVersion,
+    Trust, Wait,
 };
 use napi::sys;
 
@@ -40,6 +42,8 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
         interval: Duration::from_millis(whole(number(c"heartbeatMs"))),
         misses: u32::try_from(whole(number(c"heartbeatMisses"))).unwrap_or(u32::MAX),
     });
+    let reassembly_bytes = whole(number(c"maxReassemblyBytes"));
+    options.reassembly_bytes_max = (reassembly_bytes > 0).then_some(reassembly_bytes);
     options.reassembly_timeout = Duration::from_millis(whole(number(c"reassemblyTimeoutMs")));
     options.wait = match whole(number(c"wait")) {
         0 => Wait::Park,
@@ -48,7 +52,26 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
         _ => Wait::Balanced,
     };
     options.tls = credentials(env, raw::property(env, object, c"tls"))?;
+    if number(c"sessionTimeoutMs") > 0.0 {
+        options.reliable = Some(session(&number));
+        let lossy = raw::uints(env, raw::property(env, object, c"lossyChannels"));
+        options.lossy_channels = lossy.iter().filter_map(|&it| u16::try_from(it).ok()).collect();
+    }
     Ok(options)
+}
+
+fn session(number: &impl Fn(&'static CStr) -> f64) -> SessionOptions {
+    let narrow = |name| u32::try_from(whole(number(name))).unwrap_or(u32::MAX);
+    let mut session = SessionOptions::default();
+    session.timeout = Duration::from_millis(whole(number(c"sessionTimeoutMs")));
+    session.window_messages = narrow(c"windowMessages");
+    session.window_bytes = size(number(c"windowBytes"));
+    session.attempts_max = narrow(c"maxDeliveryAttempts");
+    session.acknowledge = match whole(number(c"ack")) {
+        0 => Acknowledge::Processed,
+        _ => Acknowledge::Received,
+    };
+    session
 }
 
 /// Options of a pipe that dials.
@@ -88,6 +111,10 @@ pub(crate) fn listen(env: sys::napi_env, object: sys::napi_value) -> Result<List
     options.reuse_port = number(c"reusePort") != 0.0;
     options.handshake_timeout = Duration::from_millis(whole(number(c"handshakeTimeoutMs")));
     options.authorize = number(c"authorize") != 0.0;
+    if options.pipe.reliable.is_some() {
+        options.sessions_max = size(number(c"maxSessions"));
+        options.session_bytes_max = size(number(c"maxSessionBytes"));
+    }
     Ok(options)
 }
 

@@ -291,6 +291,7 @@ fn encode(event: &Event, warnings: &mut VecDeque<Error>) -> [u32; EVENT_WORDS] {
         }
         Event::Asking { listener, pipe } => [8, listener.number(), pipe.number(), 0],
         Event::Dropped(pipe) => [9, pipe.number(), 0, 0],
+        Event::DeliveryFailed(pipe) => [10, pipe.number(), 0, 0],
         Event::ListenerClosed(listener) => [7, listener.number(), 0, 0],
         // An event that this version does not know is one that JavaScript passes over.
         _ => [0; EVENT_WORDS],

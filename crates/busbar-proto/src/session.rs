@@ -247,6 +247,12 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         self.state == State::Connected
     }
 
+    /// Whether there has been one.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        self.is_established
+    }
+
     /// Whether it is over.
     #[must_use]
     pub fn is_lost(&self) -> bool {
@@ -283,14 +289,24 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     /// is known, `Protocol` if the dialer contradicts what was sent, `SessionLost`. The connection
     /// is to be turned away, and the session is as it was.
     pub fn handle_dial(&mut self, epoch: Epoch, dial: &Resume) -> Result<Resume, Error> {
+        self.check_dial(epoch, dial)?;
+        self.connected(dial)?;
+        self.epoch = epoch;
+        Ok(self.introduction())
+    }
+
+    /// Whether a dialer may go on with this session. Changes nothing, so that a present connection
+    /// can be looked after before [`Session::handle_dial`].
+    ///
+    /// # Errors
+    /// As there, but for `Protocol`.
+    pub fn check_dial(&self, epoch: Epoch, dial: &Resume) -> Result<(), Error> {
         self.check_token(dial)?;
         if epoch <= self.epoch {
             let message = "the dialer has made a later attempt to connect";
             return Err(Error::new(Code::ConnectionRefused, message));
         }
-        self.connected(dial)?;
-        self.epoch = epoch;
-        Ok(self.introduction())
+        Ok(())
     }
 
     /// The connection is gone.
@@ -339,6 +355,12 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     #[must_use]
     pub fn unconfirmed(&self) -> usize {
         self.sending.values().map(SendWindow::held).sum()
+    }
+
+    /// Payload bytes of those.
+    #[must_use]
+    pub fn unconfirmed_bytes(&self) -> usize {
+        self.sending.values().map(SendWindow::bytes).sum()
     }
 
     /// Whether [`Session::poll_transmit`] has something.

@@ -1,7 +1,8 @@
 //! What is closed and still has something to deliver.
 //!
 //! ```text
-//! close ─→ a pipe that takes its leave: it has a queue, and goes on as ever, unseen
+//! close ─→ a pipe that takes its leave: it has a queue, or a session in which not everything is
+//!          acknowledged, and goes on as ever, unseen
 //!      └─→ a connection that lingers ←─ the queue is empty
 //! ```
 //!
@@ -100,9 +101,8 @@ impl Engine {
     ) -> bool {
         self.pump(id);
         let Some(entry) = self.pipes.get_mut(id.0) else { return false };
-        let has_queue = entry.sending.as_ref().is_some_and(|queue| !queue.is_empty());
         let has_connection = matches!(entry.phase, Phase::Connected(_)) || entry.is_cut();
-        if !has_queue || !has_connection || entry.reason.is_some() {
+        if !entry.has_undelivered() || !has_connection || entry.reason.is_some() {
             return false;
         }
         entry.leave = Some(Box::new(Leave { reason: reason.clone(), until }));
@@ -123,10 +123,7 @@ impl Engine {
     pub(super) fn end_leaves(&mut self) {
         let mut index = 0;
         while let Some(&id) = self.leaving.get(index) {
-            let stays = |entry: &PipeEntry| {
-                let queue = entry.sending.as_ref();
-                entry.reason.is_none() && queue.is_some_and(|queue| !queue.is_empty())
-            };
+            let stays = |entry: &PipeEntry| entry.reason.is_none() && entry.has_undelivered();
             if self.pipes.get(id.0).is_some_and(stays) {
                 index += 1;
             } else {

@@ -13,8 +13,9 @@ use crate::engine::heartbeat::Pulse;
 use crate::engine::linger::Leave;
 use crate::engine::receiving::Receiving;
 use crate::engine::redial::Redial;
+use crate::engine::reliable::Reliable;
 use crate::engine::sending::Sending;
-use crate::event::ListenerId;
+use crate::event::{ListenerId, PipeId};
 use crate::link::Interest;
 use crate::loan::Loan;
 use crate::options::{Heartbeat, PipeOptions, Wait};
@@ -53,6 +54,10 @@ pub(super) struct PipeEntry {
     pub(super) is_at_work: bool,
     /// What a pipe knows that dials again.
     pub(super) redial: Option<Box<Redial>>,
+    /// The session of a pipe that has one.
+    pub(super) reliable: Option<Box<Reliable>>,
+    /// While a dialer introduces itself: the pipe whose session it goes on with.
+    pub(super) returns_to: Option<PipeId>,
     /// Somebody has been asked whether it is let in.
     pub(super) is_asked: bool,
     /// Queues between the user and the link, if options ask for them.
@@ -125,6 +130,8 @@ impl PipeEntry {
             pulse: Pulse::default(),
             is_at_work: false,
             redial: None,
+            reliable: None,
+            returns_to: None,
             is_asked: false,
             sending: None,
             receiving: None,
@@ -183,12 +190,15 @@ impl PipeEntry {
     #[inline]
     pub(super) fn readiness(&mut self) -> Interest {
         let has_left = self.has_left();
+        let has_room = self.reliable.as_mut().map(|reliable| reliable.is_writable());
+        let wants_room = self.interest.writable && self.reason.is_none();
         let Phase::Connected(connection) = &mut self.phase else {
-            return Interest { readable: self.interest.readable && has_left, writable: false };
+            let writable = wants_room && has_room == Some(true);
+            return Interest { readable: self.interest.readable && has_left, writable };
         };
         let ready = Interest {
             readable: self.interest.readable && (has_left || connection.is_readable()),
-            writable: self.interest.writable && self.reason.is_none() && connection.is_writable(),
+            writable: wants_room && has_room.unwrap_or_else(|| connection.is_writable()),
         };
         self.note_readiness(ready);
         ready
@@ -198,12 +208,20 @@ impl PipeEntry {
     #[inline]
     pub(super) fn has_left(&self) -> bool {
         self.redial.as_ref().is_some_and(|redial| redial.has_left())
+            || self.reliable.as_ref().is_some_and(|reliable| reliable.has_backlog())
     }
 
     /// Whether it has lost its connection and not got another.
     pub(super) fn is_cut(&self) -> bool {
-        !matches!(self.phase, Phase::Connected(_))
-            && self.redial.as_ref().is_some_and(|redial| redial.connects > 0)
+        let has_been = self.redial.as_ref().is_some_and(|redial| redial.connects > 0)
+            || self.reliable.as_ref().is_some_and(|reliable| reliable.is_established());
+        !matches!(self.phase, Phase::Connected(_)) && has_been
+    }
+
+    /// Whether something waits to be sent, or to be acknowledged.
+    pub(super) fn has_undelivered(&self) -> bool {
+        self.sending.as_ref().is_some_and(|queue| !queue.is_empty())
+            || self.reliable.as_ref().is_some_and(|it| it.session.unconfirmed() > 0)
     }
 
     /// Whether a loan is, or may be, memory of a connection that was lost.
@@ -321,7 +339,7 @@ impl PipeEntry {
     /// Whether there are any.
     #[inline]
     pub(super) fn is_shaped(&self) -> bool {
-        self.sending.is_some() || self.receiving.is_some()
+        self.sending.is_some() || self.receiving.is_some() || self.reliable.is_some()
     }
 
     /// What the link has to be looked at for: what the user waits for, or what a queue in between
@@ -335,9 +353,10 @@ impl PipeEntry {
                 receiving.wants_more() && (self.reason.is_none() || self.interest.readable)
             }
         };
-        let writable = match &self.sending {
-            None => self.interest.writable,
-            Some(sending) => sending.is_blocked,
+        let writable = match (&self.sending, &self.reliable) {
+            (_, Some(reliable)) => reliable.is_blocked(),
+            (None, None) => self.interest.writable,
+            (Some(sending), None) => sending.is_blocked,
         };
         Interest { readable, writable: writable && self.reason.is_none() }
     }
@@ -383,6 +402,9 @@ impl PipeEntry {
     pub(super) fn give_up_sending(&mut self) {
         if let Some(sending) = &mut self.sending {
             sending.give_up();
+        }
+        if let Some(reliable) = &mut self.reliable {
+            reliable.session.lose();
         }
     }
 }

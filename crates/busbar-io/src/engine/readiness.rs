@@ -140,6 +140,7 @@ impl Engine {
         if entry.reason.is_none() {
             self.handle_outcome(id, outcome);
         }
+        self.converse(id);
         self.note_work(id);
         if has_unfinished {
             self.watch_unfinished(id);
@@ -269,6 +270,7 @@ impl Engine {
                 Timer::Queue(pipe) => self.handle_time(pipe, now),
                 Timer::Reassembly(pipe) => self.expire_unfinished(pipe, now),
                 Timer::Redial(pipe) => self.redial(pipe),
+                Timer::Session(pipe) => self.expire_session(pipe, now),
                 Timer::Speak(pipe) => self.speak(pipe, now),
                 Timer::Stall(listener) => self.accept(listener),
             }

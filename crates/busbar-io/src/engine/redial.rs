@@ -10,7 +10,8 @@
 //! there; nothing else does. In between the pipe has a queue, bounded as its transport's is, and a
 //! link that takes nothing. A lost connection is kept until what came over it has been received,
 //! which comes before what the next one brings. What the pipe has announced goes out first on each
-//! connection. What was sent over the lost one and may not have arrived is not repeated.
+//! connection. What was sent over the lost one and may not have arrived is not repeated, unless the
+//! pipe has a session, which then also is its queue.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -187,27 +188,40 @@ impl Engine {
         }
         self.apply(id, ConnectionInput::Lost);
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
-        let Some(redial) = entry.redial.as_mut().filter(|it| it.options.reconnect.is_some()) else {
+        let redial = entry.redial.as_mut().filter(|it| it.options.reconnect.is_some());
+        let is_awaited = entry.reliable.as_ref().is_some_and(|it| it.origin.is_some());
+        if redial.is_none() && !is_awaited {
+            if entry.reliable.is_some() {
+                return self.lose_session(id, &reason.text);
+            }
             return self.end(id, ConnectionInput::GaveUp, reason);
-        };
+        }
         let Phase::Connected(mut connection) = std::mem::replace(&mut entry.phase, Phase::Over)
         else {
             return;
         };
-        redial.messages_lost += connection.unsent_messages() as u64;
         connection.deregister(self.descriptors.registry());
-        if connection.is_readable() {
-            redial.left.push_back(connection);
-        } else {
-            redial.past.add(&connection.stats());
+        if let Some(reliable) = &mut entry.reliable {
+            reliable.disconnect(&mut *connection, Instant::now());
+            reliable.past.add(&connection.stats());
+            reliable.failure = Some(reason.clone());
+        } else if let Some(redial) = &mut entry.redial {
+            redial.messages_lost += connection.unsent_messages() as u64;
+            if connection.is_readable() {
+                redial.left.push_back(connection);
+            } else {
+                redial.past.add(&connection.stats());
+            }
+            if entry.sending.is_none() {
+                redial.is_queue_ours = true;
+                entry.sending = Some(Box::new(Sending::new(&downtime(&redial.options))));
+            }
         }
-        let lasted = redial.since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        if let Some(retries) = &mut redial.retries {
-            retries.lost(lasted);
-        }
-        if entry.sending.is_none() {
-            redial.is_queue_ours = true;
-            entry.sending = Some(Box::new(Sending::new(&downtime(&redial.options))));
+        if let Some(redial) = &mut entry.redial {
+            let lasted = redial.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            if let Some(retries) = &mut redial.retries {
+                retries.lost(lasted);
+            }
         }
         entry.activity = match entry.activity {
             Activity::Parked => Activity::Cold,
@@ -218,6 +232,7 @@ impl Engine {
         }
         self.timers.cancel(Timer::Hear(id));
         self.timers.cancel(Timer::Speak(id));
+        self.watch_session(id);
         self.try_later(id, reason);
     }
 
@@ -232,13 +247,18 @@ impl Engine {
     /// A connection begins: what is to be said first is put in front of what waits.
     pub(super) fn begin(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let keeps_session = entry.reliable.is_some();
+        if let Some(reliable) = &mut entry.reliable {
+            reliable.failure = None;
+            reliable.connects += 1;
+        }
         let Some(redial) = &mut entry.redial else { return };
         if redial.connects == 0 {
             redial.retries = redial.options.reconnect.map(Retries::new);
         }
         redial.connects += 1;
         (redial.since, redial.failure) = (Some(Instant::now()), None);
-        if redial.connects > 1 {
+        if redial.connects > 1 && !keeps_session {
             redial.is_mark_due = true;
             if let (Some(queue), Some(redial)) = (&mut entry.sending, &entry.redial) {
                 queue.repeat(ANNOUNCEMENTS, &redial.announced);
@@ -296,6 +316,10 @@ impl Engine {
             return self.end(id, ConnectionInput::GaveUp, reason);
         };
         redial.failure = Some(reason.clone());
+        if error.code() == Code::SessionLost {
+            return self.lose_session(id, error.message());
+        }
+        let Some(redial) = &mut entry.redial else { return };
         if !redial.is_worth_repeating(error.code()) || redial.retries.is_none() {
             return self.end(id, ConnectionInput::GaveUp, reason);
         }
@@ -315,9 +339,13 @@ impl Engine {
             let pause = redial.options.reconnect.unwrap_or_default().initial;
             return self.timers.set(Timer::Redial(id), Instant::now() + pause);
         }
-        let identity = if redial.connects > 0 { redial.identity.next() } else { redial.identity };
-        redial.identity = identity;
-        let (endpoint, options) = (redial.endpoint.clone(), redial.options.clone());
+        let (endpoint, mut options) = (redial.endpoint.clone(), redial.options.clone());
+        redial.identity = match &mut entry.reliable {
+            Some(reliable) => Self::begin_session(reliable, &mut options),
+            None if redial.connects > 0 => redial.identity.next(),
+            None => redial.identity,
+        };
+        let identity = redial.identity;
         self.apply(id, ConnectionInput::RetryStarted);
         let waker = self.board.waker(Subject::Pipe(id.0));
         let incoming = transport::dial(&endpoint, &options, identity, &waker);

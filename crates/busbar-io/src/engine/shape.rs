@@ -40,11 +40,14 @@ impl Engine {
         Ok(())
     }
 
-    /// How many messages wait in the queue of a pipe. Unless none do, the pipe will be reported as
-    /// writable when none do any more.
+    /// How many messages wait in the queue of a pipe, or, if it has a session, to be acknowledged.
+    /// Unless none do, the pipe will be reported as writable when none do any more.
     pub fn drain(&mut self, id: PipeId) -> usize {
         let entry = self.pipes.get_mut(id.0);
-        entry.and_then(|entry| entry.sending.as_mut()).map_or(0, |sending| sending.drain())
+        entry.map_or(0, |entry| {
+            let queued = entry.sending.as_mut().map_or(0, |sending| sending.drain());
+            queued + entry.reliable.as_mut().map_or(0, |reliable| reliable.drain())
+        })
     }
 
     pub(super) fn install(&mut self, id: PipeId, qos: &Qos) {
@@ -116,6 +119,15 @@ impl Engine {
         };
         let writable = match &mut entry.sending {
             None => direct.writable,
+            Some(sending) if entry.reliable.is_some() => {
+                let is_writable = entry.interest.writable
+                    && !is_over
+                    && (sending.is_writable() || direct.writable);
+                if is_writable {
+                    sending.told_writable();
+                }
+                is_writable
+            }
             Some(sending) => {
                 let is_writable = entry.interest.writable && !is_over && sending.is_writable();
                 if is_writable {
@@ -164,11 +176,23 @@ impl Engine {
             self.mark_connection(id);
             return filled.has_messages;
         }
-        let Phase::Connected(connection) = &mut entry.phase else { return false };
-        if !connection.is_readable() {
-            return false;
-        }
-        let filled = receiving.fill(&mut **connection);
+        let filled = match (&mut entry.reliable, &mut entry.phase) {
+            (None, Phase::Connected(connection)) => {
+                if !connection.is_readable() {
+                    return false;
+                }
+                receiving.fill(&mut **connection)
+            }
+            (Some(reliable), Phase::Connected(connection)) => {
+                receiving.fill(&mut reliable.over(&mut **connection))
+            }
+            (Some(reliable), _) => {
+                let mut nowhere = reliable.nowhere();
+                receiving.fill(&mut reliable.over(&mut nowhere))
+            }
+            _ => return false,
+        };
+        self.converse(id);
         self.announce_some(id, filled.announcements);
         self.received(id, filled.result);
         filled.has_messages
@@ -180,6 +204,9 @@ impl Engine {
         if entry.reason.is_some() {
             return;
         }
+        if entry.reliable.is_some() {
+            return self.pump_session(id);
+        }
         let (Phase::Connected(connection), Some(sending)) = (&mut entry.phase, &mut entry.sending)
         else {
             return;
@@ -189,6 +216,31 @@ impl Engine {
         }
         let result = sending.pump(&mut **connection);
         // Whatever else is wrong, the link will say so itself.
+        let _ = self.checked(id, result);
+    }
+
+    /// The same of a pipe with a session, which also takes while there is no connection.
+    fn pump_session(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let Some(reliable) = &mut entry.reliable else { return };
+        let result = match (&mut entry.phase, &mut entry.sending) {
+            (Phase::Connected(connection), sending) => {
+                if connection.is_writable() {
+                    reliable.unblock();
+                }
+                // Whatever is wrong with it, the connection will say so itself.
+                let _ = reliable.pump(&mut **connection);
+                match sending {
+                    Some(sending) => sending.pump(&mut reliable.over(&mut **connection)),
+                    None => Ok(()),
+                }
+            }
+            (_, Some(sending)) if reliable.is_established() => {
+                let mut nowhere = reliable.nowhere();
+                sending.pump(&mut reliable.over(&mut nowhere))
+            }
+            _ => Ok(()),
+        };
         let _ = self.checked(id, result);
     }
 

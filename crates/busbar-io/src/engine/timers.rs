@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Reassembly(PipeId),
     /// The next attempt to reconnect is due.
     Redial(PipeId),
+    /// A session has been without a connection for as long as it is kept.
+    Session(PipeId),
     /// Has this end said anything?
     Speak(PipeId),
     /// A listener that ran out of resources is asked again.
@@ -84,6 +86,7 @@ impl Timers {
             Timer::Queue,
             Timer::Reassembly,
             Timer::Redial,
+            Timer::Session,
             Timer::Speak,
         ];
         for timer in all.map(|timer| timer(id)) {

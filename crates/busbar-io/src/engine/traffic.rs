@@ -4,7 +4,7 @@ use busbar_proto::{Code, Error};
 use bytes::Bytes;
 
 use crate::connection::Connection;
-use crate::engine::pipe::Phase;
+use crate::engine::pipe::{Phase, PipeEntry};
 use crate::engine::redial::Redial;
 use crate::engine::sending::Sending;
 use crate::engine::{Engine, closed_error, gone};
@@ -24,11 +24,10 @@ impl Engine {
     /// As there, and `Closed` with the peer's reason.
     #[inline]
     pub fn send_run(&mut self, id: PipeId, run: &[u8]) -> Result<usize, Error> {
-        let (link, queue) = self.open(id)?;
-        let result = match queue {
+        let result = self.open(id, |link, queue| match queue {
             None => link.send_run(run),
             Some(queue) => queue.send_run(link, run),
-        };
+        })?;
         let result = self.sent(id, result);
         self.remember(id, result, 0, |redial, taken| redial.note_run(&run[..taken]))
     }
@@ -39,13 +38,12 @@ impl Engine {
     /// As there, and `Closed` with the peer's reason.
     #[inline]
     pub fn send(&mut self, id: PipeId, channel: u16, payload: &[u8]) -> Result<bool, Error> {
-        let (link, queue) = self.open(id)?;
-        let result = match queue {
+        let result = self.open(id, |link, queue| match queue {
             None => link.send(channel, payload),
             Some(queue) => queue
                 .send(link, channel, payload, SendOptions::default())
                 .map(|sent| sent != Sent::Refused),
-        };
+        })?;
         let result = self.sent(id, result);
         self.remember(id, result, false, |redial, sent| {
             if sent {
@@ -66,9 +64,9 @@ impl Engine {
         options: SendOptions,
     ) -> Result<Sent, Error> {
         self.queue_up(id)?;
-        let (link, queue) = self.open(id)?;
-        let queue = queue.ok_or_else(gone)?;
-        let result = queue.send(link, channel, payload, options);
+        let result = self.open(id, |link, queue| {
+            queue.ok_or_else(gone)?.send(link, channel, payload, options)
+        })?;
         let result = self.sent(id, result);
         self.remember(id, result, Sent::Refused, |redial, sent| {
             if sent == Sent::Accepted {
@@ -87,7 +85,7 @@ impl Engine {
     /// # Errors
     /// As there, and `Closed` with the peer's reason.
     pub fn loan(&mut self, id: PipeId, len: usize) -> Result<Option<Loan>, Error> {
-        let result = self.open(id)?.0.loan(len);
+        let result = self.open(id, |link, _| link.loan(len))?;
         self.checked(id, result)
     }
 
@@ -105,11 +103,10 @@ impl Engine {
         if self.pipes.get(id.0).is_some_and(|entry| entry.has_lost(&loan)) && len <= loan.len() {
             return Ok((!self.send(id, channel, &loan[..len])?).then_some(loan));
         }
-        let (link, queue) = self.open(id)?;
-        let result = match queue {
+        let result = self.open(id, |link, queue| match queue {
             None => link.commit(channel, loan, len),
             Some(queue) => queue.commit(link, channel, loan, len),
-        };
+        })?;
         self.sent(id, result)
     }
 
@@ -151,8 +148,18 @@ impl Engine {
             self.mark_connection(id);
         }
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
-        let Phase::Connected(connection) = &mut entry.phase else { return Ok(false) };
-        let received = connection.receive(inbox, max);
+        let received = match (&mut entry.reliable, &mut entry.phase) {
+            (None, Phase::Connected(connection)) => connection.receive(inbox, max),
+            (Some(reliable), Phase::Connected(connection)) => {
+                reliable.over(&mut **connection).receive(inbox, max)
+            }
+            (Some(reliable), _) => {
+                let mut nowhere = reliable.nowhere();
+                reliable.over(&mut nowhere).receive(inbox, max)
+            }
+            (None, _) => return Ok(false),
+        };
+        self.converse(id);
         let announcements = inbox.take_announcements();
         let has_announced = self.announce_some(id, announcements);
         let is_over = received.is_err();
@@ -236,9 +243,14 @@ impl Engine {
         }
     }
 
-    /// The link of a pipe that may still be sent to, and the queue in front of it, if there is one.
+    /// Sends by way of the link of a pipe that may still be sent to, and of the queue in front of
+    /// it, if there is one.
     #[inline]
-    fn open(&mut self, id: PipeId) -> Result<(&mut dyn Connection, Option<&mut Sending>), Error> {
+    fn open<T>(
+        &mut self,
+        id: PipeId,
+        send: impl FnOnce(&mut dyn Connection, Option<&mut Sending>) -> T,
+    ) -> Result<T, Error> {
         let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
         if let Some(reason) = &entry.reason {
             return Err(closed_error(reason));
@@ -246,16 +258,20 @@ impl Engine {
         if entry.leave.is_some() {
             return Err(gone());
         }
-        match &mut entry.phase {
-            Phase::Connected(connection) => Ok((&mut **connection, entry.sending.as_deref_mut())),
-            Phase::Handshaking { .. } | Phase::Over => {
-                match (&mut entry.redial, &mut entry.sending) {
-                    (Some(redial), Some(queue)) if redial.connects > 0 => {
-                        Ok((&mut redial.nowhere, Some(&mut **queue)))
-                    }
-                    _ => Err(Error::new(Code::Again, "the pipe is not connected yet")),
-                }
+        let queue = entry.sending.as_deref_mut();
+        match (&mut entry.phase, &mut entry.reliable, &mut entry.redial) {
+            (Phase::Connected(connection), None, _) => Ok(send(&mut **connection, queue)),
+            (Phase::Connected(connection), Some(reliable), _) => {
+                Ok(send(&mut reliable.over(&mut **connection), queue))
             }
+            (_, Some(reliable), _) if reliable.is_established() => {
+                let mut nowhere = reliable.nowhere();
+                Ok(send(&mut reliable.over(&mut nowhere), queue))
+            }
+            (_, None, Some(redial)) if redial.connects > 0 && queue.is_some() => {
+                Ok(send(&mut redial.nowhere, queue))
+            }
+            _ => Err(Error::new(Code::Again, "the pipe is not connected yet")),
         }
     }
 
@@ -269,7 +285,8 @@ impl Engine {
         nothing: T,
         note: impl FnOnce(&mut Redial, T),
     ) -> Result<T, Error> {
-        if self.pipes.get(id.0).is_none_or(|entry| entry.redial.is_none()) {
+        let outlives = |entry: &PipeEntry| entry.redial.is_some() || entry.reliable.is_some();
+        if !self.pipes.get(id.0).is_some_and(outlives) {
             return result;
         }
         let sent = self.survived(id, result, nothing)?;

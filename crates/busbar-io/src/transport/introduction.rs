@@ -62,7 +62,10 @@ pub(super) fn hello(
         let millis = |it: Heartbeat| u32::try_from(it.interval.as_millis()).unwrap_or(u32::MAX);
         hello.heartbeat_ms = options.heartbeat.map(millis);
     }
-    Ok(hello)
+    Ok(match &options.resume {
+        Some(resume) => hello.with_resume(resume.clone()),
+        None => hello,
+    })
 }
 
 /// The name of a connection that the peer has given.

@@ -19,6 +19,7 @@ mod qos;
 mod raw;
 mod reconnect;
 mod recorded;
+mod reliable;
 mod rendezvous;
 mod stream;
 mod support;

@@ -201,10 +201,13 @@ callbacks! {
                 stats.qos.receives.new,
                 stats.qos.receives.old,
                 stats.qos.receives.expired,
+                stats.deliveries_failed,
+                stats.duplicates,
                 stats.qos.messages_queued,
                 stats.qos.bytes_queued,
                 stats.qos.messages_ready,
                 stats.qos.bytes_ready,
+                stats.messages_unconfirmed,
             ];
             write_counters(env, args[1], &counters);
             raw::undefined(env)

@@ -62,7 +62,7 @@ macro_rules! callbacks {
 pub(super) use callbacks;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 13] = [
+    let functions: [(&CStr, Function); 14] = [
         (c"interest", interest),
         (c"submit", submit),
         (c"send", send),
@@ -73,6 +73,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"commit", commit),
         (c"discard", discard),
         (c"receive", receive),
+        (c"processed", processed),
         (c"copyLease", copy_lease),
         (c"lease", lease),
         (c"release", discard),
@@ -205,6 +206,13 @@ callbacks! {
         port.registers.finish(count)
     }
 
+    fn processed(port, env, args: 2) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let result = port.state.borrow_mut().engine.processed(pipe, ordinal(env, args[1]));
+        port.after_call();
+        done(env, result.map(|()| 0))
+    }
+
     fn copy_lease(port, env, args: 2) {
         let index = raw::uint(env, args[0]) as usize;
         let Some((start, len)) = raw::typed_array(env, args[1]) else {
@@ -315,6 +323,15 @@ fn writable(lease: Lease) -> Lease {
 fn channel(env: sys::napi_env, value: sys::napi_value) -> u16 {
     // TypeScript has checked the range.
     u16::try_from(raw::uint(env, value)).unwrap_or(0)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and TypeScript counts from 0"
+)]
+fn ordinal(env: sys::napi_env, value: sys::napi_value) -> u64 {
+    raw::double(env, value) as u64
 }
 
 fn done(env: sys::napi_env, result: Result<i32, Error>) -> sys::napi_value {

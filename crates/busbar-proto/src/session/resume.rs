@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{CHANNELS_MAX, WINDOW_MESSAGES_MAX};
+use super::{CHANNELS_MAX, SessionOptions, WINDOW_MESSAGES_MAX};
 use crate::frame::Ack;
 use crate::reader::Reader;
 
@@ -30,6 +30,19 @@ pub struct Resume {
 }
 
 impl Resume {
+    /// What an end says that wants to keep sessions and does not know yet which: for comparing
+    /// abilities, not for sending.
+    #[must_use]
+    pub fn prospect(options: &SessionOptions) -> Self {
+        Self {
+            token: ResumeToken([0; 16]),
+            timeout_ms: u32::try_from(options.timeout.as_millis()).unwrap_or(u32::MAX),
+            window_messages: options.window_messages,
+            is_established: false,
+            positions: Vec::new(),
+        }
+    }
+
     /// For how long the sender keeps the session.
     #[must_use]
     pub fn timeout(&self) -> Duration {

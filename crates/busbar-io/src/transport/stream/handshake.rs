@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use busbar_proto::frame::{Decoder, Kind};
+use busbar_proto::session::Resume;
 use busbar_proto::{Agreement, Code, Error, Hello, Limits, negotiate};
 use mio::{Registry, Token};
 
@@ -187,7 +188,7 @@ impl Handshake for Dialing {
         let agreed = negotiate(&self.hello, &theirs)?;
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Introducing(introduction) = stage else { return Ok(None) };
-        Ok(Some(introduction.join(&agreed, &self.hello, &self.options)))
+        Ok(Some(introduction.join(&agreed, &self.hello, theirs.resume, &self.options)))
     }
 }
 
@@ -198,6 +199,14 @@ pub(in crate::transport) struct Answering {
     asking: Asking,
     /// The dialer's HELLO, while it is not answered.
     theirs: Option<Hello>,
+    resuming: Resuming,
+}
+
+/// Whether the session that a dialer has named is known to this end.
+enum Resuming {
+    NotAsked,
+    Asked,
+    Answered(Result<Resume, Error>),
 }
 
 impl Answering {
@@ -206,7 +215,7 @@ impl Answering {
         socket: Socket,
         tls: Option<Tls>,
         options: &ListenOptions,
-        admit: impl FnOnce(Option<Process>) -> Result<(), Error>,
+        admit: impl FnOnce(&Socket, Option<Process>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         socket.set_up(&options.pipe)?;
         let wire = match tls {
@@ -214,13 +223,14 @@ impl Answering {
             Some(tls) => Wire::secure(socket, tls),
         };
         let mut introduction = Introduction::new(wire)?;
-        if let Err(error) = admit(introduction.peer.process) {
+        if let Err(error) = admit(&introduction.wire.socket, introduction.peer.process) {
             introduction.reject(&error);
             return Err(error);
         }
         let asking = Asking::new(options.authorize);
         let options = options.pipe.clone();
-        Ok(Self { introduction: Some(introduction), options, asking, theirs: None })
+        let resuming = Resuming::NotAsked;
+        Ok(Self { introduction: Some(introduction), options, asking, theirs: None, resuming })
     }
 
     /// Goes on until the dialer can be answered, and answers; `None`: not yet.
@@ -239,11 +249,24 @@ impl Answering {
             };
         }
         let Some(theirs) = &self.theirs else { return Ok(None) };
-        let ours = introduction::hello(introduction::identity_of(theirs), &self.options)?;
+        let mut ours = introduction::hello(introduction::identity_of(theirs), &self.options)?;
+        if let Some(options) = &self.options.reliable {
+            // What it says of the session is known later; that there is one, now.
+            ours = ours.with_resume(Resume::prospect(options));
+        }
         let agreed = negotiate(&ours, theirs)?;
         introduction.peer = introduction.wire.peer()?;
         if !self.asking.admits(&introduction.peer)? {
             return Ok(None);
+        }
+        if ours.resume.is_some() {
+            match &self.resuming {
+                Resuming::NotAsked | Resuming::Asked => {
+                    self.resuming = Resuming::Asked;
+                    return Ok(None);
+                }
+                Resuming::Answered(answer) => ours.resume = Some(answer.clone()?),
+            }
         }
         introduction.send(&introduction::hello_frame(&ours)?)?;
         Ok(Some((agreed, ours)))
@@ -266,7 +289,8 @@ impl Handshake for Answering {
         let Some(mut introduction) = self.introduction.take() else { return Ok(None) };
         let answered = self.answer(&mut introduction);
         if let Ok(Some((agreed, hello))) = &answered {
-            return Ok(Some(introduction.join(agreed, hello, &self.options)));
+            let resume = self.theirs.take().and_then(|theirs| theirs.resume);
+            return Ok(Some(introduction.join(agreed, hello, resume, &self.options)));
         }
         if let Err(error) = &answered {
             introduction.reject(error);
@@ -282,6 +306,15 @@ impl Handshake for Answering {
 
     fn admit(&mut self, verdict: Result<(), Error>) {
         self.asking.settle(verdict);
+    }
+
+    fn resuming(&self) -> Option<(Identity, &Resume)> {
+        let theirs = self.theirs.as_ref().filter(|_| matches!(self.resuming, Resuming::Asked))?;
+        Some((introduction::identity_of(theirs), theirs.resume.as_ref()?))
+    }
+
+    fn resume(&mut self, answer: Result<Resume, Error>) {
+        self.resuming = Resuming::Answered(answer);
     }
 }
 
@@ -337,10 +370,16 @@ impl Introduction {
         }
     }
 
-    fn join(self, agreed: &Agreement, hello: &Hello, options: &PipeOptions) -> Box<dyn Connection> {
+    fn join(
+        self,
+        agreed: &Agreement,
+        hello: &Hello,
+        resume: Option<Resume>,
+        options: &PipeOptions,
+    ) -> Box<dyn Connection> {
         let Self { wire, peer, early, .. } = self;
         let terms = Terms::new(agreed, hello);
-        Box::new(StreamConnection::new(wire, agreed.limits, terms, options, peer, &early))
+        Box::new(StreamConnection::new(wire, agreed.limits, terms, resume, options, peer, &early))
     }
 }
 

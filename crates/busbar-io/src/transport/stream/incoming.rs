@@ -12,13 +12,16 @@
 use std::collections::VecDeque;
 use std::io;
 
-use busbar_proto::frame::{self, Frame, Kind};
+use busbar_proto::frame::{self, Frame, Header, Kind};
+use busbar_proto::session::Seq;
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::INLINE_MAX;
 use bytes::Bytes;
 
+use crate::connection::SessionNews;
 use crate::inbox::Inbox;
 use crate::loan::Lease;
+use crate::options::PipeOptions;
 
 use super::assembly::Assemblies;
 use super::buffer::{BUFFER_BYTES, Buffer};
@@ -54,11 +57,22 @@ pub(super) struct Incoming {
     is_ending: bool,
     outcome: Option<Outcome>,
     is_told: bool,
+    /// Present if the ends keep a session.
+    session: Option<Box<Arrivals>>,
     pub(super) reads: u64,
     /// Reads that brought something.
     pub(super) arrivals: u64,
     pub(super) messages: u64,
     pub(super) bytes: u64,
+}
+
+/// What the session is told, and what it says.
+#[derive(Default)]
+struct Arrivals {
+    news: VecDeque<SessionNews>,
+    /// Whether they are new, of the messages of the session that wait to be received; the first
+    /// ones, as far as they are judged.
+    verdicts: VecDeque<bool>,
 }
 
 /// How the stream has come to its end.
@@ -69,7 +83,13 @@ enum Outcome {
 
 impl Incoming {
     /// The half whose first bytes, which came with the handshake, are `early`.
-    pub(super) fn new(limits: Limits, ahead_max: usize, early: &[u8]) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        options: &PipeOptions,
+        keeps_session: bool,
+        early: &[u8],
+    ) -> Self {
+        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         let mut buffer = Buffer::default();
         buffer.acquire();
         buffer[..early.len()].copy_from_slice(early);
@@ -81,13 +101,14 @@ impl Incoming {
             scanned: 0,
             end: early.len(),
             ready: 0,
-            assemblies: Assemblies::default(),
+            assemblies: Assemblies::new(options.reassembly_bytes()),
             wholes: VecDeque::new(),
             whole_bytes: 0,
             has_more: true,
             is_ending: false,
             outcome: None,
             is_told: false,
+            session: keeps_session.then(Box::default),
             reads: 0,
             arrivals: 0,
             messages: 0,
@@ -140,7 +161,7 @@ impl Incoming {
     pub(super) fn forget(&mut self) {
         (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
         self.wholes = VecDeque::new();
-        self.assemblies = Assemblies::default();
+        self.assemblies.clear();
         self.buffer.release();
         if !self.has_ended() {
             self.outcome = None;
@@ -174,6 +195,18 @@ impl Incoming {
             && self.outcome.is_none()
             && (self.is_ending || self.end - self.start < self.ahead_max || self.ready == 0)
             && !self.is_crowded()
+    }
+
+    /// See [`crate::connection::Connection::take_session_news`].
+    pub(super) fn take_session_news(&mut self) -> Option<SessionNews> {
+        self.session.as_mut()?.news.pop_front()
+    }
+
+    /// See [`crate::connection::Connection::judge`].
+    pub(super) fn judge(&mut self, is_new: bool) {
+        if let Some(session) = &mut self.session {
+            session.verdicts.push_back(is_new);
+        }
     }
 
     /// Whether a message is unfinished that may expire.
@@ -269,6 +302,27 @@ impl Incoming {
                 return false;
             };
             let Frame { header, payload } = frame;
+            let is_last = header.fragment.is_none_or(|it| it.index + 1 == it.count);
+            if header.is_reliable && is_last {
+                let session = self.session.as_mut().expect("invariant: scanned");
+                match session.verdicts.front() {
+                    None => return false,
+                    Some(true) => {}
+                    Some(false) => {
+                        session.verdicts.pop_front();
+                        if header.fragment.is_some() {
+                            let whole = self.wholes.pop_front();
+                            self.whole_bytes -= whole.map_or(0, |whole| whole.len());
+                        }
+                        self.start += len;
+                        self.received_one();
+                        if self.ready == 0 {
+                            return false;
+                        }
+                        continue;
+                    }
+                }
+            }
             let bytes = match header.fragment {
                 None if header.kind == Kind::Data => {
                     let fits =
@@ -294,15 +348,26 @@ impl Incoming {
                     continue;
                 }
             };
-            self.start += len;
-            self.ready -= 1;
-            if self.ready == 0 {
-                // What follows are fragments, which have been taken out.
-                self.start = self.scanned;
+            if header.is_reliable
+                && let Some(session) = &mut self.session
+            {
+                session.verdicts.pop_front();
+                inbox.note_seq(Seq(header.seq));
             }
+            self.start += len;
+            self.received_one();
             self.messages += 1;
             self.bytes += bytes as u64;
             return true;
+        }
+    }
+
+    /// The first message is dealt with.
+    fn received_one(&mut self) {
+        self.ready -= 1;
+        if self.ready == 0 {
+            // What follows are fragments, which have been taken out.
+            self.start = self.scanned;
         }
     }
 
@@ -317,26 +382,33 @@ impl Incoming {
             };
             let Frame { header, payload } = frame;
             match (header.kind, header.fragment) {
-                (Kind::Data, _) if header.is_reliable => {
+                (Kind::Data, _) if header.is_reliable && self.session.is_none() => {
                     let message = "the peer sent a message of a session that is not kept";
                     return self.breach(Error::new(Code::Protocol, message));
                 }
                 (Kind::Data, None) => {
                     self.assemblies.give_up(header.channel);
                     self.ready += 1;
+                    self.tell(&header);
                 }
                 (Kind::Data, Some(fragment)) => {
-                    match self.assemblies.add(&header, fragment, payload, *limits) {
+                    match self.assemblies.add(&header, fragment, payload) {
                         Err(error) => return self.breach(error),
                         Ok(None) => {}
                         Ok(Some(whole)) => {
                             self.whole_bytes += whole.len();
                             self.wholes.push_back(whole);
                             self.ready += 1;
+                            self.tell(&header);
                         }
                     }
                 }
                 (Kind::Ping, _) => {}
+                (Kind::Ack | Kind::Skip | Kind::Probe | Kind::Pong, _)
+                    if self.session.is_some() =>
+                {
+                    self.tell(&header);
+                }
                 (Kind::Close, _) => match CloseReason::decode(payload) {
                     Ok(reason) => self.outcome = Some(Outcome::Ended(reason)),
                     Err(error) => return self.breach(error),
@@ -352,6 +424,24 @@ impl Incoming {
                 self.start = self.scanned;
             }
         }
+    }
+
+    /// Tells the session of a frame, if it is one of the session's.
+    #[inline]
+    fn tell(&mut self, header: &Header) {
+        let Some(session) = &mut self.session else { return };
+        let news = match header.kind {
+            Kind::Data if header.is_reliable => SessionNews::Data(header.channel, Seq(header.seq)),
+            Kind::Ack => {
+                let ack = header.ack.expect("invariant: the decoder has checked");
+                SessionNews::Ack(header.channel, ack)
+            }
+            Kind::Skip => SessionNews::Skip(header.channel, Seq(header.seq)),
+            Kind::Probe => SessionNews::Probe(header.seq),
+            Kind::Pong => SessionNews::Pong(header.seq),
+            _ => return,
+        };
+        session.news.push_back(news);
     }
 
     /// Nothing follows what has arrived, which ends with `outcome` unless it says how itself.

@@ -1,10 +1,12 @@
 //! An established stream: the two halves, behind the engine's traits.
 
+use busbar_proto::frame::Header;
+use busbar_proto::session::{Resume, Seq};
 use busbar_proto::{CloseReason, Code, Error, Limits};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mio::{Registry, Token};
 
-use crate::connection::{Connection, Terms};
+use crate::connection::{Connection, SessionNews, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
@@ -12,7 +14,7 @@ use crate::options::PipeOptions;
 use crate::peer::Peer;
 
 use super::incoming::Incoming;
-use super::outgoing::Outgoing;
+use super::outgoing::{Label, Outgoing};
 use super::wire::Wire;
 
 pub(super) struct StreamConnection {
@@ -22,28 +24,31 @@ pub(super) struct StreamConnection {
     limits: Limits,
     peer: Peer,
     terms: Terms,
+    resume: Option<Resume>,
     is_lingering: bool,
     parks: u64,
 }
 
 impl StreamConnection {
-    /// A connection under terms that both ends have agreed on; `early` came with the handshake.
+    /// A connection under terms that both ends have agreed on; `resume` is what the peer has said
+    /// of their session, if they keep one, and `early` came with the handshake.
     pub(super) fn new(
         wire: Wire,
         limits: Limits,
         terms: Terms,
+        resume: Option<Resume>,
         options: &PipeOptions,
         peer: Peer,
         early: &[u8],
     ) -> Self {
-        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         Self {
             wire,
-            incoming: Incoming::new(limits, ahead_max, early),
+            incoming: Incoming::new(limits, options, resume.is_some(), early),
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,
             terms,
+            resume,
             is_lingering: false,
             parks: 0,
         }
@@ -76,7 +81,7 @@ impl Link for StreamConnection {
 
     #[inline]
     fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
-        self.outgoing.send(&mut self.wire, channel, payload)
+        self.outgoing.send(&mut self.wire, Label::plain(channel), payload)
     }
 
     fn abandon(&mut self) -> bool {
@@ -101,7 +106,7 @@ impl Link for StreamConnection {
             let message = format!("{len} bytes to commit in a loan of {}", memory.len());
             return Err(Error::new(Code::InvalidArgument, message));
         };
-        let sent = self.outgoing.send(&mut self.wire, channel, payload)?;
+        let sent = self.outgoing.send(&mut self.wire, Label::plain(channel), payload)?;
         Ok((!sent).then_some(Loan::Heap(memory)))
     }
 
@@ -244,6 +249,26 @@ impl Connection for StreamConnection {
 
     fn ping(&mut self) {
         self.outgoing.ping(&mut self.wire);
+    }
+
+    fn take_resume(&mut self) -> Option<Resume> {
+        self.resume.take()
+    }
+
+    fn take_session_news(&mut self) -> Option<SessionNews> {
+        self.incoming.take_session_news()
+    }
+
+    fn judge(&mut self, is_new: bool) {
+        self.incoming.judge(is_new);
+    }
+
+    fn send_reliable(&mut self, channel: u16, seq: Seq, payload: &Bytes) -> Result<bool, Error> {
+        self.outgoing.send(&mut self.wire, Label { channel, seq: Some(seq) }, payload)
+    }
+
+    fn send_control(&mut self, header: &Header) -> Result<bool, Error> {
+        self.outgoing.send_control(&mut self.wire, header)
     }
 
     fn sever(&mut self) {

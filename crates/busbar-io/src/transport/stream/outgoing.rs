@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice};
 
 use busbar_proto::frame::{self, Fragment, HEAD_BYTES_MAX, HEADER_BYTES, Header, Kind};
+use busbar_proto::session::Seq;
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 
@@ -66,10 +67,26 @@ pub(super) struct Outgoing {
     pub(super) fragmented: u64,
 }
 
+/// What a message's frames say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    pub(super) channel: u16,
+    /// Its number in the session; `None`: it is no message of a session, and numbered here.
+    pub(super) seq: Option<Seq>,
+}
+
+impl Label {
+    /// That of a message outside the session.
+    #[inline]
+    pub(super) fn plain(channel: u16) -> Self {
+        Self { channel, seq: None }
+    }
+}
+
 /// A large message of which the first `done` bytes are written or queued.
 #[derive(Clone, Copy)]
 struct UnderWay {
-    channel: u16,
+    label: Label,
     seq: u64,
     total: usize,
     done: usize,
@@ -129,7 +146,7 @@ impl Outgoing {
             if !self.makes_room(wire, HEADER_BYTES + len) {
                 return Ok(taken);
             }
-            self.push(header.channel, &run[at..at + len])?;
+            self.push(Label::plain(header.channel), &run[at..at + len])?;
             taken = walk.position();
         }
         if taken < run.len() && taken == 0 { Err(not_a_run()) } else { Ok(taken) }
@@ -139,7 +156,7 @@ impl Outgoing {
     pub(super) fn send(
         &mut self,
         wire: &mut Wire,
-        channel: u16,
+        label: Label,
         payload: &[u8],
     ) -> Result<bool, Error> {
         self.check_open()?;
@@ -147,30 +164,41 @@ impl Outgoing {
             return Err(self.too_large(payload.len()));
         }
         let begun = match self.under_way {
-            Some(it) if (it.channel, it.total) == (channel, payload.len()) => it,
+            Some(it) if (it.label, it.total) == (label, payload.len()) => it,
             Some(_) => {
                 let message = "another message is half-way through: offer it again or abandon it";
                 return Err(Error::new(Code::InvalidArgument, message));
             }
             None if payload.len() <= COPY_MAX => {
                 let fits = self.makes_room(wire, HEADER_BYTES + payload.len());
-                return if fits { self.push(channel, payload).map(|()| true) } else { Ok(false) };
+                return if fits { self.push(label, payload).map(|()| true) } else { Ok(false) };
             }
             None => {
-                let seq = self.seqs.peek(channel);
-                UnderWay { channel, seq, total: payload.len(), done: 0 }
+                let seq = label.seq.map_or_else(|| self.seqs.peek(label.channel), |seq| seq.0);
+                UnderWay { label, seq, total: payload.len(), done: 0 }
             }
         };
         let now = self.send_large(wire, begun, payload)?;
         self.under_way = (now.done > 0 && now.done < now.total).then_some(now);
-        if begun.done == 0 && now.done > 0 {
-            self.seqs.take(channel);
+        if begun.done == 0 && now.done > 0 && label.seq.is_none() {
+            self.seqs.take(label.channel);
         }
         if now.done < now.total {
             return Ok(false);
         }
         self.count(payload.len());
         self.fragmented += u64::from(payload.len() > self.frame_max());
+        Ok(true)
+    }
+
+    /// Takes a frame of the session that is not a message.
+    pub(super) fn send_control(&mut self, wire: &mut Wire, header: &Header) -> Result<bool, Error> {
+        self.check_open()?;
+        if !self.makes_room(wire, HEAD_BYTES_MAX) {
+            return Ok(false);
+        }
+        frame::encode(header, &[], self.limits, &mut self.queue)?;
+        self.frames += 1;
         Ok(true)
     }
 
@@ -304,9 +332,11 @@ impl Outgoing {
     }
 
     /// Queues a message that is one frame.
-    fn push(&mut self, channel: u16, payload: &[u8]) -> Result<(), Error> {
-        let seq = self.seqs.take(channel);
-        let header = Header { channel, seq, ..Header::new(Kind::Data) };
+    fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
+        let Label { channel, seq } = label;
+        let is_reliable = seq.is_some();
+        let seq = seq.map_or_else(|| self.seqs.take(channel), |seq| seq.0);
+        let header = Header { channel, seq, is_reliable, ..Header::new(Kind::Data) };
         frame::encode(&header, payload, self.limits, &mut self.queue)?;
         self.frames += 1;
         self.count(payload.len());
@@ -420,7 +450,9 @@ impl Outgoing {
             count: narrow(it.total.div_ceil(max)),
             total_bytes: it.total as u64,
         });
-        Header { channel: it.channel, seq: it.seq, fragment, ..Header::new(Kind::Data) }
+        let Label { channel, seq } = it.label;
+        let is_reliable = seq.is_some();
+        Header { channel, seq: it.seq, is_reliable, fragment, ..Header::new(Kind::Data) }
     }
 
     /// The outcome of a write: the bytes it took, if any.

@@ -1,0 +1,206 @@
+/** Reliable pipes: messages that outlive their connection. */
+
+import { connect, createServer, type Socket } from 'node:net';
+import { once } from 'node:events';
+
+import test, { type ExecutionContext } from 'ava';
+
+import {
+  connectInproc,
+  dial,
+  listen,
+  type BusbarError,
+  type Pipe,
+  type PipeOptions,
+} from '../index.js';
+import { unusedAddress } from './helpers/pairs.js';
+
+const reconnect = { initialMs: 2, maxMs: 20 };
+
+interface Relay {
+  readonly address: string;
+  /** Ends all connections, as a network does: without a word. */
+  cut(): void;
+}
+
+/** What is between dialers and a listener. */
+async function relayTo(t: ExecutionContext<unknown>, address: string): Promise<Relay> {
+  const live = new Set<Socket>();
+  const target = new URL(address);
+  const server = createServer((near) => {
+    const far = connect(Number(target.port), target.hostname);
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      live.add(from);
+      from.on('error', () => {});
+      from.on('close', () => {
+        live.delete(from);
+        to.destroy();
+      });
+      from.pipe(to);
+    }
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const cut = (): void => live.forEach((socket) => socket.destroy());
+  t.teardown(() => {
+    cut();
+    server.close();
+  });
+  const { port } = server.address() as { port: number };
+  return { address: `tcp://127.0.0.1:${port}`, cut };
+}
+
+interface Ends {
+  readonly client: Pipe;
+  readonly server: Pipe;
+  readonly relay: Relay;
+}
+
+async function ends(
+  t: ExecutionContext<unknown>,
+  reliable: PipeOptions['reliable'] = true,
+  more: PipeOptions = {},
+): Promise<Ends> {
+  const listener = await listen('tcp://127.0.0.1:0', { reliable, ...more });
+  t.teardown(() => listener.close());
+  const relay = await relayTo(t, listener.address);
+  const [server, client] = await Promise.all([
+    listener.accept(),
+    dial(relay.address, { reliable, reconnect, ...more }),
+  ]);
+  t.teardown(() => Promise.all([client.close({ lingerMs: 0 }), server.close({ lingerMs: 0 })]));
+  return { client, server, relay };
+}
+
+async function states(pipe: Pipe, wanted: string): Promise<void> {
+  while (pipe.state !== wanted) await once(pipe, 'state');
+}
+
+async function confirmed(pipe: Pipe): Promise<void> {
+  while (pipe.stats().messagesUnconfirmed > 0) await new Promise(setImmediate);
+}
+
+test('[D20 D30 D34] a pipe survives cuts, and loses and doubles nothing', async (t) => {
+  const { client, server, relay } = await ends(t);
+  const count = 3000;
+  const id = client.connectionId;
+  const sending = (async () => {
+    for (let n = 0; n < count; n++) {
+      await client.send(`${n}`);
+      if (n % 500 === 250) relay.cut();
+    }
+  })();
+  let n = 0;
+  for await (const message of server) {
+    t.is(String(message), `${n++}`);
+    if (n % 700 === 350) relay.cut();
+    if (n === count) break;
+  }
+  await sending;
+  await server.send('all here');
+  t.is(String(await client.receive()), 'all here');
+  await states(client, 'CONNECTED');
+  t.true(client.stats().reconnects > 0);
+  t.true(server.stats().reconnects > 0);
+  t.is(client.connectionId?.split('/')[0], id?.split('/')[0]);
+  t.not(client.connectionId, id);
+  t.is(client.connectionId, server.connectionId);
+});
+
+test('[D31] asking for the next message says that the program is done with the last', async (t) => {
+  const { client, server } = await ends(t);
+  for (const text of ['a', 'b', 'c']) await client.send(text);
+  t.is(String(await server.receive()), 'a');
+  t.is(String(await server.receive()), 'b');
+  while (client.stats().messagesUnconfirmed !== 2) await new Promise(setImmediate);
+  const iterator = server[Symbol.asyncIterator]();
+  t.is(String((await iterator.next()).value), 'c');
+  while (client.stats().messagesUnconfirmed !== 1) await new Promise(setImmediate);
+  const last = iterator.next();
+  await confirmed(client);
+  await client.send('d');
+  t.is(String((await last).value), 'd');
+  t.is(client.stats().messagesUnconfirmed, 1);
+});
+
+test('[D31] consume() acknowledges when its callback returns; received, on arrival', async (t) => {
+  const first = await ends(t);
+  let got = 0;
+  const consuming = first.server.consume((batch) => {
+    got += batch.length;
+  });
+  for (let n = 0; n < 100; n++) await first.client.send('x');
+  await confirmed(first.client);
+  t.is(got, 100);
+  await first.client.close();
+  await consuming;
+  const second = await ends(t, { ack: 'received' });
+  await second.client.send('nobody reads it');
+  await confirmed(second.client);
+  t.pass();
+});
+
+test('[D30] close() waits until everything is acknowledged, over a cut', async (t) => {
+  const { client, server, relay } = await ends(t);
+  for (let n = 0; n < 100; n++) await client.send(`${n}`);
+  relay.cut();
+  const closing = client.close();
+  const got: string[] = [];
+  for await (const message of server) got.push(String(message));
+  t.deepEqual(
+    got,
+    Array.from({ length: 100 }, (_, n) => `${n}`),
+  );
+  await closing;
+  t.true(server.reason?.clean);
+});
+
+test('[D33] senders wait while the window is full', async (t) => {
+  const { client, server, relay } = await ends(t, { windowMessages: 10 });
+  for (let n = 0; n < 10; n++) t.true(client.trySend(`${n}`));
+  client.flush();
+  const sending = client.send('10');
+  client.flush();
+  relay.cut();
+  t.is(client.stats().messagesUnconfirmed, 10);
+  for (let n = 0; n < 10; n++) t.is(String(await server.receive()), `${n}`);
+  t.is(String(await server.receive()), '10');
+  await sending;
+});
+
+test('[D30] a session that was lost is told of, at both ends', async (t) => {
+  const { client, server, relay } = await ends(t, { sessionTimeoutMs: 100 });
+  await client.send('a');
+  await server.receive();
+  const errors = Promise.all([once(client, 'error'), once(server, 'error')]);
+  // Nobody is at home any more.
+  const refuse = setInterval(() => relay.cut(), 1);
+  t.teardown(() => clearInterval(refuse));
+  relay.cut();
+  for (const [error] of (await errors) as unknown as [BusbarError][])
+    t.is(error.code, 'ERR_SESSION_LOST');
+  await t.throwsAsync(client.send('b'), { code: 'ERR_SESSION_LOST' });
+});
+
+test('[D30] both ends must choose it, where it is of use', async (t) => {
+  const listener = await listen('tcp://127.0.0.1:0', { reliable: true });
+  t.teardown(() => listener.close());
+  listener.on('error', () => {});
+  const error = await t.throwsAsync(dial(listener.address), { code: 'ERR_NOT_SUPPORTED' });
+  t.regex(error?.message ?? '', /`reliable`/);
+  const plain = await listen('tcp://127.0.0.1:0');
+  t.teardown(() => plain.close());
+  plain.on('error', () => {});
+  await t.throwsAsync(dial(plain.address, { reliable: true }), { code: 'ERR_NOT_SUPPORTED' });
+  const address = await unusedAddress('shm');
+  await t.throwsAsync(listen(address, { reliable: true }), { code: 'ERR_NOT_SUPPORTED' });
+  await t.throwsAsync(async () => connectInproc('nobody', { reliable: true }), {
+    code: 'ERR_NOT_SUPPORTED',
+  });
+  for (const reliable of [1, null, { windowMessages: 0 }, { ack: 'never' }, { wndow: 1 }]) {
+    const options = { reliable } as unknown as PipeOptions;
+    await t.throwsAsync(listen('tcp://127.0.0.1:0', options), { code: 'ERR_INVALID_ARGUMENT' });
+  }
+});

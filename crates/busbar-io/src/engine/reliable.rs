@@ -1,0 +1,507 @@
+//! A session between a pipe and its connections: what is sent is kept until the peer has
+//! acknowledged it, and what comes twice is received once.
+//!
+//! ```text
+//! send ─→ Session ─ send_reliable ─→ connection ═══ peer ─→ news ─→ Session: new or not ─→ receive
+//!            └←── acknowledged ←── ACK ═══════════════════════════←── processed ←── application
+//! ```
+//!
+//! [`Reliable`] is the pipe's, and outlives its connections. [`Durable`] is it together with the
+//! connection of the moment, as one link: whoever moves messages need not know more. Channels that
+//! are not reliable pass through it to the connection.
+//!
+//! What has come over a connection that is lost, and was not received, is kept in a backlog, since
+//! the peer is told that it has arrived.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use busbar_proto::frame::{Header, Kind};
+use busbar_proto::session::{Acknowledge, Arrival, Seq, Session, Transmit};
+use busbar_proto::{CloseReason, Code, Error};
+use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
+use bytes::Bytes;
+use mio::{Registry, Token};
+
+use crate::connection::{Connection, SessionNews};
+use crate::event::ListenerId;
+use crate::inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
+use crate::link::{Interest, Link, LinkStats};
+use crate::loan::{Lease, Loan};
+use crate::options::PipeOptions;
+use crate::peer::Peer;
+use crate::transport::Nowhere;
+
+/// Arena for the small messages of a connection that is lost, and how many are taken at once.
+const ARENA_BYTES: usize = 64 * 1024;
+const BATCH: usize = 256;
+
+/// Looks in a row at what turns out to have come twice, before other pipes get their turn.
+const LOOKS_MAX: usize = 16;
+
+/// Payload bytes of messages outside the session that the backlog holds.
+const BACKLOG_BYTES_MAX: usize = 4 << 20;
+
+/// See the [module](self).
+pub(super) struct Reliable {
+    pub(super) session: Session<Bytes>,
+    /// Which listener it came in at, and will come back to.
+    pub(super) origin: Option<ListenerId>,
+    /// Channels that are not of the session.
+    lossy: Arc<[u16]>,
+    is_acknowledged_late: bool,
+    message_bytes_max: usize,
+    /// What the connection has refused, perhaps after sending a part.
+    begun: Option<Transmit<Bytes>>,
+    /// Of the message that was refused last for want of room in the session: channel and bytes.
+    lack: Option<(u16, usize)>,
+    /// Whether the connection has refused a message that does not belong to the session.
+    is_link_blocked: bool,
+    backlog: VecDeque<Inbound>,
+    /// Bytes of those in the backlog that do not belong to the session.
+    backlog_bytes: usize,
+    /// Messages of the session that were given out and not processed, oldest first.
+    handed: VecDeque<Handed>,
+    /// Messages given out.
+    given: u64,
+    /// Whether somebody waits until everything is acknowledged.
+    pub(super) is_draining: bool,
+    /// Messages that came twice.
+    pub(super) duplicates: u64,
+    /// Messages that were given up.
+    pub(super) failed: u64,
+    /// Why there is no connection.
+    pub(super) failure: Option<CloseReason>,
+    /// Of the connections that are gone.
+    pub(super) past: LinkStats,
+    pub(super) connects: u64,
+}
+
+struct Inbound {
+    channel: u16,
+    seq: Option<Seq>,
+    payload: Lease,
+}
+
+#[derive(Clone, Copy)]
+struct Handed {
+    /// Its place among all messages that were given out.
+    ordinal: u64,
+    channel: u16,
+    seq: Seq,
+}
+
+/// See the [module](self).
+pub(super) struct Durable<'a> {
+    reliable: &'a mut Reliable,
+    below: &'a mut (dyn Connection + 'static),
+}
+
+impl Reliable {
+    pub(super) fn new(
+        session: Session<Bytes>,
+        origin: Option<ListenerId>,
+        options: &PipeOptions,
+    ) -> Box<Self> {
+        let acknowledge = options.reliable.map(|session| session.acknowledge);
+        Box::new(Self {
+            session,
+            origin,
+            lossy: Arc::clone(&options.lossy_channels),
+            is_acknowledged_late: acknowledge == Some(Acknowledge::Processed),
+            message_bytes_max: options.message_bytes_max,
+            begun: None,
+            lack: None,
+            is_link_blocked: false,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            handed: VecDeque::new(),
+            given: 0,
+            is_draining: false,
+            duplicates: 0,
+            failed: 0,
+            failure: None,
+            past: LinkStats::default(),
+            connects: 0,
+        })
+    }
+
+    /// This session over a connection.
+    pub(super) fn over<'a>(
+        &'a mut self,
+        connection: &'a mut (dyn Connection + 'static),
+    ) -> Durable<'a> {
+        Durable { reliable: self, below: connection }
+    }
+
+    /// What stands in for a connection while there is none.
+    pub(super) fn nowhere(&self) -> Nowhere {
+        Nowhere::new(self.message_bytes_max)
+    }
+
+    /// Whether it has had a connection, so that messages are accepted.
+    pub(super) fn is_established(&self) -> bool {
+        self.session.is_established()
+    }
+
+    /// Whether something can be received that came over a connection that is gone.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Payload bytes of that.
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.backlog.iter().map(|message| message.payload.len()).sum()
+    }
+
+    /// Whether the connection has to be looked at because it had no room.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.begun.is_some() || self.is_link_blocked
+    }
+
+    /// Whether a message that was refused has a chance now, or who waits for the end has waited
+    /// enough.
+    pub(super) fn is_writable(&mut self) -> bool {
+        if self.is_draining && self.session.unconfirmed() == 0 {
+            self.is_draining = false;
+            return true;
+        }
+        let has_room = |(channel, bytes)| self.session.has_room(channel, bytes).unwrap_or(true);
+        !self.is_link_blocked && self.lack.is_none_or(has_room)
+    }
+
+    /// Messages that are not acknowledged; unless there are none, it will be writable when there
+    /// are none.
+    pub(super) fn drain(&mut self) -> usize {
+        let count = self.session.unconfirmed();
+        self.is_draining = count > 0;
+        count
+    }
+
+    /// The application is done with the messages before this one, of all that were given out.
+    pub(super) fn processed(&mut self, ordinal: u64) {
+        while let Some(&Handed { ordinal: at, channel, seq }) = self.handed.front()
+            && at < ordinal
+        {
+            self.handed.pop_front();
+            self.session.acknowledge(channel, seq);
+        }
+    }
+
+    /// Hands what has come over the connection to the session.
+    ///
+    /// # Errors
+    /// How the peer broke the rules.
+    pub(super) fn attend(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
+        while let Some(news) = connection.take_session_news() {
+            match news {
+                SessionNews::Data(channel, seq) => {
+                    let is_new = self.session.handle_data(channel, seq)? == Arrival::New;
+                    self.duplicates += u64::from(!is_new);
+                    connection.judge(is_new);
+                }
+                SessionNews::Ack(channel, ack) => self.session.handle_ack(channel, ack)?,
+                SessionNews::Skip(channel, seq) => self.session.handle_skip(channel, seq)?,
+                SessionNews::Probe(seq) => {
+                    // Who asks in vain asks again.
+                    connection.send_control(&Header { seq, ..Header::new(Kind::Pong) })?;
+                }
+                SessionNews::Pong(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the connection take what the session has to send.
+    ///
+    /// # Errors
+    /// As [`Connection::send_reliable`]. What was not taken is still there.
+    pub(super) fn pump(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
+        loop {
+            let Some(next) = self.begun.take().or_else(|| self.session.poll_transmit()) else {
+                return Ok(());
+            };
+            let taken = match &next {
+                Transmit::Data(channel, seq, payload) => {
+                    connection.send_reliable(*channel, *seq, payload)
+                }
+                other => connection.send_control(&other.header()),
+            };
+            if !matches!(taken, Ok(true)) {
+                self.begun = Some(next);
+                return taken.map(|_| ());
+            }
+        }
+    }
+
+    /// The connection may have room.
+    pub(super) fn unblock(&mut self) {
+        self.is_link_blocked = false;
+    }
+
+    /// The connection is gone: keeps what came over it.
+    pub(super) fn disconnect(&mut self, connection: &mut dyn Connection, now: Instant) {
+        // How it has ended is known.
+        let _ = self.attend(connection);
+        let mut arena = vec![0; ARENA_BYTES];
+        let mut slots = vec![Slot::default(); BATCH];
+        let mut leases = Vec::new();
+        loop {
+            let mut inbox = Inbox::new(&mut arena, &mut slots, &mut leases);
+            let _ = connection.receive(&mut inbox, BATCH);
+            let (count, seqs) = (inbox.len(), inbox.take_seqs());
+            if count == 0 {
+                break;
+            }
+            self.keep(&slots[..count], &seqs, &arena, &mut leases);
+            let _ = self.attend(connection);
+        }
+        self.begun = None;
+        self.is_link_blocked = false;
+        self.session.handle_disconnect(now);
+    }
+
+    fn keep(
+        &mut self,
+        slots: &[Slot],
+        seqs: &[(usize, Seq)],
+        arena: &[u8],
+        leases: &mut Vec<Lease>,
+    ) {
+        let mut large = leases.drain(..);
+        for (at, slot) in slots.iter().enumerate() {
+            let payload = if slot.meta & META_LEASED != 0 {
+                large.next()
+            } else {
+                let bytes = &arena[slot.offset as usize..][..slot.length as usize];
+                Some(Lease::Bytes(Bytes::copy_from_slice(bytes)))
+            };
+            let Some(payload) = payload else { break };
+            let seq = seq_at(seqs, at);
+            if seq.is_none() {
+                if self.backlog_bytes + payload.len() > BACKLOG_BYTES_MAX {
+                    continue;
+                }
+                self.backlog_bytes += payload.len();
+            }
+            self.backlog.push_back(Inbound { channel: slot.channel(), seq, payload });
+        }
+    }
+
+    /// Moves what came over connections that are gone into `inbox`.
+    fn receive_backlog(&mut self, inbox: &mut Inbox<'_>, max: usize) {
+        for _ in 0..max {
+            let Some(Inbound { channel, seq, payload }) = self.backlog.front() else { return };
+            let (channel, seq, len) = (*channel, *seq, payload.len());
+            let is_small = len <= INLINE_MAX;
+            if !inbox.has_room(if is_small { len } else { 0 }) {
+                return;
+            }
+            let Some(Inbound { payload, .. }) = self.backlog.pop_front() else { return };
+            if is_small {
+                inbox.push_copy(channel, &payload);
+            } else {
+                inbox.push_lease(channel, payload);
+            }
+            self.backlog_bytes -= if seq.is_none() { len } else { 0 };
+            self.give(channel, seq);
+        }
+    }
+
+    /// A message is given out.
+    fn give(&mut self, channel: u16, seq: Option<Seq>) {
+        if channel == ANNOUNCEMENTS {
+            if let Some(seq) = seq {
+                self.session.acknowledge(channel, seq);
+            }
+            return;
+        }
+        if let Some(seq) = seq.filter(|_| self.is_acknowledged_late) {
+            self.handed.push_back(Handed { ordinal: self.given, channel, seq });
+        }
+        self.given += 1;
+    }
+
+    fn is_lossy(&self, channel: u16) -> bool {
+        self.lossy.contains(&channel)
+    }
+}
+
+impl Durable<'_> {
+    /// Offers a message that does not belong to the session.
+    fn send_lossy(
+        &mut self,
+        send: impl FnOnce(&mut dyn Connection) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        // Announcements come before what they are about.
+        let _ = self.reliable.pump(self.below);
+        let sent = self.reliable.begun.is_none() && send(self.below)?;
+        self.reliable.is_link_blocked |= !sent;
+        Ok(sent)
+    }
+
+    fn send_in_session(
+        &mut self,
+        channel: u16,
+        len: usize,
+        payload: impl FnOnce() -> Bytes,
+    ) -> Result<bool, Error> {
+        let max = self.below.message_bytes_max();
+        if len as u64 > max {
+            let message =
+                format!("a message of {len} bytes exceeds the {max} that both ends accept");
+            return Err(Error::new(Code::MessageTooLarge, message + "; raise maxMessageBytes"));
+        }
+        let reliable = &mut *self.reliable;
+        if !reliable.session.has_room(channel, len)? {
+            reliable.lack = Some((channel, len));
+            return Ok(false);
+        }
+        reliable.lack = None;
+        reliable.session.send(channel, payload())?;
+        // It is accepted, whatever becomes of the connection, which says so itself.
+        let _ = reliable.pump(self.below);
+        Ok(true)
+    }
+}
+
+impl Link for Durable<'_> {
+    fn send_run(&mut self, run: &[u8]) -> Result<usize, Error> {
+        let mut walk = records(run);
+        let mut taken = 0;
+        while let Some((header, at)) = walk.next() {
+            let len = header.length as usize;
+            if header.kind != RecordKind::Inline || len > INLINE_MAX {
+                break;
+            }
+            match self.send(header.channel, &run[at..at + len]) {
+                Ok(true) => taken = walk.position(),
+                Ok(false) => return Ok(taken),
+                // The records before are accepted: the next run gets the error.
+                Err(_) if taken > 0 => return Ok(taken),
+                Err(error) => return Err(error),
+            }
+        }
+        if taken == 0 && !run.is_empty() {
+            let message = "a run consists of whole inline records";
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
+        Ok(taken)
+    }
+
+    fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
+        if self.reliable.is_lossy(channel) {
+            return self.send_lossy(|link| link.send(channel, payload));
+        }
+        self.send_in_session(channel, payload.len(), || Bytes::copy_from_slice(payload))
+    }
+
+    fn send_bytes(&mut self, channel: u16, payload: &Bytes) -> Result<bool, Error> {
+        if self.reliable.is_lossy(channel) {
+            return self.send_lossy(|link| link.send_bytes(channel, payload));
+        }
+        self.send_in_session(channel, payload.len(), || payload.clone())
+    }
+
+    fn abandon(&mut self) -> bool {
+        // What belongs to the session is under way until it has arrived.
+        self.reliable.begun.is_none() && self.below.abandon()
+    }
+
+    fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
+        self.below.loan(len)
+    }
+
+    fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
+        let Some(payload) = loan.get(..len) else {
+            let message = format!("{len} bytes to commit in a loan of {}", loan.len());
+            return Err(Error::new(Code::InvalidArgument, message));
+        };
+        Ok((!self.send(channel, payload)?).then_some(loan))
+    }
+
+    fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
+        let Self { reliable, below } = self;
+        let before = inbox.len();
+        reliable.receive_backlog(inbox, max);
+        if inbox.len() > before {
+            return Ok(());
+        }
+        for _ in 0..LOOKS_MAX {
+            reliable.attend(*below)?;
+            let result = below.receive(inbox, max);
+            let seqs = inbox.take_seqs();
+            for at in before..inbox.len() {
+                reliable.give(inbox.slots()[at].channel(), seq_at(&seqs, at));
+            }
+            // What came in the meantime waits to be judged.
+            let is_done = inbox.len() > before || !below.is_readable() || result.is_err();
+            reliable.attend(*below)?;
+            if is_done {
+                return result;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_readable(&mut self) -> bool {
+        self.reliable.has_backlog() || self.below.is_readable()
+    }
+
+    fn is_writable(&mut self) -> bool {
+        self.reliable.is_writable()
+    }
+
+    fn park(&mut self, wants: Interest) -> bool {
+        self.below.park(wants)
+    }
+
+    fn unpark(&mut self) {
+        self.below.unpark();
+    }
+
+    fn collect(&mut self) {
+        self.below.collect();
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.below.stats()
+    }
+}
+
+impl Connection for Durable<'_> {
+    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
+        self.below.register(registry, bell)
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        self.below.deregister(registry);
+    }
+
+    fn handle_notice(&mut self) -> Option<CloseReason> {
+        self.below.handle_notice()
+    }
+
+    fn handle_control(&mut self) -> Result<Option<CloseReason>, Error> {
+        self.below.handle_control()
+    }
+
+    fn close(&mut self, reason: &CloseReason) {
+        self.below.close(reason);
+    }
+
+    fn message_bytes_max(&self) -> u64 {
+        self.below.message_bytes_max()
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        self.below.peer()
+    }
+}
+
+/// The number in the session of the message at this index of a batch.
+fn seq_at(seqs: &[(usize, Seq)], at: usize) -> Option<Seq> {
+    let found = seqs.binary_search_by_key(&at, |&(index, _)| index).ok()?;
+    Some(seqs[found].1)
+}

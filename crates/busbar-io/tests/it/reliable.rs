@@ -1,0 +1,349 @@
+//! Pipes whose messages outlive their connections: every message once, whatever is cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use busbar_io::{
+    ANNOUNCEMENTS, Acknowledge, Backoff, Code, ConnectionState, Event, Interest, ListenOptions,
+    PipeId, PipeOptions, SessionOptions,
+};
+
+use crate::support::{Driven, PATIENCE, Random, Scratch};
+
+fn quick() -> Backoff {
+    let mut policy = Backoff::default();
+    (policy.initial, policy.max) = (Duration::from_millis(2), Duration::from_millis(10));
+    policy
+}
+
+fn reliable(session: SessionOptions) -> PipeOptions {
+    let mut options = PipeOptions::default();
+    options.reliable = Some(session);
+    options.reconnect = Some(quick());
+    options
+}
+
+/// Hands bytes on between dialers and a listener, until it is told to cut.
+struct Relay {
+    address: String,
+    target: Arc<Mutex<String>>,
+    live: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn to(target: &str) -> Self {
+        let target = Arc::new(Mutex::new(target.to_owned()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("tcp://{}", listener.local_addr().unwrap());
+        let live = Arc::new(Mutex::new(Vec::new()));
+        let (all, to) = (Arc::clone(&live), Arc::clone(&target));
+        // Both end with the process.
+        thread::spawn(move || {
+            for inner in listener.incoming() {
+                let target = to.lock().unwrap().strip_prefix("tcp://").unwrap().to_owned();
+                let (Ok(inner), Ok(outer)) = (inner, TcpStream::connect(target)) else { continue };
+                let mut all = all.lock().unwrap();
+                for (from, to) in [(&inner, &outer), (&outer, &inner)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    thread::spawn(move || hand_on(from, to));
+                }
+                all.extend([inner, outer]);
+            }
+        });
+        Self { address, target, live }
+    }
+
+    fn cut(&self) {
+        for stream in self.live.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn hand_on(mut from: TcpStream, mut to: TcpStream) {
+    let mut bytes = [0; 4096];
+    while let Ok(len @ 1..) = from.read(&mut bytes) {
+        if to.write_all(&bytes[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Two ends of one pipe, and what is between them.
+struct Ends {
+    here: Driven,
+    there: Driven,
+    out: PipeId,
+    back: PipeId,
+    relay: Relay,
+    _scratch: Scratch,
+}
+
+impl Ends {
+    fn new(session: SessionOptions) -> Self {
+        let scratch = Scratch::new("reliable");
+        let mut there = Driven::new();
+        let mut options = ListenOptions::default();
+        options.pipe = reliable(session);
+        let listener = there.listen(&scratch.address("tcp"), &options);
+        let relay = Relay::to(&there.engine.address(listener).unwrap());
+        let mut here = Driven::new();
+        let (out, back) = here.meet(&mut there, &relay.address, &reliable(session));
+        Self { here, there, out, back, relay, _scratch: scratch }
+    }
+
+    fn until(&mut self, mut is_done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_done(self) {
+            let events = (&self.here.events, &self.there.events);
+            assert!(Instant::now() < deadline, "{events:?}");
+            self.here.drive(Instant::now() + Duration::from_millis(1));
+            self.there.drive(Instant::now() + Duration::from_millis(1));
+        }
+    }
+
+    /// What `there` receives until there are `count`, each acknowledged.
+    fn received_there(&mut self, count: usize) -> Vec<Vec<u8>> {
+        let (mut all, back) = (Vec::new(), self.back);
+        self.until(|ends| {
+            all.extend(ends.there.receive(back));
+            all.len() >= count
+        });
+        all
+    }
+
+    fn unconfirmed(&mut self) -> u64 {
+        self.here.engine.stats(self.out).unwrap().messages_unconfirmed
+    }
+}
+
+/// [D20 D30] both ends keep their pipe over a cut, with a new epoch; what was sent while there was
+/// no connection arrives, once
+#[test]
+fn a_session_goes_on_over_another_connection() {
+    let mut ends = Ends::new(SessionOptions::default());
+    use ConnectionState::{Connected, Disconnected, Reconnecting};
+    let first = ends.here.engine.identity(ends.out).unwrap();
+    assert!(ends.here.engine.send(ends.out, 1, b"before").unwrap());
+    assert_eq!(ends.received_there(1), [b"before"]);
+    ends.relay.cut();
+    let out = ends.out;
+    ends.until(|ends| ends.here.engine.state(out) != Some(Connected));
+    assert!(ends.here.engine.send(ends.out, 1, b"between").unwrap());
+    assert_eq!(ends.received_there(1), [b"between"]);
+    assert!(ends.there.engine.send(ends.back, 1, b"answer").unwrap());
+    let mut answers = Vec::new();
+    ends.until(|ends| {
+        answers.extend(ends.here.receive(out));
+        !answers.is_empty()
+    });
+    assert_eq!(answers, [b"answer"]);
+    let second = ends.here.engine.identity(ends.out).unwrap();
+    assert_eq!(ends.there.engine.identity(ends.back), Some(second));
+    assert_eq!(first.session, second.session);
+    assert!(second.epoch > first.epoch);
+    let there = ends.there.states();
+    assert!(there.ends_with(&[Disconnected, Reconnecting, Connected]), "{there:?}");
+    let accepted = |event: &&Event| matches!(event, Event::Accepted { .. });
+    assert_eq!(ends.there.events.iter().filter(accepted).count(), 0, "it is the same pipe");
+    assert_eq!(ends.there.engine.stats(ends.back).unwrap().reconnects, 1);
+}
+
+/// [D31] a message is acknowledged when the application says that it is done with it, not before
+#[test]
+fn processed_is_not_received() {
+    let mut ends = Ends::new(SessionOptions::default());
+    for n in 0..3 {
+        assert!(ends.here.engine.send(ends.out, 0, &[n]).unwrap());
+    }
+    assert_eq!(ends.received_there(3).len(), 3);
+    for done in 1..=3 {
+        ends.there.engine.processed(ends.back, done).unwrap();
+        ends.until(|ends| ends.unconfirmed() == 3 - done);
+    }
+    let mut session = SessionOptions::default();
+    session.acknowledge = Acknowledge::Received;
+    let mut ends = Ends::new(session);
+    assert!(ends.here.engine.send(ends.out, 0, b"unread").unwrap());
+    ends.until(|ends| ends.unconfirmed() == 0);
+}
+
+/// [D31 D32 D34] random traffic both ways, on several channels and in all sizes, over connections
+/// that are cut at random: every message once, in the order of its channel
+#[test]
+fn nothing_is_lost_or_doubled_by_cuts() {
+    for seed in 0..6 {
+        let mut session = SessionOptions::default();
+        session.window_messages = 40;
+        session.attempts_max = 1000;
+        if seed % 3 == 0 {
+            session.acknowledge = Acknowledge::Received;
+        }
+        let mut random = Random::new(seed);
+        let mut ends = Ends::new(session);
+        let mut sent = [0u32; 2];
+        let mut received = [Vec::new(), Vec::new()];
+        let mut totals = [0u64; 2];
+        let message = |n: u32| {
+            let len = [4, 40, 1500, 9000, 100_000][n as usize % 5];
+            let mut bytes = vec![n as u8; len];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            bytes
+        };
+        const MESSAGES: u32 = 300;
+        let (out, back) = (ends.out, ends.back);
+        let deadline = Instant::now() + PATIENCE;
+        while received.iter().any(|all: &Vec<Vec<u8>>| all.len() < MESSAGES as usize) {
+            assert!(Instant::now() < deadline, "seed {seed}: {sent:?}");
+            match random.below(20) {
+                0 => ends.relay.cut(),
+                1..=9 => {
+                    let side = random.below(2) as usize;
+                    let n = sent[side];
+                    let (end, pipe) = [(&mut ends.here, out), (&mut ends.there, back)]
+                        .into_iter()
+                        .nth(side)
+                        .unwrap();
+                    if n < MESSAGES && end.engine.send(pipe, 0, &message(n)).unwrap() {
+                        sent[side] += 1;
+                    }
+                }
+                _ => {
+                    for (side, (end, pipe)) in
+                        [(&mut ends.there, back), (&mut ends.here, out)].into_iter().enumerate()
+                    {
+                        end.drive(Instant::now() + Duration::from_micros(200));
+                        let some = end.receive_some(pipe, 1 + random.below(20) as usize);
+                        totals[side] += some.len() as u64;
+                        received[side].extend(some);
+                        end.engine.processed(pipe, totals[side]).unwrap();
+                    }
+                }
+            }
+        }
+        for all in &received {
+            assert!((0..MESSAGES).map(message).eq(all.iter().cloned()), "seed {seed}");
+        }
+        ends.until(|ends| ends.unconfirmed() == 0);
+        let failed = ends.here.engine.stats(out).unwrap().deliveries_failed;
+        assert_eq!(failed, 0, "seed {seed}");
+    }
+}
+
+/// [D33] a full window refuses, and says when there is room; also while there is no connection
+#[test]
+fn a_full_window_holds_the_sender_back() {
+    let mut session = SessionOptions::default();
+    session.window_messages = 5;
+    let mut ends = Ends::new(session);
+    let (out, back) = (ends.out, ends.back);
+    let fill =
+        |ends: &mut Ends| (0..10).filter(|_| ends.here.engine.send(out, 0, b"x").unwrap()).count();
+    assert_eq!(fill(&mut ends), 5);
+    ends.here.engine.set_interest(out, Interest { readable: false, writable: true }).unwrap();
+    assert_eq!(ends.received_there(5).len(), 5);
+    let writable = |event: &Event| matches!(event, Event::Writable(_));
+    assert!(!ends.here.events.iter().any(writable), "nothing is acknowledged");
+    ends.there.engine.processed(back, 2).unwrap();
+    ends.until(|ends| ends.here.events.iter().any(writable));
+    assert_eq!(fill(&mut ends), 2);
+    ends.here.events.clear();
+    ends.relay.cut();
+    ends.until(|ends| ends.here.engine.stats(out).unwrap().reconnects > 0);
+    assert_eq!(fill(&mut ends), 0, "the cut has freed nothing");
+    assert_eq!(ends.received_there(2).len(), 2);
+    ends.there.engine.processed(back, 7).unwrap();
+    ends.until(|ends| ends.here.events.iter().any(writable));
+    assert_eq!(fill(&mut ends), 5);
+}
+
+/// [T18] types are announced once in a session, and before what they are about
+#[test]
+fn announcements_survive_with_the_session() {
+    let mut ends = Ends::new(SessionOptions::default());
+    let (out, back) = (ends.out, ends.back);
+    assert!(ends.here.engine.send(out, ANNOUNCEMENTS, b"a type").unwrap());
+    for n in 0..3 {
+        assert!(ends.here.engine.send(out, 0, &[n]).unwrap());
+        assert_eq!(ends.received_there(1), [[n]]);
+        let announced = ends.there.engine.take_announcement(back);
+        assert_eq!(announced.as_deref(), (n == 0).then_some(&b"a type"[..]));
+        ends.relay.cut();
+        ends.until(|ends| ends.here.engine.state(out) != Some(ConnectionState::Connected));
+    }
+}
+
+/// [D30] a dialer that stays away for too long has lost its session, at both ends
+#[test]
+fn sessions_are_kept_for_their_time() {
+    let mut session = SessionOptions::default();
+    session.timeout = Duration::from_millis(60);
+    let mut ends = Ends::new(session);
+    let (out, back) = (ends.out, ends.back);
+    assert!(ends.here.engine.send(out, 0, b"arrives").unwrap());
+    assert_eq!(ends.received_there(1).len(), 1);
+    assert!(ends.there.engine.send(back, 0, b"does not").unwrap());
+    ends.there.engine.flush();
+    ends.relay.cut();
+    // Nobody drives `here`, so that it does not come back.
+    ends.there.closed(back);
+    let reason = ends.there.engine.reason(back).unwrap().clone();
+    assert_eq!(reason.code, Some(Code::SessionLost));
+    assert!(reason.text.contains("1 message"), "{}", reason.text);
+    ends.here.closed(out);
+    assert_eq!(ends.here.engine.reason(out).unwrap().code, Some(Code::SessionLost));
+    let error = ends.here.engine.send(out, 0, b"x").unwrap_err();
+    assert_eq!(error.code(), Code::SessionLost);
+}
+
+/// [D30] a listener that was started anew says that the session is lost
+#[test]
+fn a_new_listener_knows_no_old_session() {
+    let mut ends = Ends::new(SessionOptions::default());
+    let out = ends.out;
+    assert!(ends.here.engine.send(out, 0, b"never read").unwrap());
+    let mut anew = Driven::new();
+    let mut options = ListenOptions::default();
+    options.pipe = reliable(SessionOptions::default());
+    let listener = anew.listen("tcp://127.0.0.1:0", &options);
+    *ends.relay.target.lock().unwrap() = anew.engine.address(listener).unwrap();
+    ends.relay.cut();
+    let closed = |event: &Event| matches!(event, Event::Closed(pipe) if *pipe == out);
+    ends.until(|ends| {
+        anew.drive(Instant::now() + Duration::from_millis(1));
+        ends.here.events.iter().any(closed)
+    });
+    let reason = ends.here.engine.reason(out).unwrap();
+    assert_eq!(reason.code, Some(Code::SessionLost), "{reason:?}");
+    assert!(reason.text.contains("1 message"), "{}", reason.text);
+}
+
+/// [D30] both ends must want it, and the one that does not is told so
+#[test]
+fn a_session_needs_both_ends() {
+    let with = reliable(SessionOptions::default());
+    let check = |listen: &PipeOptions, dial: &PipeOptions| {
+        let scratch = Scratch::new("sided");
+        let mut there = Driven::new();
+        let mut options = ListenOptions::default();
+        options.pipe = listen.clone();
+        let listener = there.listen(&scratch.address("tcp"), &options);
+        let address = there.engine.address(listener).unwrap();
+        let (mut here, out) = Driven::dialing_with(&address, dial);
+        let warned = thread::scope(|scope| {
+            let warned = scope.spawn(|| there.warning());
+            here.closed(out);
+            warned.join().unwrap()
+        });
+        let reason = here.engine.reason(out).unwrap();
+        assert_eq!(reason.code, Some(Code::NotSupported), "{reason:?}");
+        assert!(reason.text.contains("`reliable`"), "{}", reason.text);
+        assert_eq!(warned.code(), Code::NotSupported);
+    };
+    check(&with, &PipeOptions::default());
+    check(&PipeOptions::default(), &with);
+}

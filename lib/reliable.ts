@@ -1,0 +1,106 @@
+/** Reliable pipes: what a user may choose of their sessions. */
+
+import { invalidArgument, show } from './errors.js';
+import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
+import { checked, choice, integer, type Rules } from './internal/rules.js';
+
+/** When a reliable message counts as delivered; see {@link ReliableOptions.ack}. */
+export type Acknowledgement = 'processed' | 'received';
+
+/** What holds for reliable messages; see {@link PipeOptions.reliable}. */
+export interface ReliableOptions {
+  /**
+   * What this end's acknowledgement of a message means: `'processed'`, that the program is done
+   * with it, which it says by asking for the next one (the next step of an iterator, the next
+   * `receive()`, the return of the callback of `consume()`) or by closing; `'received'`, that it
+   * has arrived. `'processed'`.
+   */
+  readonly ack?: Acknowledgement;
+  /** Messages of a channel that may be unacknowledged before senders wait, 1–65,536. 1,024. */
+  readonly windowMessages?: number;
+  /** Payload bytes of those, 1–2^40; a message alone may be larger. 4 MiB. */
+  readonly windowBytes?: number;
+  /**
+   * For how long the session is kept without a connection, in milliseconds, 1–4,294,967,295; the
+   * shorter of both ends holds. Then the pipe ends with `ERR_SESSION_LOST`. 30,000.
+   */
+  readonly sessionTimeoutMs?: number;
+  /**
+   * How often a message is sent, over one connection after the other, before it is given up with
+   * `ERR_DELIVERY_FAILED`, 1–4,294,967,295. 16.
+   */
+  readonly maxDeliveryAttempts?: number;
+}
+
+/** The same for a listener, which keeps the sessions of many. */
+export interface ListenerReliableOptions extends ReliableOptions {
+  /**
+   * Sessions without a connection that are kept, each for its time, 0–1,000,000. With one more, the
+   * oldest is lost. 1,024.
+   */
+  readonly maxSessions?: number;
+  /** Payload bytes that those hold together, likewise, 0–2^40. 64 MiB. */
+  readonly maxSessionBytes?: number;
+}
+
+type NativeSession = Pick<
+  NativePipeOptions,
+  'sessionTimeoutMs' | 'windowMessages' | 'windowBytes' | 'ack' | 'maxDeliveryAttempts'
+>;
+
+const MIB = 1024 * 1024;
+const ACKS: readonly Acknowledgement[] = ['processed', 'received'];
+const UINT_MAX = 2 ** 32 - 1;
+
+const SESSION: Rules = {
+  ack: choice('processed', ACKS),
+  windowMessages: integer(1024, 1, 65_536),
+  windowBytes: integer(4 * MIB, 1, 2 ** 40),
+  sessionTimeoutMs: integer(30_000, 1, UINT_MAX),
+  maxDeliveryAttempts: integer(16, 1, UINT_MAX),
+};
+
+const SESSIONS: Rules = {
+  ...SESSION,
+  maxSessions: integer(1024, 0, 1_000_000),
+  maxSessionBytes: integer(64 * MIB, 0, 2 ** 40),
+};
+
+/** What the core is told of the sessions of a pipe. */
+export function sessionOf(given: unknown): NativeSession {
+  return nativeOf(valuesOf(given, SESSION));
+}
+
+/** What the core is told of the sessions of a listener. */
+export function sessionsOf(
+  given: unknown,
+): NativeSession & Pick<NativeListenOptions, 'maxSessions' | 'maxSessionBytes'> {
+  const values = valuesOf(given, SESSIONS);
+  if (values === null) return nativeOf(null);
+  const { maxSessions, maxSessionBytes } = values;
+  return {
+    ...nativeOf(values),
+    maxSessions: maxSessions as number,
+    maxSessionBytes: maxSessionBytes as number,
+  };
+}
+
+function valuesOf(given: unknown, rules: Rules): Record<string, unknown> | null {
+  if (given === false) return null;
+  if (given !== true && (given === null || typeof given !== 'object')) {
+    const accepted = `true, false or { ${Object.keys(rules).join(', ')} }`;
+    throw invalidArgument(`reliable is ${show(given)}; it must be ${accepted}`);
+  }
+  return checked(given === true ? {} : given, rules);
+}
+
+function nativeOf(values: Record<string, unknown> | null): NativeSession {
+  if (values === null) return { sessionTimeoutMs: 0 };
+  return {
+    sessionTimeoutMs: values['sessionTimeoutMs'] as number,
+    windowMessages: values['windowMessages'] as number,
+    windowBytes: values['windowBytes'] as number,
+    ack: ACKS.indexOf(values['ack'] as Acknowledgement),
+    maxDeliveryAttempts: values['maxDeliveryAttempts'] as number,
+  };
+}
