@@ -4,7 +4,7 @@
 
 // Between processes, threads and within one: pipes
 export { dial, listen } from './dist/index.js';
-export { bindInproc, connectInproc, listInprocEndpoints } from './dist/index.js';
+export { bindInproc, connectInproc, inprocStats, listInprocEndpoints } from './dist/index.js';
 export { Listener, Pipe, TypedPipe } from './dist/index.js';
 export { parseAddress } from './dist/index.js';
 

@@ -213,15 +213,26 @@ test('[T05] gen --check tells whether a file is up to date', async (t) => {
   t.like(await node(CLI, ...check, '--intern'), { code: 1 });
 });
 
-test('[T07] inspect prints names, hashes and layouts', async (t) => {
+test('[T07] inspect prints names, hashes, layouts and formats', async (t) => {
   const { stdout, code } = await node(CLI, 'inspect', TYPES);
   t.is(code, 0);
   t.regex(stdout, /^struct market\.Position {2}hash 800e54b1aa538d22 {2}size 48 {2}align 8$/m);
   t.regex(stdout, /^ +24 +8 {2}price +f64$/m);
   t.regex(stdout, /^ +2 Circle\n +8 +8 {2}radius +f64$/m);
+  t.regex(stdout, /^struct market\.Order .*\n {2}formats rkyv, capnp, json$/m);
   const json = await node(CLI, 'inspect', TYPES, '--type', 'market.Order', '--json');
-  const { root, types } = JSON.parse(json.stdout) as Descriptor;
-  t.deepEqual([root, Object.keys(types).sort()], ['market.Order', ['market.Order', 'market.Side']]);
+  const order = JSON.parse(json.stdout) as Descriptor;
+  t.deepEqual(
+    [order.root, Object.keys(order.types).sort()],
+    ['market.Order', ['market.Order', 'market.Side']],
+  );
+  const path = folder(t);
+  const fields = ['a_b', 'aB'].map((name) => ({ name, kind: 'u8' }));
+  const alike = { abi: 1, format: 'rkyv0.8/le/aligned/p32', root: 'a.T' };
+  const types = { 'a.T': { kind: 'struct', fields } };
+  writeFileSync(`${path}/alike.json`, JSON.stringify({ ...alike, types }));
+  const told = await node(CLI, 'inspect', `${path}/alike.json`);
+  t.regex(told.stdout, /\n {2}formats rkyv, json; not capnp: .*aB/);
 });
 
 const WRONG: readonly (readonly [code: number, message: RegExp, ...args: string[]])[] = [

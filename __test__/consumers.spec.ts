@@ -29,6 +29,7 @@ const VALUES = [
   'compile',
   'connectInproc',
   'dial',
+  'inprocStats',
   'listInprocEndpoints',
   'listen',
   'loadZone',

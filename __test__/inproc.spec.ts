@@ -2,7 +2,15 @@
 
 import test from 'ava';
 
-import { bindInproc, connectInproc, dial, listInprocEndpoints, listen, Pipe } from '../index.js';
+import {
+  bindInproc,
+  connectInproc,
+  dial,
+  inprocStats,
+  listInprocEndpoints,
+  listen,
+  Pipe,
+} from '../index.js';
 import { pattern, sameBytes } from './helpers/data.js';
 import { startWorker } from './helpers/workers.js';
 
@@ -50,6 +58,44 @@ test('[I04 I13] listInprocEndpoints() names what is bound, in order', async (t) 
   t.deepEqual(ours(), ['list-b', 'list-c']);
   await Promise.all(listeners.map((listener) => listener.close()));
   t.deepEqual(ours(), []);
+});
+
+test('[I27] inprocStats() counts what passes through a name', async (t) => {
+  const listener = bindInproc('stats');
+  const first = connectInproc('stats');
+  const second = connectInproc('stats');
+  await Promise.all([first.send('12345'), second.sendBatch(['123', '456', '789'])]);
+  const waiting = inprocStats('stats');
+  t.like(waiting, { connections: 2, pending: 2 });
+  const one = await listener.accept();
+  const other = await listener.accept();
+  t.is(String(await one.receive()), '12345');
+  t.is(String(await other.receive()), '123');
+  await other.send('ok');
+  // What was sent goes out when the turn is over.
+  await new Promise(setImmediate);
+  const nothing = { messagesDropped: 0, messagesQueued: 0, bytesQueued: 0 };
+  const stats = inprocStats('inproc://stats');
+  t.like(stats, { connections: 2, pending: 0 });
+  // What one call has taken ahead for the next counts as received.
+  const { messagesReceived, messagesQueued } = stats.fromClients;
+  t.is(messagesReceived + messagesQueued, 4);
+  t.like(stats.fromClients, { messagesSent: 4, bytesSent: 14, messagesDropped: 0 });
+  t.like(stats.toClients, { messagesSent: 1, bytesSent: 2, messagesQueued: 1, bytesQueued: 2 });
+  for (const pipe of [first, second, one, other]) await pipe.close();
+  const after = inprocStats('stats');
+  t.like(after, { connections: 0, pending: 0 });
+  t.deepEqual(after.toClients, {
+    ...nothing,
+    messagesSent: 1,
+    bytesSent: 2,
+    messagesReceived: 0,
+    messagesDropped: 1,
+  });
+  await listener.close();
+  t.throws(() => inprocStats('stats'), { code: 'ERR_NOT_FOUND' });
+  t.throws(() => inprocStats('tcp://stats:1'), { code: 'ERR_INVALID_ARGUMENT' });
+  t.throws(() => inprocStats(''), { code: 'ERR_INVALID_ADDRESS' });
 });
 
 test('[I04] a name may be given with its scheme, but no other address', async (t) => {

@@ -3,6 +3,7 @@
 import test, { type ExecutionContext } from 'ava';
 
 import type { Backpressure, Codec, PipeOptions } from '../index.js';
+import { dial } from './helpers/ends.js';
 import { pairOf, SCHEMES, stuff, type Pair, type Scheme } from './helpers/pairs.js';
 
 const SMALLEST = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8 };
@@ -215,8 +216,34 @@ for (const scheme of SCHEMES) {
   });
 }
 
+for (const scheme of SCHEMES) {
+  test(`[D28] ${scheme}: pipes of a listener share its rates`, async (t) => {
+    const rate = { messagesPerSecond: 1000, messagesBurst: 10 };
+    for (const server of [{ totalSendRate: rate }, { totalReceiveRate: rate }]) {
+      const isSending = 'totalSendRate' in server;
+      const first = await pairOf(t, scheme, { server });
+      const client = await dial(first.listener.address);
+      t.teardown(() => client.close({ lingerMs: 0 }));
+      const accepted = await first.listener.accept();
+      const ends = [
+        [first.server, first.client],
+        [accepted, client],
+      ] as const;
+      const begin = performance.now();
+      const passing = ends.map(async ([there, here]) => {
+        const [from, to] = isSending ? [there, here] : [here, there];
+        const sending = from.sendBatch(numbers(0, 40));
+        for (let i = 0; i < 40; i++) t.is(String(await to.receive()), `${i}`);
+        await sending;
+      });
+      await Promise.all(passing);
+      // 80 messages in all, of which a burst of 10 passes at once.
+      t.true(performance.now() - begin >= 69, 'not faster than the rate of the listener');
+    }
+  });
+}
+
 test('[D24 D25 D26 D27 D28] options are checked, with names and bounds', async (t) => {
-  const { dial } = await import('../index.js');
   const bad: [PipeOptions, RegExp][] = [
     [{ sendHighWaterMarkMessages: -1 }, /sendHighWaterMarkMessages is -1; it must be an integer/],
     [{ backpressure: 'drop' as 'block' }, /backpressure is "drop"; it must be one of 'block'/],

@@ -364,6 +364,20 @@ for (const mode of MODES) {
   });
 }
 
+test('[T02] reading numbers in place and writing fixed sizes allocates nothing', async (t) => {
+  const { execFile } = await import('node:child_process');
+  const { promisify } = await import('node:util');
+  const script = new URL('fixtures/schema/allocations.js', import.meta.url).pathname;
+  // Large enough that nothing is collected in between.
+  const young = ['--min-semi-space-size=64', '--max-semi-space-size=128'];
+  const args = ['--expose-gc', ...young, '--import=@oxc-node/core/register', script];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 120_000 });
+  const { control, ...work } = JSON.parse(stdout) as Record<string, number>;
+  // For 100,000 messages; measuring takes some itself.
+  for (const [name, bytes] of Object.entries(work)) t.true(bytes < 4096, `${name}: ${bytes} bytes`);
+  t.true((control ?? 0) > 500_000, `copies: ${control} bytes`);
+});
+
 test('[T09] a codec is interpreted where code generation is forbidden', async (t) => {
   const { execFile } = await import('node:child_process');
   const { promisify } = await import('node:util');

@@ -20,6 +20,7 @@ test('[D09] defaults are as documented', (t) => {
       maxMessageBytes: 16_777_216,
       trust: 0,
       queueMessages: 16_384,
+      maxReassemblyBytes: 0,
       reassemblyTimeoutMs: 30_000,
       sessionTimeoutMs: 0,
       access: 0,

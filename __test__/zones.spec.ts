@@ -49,6 +49,8 @@ interface Physics {
 }
 
 const NUMBERS = { u64: 'number' } as const;
+/** Processes for plugins need Linux. */
+const PROCESS: readonly 'process'[] = process.platform === 'linux' ? ['process'] : [];
 const INLINE = { path: PHYSICS, mode: 'inline' } as const;
 
 test('[Z03 Z10] an inline call returns what the method does', async (t) => {
@@ -394,7 +396,7 @@ test('[Z14] a worker that ends with zones open and calls under way disturbs nobo
 test('[Z12] a plugin is reloaded while it is called, and keeps its state', async (t) => {
   const folder = privateCopy(t);
   const file = `${folder}/${basename(PHYSICS)}`;
-  for (const mode of ['inline', 'shared', 'dedicated'] as const) {
+  for (const mode of ['inline', 'shared', 'dedicated', ...PROCESS] as const) {
     copyFileSync(PHYSICS, file);
     await using zone = await loadZone({ path: file, mode });
     const physics = zone.interface<Physics>(NUMBERS);
@@ -427,24 +429,26 @@ test('[Z12] a plugin is reloaded while it is called, and keeps its state', async
   }
 });
 
-test('[Z12] a zone follows its file', async (t) => {
-  const folder = privateCopy(t);
-  const file = `${folder}/${basename(PHYSICS)}`;
-  const events: ReloadEvent[] = [];
-  const onReload = (event: ReloadEvent): number => events.push(event);
-  await using zone = await loadZone({ path: file, watch: true, onReload });
-  const change = async (bytes: Buffer): Promise<ReloadEvent | undefined> => {
-    const count = events.length;
-    writeFileSync(`${folder}/next`, bytes, { mode: 0o644 });
-    renameSync(`${folder}/next`, file);
-    while (events.length === count) await setTimeout(5);
-    return events.at(-1);
-  };
-  const bytes = readFileSync(PHYSICS);
-  const next = await change(Buffer.concat([bytes, Buffer.from('next')]));
-  t.deepEqual(next, { type: 'reloaded', generation: 2 });
-  const broken = await change(bytes.subarray(0, 5000));
-  t.is(broken?.type === 'failed' ? broken.error.code : broken, 'ERR_PLUGIN_DAMAGED');
-  t.is(zone.generation, 2);
-  t.deepEqual(await change(bytes), { type: 'reloaded', generation: 3 });
-});
+for (const mode of ['shared', ...PROCESS] as const) {
+  test(`[Z12] a zone follows its file: ${mode}`, async (t) => {
+    const folder = privateCopy(t);
+    const file = `${folder}/${basename(PHYSICS)}`;
+    const events: ReloadEvent[] = [];
+    const onReload = (event: ReloadEvent): number => events.push(event);
+    await using zone = await loadZone({ path: file, mode, watch: true, onReload });
+    const change = async (bytes: Buffer): Promise<ReloadEvent | undefined> => {
+      const count = events.length;
+      writeFileSync(`${folder}/next`, bytes, { mode: 0o644 });
+      renameSync(`${folder}/next`, file);
+      while (events.length === count) await setTimeout(5);
+      return events.at(-1);
+    };
+    const bytes = readFileSync(PHYSICS);
+    const next = await change(Buffer.concat([bytes, Buffer.from('next')]));
+    t.deepEqual(next, { type: 'reloaded', generation: 2 });
+    const broken = await change(bytes.subarray(0, 5000));
+    t.is(broken?.type === 'failed' ? broken.error.code : broken, 'ERR_PLUGIN_DAMAGED');
+    t.is(zone.generation, 2);
+    t.deepEqual(await change(bytes), { type: 'reloaded', generation: 3 });
+  });
+}

@@ -195,6 +195,16 @@ export declare function describeLibrary(path: string): Array<string>
  */
 export declare function describePlugin(path: string): NativePlugin
 
+/**
+ * What has passed through a name that is bound: connections, those that wait to be accepted, then
+ * for messages to the listener and for those from it: sent, their bytes, received, dropped,
+ * waiting, their bytes.
+ *
+ * # Errors
+ * `ERR_NOT_FOUND`, `ERR_INVALID_ADDRESS`.
+ */
+export declare function inprocStats(name: string): Array<number>
+
 /** How often types were written in formats that they have no writer for. */
 export declare function listDowngrades(): Array<NativeDowngrade>
 

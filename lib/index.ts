@@ -17,7 +17,14 @@ export {
   PluginError,
   type PluginErrorOptions,
 } from './errors.js';
-export { bindInproc, connectInproc, listInprocEndpoints } from './inproc.js';
+export {
+  bindInproc,
+  connectInproc,
+  inprocStats,
+  listInprocEndpoints,
+  type InprocStats,
+  type InprocTraffic,
+} from './inproc.js';
 export type { Peer } from './internal/peer.js';
 export type { Sendable } from './internal/pending.js';
 export type { WaitOptions } from './internal/wait.js';

@@ -86,3 +86,69 @@ function addressOf(name: string): string {
 }
 
 const PREFIX = 'inproc://';
+
+/** What has passed in one direction. */
+export interface InprocTraffic {
+  /** Messages accepted for sending. */
+  readonly messagesSent: number;
+  /** Payload bytes of those. */
+  readonly bytesSent: number;
+  /** Of those, messages that were received. */
+  readonly messagesReceived: number;
+  /** Messages that nobody had received when their connection was closed. */
+  readonly messagesDropped: number;
+  /** Messages that wait to be received. */
+  readonly messagesQueued: number;
+  /** Payload bytes of those. */
+  readonly bytesQueued: number;
+}
+
+/** An inproc name, and the traffic of all connections made through it since it was bound. */
+export interface InprocStats {
+  /** Connections of which at least one end is open. */
+  readonly connections: number;
+  /** Of those, connections that wait to be accepted. */
+  readonly pending: number;
+  /** From those who connected to the one who listens. */
+  readonly fromClients: InprocTraffic;
+  /** The other way. */
+  readonly toClients: InprocTraffic;
+}
+
+/**
+ * What has passed through a name that is bound in this process, by whichever thread; `name` may be
+ * the address, `inproc://name`, too.
+ *
+ * @throws BusbarError `ERR_NOT_FOUND` (retryable) if nobody has bound the name,
+ * `ERR_INVALID_ADDRESS`, `ERR_INVALID_ARGUMENT`
+ *
+ * @example
+ * ```ts
+ * import { bindInproc, connectInproc, inprocStats } from 'busbar';
+ *
+ * const listener = bindInproc('stats-example');
+ * const pipe = connectInproc('stats-example');
+ * await pipe.send('one');
+ * console.log(inprocStats('stats-example').fromClients.messagesQueued); // 1
+ * await pipe.close();
+ * await listener.close();
+ * ```
+ */
+export function inprocStats(name: string): InprocStats {
+  addressOf(name);
+  const [connections = 0, pending = 0, ...lanes] = callNative(() => native.inprocStats(name));
+  const traffic = (from: number): InprocTraffic => {
+    const [messagesSent = 0, bytesSent = 0, messagesReceived = 0, messagesDropped = 0] =
+      lanes.slice(from);
+    const [messagesQueued = 0, bytesQueued = 0] = lanes.slice(from + 4);
+    return {
+      messagesSent,
+      bytesSent,
+      messagesReceived,
+      messagesDropped,
+      messagesQueued,
+      bytesQueued,
+    };
+  };
+  return { connections, pending, fromClients: traffic(0), toClients: traffic(6) };
+}

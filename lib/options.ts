@@ -89,6 +89,12 @@ export interface PipeOptions extends QosOptions {
   /** inproc, uds, tcp: messages queued per direction, 0–16,777,216; 0 is unbounded. 16,384. */
   readonly queueMessages?: number;
   /**
+   * uds, tcp: bytes that messages of which only a part has come may have together, checked before
+   * memory is taken; `maxMessageBytes` or more, up to 8 GiB. A peer that begins more is cut off
+   * with `ERR_PROTOCOL`. Four times `maxMessageBytes`.
+   */
+  readonly maxReassemblyBytes?: number;
+  /**
    * uds, tcp: how long a part of a message is kept when nothing of it comes any more, in
    * milliseconds, 1–2,147,483,647. It is then dropped, and so is the rest should it still come;
    * `stats().reassembliesExpired` counts. 30,000.
@@ -256,6 +262,7 @@ const PIPE: Rules = {
   trust: choice('same-user', TRUSTS),
   maxPendingSends: integer(1024, 0, 1_000_000),
   queueMessages: integer(16_384, 0, 1 << 24),
+  maxReassemblyBytes: integer(undefined, KIB, 8 * GIB),
   reassemblyTimeoutMs: integer(30_000, 1, 2 ** 31 - 1),
   reliable: { standard: false, check: () => {} },
   access: { standard: 'same-user', check: checkAccess },
@@ -317,6 +324,7 @@ function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
       maxMessageBytes: values['maxMessageBytes'] as number,
       trust: TRUSTS.indexOf(values['trust'] as Trust),
       queueMessages: values['queueMessages'] as number,
+      maxReassemblyBytes: (values['maxReassemblyBytes'] as number | undefined) ?? 0,
       reassemblyTimeoutMs: values['reassemblyTimeoutMs'] as number,
       sessionTimeoutMs: 0,
       ...accessOf(values['access'] as Access),

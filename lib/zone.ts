@@ -70,7 +70,7 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly allowVersions?: boolean;
   /** Who vouches for it. Nobody has to, unless `allow` or `keys` is given. */
   readonly trust?: PluginTrust;
-  /** Whether the zone is reloaded when its library's file changes; not in `process`. `false`. */
+  /** Whether the zone is reloaded when its library's file changes. `false`. */
   readonly watch?: boolean;
   /** Is told of each reload that `watch` leads to; failed ones leave the last generation be. */
   readonly onReload?: (event: ReloadEvent) => void;
@@ -522,8 +522,7 @@ export class Zone {
    *
    * @throws BusbarError (as a rejection) as {@link loadZone}; `ERR_SCHEMA_MISMATCH` if methods are
    * missing or have other types, or state cannot be read; `ERR_PLUGIN_BUDGET` if too many
-   * images of former generations are left in memory, which in this process is for ever;
-   * `ERR_NOT_SUPPORTED` in the mode `process`: load the next version as another zone
+   * images of former generations are left in memory, which in this process is for ever
    *
    * @example
    * ```ts

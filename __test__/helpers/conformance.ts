@@ -88,7 +88,10 @@ export function conformance(name: string, both: PipeOptions = {}): void {
       await server.consume((batch) => {
         for (let i = 0; i < batch.length; i++) seen.push(batch.channel(i));
       });
-      t.deepEqual(seen, channels.flatMap((channel) => [channel, channel, channel]));
+      t.deepEqual(
+        seen,
+        channels.flatMap((channel) => [channel, channel, channel]),
+      );
     });
 
     test(title('D46', 'sends and receives batches'), async (t) => {
@@ -169,7 +172,7 @@ async function ordered(
 
 async function sendAtRandom(pipe: Pipe, messages: readonly Buffer[], next: () => number) {
   const unawaited: Promise<void>[] = [];
-  for (let i = 0; i < messages.length; ) {
+  for (let i = 0; i < messages.length;) {
     const message = messages[i] as Buffer;
     const way = Math.floor(next() * 5);
     if (way === 0) {

@@ -24,7 +24,8 @@ function suited<T extends busbar.DialOptions | busbar.ListenOptions>(
   return { ...options, tls: ordinary() } as unknown as T;
 }
 
-function ordinary(): busbar.TlsOptions {
+/** Certificates of this run, for both ends. */
+export function ordinary(): busbar.TlsOptions {
   if (made === undefined) {
     const { ca, issue } = authority();
     made = { ...issue('localhost'), ca, servername: 'localhost' };

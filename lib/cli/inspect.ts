@@ -1,6 +1,14 @@
 /** `busbar inspect`: what the types in some files look like, for people. */
 
-import type { FieldDescriptor, TypeDescriptor, VariantDescriptor } from '../schema/descriptor.js';
+import { BusbarError, callNative } from '../errors.js';
+import { native } from '../internal/native.js';
+import { subDescriptor } from '../schema/check.js';
+import type {
+  Descriptor,
+  FieldDescriptor,
+  TypeDescriptor,
+  VariantDescriptor,
+} from '../schema/descriptor.js';
 import { spell } from '../schema/text.js';
 import { chosenTypes } from './types.js';
 
@@ -15,15 +23,27 @@ export function inspect(files: readonly string[], { json, type }: InspectOptions
   const shown = chosenTypes(files, type);
   if (json === true) return `${JSON.stringify(shown, null, 2)}\n`;
   const names = type === undefined ? Object.keys(shown.types) : [type];
-  const types = names.map((name) => describe(name, shown.types[name] as TypeDescriptor));
+  const types = names.map((name) => describe(shown, name));
   return `format ${shown.format}\n\n${types.join('\n')}`;
 }
 
-function describe(name: string, type: TypeDescriptor): string {
+function describe(all: Descriptor, name: string): string {
+  const type = all.types[name] as TypeDescriptor;
   const head = `${type.kind} ${name}  hash ${type.hash}  size ${type.size}  align ${type.align}`;
   const body =
     type.kind === 'struct' ? fieldRows(type.fields, '  ') : type.variants.flatMap(variantRows);
-  return [head, ...body, ''].join('\n');
+  return [head, `  formats ${formatsOf(subDescriptor(all, name))}`, ...body, ''].join('\n');
+}
+
+/** The formats that values have; not every name has one of Cap'n Proto. */
+function formatsOf(type: Descriptor): string {
+  try {
+    callNative(() => native.capnpText(JSON.stringify(type)));
+    return 'rkyv, capnp, json';
+  } catch (error) {
+    if (!(error instanceof BusbarError)) throw error;
+    return `rkyv, json; not capnp: ${error.message}`;
+  }
 }
 
 function variantRows({ name, tag, fields }: VariantDescriptor): string[] {

@@ -96,6 +96,8 @@ export interface NativePipeOptions {
   heartbeatMs: number;
   heartbeatMisses: number;
   /** uds, tcp */
+  /** 0: four times maxMessageBytes */
+  maxReassemblyBytes: number;
   reassemblyTimeoutMs: number;
   /** uds, tcp, tls: 0 = no session, and none of the next four */
   sessionTimeoutMs: number;
@@ -286,6 +288,8 @@ export interface Native {
   /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];
   listInprocEndpoints(): string[];
+  /** The numbers of `InprocStats` (inproc.ts), in their order. Throws. */
+  inprocStats(name: string): number[];
   version(): string;
 
   // ---- the registry of types, see registry.ts: throw ----

@@ -47,7 +47,7 @@ export class Prefetch {
     if (count <= 0) return 0;
     this.bytes = chunk.bytes;
     this.memory = chunk.memory;
-    const slots = (this.slots ??= new Uint32Array(3 * PREFETCH_MAX));
+    const slots = this.slotsFor(count);
     let leased = false;
     for (let at = 0; at < 3 * count; at += 3) {
       const offset = port.slots[at] as number;
@@ -111,6 +111,14 @@ export class Prefetch {
     this.large = null;
   }
 
+  /** Room for `count` messages, little more than was needed so far: most pipes are mostly idle. */
+  private slotsFor(count: number): Uint32Array {
+    if (this.slots === null || this.slots.length < 3 * count) {
+      this.slots = new Uint32Array(3 * Math.max(SLOTS_MIN, Math.min(2 * count, PREFETCH_MAX)));
+    }
+    return this.slots;
+  }
+
   private copyLeased(port: Port, slots: Uint32Array, count: number): void {
     const large = new Map<number, LoanView>();
     for (let i = 0; i < count; i++) {
@@ -136,6 +144,9 @@ function viewsOf(bytes: Buffer, memory: ArrayBuffer): BatchMemory {
 
 /** Less room than this is not worth a native call. Above what a small message needs. */
 export const ROOM_MIN: number = 4 * 1024;
+
+/** Messages that there is room for at first. */
+const SLOTS_MIN = 4;
 
 /** Most messages that are fetched at once. */
 export const PREFETCH_MAX = 512;

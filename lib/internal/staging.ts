@@ -8,6 +8,9 @@
  *
  * Nothing here decides when to submit. A reservation that is overtaken by another message keeps the
  * old buffer, and staging goes on in a new one.
+ *
+ * A thread has few such buffers: a pipe that needs one when there are {@link HOLDERS_MAX} takes
+ * that of another which has nothing staged. So thousands of pipes that are silent hold none.
  */
 
 import { markAsUntransferable } from 'node:worker_threads';
@@ -16,17 +19,28 @@ import { FastBuffer } from './chunk.js';
 import type { Sendable } from './pending.js';
 import { HEADER_BYTES, INLINE_MAX, recordBytes } from './record.js';
 
+const NO_BYTES = Buffer.alloc(0);
+const NO_WORDS = new Uint32Array(0);
+
+/** Pipes that keep a buffer while they are silent, in no order. */
+const HOLDERS_MAX = 64;
+const holders: Staging[] = [];
+/** Who was looked at last, of `holders`. */
+let hand = 0;
+
 export class Staging {
-  bytes: Buffer = Buffer.alloc(0);
+  bytes: Buffer = NO_BYTES;
   start = 0;
   end = 0;
   /** Records since the last submit. */
   records = 0;
   /** Messages between `start` and `end`. */
   private messages = 0;
-  private words = new Uint32Array(0);
+  private words: Uint32Array = NO_WORDS;
   /** Whose reservation lies behind `end`, if one is open there. */
   private owner: object | null = null;
+  /** A user may have kept bytes of the buffer: no other pipe gets it. */
+  private isShown = false;
   /** Open reservations that kept an old buffer. */
   private strays = 0;
 
@@ -92,6 +106,7 @@ export class Staging {
   /** Opens a reservation behind `end`, where there must be room; returns where its bytes begin. */
   open(owner: object): number {
     this.owner = owner;
+    this.isShown = true;
     return this.end + HEADER_BYTES;
   }
 
@@ -144,8 +159,11 @@ export class Staging {
   /** Forgets everything. Returns how many messages that were. */
   reset(): number {
     const lost = this.messages;
-    this.bytes = Buffer.alloc(0);
-    this.words = new Uint32Array(0);
+    this.isShown = false;
+    const at = holders.indexOf(this);
+    if (at >= 0) holders.splice(at, 1);
+    this.bytes = NO_BYTES;
+    this.words = NO_WORDS;
     this.start = 0;
     this.end = 0;
     this.records = 0;
@@ -181,12 +199,37 @@ export class Staging {
   }
 
   private renew(): void {
+    this.start = 0;
+    this.end = 0;
+    if (this.bytes.length === 0 && this.takeOver()) return;
+    this.isShown = false;
     const memory = new ArrayBuffer(STAGING_BYTES);
     markAsUntransferable(memory);
     this.bytes = Buffer.from(memory);
     this.words = new Uint32Array(memory);
-    this.start = 0;
-    this.end = 0;
+  }
+
+  /** Takes the buffer of a pipe that needs none at present; `false` if there is none to take. */
+  private takeOver(): boolean {
+    if (holders.length < HOLDERS_MAX) {
+      holders.push(this);
+      return false;
+    }
+    for (let looks = 0; looks < HOLDERS_MAX; looks++) {
+      hand = (hand + 1) % holders.length;
+      const other = holders[hand] as Staging;
+      if (!other.isEmpty || other.isShown) continue;
+      this.bytes = other.bytes;
+      this.words = other.words;
+      other.bytes = NO_BYTES;
+      other.words = NO_WORDS;
+      other.start = 0;
+      other.end = 0;
+      holders[hand] = this;
+      return this.bytes.length > 0;
+    }
+    // All of them are at work: this one has a buffer beyond, until the pipe is closed.
+    return false;
   }
 
   private recount(): void {

@@ -35,6 +35,9 @@ pub struct PipeOptions {
     /// Whether the engine of this end is driven at all times, so that it can promise signs of life
     /// to its peers. Not so by default: a pipe of a plain thread is driven while it waits.
     pub is_driven: bool,
+    /// uds, tcp: bytes that unfinished messages of the peer may come to together, at least those of
+    /// the largest message. Four times that by default.
+    pub reassembly_bytes_max: Option<u64>,
     /// uds, tcp: how long a part of a message is kept when nothing of it comes any more. 30 s by
     /// default.
     pub reassembly_timeout: Duration,
@@ -76,8 +79,8 @@ pub enum Access {
     SameUser,
     /// All that the socket's permissions let in.
     Anyone,
-    /// Those that run as one of these users, or whose primary group is one of these, and no others:
-    /// not even this process' own user, unless it is among them.
+    /// Those that run as one of these users, or belong to one of these groups, and no others: not
+    /// even this process' own user, unless it is among them.
     Listed(Arc<AccessList>),
 }
 
@@ -131,6 +134,7 @@ impl Default for PipeOptions {
             access: Access::default(),
             heartbeat: None,
             is_driven: false,
+            reassembly_bytes_max: None,
             reassembly_timeout: Duration::from_secs(30),
             reconnect: None,
             retry: None,
@@ -178,7 +182,17 @@ impl PipeOptions {
             let value = self.message_bytes_max as u64;
             return Err(invalid("maxMessageBytes", value, "between 1 byte and 2 GiB"));
         }
+        if self.reassembly_bytes() < self.message_bytes_max as u64 {
+            let bounds = "at least maxMessageBytes, or no message of that size could come";
+            return Err(invalid("maxReassemblyBytes", self.reassembly_bytes(), bounds));
+        }
         Ok(())
+    }
+
+    /// Bytes that unfinished messages may come to together.
+    pub(crate) fn reassembly_bytes(&self) -> u64 {
+        let standard = 4 * self.message_bytes_max as u64;
+        self.reassembly_bytes_max.unwrap_or(standard)
     }
 }
 

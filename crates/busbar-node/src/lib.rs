@@ -83,6 +83,39 @@ pub fn list_inproc_endpoints() -> Vec<String> {
     busbar_io::transport::inproc::list_inproc_endpoints()
 }
 
+/// What has passed through a name that is bound: connections, those that wait to be accepted, then
+/// for messages to the listener and for those from it: sent, their bytes, received, dropped,
+/// waiting, their bytes.
+///
+/// # Errors
+/// `ERR_NOT_FOUND`, `ERR_INVALID_ADDRESS`.
+#[napi]
+pub fn inproc_stats(env: Env, name: String) -> napi::Result<Vec<f64>> {
+    let stats = match busbar_io::transport::inproc::inproc_stats(&name) {
+        Ok(stats) => stats,
+        Err(error) => {
+            raw::throw(env.raw(), &error);
+            return Err(napi::Error::new(napi::Status::PendingException, ""));
+        }
+    };
+    let lanes = [stats.from_clients, stats.to_clients].into_iter().flat_map(|lane| {
+        [
+            lane.messages_sent,
+            lane.bytes_sent,
+            lane.messages_received,
+            lane.messages_dropped,
+            lane.messages_queued,
+            lane.bytes_queued,
+        ]
+    });
+    #[expect(clippy::cast_precision_loss, reason = "counters stay below 2^53")]
+    Ok([stats.connections as u64, stats.pending as u64]
+        .into_iter()
+        .chain(lanes)
+        .map(|count| count as f64)
+        .collect())
+}
+
 /// The version of the addon.
 #[napi]
 #[must_use]

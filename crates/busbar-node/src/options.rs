@@ -42,6 +42,8 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
         interval: Duration::from_millis(whole(number(c"heartbeatMs"))),
         misses: u32::try_from(whole(number(c"heartbeatMisses"))).unwrap_or(u32::MAX),
     });
+    let reassembly_bytes = whole(number(c"maxReassemblyBytes"));
+    options.reassembly_bytes_max = (reassembly_bytes > 0).then_some(reassembly_bytes);
     options.reassembly_timeout = Duration::from_millis(whole(number(c"reassemblyTimeoutMs")));
     options.wait = match whole(number(c"wait")) {
         0 => Wait::Park,

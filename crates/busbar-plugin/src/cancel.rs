@@ -1,7 +1,7 @@
 //! Whether anybody still wants what a blocking method is about.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,9 +74,20 @@ impl Flag {
     }
 }
 
-/// The blocking calls of an instance, by token.
+/// The blocking calls of an instance.
 #[derive(Debug, Default)]
-pub(crate) struct Blocking(Mutex<HashMap<u64, Arc<Flag>>>);
+pub(crate) struct Blocking(Mutex<Tokens>);
+
+#[derive(Debug, Default)]
+struct Tokens {
+    running: HashMap<u64, Arc<Flag>>,
+    /// The last ones that were cancelled and are not known: they may be about to run. No token is
+    /// used twice.
+    early: VecDeque<u64>,
+}
+
+/// More calls than that are not about to run at the same time.
+const EARLY_MAX: usize = 1024;
 
 impl Blocking {
     /// Runs `work` as the call of `token`.
@@ -85,25 +96,55 @@ impl Blocking {
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
                 CURRENT.set(self.2.take());
-                self.0.lock().remove(&self.1);
+                self.0.lock().running.remove(&self.1);
             }
         }
         let flag = Arc::<Flag>::default();
-        self.lock().insert(token, Arc::clone(&flag));
+        let mut tokens = self.lock();
+        if let Some(at) = tokens.early.iter().position(|early| *early == token) {
+            tokens.early.remove(at);
+            *flag.lock() = true;
+        }
+        tokens.running.insert(token, Arc::clone(&flag));
+        drop(tokens);
         let _restore = Restore(self, token, CURRENT.replace(Some(flag)));
         work()
     }
 
     /// Whoever runs `token` may know.
     pub(crate) fn cancel(&self, token: u64) {
-        let flag = self.lock().get(&token).cloned();
-        if let Some(flag) = flag {
-            *flag.lock() = true;
-            flag.set.notify_all();
-        }
+        let mut tokens = self.lock();
+        let Some(flag) = tokens.running.get(&token) else {
+            if tokens.early.len() == EARLY_MAX {
+                tokens.early.pop_front();
+            }
+            return tokens.early.push_back(token);
+        };
+        *flag.lock() = true;
+        flag.set.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Flag>>> {
+    fn lock(&self) -> MutexGuard<'_, Tokens> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [Z17] a call that was cancelled before the plugin knew of it was never told
+    #[test]
+    fn what_is_cancelled_early_begins_cancelled() {
+        let blocking = Blocking::default();
+        blocking.cancel(7);
+        assert!(!blocking.run(6, || Cancellation::current().is_cancelled()));
+        assert!(blocking.run(7, || Cancellation::current().wait(Duration::from_secs(60))));
+        assert!(!blocking.run(8, || Cancellation::current().is_cancelled()));
+        for token in 10..10 + 2 * EARLY_MAX as u64 {
+            blocking.cancel(token);
+        }
+        assert_eq!(blocking.lock().early.len(), EARLY_MAX);
+        assert!(!Cancellation::current().is_cancelled(), "outside of calls");
     }
 }

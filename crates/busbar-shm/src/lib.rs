@@ -8,7 +8,8 @@
 //! This crate moves bytes and wakes nobody: when a bell must be rung it says so, and the caller
 //! rings it. It never waits, opens no sockets and gives nothing a name.
 //!
-//! All raw pointers into shared memory of the whole project are in this crate.
+//! All raw pointers into shared memory of the whole project are in this crate, and one question to
+//! the system that has no safe wrapper: [`peer_groups`].
 
 pub mod record;
 
@@ -16,6 +17,8 @@ pub mod record;
 mod channel;
 #[cfg(target_os = "linux")]
 mod control;
+#[cfg(target_os = "linux")]
+mod credentials;
 #[cfg(target_os = "linux")]
 mod cursor;
 #[cfg(target_os = "linux")]
@@ -48,6 +51,8 @@ mod loom_tests;
 pub use channel::{Channel, Counters, Settings};
 #[cfg(target_os = "linux")]
 pub use control::ControlBlock;
+#[cfg(target_os = "linux")]
+pub use credentials::peer_groups;
 #[cfg(target_os = "linux")]
 pub use cursor::{RxCursor, TxCursor};
 #[cfg(target_os = "linux")]

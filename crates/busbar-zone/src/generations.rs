@@ -48,6 +48,39 @@ impl Numbering {
         let targets = methods.iter().map(|method| Some(Target::from(method))).collect();
         Self { targets, methods: methods.into(), missing: Vec::new() }
     }
+
+    /// Of a generation with the methods `next`, after others that had `all` methods, of which the
+    /// last one `had` these.
+    pub(crate) fn after(all: &[Method], had: impl Fn(u32) -> bool, next: &[Method]) -> Self {
+        let by_name: HashMap<_, _> = next.iter().map(|it| (&*it.name, it)).collect();
+        let same = |old: &Method| by_name.get(&*old.name).copied().filter(|new| new.is_as(old));
+        let mut targets: Vec<_> = all.iter().map(|old| same(old).map(Target::from)).collect();
+        let missing = all.iter().zip(0..);
+        let missing = missing.filter(|(old, number)| had(*number) && same(old).is_none());
+        let missing = missing.map(|(old, _)| old.name.clone()).collect();
+        let mut methods = all.to_vec();
+        for new in next {
+            if !all.iter().any(|old| new.name == old.name && new.is_as(old)) {
+                methods.push(new.clone());
+                targets.push(Some(Target::from(new)));
+            }
+        }
+        Self { targets, methods: methods.into(), missing }
+    }
+
+    pub(crate) fn methods(&self) -> &Arc<[Method]> {
+        &self.methods
+    }
+
+    /// # Errors
+    /// `SchemaMismatch` if there are methods missing.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{} would be missing, or have other types", self.missing.join(", "));
+        Err(Error::new(ErrorKind::SchemaMismatch, Stage::Bind, message))
+    }
 }
 
 impl Generations {
@@ -137,23 +170,8 @@ impl Generations {
     /// The numbers for another version's methods: those that are the same keep theirs.
     pub(crate) fn renumber(&self, methods: &[Method]) -> Numbering {
         let list = self.lock();
-        let by_name: HashMap<_, _> = methods.iter().map(|it| (&*it.name, it)).collect();
-        let same = |old: &Method| by_name.get(&*old.name).copied().filter(|new| new.is_as(old));
-        let mut all: Vec<_> = list.methods.to_vec();
-        let mut targets: Vec<_> = all.iter().map(|old| same(old).map(Target::from)).collect();
-        let instance = list.last();
-        let missing = all
-            .iter()
-            .zip(0..)
-            .filter(|(old, number)| instance.target(*number).is_ok() && same(old).is_none());
-        let missing = missing.map(|(old, _)| old.name.clone()).collect();
-        for new in methods {
-            if !list.methods.iter().any(|old| new.name == old.name && new.is_as(old)) {
-                all.push(new.clone());
-                targets.push(Some(Target::from(new)));
-            }
-        }
-        Numbering { targets, methods: all.into(), missing }
+        let last = list.last();
+        Numbering::after(&list.methods, |number| last.target(number).is_ok(), methods)
     }
 
     /// Calls that are let in nowhere wait from now on, until [`Self::settle`] or `replace`.

@@ -672,6 +672,12 @@ fn required(table: &Plugin) -> Result<Call> {
 }
 
 impl Target {
+    /// As the plugin numbers it.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn id(self) -> u32 {
+        self.id
+    }
+
     pub(crate) fn is_thread_safe(self) -> bool {
         self.flags & flag::THREAD_SAFE != 0
     }

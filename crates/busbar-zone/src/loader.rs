@@ -136,8 +136,7 @@ impl Loader {
     ///
     /// # Errors
     /// As [`Self::load`]; `SchemaMismatch` if its methods, or its state, are not those of the last
-    /// generation; `NotSupported` for zones that are not in this process. Then the last generation
-    /// goes on.
+    /// generation. Then the last generation goes on.
     ///
     /// # Safety
     /// As [`Self::load`].
@@ -149,7 +148,15 @@ impl Loader {
     ) -> Result<Reloaded> {
         let source = Source::read(path, &self.trust)?;
         let subject = || source.path.display().to_string();
-        let local = zone.local()?;
+        let transport = zone.transport();
+        if let Some(remote) = transport.remote() {
+            let reloaded = remote.reload(source, &self.trust, options);
+            return reloaded.map_err(|error| error.of(path.display().to_string()));
+        }
+        let Some(local) = transport.local() else {
+            let message = "there is no plugin behind this zone that could be reloaded";
+            return Err(Error::new(ErrorKind::NotSupported, Stage::Call, message));
+        };
         if local.is_current(source.hash) {
             return Ok(Reloaded::Unchanged);
         }

@@ -281,6 +281,10 @@ impl Transport for Arc<Local> {
         self.generations.methods()
     }
 
+    fn has(&self, method: u32) -> bool {
+        self.generations.now().target(method).is_ok()
+    }
+
     fn types(&self) -> Vec<(String, u64)> {
         let instance = self.generations.last();
         instance.library().types().names().map(|(name, hash)| (name.to_owned(), hash)).collect()

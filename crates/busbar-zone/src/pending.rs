@@ -254,6 +254,11 @@ impl Pending {
         self.gate.close();
     }
 
+    /// Whether anybody waits for the end of a call.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.ids(|open| open.reply.is_some()).is_empty()
+    }
+
     /// Whether there will be no more calls.
     pub(crate) fn is_closed(&self) -> bool {
         self.gate.is_closed()

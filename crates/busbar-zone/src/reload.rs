@@ -67,10 +67,8 @@ impl Local {
         let last = self.generations.last();
         check_id(&last, library)?;
         let numbering = self.generations.renumber(&library.contract.methods);
-        if !options.breaking && !numbering.missing.is_empty() {
-            let names = numbering.missing.join(", ");
-            let message = format!("{names} would be missing, or have other types");
-            return Err(last.say(Error::new(ErrorKind::SchemaMismatch, Stage::Bind, message)));
+        if !options.breaking {
+            numbering.check().map_err(|error| last.say(error))?;
         }
         let maker = self.maker();
         let next = maker.make(library, &numbering.targets, true)?;
@@ -141,6 +139,44 @@ impl Local {
     }
 }
 
+/// The halves of handing state over, for whoever has the other one in another process.
+#[cfg(target_os = "linux")]
+impl Local {
+    /// Its state, once its calls have ended; no call is started any more, until [`Self::go_on`].
+    ///
+    /// # Errors
+    /// `TimedOut`, and what the plugin says: then it goes on.
+    pub(crate) fn save(&self, grace: Duration) -> Result<(Vec<u8>, u64)> {
+        let last = self.generations.last();
+        let inside = last.enter().map_err(|refusal| last.refused(refusal))?;
+        self.pause();
+        self.generations.begin_hand_over();
+        let saved = last.quiesce(Instant::now() + grace).and_then(|()| {
+            let from = Arc::clone(&last);
+            self.maker().on_zone_thread(move || from.save_state())?
+        });
+        drop(inside);
+        if saved.is_err() {
+            self.go_on();
+        }
+        saved
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.generations.settle(&self.generations.last());
+        self.resume();
+    }
+
+    /// Takes over the state of another one, before any call.
+    ///
+    /// # Errors
+    /// What the plugin says.
+    pub(crate) fn load(&self, bytes: Vec<u8>, hash: u64) -> Result<()> {
+        let to = self.generations.last();
+        self.maker().on_zone_thread(move || to.load_state(&bytes, hash))?
+    }
+}
+
 /// A generation that is young, and what came before it.
 pub(crate) struct Probation {
     generation: u32,
@@ -149,7 +185,7 @@ pub(crate) struct Probation {
 }
 
 /// A generation that panics within that time of a reload is replaced by what came before it.
-const PROBATION: Duration = Duration::from_secs(5);
+pub(crate) const PROBATION: Duration = Duration::from_secs(5);
 
 impl Local {
     fn put_on_probation(&self, last: &Arc<Instance>, next: &Arc<Instance>) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::contract::Method;
 use crate::local::Local;
 use crate::pending::{CallId, GivenUp};
+use crate::process::Remote;
 use crate::{Object, ProcessStatus, Result, State};
 
 /// How a zone reaches its plugin.
@@ -18,11 +19,19 @@ pub(crate) trait Transport: Send + Sync {
     /// generations.
     fn local(&self) -> Option<&Arc<Local>>;
 
+    /// The plugin's process, if it has one.
+    fn remote(&self) -> Option<&Arc<Remote>> {
+        None
+    }
+
     /// What the plugin that is called now says of itself.
     fn identity(&self) -> Identity;
 
     /// Every method that the plugin has or had; its place is its number.
     fn methods(&self) -> Arc<[Method]>;
+
+    /// Whether the plugin that is called now has the method with this number.
+    fn has(&self, method: u32) -> bool;
 
     /// Names and hashes of the plugin's types.
     fn types(&self) -> Vec<(String, u64)>;

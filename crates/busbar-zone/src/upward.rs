@@ -155,6 +155,10 @@ impl Upward {
         Arc::new(Self { gate: Gate::default(), open })
     }
 
+    pub(crate) fn has_methods(&self) -> bool {
+        self.lock().parent.as_ref().is_some_and(|parent| parent.has_methods())
+    }
+
     /// The plugin may call.
     pub(crate) fn set_ready(&self) {
         self.lock().is_ready = true;

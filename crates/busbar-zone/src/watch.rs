@@ -50,8 +50,7 @@ impl Watch {
     /// Watches the file at `path`, which need not be the one that the zone was loaded from.
     ///
     /// # Errors
-    /// `Io` if the folder cannot be watched, or there is no thread; `NotSupported` for zones that
-    /// are not in this process.
+    /// `Io` if the folder cannot be watched, or there is no thread.
     ///
     /// # Safety
     /// As [`Loader::reload`], of whatever is put at `path` from now on.
@@ -62,7 +61,6 @@ impl Watch {
         options: ReloadOptions,
         listener: Listener,
     ) -> Result<Self> {
-        zone.local()?;
         let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         // One event says as much as many.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_types::registry::Registry;
 
@@ -136,7 +136,8 @@ impl Zone {
         // It may have another reason than the mode that was asked for.
         let options = &Options { mode: Mode::Process, ..*options };
         Self::new(options, |_, pending| {
-            Ok(Box::new(Remote::open(source, trust, registry, pending, options)?))
+            let remote = Remote::open(source, trust, registry, pending, options)?;
+            Ok(Box::new(remote))
         })
     }
 
@@ -493,30 +494,27 @@ impl Zone {
         if body.outcome.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return self.close(grace);
         }
-        let is_alone = body.lock_children().as_ref().is_none_or(Vec::is_empty);
-        let is_empty = is_alone && body.pending.close_if_empty();
-        if !is_empty || !body.transport.close_if_idle() {
-            if is_empty {
-                body.pending.reopen();
+        let deadline = Instant::now() + OUT;
+        while !body.shut_if_idle() {
+            if body.pending.is_awaited() || Instant::now() >= deadline {
+                let calls = body.pending.len();
+                let message = format!("it is in use: {calls} calls, or calls inline, or zones");
+                let error = Error::new(ErrorKind::InUse, Stage::Close, message);
+                return Err(error.of_plugin(self.plugin_id(), self.generation()));
             }
-            let calls = body.pending.len();
-            let message = format!("it is in use: {calls} calls, or calls inline, or zones of it");
-            let error = Error::new(ErrorKind::InUse, Stage::Close, message);
-            return Err(error.of_plugin(self.plugin_id(), self.generation()));
+            std::thread::sleep(Duration::from_micros(100));
         }
         self.close(grace)
     }
 
     /// Its plugin in this process.
-    ///
-    /// # Errors
-    /// `NotSupported` if it is in another one.
-    pub(crate) fn local(&self) -> Result<&Arc<Local>> {
-        self.body.transport.local().ok_or_else(|| {
-            let message = "a plugin in a process of its own is not reloaded: load it anew";
-            let error = Error::new(ErrorKind::NotSupported, Stage::Call, message);
-            error.of_plugin(self.plugin_id(), 0)
-        })
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn local(&self) -> Option<&Arc<Local>> {
+        self.body.transport.local()
+    }
+
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        &*self.body.transport
     }
 
     pub(crate) fn downgrade(&self) -> Weak<Body> {
@@ -526,10 +524,7 @@ impl Zone {
     /// Whether the generation that is called now has this method.
     #[must_use]
     pub fn has(&self, method: MethodId) -> bool {
-        match self.body.transport.local() {
-            Some(local) => local.generations.now().target(method.0).is_ok(),
-            None => self.methods().len() > method.0 as usize,
-        }
+        self.body.transport.has(method.0)
     }
 
     /// Which generation of its plugin is called now: 1 until it is reloaded.
@@ -658,6 +653,19 @@ impl Body {
         Ok(())
     }
 
+    /// Lets no calls in any more, if it is idle; whether that is so.
+    fn shut_if_idle(&self) -> bool {
+        let is_alone = self.lock_children().as_ref().is_none_or(Vec::is_empty);
+        if !is_alone || !self.pending.close_if_empty() {
+            return false;
+        }
+        let is_idle = self.transport.close_if_idle();
+        if !is_idle {
+            self.pending.reopen();
+        }
+        is_idle
+    }
+
     fn close(&self, grace: Duration) -> Result<()> {
         let mut once = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outcome) = &*once {
@@ -701,6 +709,9 @@ impl Drop for Handle {
         }
     }
 }
+
+/// What a call whose end was told of has to be out.
+const OUT: Duration = Duration::from_millis(50);
 
 /// What calls have to end in a zone that is dropped, and not closed.
 const DROP_GRACE: Duration = Duration::from_secs(1);

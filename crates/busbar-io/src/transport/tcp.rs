@@ -123,7 +123,7 @@ impl Acceptor for TcpListener {
             return Ok(None);
         };
         let tls = self.tls.as_ref().map(Tls::server).transpose()?;
-        let answering = Answering::new(Socket::Tcp(stream), tls, &self.options, |_| Ok(()))?;
+        let answering = Answering::new(Socket::Tcp(stream), tls, &self.options, |_, _| Ok(()))?;
         Ok(Some(Incoming::Handshake(Box::new(answering))))
     }
 

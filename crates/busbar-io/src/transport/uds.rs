@@ -5,6 +5,7 @@
 //! ([`Access`](crate::Access)), only processes of their own user are welcome: an abstract name has
 //! no permissions of its own, so anybody could bind or dial it.
 
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::task::Waker;
 
@@ -61,7 +62,7 @@ pub(super) fn dial(
         UdsName::Path(path) => unix_socket::connect(path, &shown)?,
         UdsName::Abstract(name) => unix_socket::connect_to(&abstract_address(name)?, &shown)?,
     };
-    admit(&options.access, Some(sockets::process_of(&stream)?))?;
+    admit(&options.access, Some(sockets::process_of(&stream)?), &stream)?;
     let socket = Socket::Unix(mio::net::UnixStream::from_std(stream));
     let dialing = Dialing::over(socket, options.clone(), identity)?;
     Ok(Incoming::Handshake(Box::new(dialing)))
@@ -92,7 +93,9 @@ impl Acceptor for UdsListener {
             return Ok(None);
         };
         let (socket, access) = (Socket::Unix(stream), &self.options.pipe.access);
-        let answering = Answering::new(socket, None, &self.options, |peer| admit(access, peer))?;
+        let answering = Answering::new(socket, None, &self.options, |socket, peer| {
+            admit(access, peer, socket)
+        })?;
         Ok(Some(Incoming::Handshake(Box::new(answering))))
     }
 
@@ -128,8 +131,19 @@ fn abstract_address(name: &str) -> Result<SocketAddrUnix, Error> {
     Err(Error::new(Code::NotSupported, message))
 }
 
-/// Whether `access` lets `peer` in.
-fn admit(access: &Access, peer: Option<Process>) -> Result<(), Error> {
+/// Groups of the peer's process beside its first. Where the system does not tell, there are none.
+#[cfg(target_os = "linux")]
+fn other_groups(socket: &impl AsFd) -> Vec<u32> {
+    busbar_shm::peer_groups(socket).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn other_groups(_: &impl AsFd) -> Vec<u32> {
+    Vec::new()
+}
+
+/// Whether `access` lets `peer`, at the other end of `socket`, in.
+fn admit(access: &Access, peer: Option<Process>, socket: &impl AsFd) -> Result<(), Error> {
     let own = rustix::process::geteuid().as_raw();
     let (is_welcome, allowed) = match access {
         Access::Anyone => return Ok(()),
@@ -138,8 +152,10 @@ fn admit(access: &Access, peer: Option<Process>) -> Result<(), Error> {
             (is_welcome, format!("processes of user {own}"))
         }
         Access::Listed(list) => {
-            let is_listed =
-                |peer: Process| list.uids.contains(&peer.uid) || list.gids.contains(&peer.gid);
+            let belongs = || other_groups(socket).iter().any(|group| list.gids.contains(group));
+            let is_listed = |Process { uid, gid, .. }: Process| {
+                list.uids.contains(&uid) || list.gids.contains(&gid) || belongs()
+            };
             (peer.is_some_and(is_listed), "those on its list".to_owned())
         }
     };

@@ -170,17 +170,63 @@ fn users_and_groups_can_be_listed() {
         let address = scratch.address("uds");
         driven.listen(&address, &options);
         let mut command = Role::command_of(&binary, "guest", &address);
-        let mut guest = Role::spawn(command.uid(65_534).gid(65_534));
-        let outcome = std::thread::spawn(move || {
-            let outcome = guest.hears("outcome");
-            guest.finish();
-            outcome
-        });
-        while !outcome.is_finished() {
-            driven.settle();
-        }
-        assert_eq!(outcome.join().unwrap(), expected, "{:?}", options.pipe.access);
+        let guest = Role::spawn(command.uid(65_534).gid(65_534));
+        assert_eq!(outcome_of(guest, &mut driven), expected, "{:?}", options.pipe.access);
         let is_accepted = |event: &Event| matches!(event, Event::Accepted { .. });
         assert_eq!(driven.events.iter().any(is_accepted), expected == "connected");
+    }
+}
+
+/// What the guest says came of it.
+fn outcome_of(mut guest: Role, driven: &mut Driven) -> String {
+    let outcome = std::thread::spawn(move || {
+        let outcome = guest.hears("outcome");
+        guest.finish();
+        outcome
+    });
+    while !outcome.is_finished() {
+        driven.settle();
+    }
+    outcome.join().unwrap()
+}
+
+/// [D51] a process belongs to all of its groups, not only to the first
+#[test]
+fn every_group_of_a_peer_counts() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || Command::new("setpriv").arg("--version").output().is_err() {
+        let _ = writeln!(std::io::stderr(), "skipped: only root can join groups, by setpriv");
+        return;
+    }
+    for (groups, expected) in [
+        ("4242", "connected"),
+        ("4241,4243", "ERR_PERMISSION_DENIED"),
+        (
+            "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,\
+          33,34,4242",
+            "connected",
+        ),
+    ] {
+        let scratch = Scratch::new("groups");
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let binary = scratch.path().join("it");
+        fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+        let mut options = ListenOptions::default();
+        options.mode = 0o666;
+        let mut list = AccessList::default();
+        list.gids = vec![4242];
+        options.pipe.access = Access::Listed(Arc::new(list));
+        let mut driven = Driven::new();
+        let address = scratch.address("uds");
+        driven.listen(&address, &options);
+        let plain = Role::command_of(&binary, "guest", &address);
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--groups", groups]);
+        command.arg(plain.get_program()).args(plain.get_args()).stdout(Stdio::piped());
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let outcome = outcome_of(Role::spawn(&mut command), &mut driven);
+        assert_eq!(outcome, expected, "{groups}");
     }
 }

@@ -480,6 +480,41 @@ fn half_a_message_and_silence_is_freed() {
     assert_eq!(driven.engine.stats(pipe).unwrap().link.reassemblies_expired, 1);
 }
 
+/// [D59] who begins more than the option allows is cut off, and everything is freed
+#[test]
+fn unfinished_messages_are_bounded_by_an_option() {
+    let mut options = ListenOptions::default();
+    options.pipe.reassembly_bytes_max = Some(20 << 20);
+    let mut driven = Driven::new();
+    let listener = driven.listen("tcp://127.0.0.1:0", &options);
+    let mut raw = Raw::connect(&driven.engine.address(listener).unwrap());
+    let begun = |channel: u16| {
+        let mut frame = fragment(0, 3, 8 << 20, b"abc");
+        frame[6..8].copy_from_slice(&channel.to_be_bytes());
+        frame
+    };
+    raw.send(&[hello(), begun(1), begun(2), data(4, b"other")].concat());
+    let pipe = driven.accepted();
+    let mut received = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while received.is_empty() {
+        assert!(Instant::now() < deadline);
+        driven.drive(Instant::now() + Duration::from_millis(20));
+        received = driven.receive(pipe);
+    }
+    assert_eq!(received, [b"other"], "two of them fit");
+    raw.send(&begun(3));
+    driven.closed(pipe);
+    let reason = driven.engine.reason(pipe).unwrap();
+    assert_eq!(reason.code, Some(Code::Protocol));
+    assert!(reason.text.contains("maxReassemblyBytes"), "{}", reason.text);
+
+    let mut options = PipeOptions::default();
+    options.reassembly_bytes_max = Some(options.message_bytes_max as u64 - 1);
+    let error = dial("tcp://127.0.0.1:1", options, PATIENCE).err().unwrap();
+    assert_eq!(error.code(), Code::InvalidArgument);
+}
+
 /// [D47] as the system sees it: header and payload of a message leave by one call, from two places
 #[test]
 fn a_large_message_leaves_by_one_gathering_call() {

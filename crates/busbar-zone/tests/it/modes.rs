@@ -20,7 +20,7 @@ pub(crate) const fn all() -> [fn() -> Mode; 3] {
 }
 
 /// The modes that need a file.
-fn all_of_files() -> Vec<Mode> {
+pub(crate) fn all_of_files() -> Vec<Mode> {
     let mut modes: Vec<_> = all().iter().map(|mode| mode()).collect();
     if cfg!(target_os = "linux") {
         modes.push(Mode::Process);

@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use busbar_zone::{
-    Error, ErrorKind, Loader, Mode, Options, ReloadOptions, Reloaded, State, Watch, Zone,
-};
+use busbar_zone::{Error, ErrorKind, Loader, Mode, ReloadOptions, Reloaded, State, Watch, Zone};
 
-use crate::fixtures::{Fixture, alive, load, loader, options, registry, trusting};
-use crate::modes::{all, dedicated, wait};
+use crate::fixtures::{Fixture, alive, loader, options, registry, trusting};
+use crate::modes::{all, all_of_files, dedicated, wait};
 use crate::queues::until;
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn open(loader: &Loader, path: &Path, mode: Mode) -> Zone {
     // SAFETY: our own fixture.
-    unsafe { loader.load(path, &Options::new(mode)) }.expect("it loads")
+    unsafe { loader.load(path, &options(mode)) }.expect("it loads")
 }
 
 fn reload(loader: &Loader, zone: &Zone, path: &Path) -> Result<Reloaded, Error> {
@@ -81,15 +79,18 @@ fn versions_follow_each_other() {
 /// is wrong with a file, the version before it serves on; nothing is left behind
 #[test]
 fn no_call_fails() {
-    let reloads = std::env::var("BUSBAR_TEST_RELOADS").map_or(20, |it| it.parse().expect("count"));
-    for mode in all() {
+    let reloads: usize =
+        std::env::var("BUSBAR_TEST_RELOADS").map_or(20, |it| it.parse().expect("count"));
+    for mode in all_of_files() {
+        // Each is a process, or two.
+        let reloads = if mode == Mode::Process { reloads.div_ceil(4) } else { reloads };
         let versions = [Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"])];
         let broken = Fixture::plugin(&["INIT_FAILS", "VERSION=3"]);
         let cut = Fixture::plugin(&["VERSION=4"]);
         let bytes = std::fs::read(&cut.path).expect("read");
         std::fs::write(&cut.path, &bytes[..bytes.len() / 2]).expect("written");
         let loader = loader();
-        let zone = open(&loader, &versions[0].path, mode());
+        let zone = open(&loader, &versions[0].path, mode);
         // What is made once: images, pools.
         for fixture in versions.iter().rev() {
             reload(&loader, &zone, &fixture.path).expect("it reloads");
@@ -193,12 +194,12 @@ fn methods_that_change() {
 /// the first of the other; calls wait for that; if it cannot be read, the last one goes on with it
 #[test]
 fn state_is_handed_over() {
-    for mode in all() {
+    for mode in all_of_files() {
         let one = Fixture::plugin(&["WITH_STATE"]);
         let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
         let other = Fixture::plugin(&["WITH_STATE", "VERSION=3", "STATE_HASH=8"]);
         let loader = loader();
-        let zone = open(&loader, &one.path, mode());
+        let zone = open(&loader, &one.path, mode);
         let (done, counted) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for _ in 0..3 {
@@ -254,8 +255,8 @@ fn everything_at_once() {
     let versions = [Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"])];
     let loader = Arc::new(loader());
     for round in 0..rounds {
-        for mode in all() {
-            let zone = open(&loader, &versions[0].path, mode());
+        for mode in all_of_files() {
+            let zone = open(&loader, &versions[0].path, mode);
             std::thread::scope(|scope| {
                 for _ in 0..8 {
                     scope.spawn(|| {
@@ -286,7 +287,7 @@ fn everything_at_once() {
                     });
                 }
                 scope.spawn(|| {
-                    let mut child = Options::new(mode());
+                    let mut child = options(mode);
                     child.parent = Some(&zone);
                     // SAFETY: our own fixture.
                     while let Ok(child) = unsafe { loader.load(&versions[1].path, &child) } {
@@ -308,10 +309,16 @@ fn everything_at_once() {
 /// the version before it goes on
 #[test]
 fn files_are_watched() {
+    for mode in all_of_files() {
+        follows_its_file(mode);
+    }
+}
+
+fn follows_its_file(mode: Mode) {
     let (one, two) = (Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"]));
     let bytes = [&one, &two].map(|fixture| std::fs::read(&fixture.path).expect("read"));
     let loader = Arc::new(loader());
-    let zone = open(&loader, &one.path, dedicated(1));
+    let zone = open(&loader, &one.path, mode);
     let (sender, told) = std::sync::mpsc::channel();
     let listener: busbar_zone::Listener = Box::new(move |reloaded| drop(sender.send(reloaded)));
     let (options, watched) = (ReloadOptions::default(), Arc::clone(&loader));
@@ -367,19 +374,40 @@ fn bound_methods_follow() {
     assert_eq!(version().expect_err("it is closed").kind(), ErrorKind::Closed);
 }
 
-/// [Z12 Z13] a plugin in a process of its own is not reloaded: that is refused, and it goes on
+/// [Z12 Z13] the next version has a process of its own beside that of the last, which is ended; a
+/// version whose process crashes soon after is replaced by what came before it
 #[cfg(target_os = "linux")]
 #[test]
-fn processes_are_not_reloaded() {
+fn processes_follow_each_other() {
     let versions = [Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"])];
-    let zone = load(&versions[0].path, &options(Mode::Process)).expect("it starts");
-    let loader = Arc::new(loader());
-    let error = reload(&loader, &zone, &versions[1].path).expect_err("refused");
-    assert_eq!((error.kind(), error.plugin_id()), (ErrorKind::NotSupported, "fixture.c"));
-    let (path, listener) = (&versions[1].path, Box::new(|_| ()));
-    // SAFETY: our own fixture.
-    let watch = unsafe { Watch::new(loader, &zone, path, ReloadOptions::default(), listener) };
-    assert_eq!(watch.expect_err("refused").kind(), ErrorKind::NotSupported);
-    assert_eq!((version(&zone), zone.generation()), (1, 1));
+    let loader = loader();
+    let zone = open(&loader, &versions[0].path, Mode::Process);
+    let pid = || zone.process().expect("it has one").pid;
+    let first = pid().expect("it runs");
+    let same = reload(&loader, &zone, &versions[0].path).expect("nothing to do");
+    assert_eq!((same, pid()), (Reloaded::Unchanged, Some(first)));
+    let next = reload(&loader, &zone, &versions[1].path).expect("it reloads");
+    assert_eq!((next, version(&zone), zone.generation()), (Reloaded::Generation(2), 2, 2));
+    assert_ne!(pid(), Some(first));
+    assert!(!Path::new(&format!("/proc/{first}/exe")).exists(), "the first one is gone");
+
+    assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+    until(|| zone.generation() == 3);
+    assert_eq!((version(&zone), zone.state()), (1, State::Active));
+    // What came before has nothing before it: it is started again.
+    assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+    until(|| zone.process().is_some_and(|it| it.crashes == 2 && it.starts == 4));
+    assert_eq!((version(&zone), zone.generation()), (1, 3));
+
+    let [block, key] = ["wait", "open"].map(|name| zone.method(name).expect("it has it"));
+    let running = zone.start(block, Vec::new()).expect("queued");
+    let mut options = ReloadOptions::default();
+    options.grace = Duration::from_millis(200);
+    reload_with(&loader, &zone, &versions[1].path, &options).expect("it reloads");
+    let ended = running.wait(LONG).expect_err("it did not end in time").kind();
+    assert_eq!(ended, ErrorKind::Closed);
+    drop(zone.start(key, Vec::new()).expect("queued"));
     zone.close(LONG).expect("it closes");
+    let error = reload(&loader, &zone, &versions[0].path).expect_err("it is closed");
+    assert_eq!(error.kind(), ErrorKind::Closed);
 }

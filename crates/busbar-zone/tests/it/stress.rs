@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use busbar_zone::{ErrorKind, Loader, Mode, Options, ReloadOptions, State, Zone};
+use busbar_zone::{ErrorKind, Loader, Mode, ReloadOptions, State, Zone};
 
-use crate::fixtures::{Fixture, alive, inline, physics, registry, trusting};
-use crate::modes::{all, wait};
+use crate::fixtures::{Fixture, alive, inline, options, physics, registry, trusting};
+use crate::modes::{all_of_files, wait};
 
 const LONG: Duration = Duration::from_secs(60);
 const CALLERS: usize = 8;
@@ -21,9 +21,9 @@ fn everything_at_once() {
         [Fixture::plugin(&["WITH_STATE"]), Fixture::plugin(&["VERSION=2", "WITH_STATE"])];
     let registry = registry();
     let loader = Arc::new(Loader::new(registry, trusting()));
-    for mode in all() {
+    for mode in all_of_files() {
         // SAFETY: our own fixture.
-        let zone = unsafe { loader.load(&versions[0].path, &Options::new(mode())) };
+        let zone = unsafe { loader.load(&versions[0].path, &options(mode)) };
         let zone = zone.expect("it loads");
         let (ended, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {

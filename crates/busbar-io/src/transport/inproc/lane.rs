@@ -55,6 +55,8 @@ impl Lane {
         LaneStats {
             messages_sent,
             bytes_sent,
+            messages_received: taken_messages,
+            messages_dropped: 0,
             messages_queued: messages_sent - taken_messages,
             bytes_queued: bytes_sent.saturating_sub(taken_bytes),
         }

@@ -27,7 +27,11 @@ pub struct LaneStats {
     pub messages_sent: u64,
     /// Payload bytes of those.
     pub bytes_sent: u64,
-    /// Of those, messages not yet received.
+    /// Messages received.
+    pub messages_received: u64,
+    /// Messages that nobody received before the connection was closed.
+    pub messages_dropped: u64,
+    /// Messages sent and not yet received.
     pub messages_queued: u64,
     /// Payload bytes of those.
     pub bytes_queued: u64,
@@ -52,6 +56,7 @@ pub(super) struct Ledger {
     open: Mutex<Vec<Weak<Lane>>>,
     messages_sent: AtomicU64,
     bytes_sent: AtomicU64,
+    messages_dropped: AtomicU64,
 }
 
 impl Ledger {
@@ -72,6 +77,7 @@ impl Ledger {
     pub(super) fn settle(&self, last: LaneStats) {
         self.messages_sent.fetch_add(last.messages_sent, Ordering::Relaxed);
         self.bytes_sent.fetch_add(last.bytes_sent, Ordering::Relaxed);
+        self.messages_dropped.fetch_add(last.messages_queued, Ordering::Relaxed);
     }
 
     /// The number of open lanes and the sum of all.
@@ -84,6 +90,7 @@ impl Ledger {
         let mut sum = LaneStats {
             messages_sent: self.messages_sent.load(Ordering::Relaxed),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
+            messages_dropped: self.messages_dropped.load(Ordering::Relaxed),
             ..LaneStats::default()
         };
         for lane in &open {
@@ -93,6 +100,9 @@ impl Ledger {
             sum.messages_queued += lane.messages_queued;
             sum.bytes_queued += lane.bytes_queued;
         }
+        // The totals are not of one instant.
+        let gone = sum.messages_queued + sum.messages_dropped;
+        sum.messages_received = sum.messages_sent.saturating_sub(gone);
         (open.len(), sum)
     }
 }

@@ -4,25 +4,24 @@
 //! messages of several channels may be interleaved. A message that begins on a channel gives up
 //! the one that is unfinished there: its sender has done so.
 //!
-//! Memory grows with what has come, not with what was announced. What does not grow for long is
-//! freed; the rest of it, should it come after all, is skipped.
+//! What is under way is bounded in number and in bytes, before memory is taken, by what its first
+//! fragments announce. Memory grows with what has come. What does not grow for long is freed; the
+//! rest of it, should it come after all, is skipped.
 
 use busbar_proto::frame::{Fragment, Header};
-use busbar_proto::{Code, Error, Limits};
+use busbar_proto::{Code, Error};
 use bytes::Bytes;
 
 /// Messages that may be under way at once.
 const UNDER_WAY_MAX: usize = 64;
 
-/// Memory that they may need together, as a multiple of the largest message.
-const MESSAGES_MAX: u64 = 4;
-
 /// Memory that a message begins with.
 const BYTES_MIN: usize = 64 * 1024;
 
-#[derive(Default)]
 pub(super) struct Assemblies {
     under_way: Vec<Assembly>,
+    /// Bytes that they may come to together.
+    bytes_max: u64,
     /// Messages that were given up because nothing came for too long.
     pub(super) expired: u64,
 }
@@ -43,6 +42,16 @@ struct Assembly {
 }
 
 impl Assemblies {
+    /// With room for messages of `bytes_max` together.
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self { under_way: Vec::new(), bytes_max, expired: 0 }
+    }
+
+    /// Gives up all of them.
+    pub(super) fn clear(&mut self) {
+        self.under_way = Vec::new();
+    }
+
     /// Adds a fragment whose header the decoder has checked; returns the message that it
     /// completes.
     ///
@@ -53,10 +62,9 @@ impl Assemblies {
         header: &Header,
         fragment: Fragment,
         payload: &[u8],
-        limits: Limits,
     ) -> Result<Option<Bytes>, Error> {
         if fragment.index == 0 {
-            self.begin(header, fragment, limits)?;
+            self.begin(header, fragment)?;
         }
         let found = self.under_way.iter().position(|it| it.channel == header.channel);
         let Some(at) = found else { return Err(stray()) };
@@ -101,15 +109,19 @@ impl Assemblies {
         }
     }
 
-    fn begin(&mut self, header: &Header, fragment: Fragment, limits: Limits) -> Result<(), Error> {
+    fn begin(&mut self, header: &Header, fragment: Fragment) -> Result<(), Error> {
         self.give_up(header.channel);
         let announced: u64 = {
             let held = self.under_way.iter().filter(|it| it.bytes.is_some());
             held.map(|it| it.total as u64).sum()
         };
-        let too_much = limits.message_bytes_max().saturating_mul(MESSAGES_MAX);
-        if self.under_way.len() == UNDER_WAY_MAX || announced + fragment.total_bytes > too_much {
-            let message = "the peer has more unfinished messages under way than a pipe may have";
+        let bytes = announced.saturating_add(fragment.total_bytes);
+        if self.under_way.len() == UNDER_WAY_MAX || bytes > self.bytes_max {
+            let (count, max) = (self.under_way.len() + 1, self.bytes_max);
+            let message = format!(
+                "the peer has {count} unfinished messages of {bytes} bytes under way; a pipe may \
+                 have {UNDER_WAY_MAX} of {max} (maxReassemblyBytes)"
+            );
             return Err(Error::new(Code::Protocol, message));
         }
         let total =
@@ -168,13 +180,17 @@ mod tests {
     ) -> Result<Option<Bytes>, Error> {
         let header = Header { channel, seq, ..Header::new(Kind::Data) };
         let fragment = Fragment { index, count, total_bytes };
-        assemblies.add(&header, fragment, payload, Limits::default())
+        assemblies.add(&header, fragment, payload)
+    }
+
+    fn assemblies() -> Assemblies {
+        Assemblies::new(64 << 20)
     }
 
     /// [D59] fragments of several channels may be interleaved
     #[test]
     fn messages_of_channels_are_put_together_side_by_side() {
-        let mut assemblies = Assemblies::default();
+        let mut assemblies = assemblies();
         for index in 0..2 {
             assert_eq!(add(&mut assemblies, (1, 5), (index, 3, 6), b"ab").unwrap(), None);
             assert_eq!(add(&mut assemblies, (2, 9), (index, 3, 3), b"c").unwrap(), None);
@@ -187,7 +203,7 @@ mod tests {
     /// [D59] a message that begins anew gives up the unfinished one of its channel
     #[test]
     fn a_new_message_replaces_an_unfinished_one() {
-        let mut assemblies = Assemblies::default();
+        let mut assemblies = assemblies();
         assert_eq!(add(&mut assemblies, (1, 0), (0, 2, 8), b"lost").unwrap(), None);
         assert_eq!(add(&mut assemblies, (1, 1), (0, 2, 4), b"ke").unwrap(), None);
         assert_eq!(add(&mut assemblies, (1, 1), (1, 2, 4), b"pt").unwrap().unwrap(), "kept");
@@ -200,7 +216,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let check = |second: (u16, u64), fragment: (u32, u32, u64), payload: &[u8]| {
-            let mut assemblies = Assemblies::default();
+            let mut assemblies = assemblies();
             add(&mut assemblies, (1, 0), (0, 3, 8), b"ab").unwrap();
             let error = add(&mut assemblies, second, fragment, payload).unwrap_err();
             assert_eq!(error.code(), Code::Protocol, "{error}");
@@ -211,7 +227,7 @@ mod tests {
         check((1, 0), (1, 2, 8), b"cdefgh");
         check((1, 0), (1, 3, 9), b"c");
         check((1, 0), (1, 3, 8), b"cdefgh");
-        let mut assemblies = Assemblies::default();
+        let mut assemblies = assemblies();
         add(&mut assemblies, (1, 0), (0, 2, 8), b"ab").unwrap();
         let error = add(&mut assemblies, (1, 0), (1, 2, 8), b"c").unwrap_err();
         assert_eq!(error.code(), Code::Protocol, "too short at its end: {error}");
@@ -220,7 +236,7 @@ mod tests {
     /// [D59] silence in the middle of a message frees it, once; its rest is skipped, others go on
     #[test]
     fn what_does_not_grow_expires() {
-        let mut assemblies = Assemblies::default();
+        let mut assemblies = assemblies();
         add(&mut assemblies, (1, 5), (0, 3, 6), b"ab").unwrap();
         add(&mut assemblies, (2, 9), (0, 3, 3), b"c").unwrap();
         assemblies.expire();
@@ -242,7 +258,7 @@ mod tests {
     /// [D59] memory follows what has come, not what was announced
     #[test]
     fn announcing_a_message_takes_no_memory() {
-        let mut assemblies = Assemblies::default();
+        let mut assemblies = assemblies();
         add(&mut assemblies, (1, 0), (0, 2, 16 << 20), b"a").unwrap();
         let capacity = |assemblies: &Assemblies| {
             assemblies.under_way[0].bytes.as_ref().map_or(0, Vec::capacity)
@@ -253,15 +269,17 @@ mod tests {
     /// [D59] what a peer can make this end set aside is bounded, in number and in bytes
     #[test]
     fn unfinished_messages_are_bounded() {
-        let check = |total: u64, most: u16| {
-            let mut assemblies = Assemblies::default();
+        let check = |bytes_max: u64, total: u64, most: u16| {
+            let mut assemblies = Assemblies::new(bytes_max);
             for channel in 0..most {
                 add(&mut assemblies, (channel, 0), (0, 2, total), b"a").unwrap();
             }
             let error = add(&mut assemblies, (most, 0), (0, 2, total), b"a").unwrap_err();
             assert_eq!(error.code(), Code::Protocol, "{error}");
         };
-        check(100, 64);
-        check(16 << 20, 4);
+        check(1 << 20, 100, 64);
+        check(64 << 20, 16 << 20, 4);
+        check(99, 33, 3);
+        check(u64::MAX - 1, u64::MAX / 2, 2);
     }
 }

@@ -215,7 +215,7 @@ impl Answering {
         socket: Socket,
         tls: Option<Tls>,
         options: &ListenOptions,
-        admit: impl FnOnce(Option<Process>) -> Result<(), Error>,
+        admit: impl FnOnce(&Socket, Option<Process>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         socket.set_up(&options.pipe)?;
         let wire = match tls {
@@ -223,7 +223,7 @@ impl Answering {
             Some(tls) => Wire::secure(socket, tls),
         };
         let mut introduction = Introduction::new(wire)?;
-        if let Err(error) = admit(introduction.peer.process) {
+        if let Err(error) = admit(&introduction.wire.socket, introduction.peer.process) {
             introduction.reject(&error);
             return Err(error);
         }

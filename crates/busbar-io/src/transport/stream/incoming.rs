@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crate::connection::SessionNews;
 use crate::inbox::Inbox;
 use crate::loan::Lease;
+use crate::options::PipeOptions;
 
 use super::assembly::Assemblies;
 use super::buffer::{BUFFER_BYTES, Buffer};
@@ -82,7 +83,13 @@ enum Outcome {
 
 impl Incoming {
     /// The half whose first bytes, which came with the handshake, are `early`.
-    pub(super) fn new(limits: Limits, ahead_max: usize, keeps_session: bool, early: &[u8]) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        options: &PipeOptions,
+        keeps_session: bool,
+        early: &[u8],
+    ) -> Self {
+        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         let mut buffer = Buffer::default();
         buffer.acquire();
         buffer[..early.len()].copy_from_slice(early);
@@ -94,7 +101,7 @@ impl Incoming {
             scanned: 0,
             end: early.len(),
             ready: 0,
-            assemblies: Assemblies::default(),
+            assemblies: Assemblies::new(options.reassembly_bytes()),
             wholes: VecDeque::new(),
             whole_bytes: 0,
             has_more: true,
@@ -154,7 +161,7 @@ impl Incoming {
     pub(super) fn forget(&mut self) {
         (self.start, self.scanned, self.end, self.ready) = (0, 0, 0, 0);
         self.wholes = VecDeque::new();
-        self.assemblies = Assemblies::default();
+        self.assemblies.clear();
         self.buffer.release();
         if !self.has_ended() {
             self.outcome = None;
@@ -385,7 +392,7 @@ impl Incoming {
                     self.tell(&header);
                 }
                 (Kind::Data, Some(fragment)) => {
-                    match self.assemblies.add(&header, fragment, payload, *limits) {
+                    match self.assemblies.add(&header, fragment, payload) {
                         Err(error) => return self.breach(error),
                         Ok(None) => {}
                         Ok(Some(whole)) => {

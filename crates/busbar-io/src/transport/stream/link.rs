@@ -41,10 +41,9 @@ impl StreamConnection {
         peer: Peer,
         early: &[u8],
     ) -> Self {
-        let ahead_max = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
         Self {
             wire,
-            incoming: Incoming::new(limits, ahead_max, resume.is_some(), early),
+            incoming: Incoming::new(limits, options, resume.is_some(), early),
             outgoing: Outgoing::new(limits, options),
             limits,
             peer,

@@ -273,12 +273,22 @@ fn stats_by_name_equal_the_traffic() {
     let stats = inproc_stats("inproc://counted").unwrap();
     assert_eq!(stats, listener.stats());
     assert_eq!((stats.connections, stats.pending), (1, 0));
-    let lane = |messages_sent, bytes_sent, messages_queued, bytes_queued| LaneStats {
-        messages_sent,
-        bytes_sent,
-        messages_queued,
-        bytes_queued,
+    let lane = |(messages_sent, bytes_sent), (messages_queued, bytes_queued), messages_dropped| {
+        let messages_received = messages_sent - messages_queued - messages_dropped;
+        LaneStats {
+            messages_sent,
+            bytes_sent,
+            messages_received,
+            messages_dropped,
+            messages_queued,
+            bytes_queued,
+        }
     };
-    assert_eq!(stats.from_clients, lane(4, 26, 2, 14));
-    assert_eq!(stats.to_clients, lane(1, 2, 1, 2));
+    assert_eq!(stats.from_clients, lane((4, 26), (2, 14), 0));
+    assert_eq!(stats.to_clients, lane((1, 2), (1, 2), 0));
+    drop((client, server));
+    let stats = inproc_stats("counted").unwrap();
+    assert_eq!(stats.connections, 0);
+    assert_eq!(stats.from_clients, lane((4, 26), (0, 0), 2), "two that nobody received");
+    assert_eq!(stats.to_clients, lane((1, 2), (0, 0), 1));
 }

@@ -136,9 +136,10 @@ fn serve(control: &UnixStream) -> Result<(), End> {
     // Types are the parent's concern.
     let registry: &'static Registry = Box::leak(Box::default());
     let zone = Zone::open(&library, registry, &options)?;
-    zone.local()?.generations.last().upward().set_relay();
-    wire::send(control, &Answer::Ready, &[])?;
-    let local = Arc::clone(zone.local()?);
+    let local = zone.local().map(Arc::clone).ok_or(End::Gone)?;
+    let instance = local.generations.last();
+    instance.upward().set_relay();
+    wire::send(control, &Answer::Ready { has_state: instance.has_state() }, &[])?;
     let spin = Duration::from_nanos(launch.spin_nanos);
     let mut host = Host::new(zone, local, answers, relay, spin, threads);
     on_thread_of(host.local.zone, || host.run(control))
@@ -363,6 +364,22 @@ impl Host {
                 self.local.release(object);
                 Some(false)
             }
+            order::SAVE => {
+                let (millis, _) = wire::split_head(message)?;
+                let save = move |local: &Local| local.save(Duration::from_millis(millis));
+                self.apart(save);
+                Some(false)
+            }
+            order::LOAD => {
+                let (hash, bytes) = wire::split_head(message)?;
+                let bytes = bytes.to_vec();
+                self.apart(move |local| local.load(bytes, hash).map(|()| (Vec::new(), 0)));
+                Some(false)
+            }
+            order::GO_ON => {
+                self.local.go_on();
+                Some(false)
+            }
             order::CLOSE => {
                 let (millis, _) = wire::split_head(message)?;
                 self.close(Duration::from_millis(millis));
@@ -392,6 +409,15 @@ impl Host {
         if let Err(error) = self.zone.submit(method, input.to_vec(), sink, token) {
             self.answers.fail(token, &error);
         }
+    }
+
+    /// Hands state over, without keeping this thread from what calls may wait for.
+    fn apart(&self, work: impl FnOnce(&Local) -> Result<(Vec<u8>, u64)> + Send + 'static) {
+        let (local, answers) = (Arc::clone(&self.local), Arc::clone(&self.answers));
+        std::thread::spawn(move || match work(&local) {
+            Ok((bytes, hash)) => answers.send(answer::STATE, hash, &bytes),
+            Err(error) => answers.send(answer::NO_STATE, 0, &wire::error_text(&error)),
+        });
     }
 
     /// Ends the zone without keeping this thread from its answers.

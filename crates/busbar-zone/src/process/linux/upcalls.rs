@@ -58,10 +58,6 @@ impl Upcalls {
         Ok(())
     }
 
-    pub(super) fn has_parent(&self) -> bool {
-        self.threads.get().is_some()
-    }
-
     /// From here on there is another process.
     pub(super) fn begin(&self, generation: u32, owner: Weak<dyn Owner>) {
         let objects = Objects::new(generation);

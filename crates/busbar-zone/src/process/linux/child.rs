@@ -22,6 +22,7 @@ use super::wire::{self, Answer, BUILD, Bound, Go, Launch};
 use super::{Output, ProcessOptions};
 use crate::image::inspect;
 use crate::source::Source;
+use crate::trust::FileHash;
 use crate::{Error, ErrorKind, Result, Stage};
 
 /// What of this process's environment a host has, if nothing is said.
@@ -32,13 +33,16 @@ const SEALS: SealFlags =
 /// How long a host that has closed its socket may take to be gone.
 const END: Duration = Duration::from_millis(500);
 
-/// How hosts of one zone are started, the first one and all that follow.
+/// How hosts of one library are started, the first one and all that follow.
+#[derive(Clone)]
 pub(super) struct Recipe {
     options: ProcessOptions,
     config: String,
     source: std::path::PathBuf,
     /// The verified bytes, which nobody can change.
-    library: OwnedFd,
+    library: Arc<OwnedFd>,
+    /// Of these bytes.
+    pub(super) hash: FileHash,
     has_parent: bool,
 }
 
@@ -66,11 +70,17 @@ impl Recipe {
         inspect(&source.bytes, &[abi::ENTRY])?;
         let library = seal(&source.bytes).map_err(|errno| os("copying the library", errno))?;
         let (options, config) = (options.clone(), config.to_owned());
-        Ok(Self { options, config, source: source.path.clone(), library, has_parent })
+        let (library, hash) = (Arc::new(library), source.hash);
+        Ok(Self { options, config, source: source.path.clone(), library, hash, has_parent })
     }
 
-    /// Starts a host. `born` is told of its process at once, `bound` what the library says of
-    /// itself, before any instance is made.
+    /// What types of the plugin `id` are from.
+    pub(super) fn origin(&self, id: &str) -> String {
+        format!("{id} ({})", self.source.display())
+    }
+
+    /// Starts a host, and whether its instance has state. `born` is told of its process at once,
+    /// `bound` what the library says of itself, before any instance is made.
     ///
     /// # Errors
     /// What the host says; `Crashed`, `TimedOut`, `Host`, `Io`.
@@ -79,7 +89,7 @@ impl Recipe {
         generation: u32,
         born: impl FnOnce(u32, &Arc<OwnedFd>),
         bound: impl FnOnce(Bound) -> Result<()>,
-    ) -> Result<(Child, Line)> {
+    ) -> Result<(Child, Line, bool)> {
         let deadline = Instant::now() + self.options.start_timeout;
         let (control, theirs) = UnixStream::pair().map_err(io_error)?;
         let bell = bell().map_err(|errno| os("making a bell", errno))?;
@@ -102,7 +112,7 @@ impl Recipe {
         let mut child = Child { process, pidfd, bell, control, printed, is_gone: false };
         let line = self.greet(&child, generation, deadline, bound);
         line.map_err(|failure| child.judge(failure, self.options.start_timeout))
-            .map(|line| (child, line))
+            .map(|(line, has_state)| (child, line, has_state))
     }
 
     fn spawn(&self, control: UnixStream) -> Result<Process> {
@@ -138,7 +148,7 @@ impl Recipe {
         generation: u32,
         deadline: Instant,
         bound: impl FnOnce(Bound) -> Result<()>,
-    ) -> Result<Line, Failure> {
+    ) -> Result<(Line, bool), Failure> {
         let ProcessOptions { threads, spin, sandbox, ring_bytes, slab_bytes, .. } = &self.options;
         let launch = Launch {
             build: BUILD.to_owned(),
@@ -166,14 +176,16 @@ impl Recipe {
         let said = match answer {
             Answer::Bound(said) => said,
             Answer::Failed(error) => return Err(Failure::Own(error.into())),
-            Answer::Ready => return Err(Failure::Told("it is ready before it is asked to be")),
+            Answer::Ready { .. } => {
+                return Err(Failure::Told("it is ready before it is asked to be"));
+            }
         };
         let [fd] = <[OwnedFd; 1]>::try_from(fds).map_err(|_| Failure::Told("it has no segment"))?;
         let peer = PeerSegment::open(&fd, launch.geometry()).map_err(memory)?;
         bound(said).map_err(Failure::Own)?;
         wire::send(control, &Go, &[])?;
         match wire::receive::<Answer>(control, Some(deadline))?.0 {
-            Answer::Ready => Ok(Line::new(segment, peer, their_bell)),
+            Answer::Ready { has_state } => Ok((Line::new(segment, peer, their_bell), has_state)),
             Answer::Failed(error) => Err(Failure::Own(error.into())),
             Answer::Bound(_) => Err(Failure::Told("it is bound twice")),
         }

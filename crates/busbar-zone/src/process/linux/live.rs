@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,20 @@ pub(super) struct Shared {
     /// What goes the other way.
     pub(super) upcalls: Upcalls,
     pub(super) this: Weak<Self>,
+    /// Which generation of the zone's plugin it is, from 1.
+    pub(super) generation: u32,
+    /// Of each of the zone's methods, what the plugin numbers it.
+    pub(super) targets: OnceLock<Vec<Option<u32>>>,
+    /// How often a process of the zone was started.
+    starts: Arc<AtomicU32>,
+    /// Who is told of a crash, as long as it is young.
+    pub(super) probation: Mutex<Option<Probation>>,
+}
+
+/// What is done if a generation crashes until this moment.
+pub(super) struct Probation {
+    pub(super) ends: Instant,
+    pub(super) roll_back: Box<dyn FnOnce() + Send>,
 }
 
 /// Where the process is in its life.
@@ -68,6 +83,11 @@ pub(super) struct Live {
     /// Why the process has to go.
     pub(super) broken: Option<String>,
     pub(super) is_closing: bool,
+    /// Whether calls wait, although there is a process: it has to be given state first.
+    pub(super) is_held: bool,
+    pub(super) has_state: bool,
+    /// What it said of state.
+    state: Option<Result<(u64, Vec<u8>)>>,
     /// What the plugin's own end came to.
     pub(super) closed: Option<Result<()>>,
     pub(super) status: ProcessStatus,
@@ -97,6 +117,8 @@ enum What {
     Cancel(u64),
     Object(u64),
     Release(u64),
+    State(u64),
+    NoState,
 }
 
 impl Shared {
@@ -104,6 +126,8 @@ impl Shared {
         pending: Arc<Pending>,
         is_timed: bool,
         parent: Option<Arc<dyn Parent>>,
+        generation: u32,
+        starts: Arc<AtomicU32>,
     ) -> Arc<Self> {
         let status =
             ProcessStatus { pid: None, starts: 0, crashes: 0, retried: 0, last_crash: None };
@@ -117,6 +141,9 @@ impl Shared {
             spinners: 0,
             broken: None,
             is_closing: false,
+            is_held: false,
+            has_state: false,
+            state: None,
             closed: None,
             status,
         };
@@ -128,6 +155,10 @@ impl Shared {
             is_timed,
             upcalls: Upcalls::new(parent),
             this: Weak::clone(this),
+            generation,
+            targets: OnceLock::new(),
+            starts,
+            probation: Mutex::default(),
         })
     }
 
@@ -145,17 +176,95 @@ impl Shared {
 
     /// `error` as one of this plugin.
     pub(super) fn say(&self, error: Error) -> Error {
-        // It is never reloaded.
-        error.of_plugin(self.id(), 1)
+        error.of_plugin(self.id(), self.generation)
     }
 
     /// `error` as one of a call of the method with this number.
     fn say_of(&self, error: Error, method: u32) -> Error {
         let error = self.say(error);
         let methods = self.bound.get().map_or(&[][..], |bound| &bound.methods);
-        match methods.get(method as usize) {
+        match self.target(method).and_then(|target| methods.get(target as usize)) {
             Some(method) => error.in_method(&method.name),
             None => error,
+        }
+    }
+
+    /// What the plugin numbers a method of the zone's.
+    pub(super) fn target(&self, method: u32) -> Option<u32> {
+        *self.targets.get()?.get(method as usize)?
+    }
+
+    /// Another number for a process of the zone's.
+    pub(super) fn count_start(&self) -> u32 {
+        self.starts.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Has the process save or load state, and waits for what it says.
+    ///
+    /// # Errors
+    /// What the plugin says; `Crashed`, `TimedOut`, `Closed`.
+    pub(super) fn exchange(
+        &self,
+        kind: u16,
+        number: u64,
+        bytes: &[u8],
+        patience: Duration,
+    ) -> Result<(u64, Vec<u8>)> {
+        let deadline = Instant::now() + patience;
+        let mut live = self.lock();
+        let generation = live.generation;
+        live.state = None;
+        live.order(kind, &number.to_le_bytes(), bytes);
+        loop {
+            if let Some(state) = live.state.take() {
+                return state;
+            }
+            let failed = |kind, message: &'static str| {
+                Err(self.say(Error::new(kind, Stage::Close, message)))
+            };
+            if live.is_closing {
+                return Err(self.closed());
+            }
+            if live.line.is_none() || live.generation != generation {
+                return failed(ErrorKind::Crashed, "its process ended while state was handed over");
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return failed(ErrorKind::TimedOut, "it did not hand its state over in time");
+            }
+            live = self.wait(live, left);
+        }
+    }
+
+    /// Calls go to the process from here on.
+    pub(super) fn let_go(&self) {
+        let mut live = self.lock();
+        live.is_held = false;
+        if live.line.is_some() {
+            live.send_waiting(&self.pending, self.is_timed, self);
+        }
+    }
+
+    /// The calls that no process has begun, for another one.
+    pub(super) fn take_waiting(&self) -> Vec<InFlight> {
+        self.lock().take_waiting()
+    }
+
+    /// Takes such calls over.
+    pub(super) fn adopt(&self, calls: Vec<InFlight>) {
+        let is_there = |call: &InFlight| self.target(call.method).is_some();
+        let (calls, gone): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_there);
+        for call in gone {
+            let message = "the plugin that takes the place of another one has no such method";
+            let error = Error::new(ErrorKind::MethodNotFound, Stage::Call, message);
+            self.end(&call, Err(error));
+        }
+        let mut live = self.lock();
+        for call in calls {
+            live.calls.insert(call);
+        }
+        if live.line.is_some() && !live.is_held {
+            live.send_waiting(&self.pending, self.is_timed, self);
         }
     }
 
@@ -184,12 +293,12 @@ impl Shared {
             }
             _ => {}
         }
-        if live.line.is_some() {
+        if live.line.is_some() && !live.is_held {
             // Nobody can have given it up yet: its number is not known.
             self.pending.attach(call.id, None);
             let may_retry = call.may_retry;
             let token = live.calls.insert(call);
-            live.send(token, input.bytes(), self.is_timed);
+            live.send(token, input.bytes(), self.is_timed, self);
             if may_retry && let Some(call) = live.calls.find(token) {
                 call.input = Some(input.into_bytes());
             }
@@ -269,7 +378,7 @@ impl Shared {
     fn tell(&self, batch: &mut Batch) {
         let Batch { buffer, ends, generation, .. } = batch;
         let (generation, upcalls) = (*generation, &self.upcalls);
-        let mut has_leases = false;
+        let (mut has_leases, mut is_state) = (false, false);
         for End { what, payload } in ends.drain(..) {
             let message = match &payload {
                 Received::Inline { start, len } => &buffer[*start..start + len],
@@ -278,6 +387,7 @@ impl Shared {
             };
             has_leases |= matches!(payload, Received::Lease(_));
             let bytes = &message[HEAD..];
+            is_state |= matches!(what, What::State(_) | What::NoState);
             match what {
                 What::Done(call) => self.end(&call, Ok(bytes)),
                 What::Failed(call) => self.end(&call, Err(self.said(bytes))),
@@ -292,10 +402,18 @@ impl Shared {
                     self.lock().give_up("it numbered an object that cannot be");
                 }
                 What::Object(_) => {}
+                What::State(hash) => self.lock().state = Some(Ok((hash, bytes.to_vec()))),
+                What::NoState => {
+                    let error = self.said(bytes);
+                    self.lock().state = Some(Err(error));
+                }
                 What::Release(object) => {
                     upcalls.upward.release(object);
                 }
             }
+        }
+        if is_state {
+            self.changed.notify_all();
         }
         if has_leases && let Some(line) = &mut self.lock().line {
             // A breach is found again by whoever looks next.
@@ -372,13 +490,14 @@ impl Argument<'_> {
 
 impl Live {
     /// Hands a call to the process.
-    fn send(&mut self, token: u64, input: &[u8], is_timed: bool) {
+    fn send(&mut self, token: u64, input: &[u8], is_timed: bool, shared: &Shared) {
         let Some(call) = self.calls.find(token) else { return };
+        let Some(target) = shared.target(call.method) else { return };
         call.is_sent = true;
         if is_timed {
             call.since = Some(Instant::now());
         }
-        let head = call_head(token, call.method, call.flags);
+        let head = call_head(token, target, call.flags);
         self.order(order::CALL, &head, input);
     }
 
@@ -393,7 +512,7 @@ impl Live {
     }
 
     /// Hands over what has waited for a process, in order.
-    pub(super) fn send_waiting(&mut self, pending: &Pending, is_timed: bool) {
+    pub(super) fn send_waiting(&mut self, pending: &Pending, is_timed: bool, shared: &Shared) {
         for token in self.calls.tokens() {
             let Some(call) = self.calls.find(token).filter(|call| !call.is_sent) else { continue };
             let id = call.id;
@@ -405,7 +524,7 @@ impl Live {
             }
             let Some(input) = call.input.take() else { continue };
             let may_retry = call.may_retry;
-            self.send(token, &input, is_timed);
+            self.send(token, &input, is_timed, shared);
             if may_retry && let Some(call) = self.calls.find(token) {
                 call.input = Some(input);
             }
@@ -436,6 +555,8 @@ impl Live {
                 answer::CANCEL => Some(What::Cancel(number)),
                 answer::OBJECT => Some(What::Object(number)),
                 answer::RELEASE => Some(What::Release(number)),
+                answer::STATE => Some(What::State(number)),
+                answer::NO_STATE => Some(What::NoState),
                 _ => None,
             });
             match what {
@@ -511,6 +632,15 @@ impl Live {
             }
         }
         ended
+    }
+
+    fn take_waiting(&mut self) -> Vec<InFlight> {
+        let tokens = self.calls.tokens();
+        let is_waiting =
+            |calls: &mut Calls, token| calls.find(token).is_some_and(|call| !call.is_sent);
+        let waiting: Vec<_> =
+            tokens.into_iter().filter(|token| is_waiting(&mut self.calls, *token)).collect();
+        waiting.into_iter().filter_map(|token| self.calls.take(token)).collect()
     }
 
     /// Everybody who still waits.

@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -21,7 +21,7 @@ use super::ProcessOptions;
 use super::calls::InFlight;
 use super::child::{Child, Recipe};
 use super::line::{Line, hush};
-use super::live::{Phase, Shared};
+use super::live::{Phase, Probation, Shared};
 use super::wire::Bound;
 use crate::object::Owner;
 use crate::{Error, ErrorKind, Result, Stage};
@@ -32,6 +32,9 @@ const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How often messages are taken before something else is looked at.
 const PUMPS: usize = 64;
+
+/// A host, the way to it, and whether it has state.
+type Started = (Child, Line, bool);
 
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
@@ -73,7 +76,7 @@ impl Supervisor {
     }
 
     /// From here on calls go to this process.
-    fn install(&self, (child, line): (Child, Line)) -> Child {
+    fn install(&self, (child, line, has_state): Started) -> Child {
         let shared = &*self.shared;
         let mut live = shared.lock();
         live.bell = Some(Arc::clone(&child.bell));
@@ -82,21 +85,21 @@ impl Supervisor {
             live.kill();
         } else {
             live.line = Some(line);
+            live.has_state = has_state;
             live.phase = Phase::Running;
-            live.send_waiting(&shared.pending, shared.is_timed);
+            if !live.is_held {
+                live.send_waiting(&shared.pending, shared.is_timed, shared);
+            }
         }
         drop(live);
         shared.changed.notify_all();
         child
     }
 
-    fn start(&self, check: &dyn Fn(&Bound) -> Result<()>) -> Result<(Child, Line)> {
+    fn start(&self, check: &dyn Fn(&Bound) -> Result<()>) -> Result<Started> {
         let shared = &*self.shared;
-        let generation = {
-            let mut live = shared.lock();
-            live.generation += 1;
-            live.generation
-        };
+        let generation = shared.count_start();
+        shared.lock().generation = generation;
         let owner: Weak<dyn Owner> = Weak::<Shared>::clone(&shared.this);
         shared.upcalls.begin(generation, owner);
         let born = |pid, pidfd: &Arc<_>| {
@@ -115,7 +118,8 @@ impl Supervisor {
                 return Ok(());
             }
             let message = "it says of itself what it had not said before";
-            Err(Error::new(ErrorKind::Host, Stage::Bind, message).of_plugin(&first.id, 1))
+            Err(Error::new(ErrorKind::Host, Stage::Bind, message)
+                .of_plugin(&first.id, shared.generation))
         })
     }
 
@@ -224,9 +228,14 @@ impl Supervisor {
     }
 
     /// After the end of a process: another one, or none any more.
-    fn recover(&mut self, mut crash: String) -> Option<(Child, Line)> {
+    fn recover(&mut self, mut crash: String) -> Option<Started> {
         loop {
             let error = self.crashed(&crash)?;
+            if self.is_rolled_back() {
+                self.wait_closing();
+                self.end(&error);
+                return None;
+            }
             let Some(rest) = self.rest_after() else {
                 self.surrender(&error);
                 return None;
@@ -259,6 +268,8 @@ impl Supervisor {
         live.status.last_crash = Some(how.to_owned());
         drop(live);
         shared.upcalls.lose(true);
+        // Whoever waits for its state does so in vain.
+        shared.changed.notify_all();
         log::warn!(target: "busbar::zone", "{error}");
         self.fail(calls, &error);
         Some(error)
@@ -308,12 +319,31 @@ impl Supervisor {
         let calls = live.take_all();
         drop(live);
         self.fail(calls, &error);
+        self.wait_closing();
+        self.end(&error);
+    }
+
+    fn wait_closing(&self) {
         let mut live = self.shared.lock();
         while !live.is_closing {
             live = self.shared.wait(live, Duration::from_secs(3600));
         }
-        drop(live);
-        self.end(&error);
+    }
+
+    /// Whether what came before it takes its place, as it is young. Its calls wait for that.
+    fn is_rolled_back(&self) -> bool {
+        let probation = self.shared.probation.lock();
+        let probation = probation.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Probation { ends, roll_back }) = probation else { return false };
+        if Instant::now() > ends {
+            return false;
+        }
+        let thread = std::thread::Builder::new().name(String::from("busbar-rollback"));
+        let spawned = thread.spawn(roll_back);
+        if let Err(error) = &spawned {
+            log::error!(target: "busbar::zone", "no thread for the way back: {error}");
+        }
+        spawned.is_ok()
     }
 
     /// The zone is closed, and nobody waits any more.

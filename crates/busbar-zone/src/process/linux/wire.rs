@@ -9,9 +9,11 @@
 //! | 3 | cancel: token (8) | log: level (8), text |
 //! | 4 | answer: id (8), status (4), 0 (4), bytes | closed: error as JSON, if it is one |
 //! | 5 | release: object (8), of the plugin's | call of the parent: id (8), length (4), name, bytes |
-//! | 6 | | cancel: id (8) |
-//! | 7 | | object: number (8) |
-//! | 8 | | release: object (8), of the parent's |
+//! | 6 | save: milliseconds (8) | cancel: id (8) |
+//! | 7 | load: hash (8), bytes | object: number (8) |
+//! | 8 | go on: 0 (8) | release: object (8), of the parent's |
+//! | 9 | | saved, loaded: hash (8), bytes |
+//! | 10 | | neither: 0 (8), error as JSON |
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -34,7 +36,7 @@ use super::Sandbox;
 use crate::{Error, ErrorKind, Stage};
 
 /// Both ends are of one build, or they do not talk.
-pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+3");
+pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+4");
 
 /// Messages to the host.
 pub(super) mod order {
@@ -43,6 +45,9 @@ pub(super) mod order {
     pub(crate) const CANCEL: u16 = 3;
     pub(crate) const ANSWER: u16 = 4;
     pub(crate) const RELEASE: u16 = 5;
+    pub(crate) const SAVE: u16 = 6;
+    pub(crate) const LOAD: u16 = 7;
+    pub(crate) const GO_ON: u16 = 8;
 }
 
 /// Messages from the host.
@@ -55,6 +60,8 @@ pub(super) mod answer {
     pub(crate) const CANCEL: u16 = 6;
     pub(crate) const OBJECT: u16 = 7;
     pub(crate) const RELEASE: u16 = 8;
+    pub(crate) const STATE: u16 = 9;
+    pub(crate) const NO_STATE: u16 = 10;
 }
 
 /// Bytes before the argument of a call.
@@ -145,7 +152,10 @@ pub(super) const LAUNCH_DESCRIPTORS: usize = 4;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     Bound(Bound),
-    Ready,
+    /// Whether the instance has state to hand over.
+    Ready {
+        has_state: bool,
+    },
     Failed(WireError),
 }
 

@@ -1,0 +1,47 @@
+/**
+ * Thousands of connections that say nothing cost little memory.
+ *
+ * `BUSBAR_CONNECTIONS=10000 npx ava __test__/crowd.spec.ts` for as many, at each end.
+ */
+
+import test from 'ava';
+
+import { start } from './helpers/child.js';
+
+const CONNECTIONS = Number(process.env['BUSBAR_CONNECTIONS'] ?? 1000);
+
+/** What a connection that is idle may take of each process that holds an end of it. */
+const RESIDENT_MAX = 8 * 1024;
+
+interface Report {
+  readonly bytes: number;
+  readonly fds: number;
+}
+
+for (const scheme of ['tcp', 'uds'] as const) {
+  test.serial(`[D44] ${scheme}: ${CONNECTIONS} idle connections hold little memory`, async (t) => {
+    // The young generation of V8's heap is no larger for more connections.
+    const node = ['--expose-gc', '--max-semi-space-size=1'];
+    const options = { node, deadlineMs: 110_000 };
+    const listening = start('crowd.js', ['listen', scheme, `${CONNECTIONS}`], options);
+    t.teardown(() => listening.kill());
+    const address = JSON.parse(await listening.line()) as string;
+    const dialing = start('crowd.js', ['dial', address, `${CONNECTIONS}`], options);
+    t.teardown(() => dialing.kill());
+    const ends = [listening, dialing];
+    const said = async (): Promise<unknown[]> => {
+      const lines = await Promise.all(ends.map((end) => end.line()));
+      ends.forEach((end) => end.tell('go on'));
+      return lines.map((line) => JSON.parse(line) as unknown);
+    };
+    t.deepEqual(await said(), ['warm', 'warm']);
+    const [listener, dialer] = (await said()) as [Report, Report];
+    t.log(`${listener.bytes} bytes at the listener, ${dialer.bytes} at the dialer`);
+    t.deepEqual([listener.fds, dialer.fds], [CONNECTIONS, CONNECTIONS]);
+    // Fewer are lost in what the heap grows by at once: there the mean is looked at.
+    const worst = Math.max(listener.bytes, dialer.bytes);
+    const mean = (listener.bytes + dialer.bytes) / 2;
+    t.true((CONNECTIONS >= 10_000 ? worst : mean) <= RESIDENT_MAX);
+    for (const end of ends) t.like(await end.exited, { code: 0, late: false });
+  });
+}
