@@ -11,34 +11,10 @@
 //! there. Nothing of the plugin is mapped or run in this process, and nothing that it says or
 //! writes is believed: `wire` checks it.
 
-#[cfg(target_os = "linux")]
-mod calls;
-#[cfg(target_os = "linux")]
-mod child;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
-mod host;
-#[cfg(target_os = "linux")]
-mod hosted;
-#[cfg(target_os = "linux")]
-mod line;
-#[cfg(target_os = "linux")]
-mod live;
-#[cfg(target_os = "linux")]
-mod output;
-#[cfg(target_os = "linux")]
-mod relay;
-#[cfg(target_os = "linux")]
-mod remote;
-#[cfg(target_os = "linux")]
-mod sandbox;
-#[cfg(target_os = "linux")]
-mod supervisor;
-#[cfg(target_os = "linux")]
-mod upcalls;
-#[cfg(target_os = "linux")]
-mod wire;
+mod linux;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -50,9 +26,9 @@ use serde::{Deserialize, Serialize};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use elsewhere::Remote;
 #[cfg(target_os = "linux")]
-pub use host::run as run_host;
+pub(crate) use linux::Remote;
 #[cfg(target_os = "linux")]
-pub(crate) use remote::Remote;
+pub use linux::run_host;
 
 /// How the process of a plugin is run.
 #[derive(Clone, Debug)]
