@@ -17,3 +17,15 @@ test(`[D53] ${RUNS} conversations over late, slow, cut and silent connections`, 
   // At least one conversation of each run reaches its end, at both ends.
   t.true(ends.done >= 2 * RUNS);
 });
+
+test(`[D32 D34] ${RUNS} reliable pipes over cut connections: every message once`, async (t) => {
+  const deadlineMs = 60_000 + RUNS * 5000;
+  t.timeout(deadlineMs + 10_000);
+  const args = [String(RUNS), String(Date.now() % 1e6), 'cut', 'reliable'];
+  const exit = await run('faults/main.js', args, { deadlineMs });
+  t.log(exit.stdout);
+  t.like(exit, { code: 0, late: false }, exit.stderr);
+  const { runs, reconnects } = JSON.parse(exit.stdout);
+  t.is(runs, RUNS);
+  t.true(reconnects > 0);
+});

@@ -99,15 +99,13 @@ export interface NativePipeOptions {
   /** 0: four times maxMessageBytes */
   maxReassemblyBytes: number;
   reassemblyTimeoutMs: number;
-  /** uds, tcp, tls: 0 = no session, and none of the next five */
+  /** uds, tcp, tls: 0 = no session, and none of the next four */
   sessionTimeoutMs: number;
   windowMessages?: number;
   windowBytes?: number;
   /** 0 processed, 1 received */
   ack?: number;
   maxDeliveryAttempts?: number;
-  /** Channels that are not of the session. */
-  lossyChannels?: readonly number[];
   uids?: readonly number[];
   gids?: readonly number[];
   /** tls only */

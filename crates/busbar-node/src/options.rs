@@ -54,8 +54,6 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
     options.tls = credentials(env, raw::property(env, object, c"tls"))?;
     if number(c"sessionTimeoutMs") > 0.0 {
         options.reliable = Some(session(&number));
-        let lossy = raw::uints(env, raw::property(env, object, c"lossyChannels"));
-        options.lossy_channels = lossy.iter().filter_map(|&it| u16::try_from(it).ok()).collect();
     }
     Ok(options)
 }

@@ -85,14 +85,18 @@ struct Ends {
 
 impl Ends {
     fn new(session: SessionOptions) -> Self {
+        Self::with(&reliable(session))
+    }
+
+    fn with(pipe: &PipeOptions) -> Self {
         let scratch = Scratch::new("reliable");
         let mut there = Driven::new();
         let mut options = ListenOptions::default();
-        options.pipe = reliable(session);
+        options.pipe = pipe.clone();
         let listener = there.listen(&scratch.address("tcp"), &options);
         let relay = Relay::to(&there.engine.address(listener).unwrap());
         let mut here = Driven::new();
-        let (out, back) = here.meet(&mut there, &relay.address, &reliable(session));
+        let (out, back) = here.meet(&mut there, &relay.address, pipe);
         Self { here, there, out, back, relay, _scratch: scratch }
     }
 
@@ -346,4 +350,30 @@ fn a_session_needs_both_ends() {
     };
     check(&with, &PipeOptions::default());
     check(&PipeOptions::default(), &with);
+}
+
+/// [D04] channels that are not of the session pass by a full window, and end with their connection
+#[test]
+fn lossy_channels_wait_for_no_window() {
+    let mut session = SessionOptions::default();
+    session.window_messages = 2;
+    let mut options = reliable(session);
+    options.lossy_channels = Arc::new([9]);
+    let mut ends = Ends::with(&options);
+    let out = ends.out;
+    for _ in 0..2 {
+        assert!(ends.here.engine.send(out, 0, b"reliable").unwrap());
+    }
+    assert!(!ends.here.engine.send(out, 0, b"no room").unwrap());
+    for _ in 0..50 {
+        assert!(ends.here.engine.send(out, 9, b"lossy").unwrap());
+    }
+    assert_eq!(ends.received_there(52).len(), 52);
+    assert_eq!(ends.unconfirmed(), 2);
+    ends.relay.cut();
+    ends.until(|ends| ends.here.engine.state(out) != Some(ConnectionState::Connected));
+    assert!(!ends.here.engine.send(out, 9, b"there is nobody").unwrap());
+    ends.until(|ends| ends.here.engine.stats(out).unwrap().reconnects == 1);
+    assert!(ends.here.engine.send(out, 9, b"lossy again").unwrap());
+    assert_eq!(ends.received_there(1), [b"lossy again"], "and nothing twice");
 }
