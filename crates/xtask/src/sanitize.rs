@@ -2,9 +2,9 @@
 //!
 //! Stable rustc ships the sanitizer runtimes; `RUSTC_BOOTSTRAP` admits the flags. AddressSanitizer
 //! does not mind that the standard library is not instrumented. ThreadSanitizer does: what orders
-//! two threads inside std, as a contended `std::sync::Mutex`, would look like a race. Where rustup's
-//! component `rust-src` is installed, std is built with it; elsewhere `tsan.supp` names the places of
-//! that kind, and zones, which are full of them, are left out.
+//! two threads inside std, as a contended `std::sync::Mutex`, would look like a race. Where the
+//! component `rust-src` is installed, std is built with it; elsewhere `tsan.supp` names the places
+//! of that kind, and zones, which are full of them, are left out.
 
 use std::io::Write;
 use std::path::PathBuf;
