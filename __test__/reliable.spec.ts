@@ -170,6 +170,28 @@ test('[D33] senders wait while the window is full', async (t) => {
   await sending;
 });
 
+test('[D04] lossy channels pass a full window, and are not repeated', async (t) => {
+  const { client, server, relay } = await ends(t, { windowMessages: 4, lossyChannels: [7] });
+  for (let n = 0; n < 4; n++) t.true(client.trySend(`${n}`));
+  t.true(client.trySend('now', { channel: 7 }));
+  await states(client, 'CONNECTED');
+  for (let n = 0; n < 4; n++) t.is(String(await server.receive()), `${n}`);
+  t.is(String(await server.receive()), 'now');
+  relay.cut();
+  await states(client, 'CONNECTED');
+  // What was not reliable was not waited for, and does not come again.
+  await client.send('last');
+  t.is(String(await server.receive()), 'last');
+  t.is(server.stats().duplicates, 0);
+  for (const lossyChannels of [7, [-1], [65_535], [1.5], ['1'], Array(257).fill(1)]) {
+    const reliable = { lossyChannels } as never;
+    const error = await t.throwsAsync(dial(relay.address, { reliable }), {
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+    t.regex(error?.message ?? '', /reliable\.lossyChannels/);
+  }
+});
+
 test('[D30] a session that was lost is told of, at both ends', async (t) => {
   const { client, server, relay } = await ends(t, { sessionTimeoutMs: 100 });
   await client.send('a');
