@@ -140,6 +140,60 @@ test('[Z07] callSync() serves what the plugin asks meanwhile', async (t) => {
   t.throws(() => zone.callSync('ask', captured('none').argument), { code: 'ERR_NOT_SUPPORTED' });
 });
 
+test('[Z07] callSync() of one zone leaves what another asks to the loop', async (t) => {
+  const block = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  await using other = await open('shared', { expose: { later: async () => Buffer.from('later') } });
+  await using zone = await open('shared', { expose: { block } });
+  for (let round = 0; round < 3; round++) {
+    const asked = other.call('ask_later', captured('later').argument);
+    zone.callSync('ask', captured('block').argument);
+    t.is((await asked).toString(), 'later');
+  }
+});
+
+test('[Z07] callSync() ends in time, however much is asked meanwhile', async (t) => {
+  const started: Promise<unknown>[] = [];
+  await using zone = await open('dedicated', {
+    threads: 1,
+    expose: {
+      // The only thread waits for this, and what it is called for comes last.
+      again: (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20),
+    },
+  });
+  const { argument } = captured('again');
+  for (let n = 0; n < 200; n++) started.push(zone.call('ask', argument));
+  t.throws(() => zone.callSync('ask', argument, { timeoutMs: 100 }), { code: 'ERR_TIMED_OUT' });
+  t.is((await Promise.all(started)).length, 200, 'the others go on');
+});
+
+test('[Z07] whatever a function throws, its call is answered', async (t) => {
+  const thrown = [
+    Object.assign(new Error(), { message: Symbol('no text') }),
+    Object.defineProperty(new Error('code'), 'code', {
+      get: () => {
+        throw new Error('again');
+      },
+    }),
+    Object.assign(new Error(), { message: { toString: () => 7, valueOf: () => ({}) } }),
+    { toString: null, valueOf: null },
+    null,
+  ];
+  for (const mode of MODES) {
+    let next: unknown;
+    await using zone = await open(mode, {
+      expose: {
+        fail: () => {
+          throw next;
+        },
+      },
+    });
+    for (next of thrown) {
+      const asked = settled(() => zone.call('ask', captured('fail').argument));
+      await t.throwsAsync(asked, { code: 'ERR_PARENT_FAILED' });
+    }
+  }
+});
+
 test('[Z06 Z07] closing and giving up reach the function by its signal', async (t) => {
   for (const mode of MODES.filter((one) => one !== 'inline')) {
     const reasons: string[] = [];

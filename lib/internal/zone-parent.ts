@@ -105,9 +105,14 @@ function bytesOf(method: string, result: unknown): Uint8Array {
 }
 
 function failureOf(error: unknown): Failure {
-  const message = error instanceof Error ? error.message : show(error);
-  const code = (error as { code?: unknown } | undefined | null)?.code;
-  return [typeof code === 'string' ? code : 'ERR_PARENT_FAILED', message];
+  try {
+    const message = error instanceof Error ? String(error.message) : show(error);
+    const code = (error as { code?: unknown } | undefined | null)?.code;
+    return [typeof code === 'string' ? code : 'ERR_PARENT_FAILED', message];
+  } catch {
+    // Whatever was thrown, its own code may throw again.
+    return ['ERR_PARENT_FAILED', 'what it threw cannot be shown'];
+  }
 }
 
 /** What users do there is theirs: it must not keep others from being told. */

@@ -136,6 +136,8 @@ impl Drop for Held {
 struct Opened {
     zone: Zone,
     origin: Origin,
+    /// What JavaScript knows the zone's parent by.
+    exposed: u32,
 }
 
 /// What a zone is reloaded from.
@@ -305,10 +307,10 @@ impl NativeZones {
     ) -> napi::Result<()> {
         let parent = parent.map(|parent| Zone::clone(&parent.zone));
         let outbox = Arc::clone(&self.outbox);
-        let exposed = JsParent::new(Arc::clone(&outbox), exposed, options.exposes);
-        let exposed: Arc<dyn Parent> = Arc::new(exposed);
+        let js_parent = JsParent::new(Arc::clone(&outbox), exposed, options.exposes);
+        let js_parent: Arc<dyn Parent> = Arc::new(js_parent);
         let work = move || {
-            let opened = load(&options, parent.as_ref(), &exposed);
+            let opened = load(&options, parent.as_ref(), exposed, &js_parent);
             outbox.push(operation, Outcome::Opened(opened));
         };
         in_background(work).map_err(|failure| failure.throw(env))
@@ -333,11 +335,15 @@ impl NativeZones {
             up: None,
         };
         match outcome {
-            Outcome::Up(up, input) => (end.up, end.result) = (Some(up), Some(input.into())),
+            Outcome::Up(up, input, charge) => {
+                (end.up, end.result) = (Some(up), Some(input.into()));
+                // From here on it is JavaScript's memory.
+                drop(charge);
+            }
             Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
-            Outcome::Opened(Ok(Opened { zone, origin })) => {
-                let (outbox, watch) = (Arc::clone(&self.outbox), None);
-                end.zone = Some(NativeZone { zone: Held::new(&zone), outbox, origin, watch });
+            Outcome::Opened(Ok(Opened { zone, origin, exposed })) => {
+                let (zone, outbox, watch) = (Held::new(&zone), Arc::clone(&self.outbox), None);
+                end.zone = Some(NativeZone { zone, outbox, origin, exposed, watch });
             }
             Outcome::Reloaded(Ok(generation)) => end.generation = Some(generation),
             Outcome::Closed(Ok(())) => {}
@@ -386,6 +392,7 @@ pub struct NativeZone {
     zone: Held,
     outbox: Arc<Outbox>,
     origin: Origin,
+    exposed: u32,
     watch: Option<Watch>,
 }
 
@@ -625,7 +632,7 @@ impl NativeZone {
         let result = if self.zone.exposes() {
             // What runs meanwhile may change the argument, or give its memory away.
             let input = input.to_vec();
-            self.outbox.upward().call_waiting(&self.zone, method, &input, timeout)
+            self.outbox.upward().call_waiting(&self.zone, self.exposed, method, &input, timeout)
         } else {
             self.zone.call_waiting(method, &input, timeout)
         };
@@ -677,7 +684,8 @@ fn generation_of(reloaded: Result<Reloaded, Error>) -> Result<u32, Failure> {
 fn load(
     options: &NativeZoneOptions,
     parent: Option<&Zone>,
-    exposed: &Arc<dyn Parent>,
+    exposed: u32,
+    js_parent: &Arc<dyn Parent>,
 ) -> Result<Opened, Failure> {
     let loader = loader(options)?;
     let path = match options.is_name {
@@ -693,7 +701,7 @@ fn load(
     };
     let process = options.process.as_ref().map(|process| process.resolve(threads));
     let mut how = Options::new(mode);
-    (how.config, how.parent, how.exposed) = (&options.config, parent, Some(exposed));
+    (how.config, how.parent, how.exposed) = (&options.config, parent, Some(js_parent));
     how.allow_versions = options.allow_versions;
     how.process = process.as_ref();
     how.go = match options.go {
@@ -703,7 +711,7 @@ fn load(
     };
     // SAFETY: whoever names a library trusts it: its code runs with the rights of the process.
     let zone = unsafe { loader.load(&path, &how) }?;
-    Ok(Opened { zone, origin: Origin { loader, path } })
+    Ok(Opened { zone, origin: Origin { loader, path }, exposed })
 }
 
 /// The loader that trusts and looks as `options` says. Each file is mapped once by each of them.

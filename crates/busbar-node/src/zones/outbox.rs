@@ -3,12 +3,12 @@
 
 use std::mem;
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use busbar_zone::Completions;
 use napi::sys;
 
-use super::upward::{NativeUp, Upward};
+use super::upward::{CALL, Charge, NativeUp, Upward};
 use super::{Failure, Opened, log};
 use crate::raw;
 
@@ -23,15 +23,22 @@ pub(super) enum Outcome {
     /// The generation that is called now; 0 if it is the one that was.
     Reloaded(Result<u32, Failure>),
     Logged(&'static str, String),
-    /// What a plugin says, with the argument of a call.
-    Up(NativeUp, Vec<u8>),
+    /// What a plugin says, with the argument of a call, which counts as long as it waits here.
+    Up(NativeUp, Vec<u8>, Option<Charge>),
 }
 
 pub(super) struct Outbox {
-    ends: Mutex<Vec<(u32, Outcome)>>,
+    ends: Mutex<Ends>,
     /// `None` once the environment has ended: then nobody asks any more.
     bell: Mutex<Option<Bell>>,
     upward: Arc<Upward>,
+}
+
+#[derive(Default)]
+struct Ends {
+    list: Vec<(u32, Outcome)>,
+    /// Whether the environment's thread was told since it looked.
+    is_rung: bool,
 }
 
 struct Bell(sys::napi_threadsafe_function);
@@ -87,25 +94,39 @@ impl Outbox {
 
     /// From any thread.
     pub(super) fn push(&self, operation: u32, outcome: Outcome) {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.push((operation, outcome));
-        let is_first = ends.len() == 1;
+        let mut ends = self.lock_ends();
+        ends.list.push((operation, outcome));
+        let is_rung = mem::replace(&mut ends.is_rung, true);
         drop(ends);
-        if is_first {
+        if !is_rung {
             self.ring();
         }
     }
 
     /// As [`Self::push`], unless too much waits already: what is logged may be lost, calls not.
     pub(super) fn try_push_log(&self, level: &'static str, text: String) {
-        let waiting = self.ends.lock().unwrap_or_else(PoisonError::into_inner).len();
-        if waiting < LOGS_MAX {
+        if self.lock_ends().list.len() < LOGS_MAX {
             self.push(0, Outcome::Logged(level, text));
         }
     }
 
     pub(super) fn take(&self) -> Vec<(u32, Outcome)> {
-        mem::take(&mut *self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *self.lock_ends()).list
+    }
+
+    /// A call of a plugin's is not wanted any more; whether it was still here.
+    pub(super) fn take_call_back(&self, number: f64) -> bool {
+        let mut ends = self.lock_ends();
+        let is_it = |end: &(u32, Outcome)| matches!(&end.1, Outcome::Up(up, ..) if up.kind == CALL && up.number == number);
+        // What was asked last is given up first, by those who do much of it.
+        let place = ends.list.iter().rposition(is_it);
+        let call = place.map(|place| ends.list.remove(place));
+        drop(ends);
+        call.is_some()
+    }
+
+    fn lock_ends(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn keep_alive(&self, env: sys::napi_env, wanted: bool) {

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -48,18 +49,45 @@ unsafe impl Sync for Upward {}
 /// What reaches the environment's thread while it waits for a call.
 #[derive(Default)]
 struct Waiting {
-    /// Waits within waits.
-    depth: u32,
+    /// Whose calls are waited for, the innermost last. What others ask is not waited for.
+    zones: Vec<u32>,
     calls: VecDeque<Asked>,
-    ends: HashMap<u64, busbar_zone::Result<Vec<u8>>>,
+    /// Of each call that is waited for, its end, once it is there.
+    ends: HashMap<u64, Option<busbar_zone::Result<Vec<u8>>>>,
 }
 
-/// A call that a plugin's thread waits for.
+/// A call that JavaScript has not got yet.
 struct Asked {
-    operation: u32,
+    lane: Arc<Lane>,
     method: String,
     input: Vec<u8>,
     answer: Answer,
+    charge: Option<Charge>,
+}
+
+/// One zone's way into JavaScript.
+struct Lane {
+    outbox: Arc<Outbox>,
+    /// What JavaScript knows its parent by.
+    operation: u32,
+    undelivered_bytes: AtomicUsize,
+}
+
+/// Bytes that wait for JavaScript until this is dropped.
+pub(super) struct Charge(Arc<Lane>, usize);
+
+impl Charge {
+    fn new(lane: &Arc<Lane>, bytes: usize) -> Option<Self> {
+        let before = lane.undelivered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let charge = Self(Arc::clone(lane), bytes);
+        (before == 0 || before + bytes <= UNDELIVERED_BYTES_MAX).then_some(charge)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.0.undelivered_bytes.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 impl Upward {
@@ -113,7 +141,7 @@ impl Upward {
         let gone = || (ErrorKind::Closed, GONE.to_owned());
         let function = raw::referenced(env, self.on_call).ok_or_else(gone)?;
         let arguments = [
-            raw::number(env, asked.operation.into()),
+            raw::number(env, asked.lane.operation.into()),
             raw::text(env, &asked.method),
             raw::buffer(env, &asked.input),
         ];
@@ -152,31 +180,80 @@ impl Upward {
         lock(&self.waiting)
     }
 
-    /// As [`Zone::call_waiting`] on the environment's thread, which runs meanwhile what plugins
-    /// call, this one among them.
+    /// Leaves a call to JavaScript, however it gets there.
+    fn offer(&self, asked: Asked) {
+        let mut waiting = self.lock_waiting();
+        if !waiting.zones.contains(&asked.lane.operation) {
+            drop(waiting);
+            return self.post(asked);
+        }
+        // With the lock held: whoever cancels it from here on will find it.
+        if !asked.answer.is_wanted() {
+            return;
+        }
+        waiting.calls.push_back(asked);
+        drop(waiting);
+        self.changed.notify_all();
+    }
+
+    /// As [`Self::offer`], by way of the outbox.
+    fn post(&self, asked: Asked) {
+        let Asked { lane, method, input, answer, charge } = asked;
+        let number = answer.id();
+        let mut open = lock(&self.open);
+        let Some(answers) = &mut *open else {
+            drop(open);
+            return answer.fail(ErrorKind::Closed, GONE);
+        };
+        // As above.
+        if !answer.is_wanted() {
+            return;
+        }
+        answers.insert(number, answer);
+        let up = NativeUp { kind: CALL, number: number as f64, method: Some(method) };
+        lane.outbox.push(lane.operation, Outcome::Up(up, input, charge));
+    }
+
+    /// Nobody waits for a call any more; whether it is JavaScript that has to be told.
+    fn forget(&self, lane: &Lane, id: u64) -> bool {
+        let mut waiting = self.lock_waiting();
+        let place = waiting.calls.iter().position(|asked| asked.answer.id() == id);
+        let asked = place.and_then(|place| waiting.calls.remove(place));
+        drop(waiting);
+        asked.is_none() && self.take(id).is_some() && !lane.outbox.take_call_back(id as f64)
+    }
+
+    /// As [`Zone::call_waiting`] on the environment's thread, which runs meanwhile what the plugin
+    /// calls whose parent has the number `zone_parent`.
     pub(super) fn call_waiting(
         self: &Arc<Self>,
         zone: &Zone,
+        zone_parent: u32,
         method: MethodId,
         input: &[u8],
         timeout: Duration,
     ) -> busbar_zone::Result<Vec<u8>> {
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.lock_waiting().depth += 1;
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.lock_waiting();
+        waiting.zones.push(zone_parent);
+        waiting.ends.insert(number, None);
+        drop(waiting);
         let deadline = Instant::now() + timeout;
         let sink: Arc<dyn Completions> = Arc::new(End(Arc::clone(self)));
         let submitted = zone.submit(method, input.to_vec(), sink, number);
         let outcome = submitted.and_then(|id| self.wait(zone, id, number, deadline));
         let mut waiting = self.lock_waiting();
-        waiting.depth -= 1;
-        // One that ended after it was given up is nobody's.
+        waiting.zones.pop();
+        // One that ends after it was given up is nobody's.
         waiting.ends.remove(&number);
-        let left =
-            if waiting.depth == 0 { std::mem::take(&mut waiting.calls) } else { VecDeque::new() };
+        let Waiting { zones, calls, .. } = &mut *waiting;
+        let is_waited_for = |asked: &Asked| zones.contains(&asked.lane.operation);
+        let (stay, left) = std::mem::take(calls).into_iter().partition(is_waited_for);
+        *calls = stay;
         drop(waiting);
-        // Nobody else runs them: this is still a call of JavaScript.
-        left.into_iter().for_each(|asked| self.run_and_answer(asked));
+        let left: VecDeque<Asked> = left;
+        left.into_iter().for_each(|asked| self.post(asked));
         outcome
     }
 
@@ -189,19 +266,20 @@ impl Upward {
     ) -> busbar_zone::Result<Vec<u8>> {
         let mut waiting = self.lock_waiting();
         loop {
-            if let Some(end) = waiting.ends.remove(&number) {
+            if let Some(end) = waiting.ends.get_mut(&number).and_then(Option::take) {
                 return end;
+            }
+            // Before the calls: they may never stop to come.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(waiting);
+                return Err(zone.overdue(id));
             }
             if let Some(asked) = waiting.calls.pop_front() {
                 drop(waiting);
                 self.run_and_answer(asked);
                 waiting = self.lock_waiting();
                 continue;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                drop(waiting);
-                return Err(zone.overdue(id));
             }
             let waited = self.changed.wait_timeout(waiting, left);
             waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -214,31 +292,28 @@ struct End(Arc<Upward>);
 
 impl Completions for End {
     fn complete(&self, operation: u64, result: busbar_zone::Result<&[u8]>) {
-        let mut waiting = self.0.lock_waiting();
-        if waiting.depth > 0 {
-            waiting.ends.insert(operation, result.map(<[u8]>::to_vec));
+        if let Some(end) = self.0.lock_waiting().ends.get_mut(&operation) {
+            *end = Some(result.map(<[u8]>::to_vec));
         }
-        drop(waiting);
         self.0.changed.notify_all();
     }
 }
 
 /// The parent of one zone.
 pub(super) struct JsParent {
-    outbox: Arc<Outbox>,
-    /// What JavaScript knows it by.
-    operation: u32,
+    lane: Arc<Lane>,
     has_functions: bool,
 }
 
 impl JsParent {
     pub(super) fn new(outbox: Arc<Outbox>, operation: u32, has_functions: bool) -> Self {
-        Self { outbox, operation, has_functions }
+        let lane = Lane { outbox, operation, undelivered_bytes: AtomicUsize::new(0) };
+        Self { lane: Arc::new(lane), has_functions }
     }
 
     fn tell(&self, kind: u32, number: u64) {
         let up = NativeUp { kind, number: number as f64, method: None };
-        self.outbox.push(self.operation, Outcome::Up(up, Vec::new()));
+        self.lane.outbox.push(self.lane.operation, Outcome::Up(up, Vec::new(), None));
     }
 }
 
@@ -249,34 +324,20 @@ impl Parent for JsParent {
 
     fn handle_call(&self, call: ParentCall<'_>) {
         let ParentCall { method, input, is_awaited, answer, .. } = call;
-        let upward = self.outbox.upward();
-        let (operation, method) = (self.operation, method.to_owned());
-        let asked = Asked { operation, method, input: input.to_vec(), answer };
-        if is_awaited && upward.is_here() {
-            return upward.run_and_answer(asked);
+        let (upward, lane) = (self.lane.outbox.upward(), Arc::clone(&self.lane));
+        let is_direct = is_awaited && upward.is_here();
+        let charge = if is_direct { None } else { Charge::new(&lane, input.len()) };
+        if charge.is_none() && !is_direct {
+            let message = "arguments of 256 MiB wait for JavaScript";
+            return answer.fail(ErrorKind::Again, message);
         }
-        let mut waiting = upward.lock_waiting();
-        if waiting.depth > 0 {
-            waiting.calls.push_back(asked);
-            drop(waiting);
-            return upward.changed.notify_all();
-        }
-        drop(waiting);
-        let Asked { method, input, answer, .. } = asked;
-        let number = answer.id();
-        let mut open = lock(&upward.open);
-        let Some(answers) = &mut *open else {
-            drop(open);
-            return answer.fail(ErrorKind::Closed, GONE);
-        };
-        answers.insert(number, answer);
-        drop(open);
-        let up = NativeUp { kind: 0, number: number as f64, method: Some(method) };
-        self.outbox.push(operation, Outcome::Up(up, input));
+        let (method, input) = (method.to_owned(), input.to_vec());
+        let asked = Asked { lane, method, input, answer, charge };
+        if is_direct { upward.run_and_answer(asked) } else { upward.offer(asked) }
     }
 
     fn handle_cancel(&self, id: u64) {
-        if self.outbox.upward().take(id).is_some() {
+        if self.lane.outbox.upward().forget(&self.lane, id) {
             self.tell(1, id);
         }
     }
@@ -303,6 +364,10 @@ pub(super) fn kind_of(code: &str) -> ErrorKind {
     }
 }
 
+/// The kind of a call.
+pub(super) const CALL: u32 = 0;
+/// Bytes of a zone's calls that JavaScript has not got yet, unless it is one alone.
+const UNDELIVERED_BYTES_MAX: usize = 256 << 20;
 const GONE: &str = "the environment of JavaScript has ended";
 
 fn element(env: sys::napi_env, array: sys::napi_value, index: u32) -> sys::napi_value {
