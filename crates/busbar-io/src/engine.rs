@@ -501,8 +501,9 @@ impl Engine {
         self.handle_outcome(id, outcome);
     }
 
-    /// Ends the pipe if its peer has, or has broken the rules.
+    /// Ends the pipe if its peer has, or has broken the rules. What came before counts.
     fn handle_outcome(&mut self, id: PipeId, outcome: Result<Option<CloseReason>, Error>) {
+        self.converse(id);
         match outcome {
             Ok(ended) => self.ended_by_peer(id, ended),
             Err(error) => self.fail(id, &error),

@@ -51,13 +51,16 @@ pub(super) struct Reliable {
     /// Channels that are not of the session.
     lossy: Arc<[u16]>,
     is_acknowledged_late: bool,
-    message_bytes_max: usize,
+    /// The largest message that the ends have agreed on, at first that of this end.
+    message_bytes_max: u64,
     /// What the connection has refused, perhaps after sending a part.
     begun: Option<Transmit<Bytes>>,
     /// Of the message that was refused last for want of room in the session: channel and bytes.
     lack: Option<(u16, usize)>,
     /// Whether the connection has refused a message that does not belong to the session.
     is_link_blocked: bool,
+    /// Whether whoever offered it was not told yet to offer it again.
+    is_link_awaited: bool,
     backlog: VecDeque<Inbound>,
     /// Bytes of those in the backlog that do not belong to the session.
     backlog_bytes: usize,
@@ -110,10 +113,11 @@ impl Reliable {
             origin,
             lossy: Arc::clone(&options.lossy_channels),
             is_acknowledged_late: acknowledge == Some(Acknowledge::Processed),
-            message_bytes_max: options.message_bytes_max,
+            message_bytes_max: options.message_bytes_max as u64,
             begun: None,
             lack: None,
             is_link_blocked: false,
+            is_link_awaited: false,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             handed: VecDeque::new(),
@@ -140,6 +144,13 @@ impl Reliable {
         Nowhere::new(self.message_bytes_max)
     }
 
+    /// A connection stands: what it takes is accepted also while there is none.
+    pub(super) fn connect(&mut self, connection: &dyn Connection) {
+        self.failure = None;
+        self.connects += 1;
+        self.message_bytes_max = connection.message_bytes_max();
+    }
+
     /// Whether it has had a connection, so that messages are accepted.
     pub(super) fn is_established(&self) -> bool {
         self.session.is_established()
@@ -160,15 +171,28 @@ impl Reliable {
         self.begun.is_some() || self.is_link_blocked
     }
 
+    /// Whether who waits for the end has waited enough: said once.
+    pub(super) fn take_drained(&mut self) -> bool {
+        let is_drained = self.is_draining && self.session.unconfirmed() == 0;
+        self.is_draining &= !is_drained;
+        is_drained
+    }
+
     /// Whether a message that was refused has a chance now, or who waits for the end has waited
-    /// enough.
+    /// enough. Who waits for the end, and for nothing else, is not told of room.
     pub(super) fn is_writable(&mut self) -> bool {
-        if self.is_draining && self.session.unconfirmed() == 0 {
-            self.is_draining = false;
+        if self.take_drained() {
             return true;
         }
+        if self.is_draining && self.lack.is_none() && !self.is_link_awaited {
+            return false;
+        }
         let has_room = |(channel, bytes)| self.session.has_room(channel, bytes).unwrap_or(true);
-        !self.is_link_blocked && self.lack.is_none_or(has_room)
+        let is_writable = !self.is_link_blocked && self.lack.is_none_or(has_room);
+        if is_writable && self.is_draining {
+            (self.lack, self.is_link_awaited) = (None, false);
+        }
+        is_writable
     }
 
     /// Messages that are not acknowledged; unless there are none, it will be writable when there
@@ -197,9 +221,10 @@ impl Reliable {
         while let Some(news) = connection.take_session_news() {
             match news {
                 SessionNews::Data(channel, seq) => {
-                    let is_new = self.session.handle_data(channel, seq)? == Arrival::New;
-                    self.duplicates += u64::from(!is_new);
-                    connection.judge(is_new);
+                    let arrival = self.session.handle_data(channel, seq);
+                    self.duplicates += u64::from(matches!(arrival, Ok(Arrival::Duplicate)));
+                    connection.judge(matches!(arrival, Ok(Arrival::New)));
+                    arrival?;
                 }
                 SessionNews::Ack(channel, ack) => self.session.handle_ack(channel, ack)?,
                 SessionNews::Skip(channel, seq) => self.session.handle_skip(channel, seq)?,
@@ -218,8 +243,11 @@ impl Reliable {
     /// # Errors
     /// As [`Connection::send_reliable`]. What was not taken is still there.
     pub(super) fn pump(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
+        // In the middle of another message only control frames can pass.
+        let is_held = connection.has_lossy_under_way();
+        let poll = if is_held { Session::poll_control } else { Session::poll_transmit };
         loop {
-            let Some(next) = self.begun.take().or_else(|| self.session.poll_transmit()) else {
+            let Some(next) = self.begun.take().or_else(|| poll(&mut self.session)) else {
                 return Ok(());
             };
             let taken = match &next {
@@ -228,9 +256,18 @@ impl Reliable {
                 }
                 other => connection.send_control(&other.header()),
             };
-            if !matches!(taken, Ok(true)) {
-                self.begun = Some(next);
-                return taken.map(|_| ());
+            match (taken, &next) {
+                (Ok(true), _) => {}
+                // The peer has come to accept less than it did. The others can be sent.
+                (Err(error), &Transmit::Data(channel, seq, _))
+                    if error.code() == Code::MessageTooLarge =>
+                {
+                    self.session.give_up(channel, seq);
+                }
+                (taken, _) => {
+                    self.begun = Some(next);
+                    return taken.map(|_| ());
+                }
             }
         }
     }
@@ -334,10 +371,16 @@ impl Durable<'_> {
         &mut self,
         send: impl FnOnce(&mut dyn Connection) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
+        let is_under_way = self.below.has_lossy_under_way();
         // Announcements come before what they are about.
         let _ = self.reliable.pump(self.below);
-        let sent = self.reliable.begun.is_none() && send(self.below)?;
+        let sent = (is_under_way || self.reliable.begun.is_none()) && send(self.below)?;
+        if sent && is_under_way {
+            // What had to wait for its end goes on.
+            let _ = self.reliable.pump(self.below);
+        }
         self.reliable.is_link_blocked |= !sent;
+        self.reliable.is_link_awaited |= !sent;
         Ok(sent)
     }
 
@@ -406,7 +449,7 @@ impl Link for Durable<'_> {
 
     fn abandon(&mut self) -> bool {
         // What belongs to the session is under way until it has arrived.
-        self.reliable.begun.is_none() && self.below.abandon()
+        self.below.has_lossy_under_way() && self.below.abandon()
     }
 
     fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
@@ -429,7 +472,8 @@ impl Link for Durable<'_> {
             return Ok(());
         }
         for _ in 0..LOOKS_MAX {
-            reliable.attend(*below)?;
+            // What came before a breach is received.
+            let attended = reliable.attend(*below);
             let result = below.receive(inbox, max);
             let seqs = inbox.take_seqs();
             for at in before..inbox.len() {
@@ -437,9 +481,9 @@ impl Link for Durable<'_> {
             }
             // What came in the meantime waits to be judged.
             let is_done = inbox.len() > before || !below.is_readable() || result.is_err();
-            reliable.attend(*below)?;
-            if is_done {
-                return result;
+            let attended = attended.and(reliable.attend(*below));
+            if is_done || attended.is_err() {
+                return attended.and(result);
             }
         }
         Ok(())

@@ -218,6 +218,7 @@ impl Engine {
 
     /// Ends a session, and its pipe.
     pub(super) fn lose_session(&mut self, id: PipeId, why: &str) {
+        self.converse(id);
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Some(reliable) = &mut entry.reliable else { return };
         let unconfirmed = reliable.session.unconfirmed();
@@ -236,17 +237,18 @@ impl Engine {
     }
 
     fn converse_reliably(&mut self, id: PipeId) {
-        let Some(entry) = self.pipes.get_mut(id.0).filter(|entry| entry.reason.is_none()) else {
-            return;
-        };
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let is_over = entry.reason.is_some();
         let (Some(reliable), Phase::Connected(connection)) =
             (&mut entry.reliable, &mut entry.phase)
         else {
             return;
         };
         let attended = reliable.attend(&mut **connection);
-        // A connection that is over says so itself.
-        let _ = reliable.pump(&mut **connection);
+        if !is_over {
+            // A connection that is over says so itself.
+            let _ = reliable.pump(&mut **connection);
+        }
         while let Some(event) = reliable.session.poll_event() {
             if let SessionEvent::DeliveryFailed { .. } = event {
                 reliable.failed += 1;
