@@ -170,6 +170,53 @@ test('[D33] senders wait while the window is full', async (t) => {
   await sending;
 });
 
+test('[D04] lossy channels pass a full window, and are not repeated', async (t) => {
+  const { client, server, relay } = await ends(t, { windowMessages: 4, lossyChannels: [7] });
+  for (let n = 0; n < 4; n++) t.true(client.trySend(`${n}`));
+  t.true(client.trySend('now', { channel: 7 }));
+  await states(client, 'CONNECTED');
+  for (let n = 0; n < 4; n++) t.is(String(await server.receive()), `${n}`);
+  t.is(String(await server.receive()), 'now');
+  relay.cut();
+  await states(client, 'CONNECTED');
+  // What was not reliable was not waited for, and does not come again.
+  await client.send('last');
+  t.is(String(await server.receive()), 'last');
+  t.is(server.stats().duplicates, 0);
+  for (const lossyChannels of [7, [-1], [65_535], [1.5], ['1'], Array(257).fill(1)]) {
+    const reliable = { lossyChannels } as never;
+    const error = await t.throwsAsync(dial(relay.address, { reliable }), {
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+    t.regex(error?.message ?? '', /reliable\.lossyChannels/);
+  }
+});
+
+test('[D26 D30] messages with terms of their own do not wait for acknowledgements', async (t) => {
+  const { client, server } = await ends(t);
+  const count = 50;
+  for (let n = 0; n < count; n++) {
+    t.true(client.trySend(`${n}`, { ttlMs: 60_000, backpressure: 'fail-fast' }));
+  }
+  client.flush();
+  t.is(client.stats().messagesUnconfirmed + client.stats().messagesQueued, count);
+  for (let n = 0; n < count; n++) t.is(String(await server.receive()), `${n}`);
+});
+
+test('[D30] what close() discards is not acknowledged', async (t) => {
+  const { client, server } = await ends(t);
+  await server.send('keeps the closing pipe here');
+  for (const text of ['a', 'b', 'c']) await client.send(text);
+  const iterator = server[Symbol.asyncIterator]();
+  t.is(String((await iterator.next()).value), 'a');
+  while (client.stats().messagesUnconfirmed > 3) await new Promise(setImmediate);
+  const closing = server.close({ lingerMs: 200 });
+  t.true((await iterator.next()).done);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.is(client.stats().messagesUnconfirmed, 2);
+  await closing;
+});
+
 test('[D30] a session that was lost is told of, at both ends', async (t) => {
   const { client, server, relay } = await ends(t, { sessionTimeoutMs: 100 });
   await client.send('a');
@@ -194,6 +241,10 @@ test('[D30] both ends must choose it, where it is of use', async (t) => {
   t.teardown(() => plain.close());
   plain.on('error', () => {});
   await t.throwsAsync(dial(plain.address, { reliable: true }), { code: 'ERR_NOT_SUPPORTED' });
+  for (const receiveBackpressure of ['drop-new', 'drop-old'] as const) {
+    const options = { reliable: true, receiveBackpressure };
+    await t.throwsAsync(dial(plain.address, options), { code: 'ERR_INVALID_ARGUMENT' });
+  }
   const address = await unusedAddress('shm');
   await t.throwsAsync(listen(address, { reliable: true }), { code: 'ERR_NOT_SUPPORTED' });
   await t.throwsAsync(async () => connectInproc('nobody', { reliable: true }), {

@@ -315,6 +315,11 @@ const LISTEN: Rules = {
 };
 
 function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
+  const { reliable, receiveBackpressure = 'block' } = values;
+  if (reliable !== false && receiveBackpressure !== 'block') {
+    const dropping = `receiveBackpressure: ${show(receiveBackpressure)}`;
+    throw invalidArgument(`${dropping} drops what reliable is to keep; choose one of them`);
+  }
   return {
     native: {
       wait: WAITS.indexOf(values['wait'] as WaitMode),

@@ -1,6 +1,7 @@
 /** Reliable pipes: what a user may choose of their sessions. */
 
 import { invalidArgument, show } from './errors.js';
+import { ANNOUNCEMENTS } from './internal/announcement.js';
 import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
 import { checked, choice, integer, type Rules } from './internal/rules.js';
 
@@ -30,6 +31,12 @@ export interface ReliableOptions {
    * `ERR_DELIVERY_FAILED`, 1–4,294,967,295. 16.
    */
   readonly maxDeliveryAttempts?: number;
+  /**
+   * Channels on which this end sends outside the session, 0–65,534, at most 256: what is only worth
+   * something at once. Such a message is sent at most once and lost with its connection, and the
+   * window has room for it always. `[]`.
+   */
+  readonly lossyChannels?: readonly number[];
 }
 
 /** The same for a listener, which keeps the sessions of many. */
@@ -45,12 +52,18 @@ export interface ListenerReliableOptions extends ReliableOptions {
 
 type NativeSession = Pick<
   NativePipeOptions,
-  'sessionTimeoutMs' | 'windowMessages' | 'windowBytes' | 'ack' | 'maxDeliveryAttempts'
+  | 'sessionTimeoutMs'
+  | 'windowMessages'
+  | 'windowBytes'
+  | 'ack'
+  | 'maxDeliveryAttempts'
+  | 'lossyChannels'
 >;
 
 const MIB = 1024 * 1024;
 const ACKS: readonly Acknowledgement[] = ['processed', 'received'];
 const UINT_MAX = 2 ** 32 - 1;
+const LOSSY_MAX = 256;
 
 const SESSION: Rules = {
   ack: choice('processed', ACKS),
@@ -58,6 +71,7 @@ const SESSION: Rules = {
   windowBytes: integer(4 * MIB, 1, 2 ** 40),
   sessionTimeoutMs: integer(30_000, 1, UINT_MAX),
   maxDeliveryAttempts: integer(16, 1, UINT_MAX),
+  lossyChannels: { standard: [], check: checkLossy },
 };
 
 const SESSIONS: Rules = {
@@ -65,6 +79,14 @@ const SESSIONS: Rules = {
   maxSessions: integer(1024, 0, 1_000_000),
   maxSessionBytes: integer(64 * MIB, 0, 2 ** 40),
 };
+
+function checkLossy(name: string, value: unknown): void {
+  const isChannel = (it: unknown) =>
+    Number.isInteger(it) && (it as number) >= 0 && (it as number) < ANNOUNCEMENTS;
+  if (Array.isArray(value) && value.length <= LOSSY_MAX && value.every(isChannel)) return;
+  const accepted = `an array of at most ${LOSSY_MAX} channels, 0 to ${ANNOUNCEMENTS - 1}`;
+  throw invalidArgument(`reliable.${name} is ${show(value)}; it must be ${accepted}`);
+}
 
 /** What the core is told of the sessions of a pipe. */
 export function sessionOf(given: unknown): NativeSession {
@@ -102,5 +124,6 @@ function nativeOf(values: Record<string, unknown> | null): NativeSession {
     windowBytes: values['windowBytes'] as number,
     ack: ACKS.indexOf(values['ack'] as Acknowledgement),
     maxDeliveryAttempts: values['maxDeliveryAttempts'] as number,
+    lossyChannels: values['lossyChannels'] as readonly number[],
   };
 }

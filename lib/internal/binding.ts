@@ -99,13 +99,14 @@ export interface NativePipeOptions {
   /** 0: four times maxMessageBytes */
   maxReassemblyBytes: number;
   reassemblyTimeoutMs: number;
-  /** uds, tcp, tls: 0 = no session, and none of the next four */
+  /** uds, tcp, tls: 0 = no session, and none of the next five */
   sessionTimeoutMs: number;
   windowMessages?: number;
   windowBytes?: number;
   /** 0 processed, 1 received */
   ack?: number;
   maxDeliveryAttempts?: number;
+  lossyChannels?: readonly number[];
   uids?: readonly number[];
   gids?: readonly number[];
   /** tls only */

@@ -121,9 +121,9 @@ export class Inbox {
     });
   }
 
-  /** The program is done with what it has got. */
+  /** The program is done with what it has got. What is discarded at the end, it never got. */
   acknowledge(): void {
-    this.host.processed(this.reader.fetched);
+    if (this.end === null) this.host.processed(this.reader.fetched);
   }
 
   handleReadable(): void {

@@ -23,7 +23,7 @@ export interface OutboxLimits {
 
 export class Outbox {
   readonly sender: Sender;
-  /** Called once everything accepted has been submitted. */
+  /** Called once {@link Outbox.isIdle} is true. */
   onIdle: (() => void) | null = null;
 
   protected readonly host: SenderHost;
@@ -59,8 +59,13 @@ export class Outbox {
   }
 
   /** Whether everything accepted has been submitted. */
-  get isIdle(): boolean {
+  get hasSubmitted(): boolean {
     return this.queue.length === 0 && this.sender.staging.isEmpty;
+  }
+
+  /** Whether nothing accepted waits any more. */
+  get isIdle(): boolean {
+    return this.hasSubmitted;
   }
 
   /** Sends now or not at all. */

@@ -90,7 +90,7 @@ export class QueuedOutbox extends Outbox {
   /** Also has the core report Writable when its queue is empty, unless it is. */
   override get isIdle(): boolean {
     const { port, handle } = this.host;
-    const isIdleHere = this.pendingMessages === 0 && this.previous?.isIdle !== false;
+    const isIdleHere = this.pendingMessages === 0 && this.previous?.hasSubmitted !== false;
     return isIdleHere && port.native.drain(handle) === 0;
   }
 
@@ -136,7 +136,7 @@ export class QueuedOutbox extends Outbox {
     this.serveLane(this.others);
     for (const lane of this.lanes.values()) this.serveLane(lane);
     if (this.sender.isDead) return;
-    if (this.pendingMessages > 0 || previous?.isIdle === false) return host.want(WRITABLE);
+    if (this.pendingMessages > 0 || previous?.hasSubmitted === false) return host.want(WRITABLE);
     if (this.onIdle === null) return host.unwant(WRITABLE);
     if (this.isIdle) this.onIdle();
     else host.want(WRITABLE);
@@ -257,7 +257,7 @@ export class QueuedOutbox extends Outbox {
 
   /** Places as much as possible of what waits in a lane. */
   private serveLane(lane: Lane): void {
-    if (this.previous?.isIdle === false) return;
+    if (this.previous?.hasSubmitted === false) return;
     for (let pending = lane.queue.peek(); pending !== undefined; pending = lane.queue.peek()) {
       try {
         while (pending.left > 0) {
@@ -297,7 +297,7 @@ export class QueuedOutbox extends Outbox {
 
   /** Whether a message need not wait for others. */
   private mayGo(lane: Lane): boolean {
-    return lane.queue.length === 0 && this.previous?.isIdle !== false;
+    return lane.queue.length === 0 && this.previous?.hasSubmitted !== false;
   }
 }
 

@@ -9,7 +9,7 @@ import { typeCursor } from './generate/cursors.js';
 import { Emitter, quote, uses } from './generate/emitter.js';
 import { nameMap } from './generate/maps.js';
 import { typeReader } from './generate/readers.js';
-import { rootFix, typeFix, typeOut } from './generate/writers.js';
+import { rootFix, rootPlace, typeFix, typeOut } from './generate/writers.js';
 import * as runtime from './runtime.js';
 
 let isAllowed: boolean | undefined;
@@ -132,14 +132,15 @@ function usesBytes(plan: Plan, root: string): boolean {
  */
 function fixedInto({ e, root, size, suffix }: RootType, align: number, slow: string): string[] {
   const words = e.rt('words');
-  const fixes = rootFix(e, root, 'value');
+  const place = rootPlace(align);
+  const fixes = rootFix(e, root, 'value', place);
   const text = fixes.join('\n');
   const fields = ['d', 'i32', 'f32', 'f64'].filter((name) => uses(text, name));
-  const isOdd = align === 1 ? '' : ` || (w & ${align - 1}) !== 0`;
-  const usesPlace = isOdd !== '' || ['w', 'w4', 'w8'].some((name) => uses(text, name));
+  const isOdd = align === 1 ? '' : ` || (${place} & ${align - 1}) !== 0`;
+  const usesPlace = isOdd !== '' || [place, 'w4', 'w8'].some((name) => uses(text, name));
   return [
     `if (target !== ${words}.bytes && !${e.rt('enterWords')}(target)) ${slow}`,
-    ...(usesPlace ? [`const w = ${words}.start + offset;`] : []),
+    ...(usesPlace ? [`const ${place} = ${words}.start + offset;`] : []),
     `if (offset >>> 0 !== offset || offset + ${size} > target.length${isOdd}) ${slow}`,
     ...(fields.length === 0 ? [] : [`const { ${fields.join(', ')} } = ${words};`]),
     ...(uses(text, 's') ? [`const s = ${words};`] : []),

@@ -4,6 +4,8 @@
  * making a DataView costs more than reading a small message.
  */
 
+import { constants } from 'node:buffer';
+
 import { BusbarError, invalidArgument, show } from '../errors.js';
 import { archiveInvalid } from './problems.js';
 
@@ -48,15 +50,18 @@ export const words: Words = {
   f64: new Float64Array(0),
 };
 
-/** Makes the memory of `bytes` {@link words}; whether numbers have the order of archives there. */
+/**
+ * Makes the memory of `bytes` {@link words}; whether it may be written to through arrays: numbers
+ * have the order of archives there, and 32 bits count its bytes, as positions are divided.
+ */
 export function enterWords(bytes: Uint8Array): boolean {
   open(words, bytes);
-  if (!IS_LITTLE_ENDIAN) {
+  const { buffer } = words;
+  const { byteLength } = buffer;
+  if (!IS_LITTLE_ENDIAN || byteLength > 0xffff_ffff) {
     words.bytes = NOTHING;
     return false;
   }
-  const { buffer } = words;
-  const { byteLength } = buffer;
   if (words.i32.buffer !== buffer || words.i32.length !== byteLength >>> 2) {
     words.i32 = new Int32Array(buffer, 0, byteLength >>> 2);
     words.f32 = new Float32Array(buffer, 0, byteLength >>> 2);
@@ -119,6 +124,11 @@ function openBuffer(into: Region, buffer: ArrayBufferLike): void {
     into.b = Buffer.from(buffer);
     into.buffer = buffer;
   } catch (cause) {
+    const { byteLength } = buffer;
+    if (byteLength > constants.MAX_LENGTH) {
+      const range = `${constants.MAX_LENGTH} at most, the longest Buffer of this Node.js`;
+      throw invalidArgument(`bytes is in memory of ${byteLength} bytes; it must have ${range}`);
+    }
     const message = 'the buffer was transferred or detached';
     throw new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
   }

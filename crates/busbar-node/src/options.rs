@@ -54,6 +54,10 @@ pub(crate) fn pipe(env: sys::napi_env, object: sys::napi_value) -> Result<PipeOp
     options.tls = credentials(env, raw::property(env, object, c"tls"))?;
     if number(c"sessionTimeoutMs") > 0.0 {
         options.reliable = Some(session(&number));
+        let channels = raw::uints(env, raw::property(env, object, c"lossyChannels"));
+        // TypeScript has checked the range.
+        options.lossy_channels =
+            channels.into_iter().filter_map(|channel| u16::try_from(channel).ok()).collect();
     }
     Ok(options)
 }

@@ -188,6 +188,8 @@ impl Generations {
         list.is_handing_over = false;
         drop(list);
         self.settled.notify_all();
+        // Without the lock: it is the plugin's code that is told.
+        last.tell_released();
     }
 
     /// Waits for another reload to end; others wait until what this gives is dropped.

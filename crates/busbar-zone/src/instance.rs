@@ -44,6 +44,8 @@ pub(crate) struct Instance {
     watcher: OnceLock<Weak<dyn Watcher>>,
     /// What the plugin is told by that nobody holds an object.
     released: Option<Released>,
+    /// What it is to be told of once others are let in again.
+    unreleased: Mutex<Vec<u64>>,
 }
 
 /// Who is told of the panic of an instance. It must not wait for anything of the zone.
@@ -113,6 +115,7 @@ impl Instance {
             state: Mutex::new(State::Bound),
             watcher: OnceLock::new(),
             released: None,
+            unreleased: Mutex::default(),
         };
         if let Err(error) = instance.bring_up(birth.config) {
             // Nobody was let out, and so nobody is in.
@@ -521,9 +524,25 @@ impl Instance {
         Err(self.say(Error::new(ErrorKind::TimedOut, Stage::Close, message)))
     }
 
-    /// Lets others in again, after [`Self::quiesce`].
+    /// Lets others in again, after [`Self::quiesce`]. [`Self::tell_released`] is to follow.
     pub(crate) fn reopen(&self) {
         self.core.gate.reopen();
+    }
+
+    /// Tells the plugin which objects nobody holds any more, if it lets anybody in.
+    pub(crate) fn tell_released(&self) {
+        let Ok(()) = self.core.gate.enter() else { return };
+        let _leave = Leave(self);
+        let objects = std::mem::take(&mut *self.lock_unreleased());
+        let Some(released) = self.released else { return };
+        for object in objects {
+            // SAFETY: by the contract: the instance is active, as this is inside.
+            unsafe { released(self.plugin, object) };
+        }
+    }
+
+    fn lock_unreleased(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.unreleased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn generation(&self) -> u32 {
@@ -626,10 +645,9 @@ impl Instance {
 
 impl Owner for Instance {
     fn release(&self, object: u64) {
-        let (Some(released), Ok(())) = (self.released, self.core.gate.enter()) else { return };
-        let _leave = Leave(self);
-        // SAFETY: by the contract: the instance is active, as this is inside.
-        unsafe { released(self.plugin, object) };
+        self.lock_unreleased().push(object);
+        // If nobody is let in at present: whoever reopens it comes after that.
+        self.tell_released();
     }
 }
 

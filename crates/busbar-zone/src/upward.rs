@@ -182,7 +182,7 @@ impl Upward {
     ) -> Result<(), Refused> {
         self.gate.enter().map_err(|_| CLOSED)?;
         let id = number();
-        let parent = match self.lock().add(id, sink) {
+        let parent = match self.add(id, sink) {
             Ok(parent) => parent,
             Err(refused) => {
                 self.gate.leave();
@@ -193,6 +193,12 @@ impl Upward {
         let answer = Answer { upward: Arc::clone(self), id };
         parent.handle_call(ParentCall { method, input, is_awaited, answer });
         Ok(())
+    }
+
+    fn add(&self, id: u64, sink: Sink) -> Result<Arc<dyn Parent>, Refused> {
+        let mut open = self.lock();
+        // Whoever closes it ends afterwards what is open.
+        if self.gate.is_closed() { Err(CLOSED) } else { open.add(id, sink) }
     }
 
     /// Waits for the end of a call on this thread.

@@ -56,17 +56,26 @@ export function typeOut(e: Emitter, type: string): string {
 }
 
 /**
- * Statements for phase two of a root type of fixed size, spelled out where it is a struct: at `w`,
- * which is aligned, in `words`, of which arrays of numbers and the DataView `d` are at hand.
+ * Statements for phase two of a root type of fixed size, spelled out where it is a struct: at `p`,
+ * its {@link rootPlace}, in `words`, of which arrays of numbers and the DataView `d` are at hand.
  */
-export function rootFix(e: Emitter, type: string, value: string): string[] {
+export function rootFix(e: Emitter, type: string, value: string, p: string): string[] {
   const form = e.userType(type);
-  if (form.form === 'struct') return fixParts(e, form.parts, value, WORDS, 0, form.size);
-  return [`${typeFix(e, type)}(${e.rt('words')}, d, ${value}, ${WORDS});`];
+  if (form.form === 'struct') return fixParts(e, form.parts, value, p, 0, form.size);
+  return [`${typeFix(e, type)}(${e.rt('words')}, d, ${value}, ${p});`];
 }
 
 /** The position in the memory that numbers are written to through arrays. */
 const WORDS = 'w';
+
+/**
+ * The name of the position of a root type. An array writes to multiples of its width only: padding
+ * is zeroed by fours, where a type of a smaller alignment may lie between two of them. (Wider
+ * numbers are in no type of a smaller alignment than theirs.)
+ */
+export function rootPlace(align: number): string {
+  return align < 4 ? 'p' : WORDS;
+}
 
 /** The arrays for numbers, their widths, and how positions are counted in them. */
 const ARRAYS: Readonly<Record<string, readonly [array: string, index: string, width: number]>> = {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod child;
+mod hand_over;
 mod host;
 mod hosted;
 mod line;

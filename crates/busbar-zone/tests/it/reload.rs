@@ -227,6 +227,28 @@ fn state_is_handed_over() {
     }
 }
 
+/// [Z12 Z13] one that takes too long to save in its process is told, while it still saves, that
+/// nobody waits: it goes on after that, and what it says late is not taken for another state
+#[cfg(target_os = "linux")]
+#[test]
+fn saving_takes_too_long() {
+    let one = Fixture::plugin(&["WITH_STATE", "SLOW_SAVE=7000000"]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Process);
+    wait(&zone, "count", b"").expect("it counts");
+    let mut options = ReloadOptions::default();
+    options.grace = Duration::ZERO;
+    let error = reload_with(&loader, &zone, &two.path, &options).expect_err("it still saves");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    wait(&zone, "count", b"").expect("it goes on");
+    assert_eq!((version(&zone), zone.generation()), (1, 1));
+    reload(&loader, &zone, &two.path).expect("it saves at once");
+    assert_eq!(version(&zone), 2);
+    assert_eq!(number(&wait(&zone, "counted", b"").expect("it says")), 2);
+    zone.close(LONG).expect("it closes");
+}
+
 /// [Z12] a version that panics soon after its reload is replaced by what came before it
 #[test]
 fn a_panic_on_probation_is_rolled_back() {

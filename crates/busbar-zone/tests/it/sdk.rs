@@ -262,8 +262,8 @@ fn a_panic_while_writing_the_result() {
         assert_eq!(error.message(), "key 7 cannot be written", "{mode:?}");
         assert_eq!(call::<Number>(&other, "add", &archive(&Pair { a: 2, b: 3 })).0, 5);
         match mode {
-            // Another process has taken its place.
-            Mode::Process => assert!(table(&zone, false).is_ok()),
+            // Another process takes its place; a call may still meet the end of the last one.
+            Mode::Process => crate::queues::until(|| table(&zone, false).is_ok()),
             _ => assert_eq!(table(&zone, false).expect_err("no more").kind(), ErrorKind::Faulted),
         }
         zone.close(LONG).expect("it closes");

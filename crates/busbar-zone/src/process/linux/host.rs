@@ -21,6 +21,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 
+use super::hand_over::HandOver;
 use super::line::{Line, hush, ring};
 use super::relay::Relay;
 use super::sandbox;
@@ -194,9 +195,13 @@ impl Answers {
     }
 
     pub(super) fn send(&self, kind: u16, number: u64, body: &[u8]) {
+        self.send_as(kind, &number.to_le_bytes(), body);
+    }
+
+    pub(super) fn send_as(&self, kind: u16, head: &[u8], body: &[u8]) {
         let mut line = self.lock();
         // Whoever breaks the rules is the parent: there is nobody to tell.
-        let _ = line.send(kind, &number.to_le_bytes(), body);
+        let _ = line.send(kind, head, body);
         if line.has_backlog() {
             // Whoever sleeps does not know that it waits for room.
             ring(&self.own_bell);
@@ -226,6 +231,7 @@ struct Host {
     local: Arc<Local>,
     answers: Arc<Answers>,
     relay: Arc<Relay>,
+    hand_over: Arc<HandOver>,
     /// Of each method, whether it may run on the receiving thread.
     direct: Vec<bool>,
     /// Whether it may be called again for more room.
@@ -258,11 +264,13 @@ impl Host {
         let repeatable = methods.iter().map(|method| is(method.flags, flag::IDEMPOTENT)).collect();
         let (buffer, room) = (vec![0; BUFFER_BYTES], vec![0; ROOM_BYTES]);
         let (has_threads, messages) = (threads.get() > 1, Vec::new());
+        let hand_over = HandOver::new(&local, &answers);
         Self {
             zone,
             local,
             answers,
             relay,
+            hand_over,
             direct,
             repeatable,
             has_threads,
@@ -365,19 +373,20 @@ impl Host {
                 Some(false)
             }
             order::SAVE => {
-                let (millis, _) = wire::split_head(message)?;
-                let save = move |local: &Local| local.save(Duration::from_millis(millis));
-                self.apart(save);
+                let (request, body) = wire::split_head(message)?;
+                let (millis, _) = wire::split_head(body)?;
+                self.hand_over.save(request, Duration::from_millis(millis));
                 Some(false)
             }
             order::LOAD => {
-                let (hash, bytes) = wire::split_head(message)?;
-                let bytes = bytes.to_vec();
-                self.apart(move |local| local.load(bytes, hash).map(|()| (Vec::new(), 0)));
+                let (request, body) = wire::split_head(message)?;
+                let (hash, bytes) = wire::split_head(body)?;
+                self.hand_over.load(request, hash, bytes.to_vec());
                 Some(false)
             }
             order::GO_ON => {
-                self.local.go_on();
+                let (request, _) = wire::split_head(message)?;
+                self.hand_over.go_on(request);
                 Some(false)
             }
             order::CLOSE => {
@@ -409,15 +418,6 @@ impl Host {
         if let Err(error) = self.zone.submit(method, input.to_vec(), sink, token) {
             self.answers.fail(token, &error);
         }
-    }
-
-    /// Hands state over, without keeping this thread from what calls may wait for.
-    fn apart(&self, work: impl FnOnce(&Local) -> Result<(Vec<u8>, u64)> + Send + 'static) {
-        let (local, answers) = (Arc::clone(&self.local), Arc::clone(&self.answers));
-        std::thread::spawn(move || match work(&local) {
-            Ok((bytes, hash)) => answers.send(answer::STATE, hash, &bytes),
-            Err(error) => answers.send(answer::NO_STATE, 0, &wire::error_text(&error)),
-        });
     }
 
     /// Ends the zone without keeping this thread from its answers.

@@ -12,10 +12,15 @@ use rustix::io::Errno;
 
 use super::wire::MESSAGE_BYTES_MAX;
 
+/// More than there are kinds of messages.
+const KINDS: usize = 16;
+
 pub(super) struct Line {
     channel: Channel,
     /// What waits for room; the first may be under way.
     backlog: VecDeque<Frame>,
+    /// Of each kind of it, how many messages and bytes.
+    waiting: [(usize, usize); KINDS],
     peer_bell: OwnedFd,
     /// Where small messages are put together.
     scratch: Vec<u8>,
@@ -32,7 +37,8 @@ impl Line {
         // What comes in large is copied once and given back at once.
         let settings = Settings { message_bytes_max: MESSAGE_BYTES_MAX, hostile: false };
         let channel = Channel::new(own, peer, settings, Waker::noop());
-        Self { channel, backlog: VecDeque::new(), peer_bell, scratch: Vec::new() }
+        let (backlog, scratch) = (VecDeque::new(), Vec::new());
+        Self { channel, backlog, waiting: [(0, 0); KINDS], peer_bell, scratch }
     }
 
     /// Sends `head` and `body` as one message, now or later.
@@ -42,7 +48,7 @@ impl Line {
     pub(super) fn send(&mut self, kind: u16, head: &[u8], body: &[u8]) -> Result<(), Breach> {
         let length = head.len() + body.len();
         if !self.backlog.is_empty() {
-            self.backlog.push_back(Frame { kind, bytes: [head, body].concat() });
+            self.keep(kind, [head, body].concat());
             return Ok(());
         }
         if length <= INLINE_MAX {
@@ -54,16 +60,16 @@ impl Line {
                 return Ok(());
             }
             // A small message is never sent in part.
-            self.backlog.push_back(Frame { kind, bytes: self.scratch.clone() });
+            self.keep(kind, self.scratch.clone());
         } else if let Some(mut loan) = breach(self.channel.loan(length))?.flatten() {
             loan[..head.len()].copy_from_slice(head);
             loan[head.len()..length].copy_from_slice(body);
             if let Some(loan) = breach(self.channel.commit(kind, loan, length))?.flatten() {
-                self.backlog.push_back(Frame { kind, bytes: loan[..length].to_vec() });
+                self.keep(kind, loan[..length].to_vec());
             }
         } else {
             // There is no chunk for it: it goes through the ring, in parts.
-            self.backlog.push_back(Frame { kind, bytes: [head, body].concat() });
+            self.keep(kind, [head, body].concat());
             self.flush()?;
         }
         self.ring();
@@ -80,10 +86,23 @@ impl Line {
             if sent == Some(false) {
                 break;
             }
+            let (count, waiting) = &mut self.waiting[usize::from(*kind)];
+            (*count, *waiting) = (*count - 1, *waiting - bytes.len());
             self.backlog.pop_front();
         }
         self.ring();
         Ok(())
+    }
+
+    fn keep(&mut self, kind: u16, bytes: Vec<u8>) {
+        let (count, waiting) = &mut self.waiting[usize::from(kind)];
+        (*count, *waiting) = (*count + 1, *waiting + bytes.len());
+        self.backlog.push_back(Frame { kind, bytes });
+    }
+
+    /// How many messages of a kind wait for room, and their bytes.
+    pub(super) fn waiting(&self, kind: u16) -> (usize, usize) {
+        self.waiting[usize::from(kind)]
     }
 
     /// How many messages wait for room.
@@ -98,6 +117,7 @@ impl Line {
 
     /// What has never arrived at the other end.
     pub(super) fn take_backlog(&mut self) -> VecDeque<Frame> {
+        self.waiting = [(0, 0); KINDS];
         std::mem::take(&mut self.backlog)
     }
 

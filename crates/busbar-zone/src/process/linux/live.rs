@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use busbar_abi::Status;
 use busbar_shm::{Breach, Received};
 
 use super::ProcessStatus;
@@ -17,7 +18,7 @@ use super::calls::{Calls, InFlight};
 use super::line::{Line, ring};
 use super::upcalls::Upcalls;
 use super::wire::{Bound, HEAD, MESSAGE_BYTES_MAX, answer, call_head, order, read_error};
-use super::wire::{CALL_HEAD, split_call, split_head, split_parent_call};
+use super::wire::{CALL_HEAD, split_call, split_head, split_parent_call, state_head};
 use crate::pending::{CallId, Pending, closed};
 use crate::queue::WAITING_MAX;
 use crate::{Error, ErrorKind, Parent, Result, Stage};
@@ -26,6 +27,10 @@ use crate::{Error, ErrorKind, Parent, Result, Stage};
 const MESSAGES: usize = 64;
 /// Room for what of them is small.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Answers that wait until the process reads: more than it can have asked for without reading.
+const ANSWERS_MAX: usize = 16 << 10;
+/// Bytes of such answers, unless it is one alone.
+const ANSWERS_BYTES_MAX: usize = 256 << 20;
 
 pub(super) struct Shared {
     /// What the library says of itself; there from the first start on.
@@ -86,7 +91,9 @@ pub(super) struct Live {
     /// Whether calls wait, although there is a process: it has to be given state first.
     pub(super) is_held: bool,
     pub(super) has_state: bool,
-    /// What it said of state.
+    /// The last request for state that there was, from 1, and whether somebody waits for it.
+    request: (u64, bool),
+    /// What it said of that one.
     state: Option<Result<(u64, Vec<u8>)>>,
     /// What the plugin's own end came to.
     pub(super) closed: Option<Result<()>>,
@@ -115,10 +122,11 @@ enum What {
     Closed,
     Call(u64),
     Cancel(u64),
-    Object(u64),
+    /// It was dealt with.
+    Object,
     Release(u64),
     State(u64),
-    NoState,
+    NoState(u64),
 }
 
 impl Shared {
@@ -143,6 +151,7 @@ impl Shared {
             is_closing: false,
             is_held: false,
             has_state: false,
+            request: (0, false),
             state: None,
             closed: None,
             status,
@@ -199,38 +208,57 @@ impl Shared {
         self.starts.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Has the process save or load state, and waits for what it says.
+    /// A number for [`Self::exchange`].
+    pub(super) fn number_request(&self) -> u64 {
+        let mut live = self.lock();
+        live.request = (live.request.0 + 1, false);
+        live.request.0
+    }
+
+    /// Has the process save or load state, and waits for what it says to this request.
     ///
     /// # Errors
     /// What the plugin says; `Crashed`, `TimedOut`, `Closed`.
     pub(super) fn exchange(
         &self,
         kind: u16,
+        request: u64,
         number: u64,
         bytes: &[u8],
         patience: Duration,
     ) -> Result<(u64, Vec<u8>)> {
-        let deadline = Instant::now() + patience;
         let mut live = self.lock();
+        (live.request, live.state) = ((request, true), None);
+        live.order(kind, &state_head(request, number), bytes);
+        let (mut live, state) = self.wait_for_state(live, patience);
+        (live.request, live.state) = ((request, false), None);
+        state
+    }
+
+    fn wait_for_state<'a>(
+        &'a self,
+        mut live: MutexGuard<'a, Live>,
+        patience: Duration,
+    ) -> (MutexGuard<'a, Live>, Result<(u64, Vec<u8>)>) {
+        let deadline = Instant::now() + patience;
         let generation = live.generation;
-        live.state = None;
-        live.order(kind, &number.to_le_bytes(), bytes);
+        let failed =
+            |kind, message: &'static str| Err(self.say(Error::new(kind, Stage::Close, message)));
         loop {
             if let Some(state) = live.state.take() {
-                return state;
+                return (live, state);
             }
-            let failed = |kind, message: &'static str| {
-                Err(self.say(Error::new(kind, Stage::Close, message)))
-            };
             if live.is_closing {
-                return Err(self.closed());
+                return (live, Err(self.closed()));
             }
             if live.line.is_none() || live.generation != generation {
-                return failed(ErrorKind::Crashed, "its process ended while state was handed over");
+                let message = "its process ended while state was handed over";
+                return (live, failed(ErrorKind::Crashed, message));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return failed(ErrorKind::TimedOut, "it did not hand its state over in time");
+                let message = "it did not hand its state over in time";
+                return (live, failed(ErrorKind::TimedOut, message));
             }
             live = self.wait(live, left);
         }
@@ -320,7 +348,7 @@ impl Shared {
         thread_local!(static BATCH: Cell<Option<Batch>> = const { Cell::new(None) });
         let mut batch = BATCH.take().unwrap_or_default();
         batch.buffer.resize(BUFFER_BYTES, 0);
-        self.lock().take(&mut batch);
+        self.lock().take(&mut batch, &self.upcalls);
         let count = batch.ends.len();
         if count > 0 {
             self.tell(&mut batch);
@@ -387,7 +415,7 @@ impl Shared {
             };
             has_leases |= matches!(payload, Received::Lease(_));
             let bytes = &message[HEAD..];
-            is_state |= matches!(what, What::State(_) | What::NoState);
+            is_state |= matches!(what, What::State(_) | What::NoState(_));
             match what {
                 What::Done(call) => self.end(&call, Ok(bytes)),
                 What::Failed(call) => self.end(&call, Err(self.said(bytes))),
@@ -398,15 +426,12 @@ impl Shared {
                 }
                 What::Call(id) => upcalls.handle_call(self, generation, id, bytes),
                 What::Cancel(id) => upcalls.handle_cancel(generation, id),
-                What::Object(number) if !upcalls.handle_object(generation, number) => {
-                    self.lock().give_up("it numbered an object that cannot be");
-                }
-                What::Object(_) => {}
-                What::State(hash) => self.lock().state = Some(Ok((hash, bytes.to_vec()))),
-                What::NoState => {
-                    let error = self.said(bytes);
-                    self.lock().state = Some(Err(error));
-                }
+                What::Object => {}
+                What::State(request) => self.take_state(request, || {
+                    let (hash, state) = split_head(bytes).ok_or_else(|| self.said(&[]))?;
+                    Ok((hash, state.to_vec()))
+                }),
+                What::NoState(request) => self.take_state(request, || Err(self.said(bytes))),
                 What::Release(object) => {
                     upcalls.upward.release(object);
                 }
@@ -418,6 +443,14 @@ impl Shared {
         if has_leases && let Some(line) = &mut self.lock().line {
             // A breach is found again by whoever looks next.
             let _ = line.collect();
+        }
+    }
+
+    /// What the process says of state; of no use if it is late.
+    fn take_state(&self, request: u64, state: impl FnOnce() -> Result<(u64, Vec<u8>)>) {
+        let mut live = self.lock();
+        if live.request == (request, true) {
+            live.state = Some(state());
         }
     }
 
@@ -531,7 +564,7 @@ impl Live {
         }
     }
 
-    fn take(&mut self, batch: &mut Batch) {
+    fn take(&mut self, batch: &mut Batch, upcalls: &Upcalls) {
         let Some(line) = &mut self.line else { return };
         let Batch { buffer, messages, ends, generation } = batch;
         *generation = self.generation;
@@ -539,7 +572,7 @@ impl Live {
         let received = line.flush().and_then(|()| {
             line.receive(buffer, MESSAGES, |kind, payload| messages.push((kind, payload)))
         });
-        let mut wrong = false;
+        let mut wrong = None;
         for (kind, payload) in messages.drain(..) {
             let message: &[u8] = match &payload {
                 Received::Inline { start, len } => &buffer[*start..start + len],
@@ -553,22 +586,43 @@ impl Live {
                 answer::CLOSED => Some(What::Closed),
                 answer::CALL => split_parent_call(body).map(|_| What::Call(number)),
                 answer::CANCEL => Some(What::Cancel(number)),
-                answer::OBJECT => Some(What::Object(number)),
+                // Now: whoever takes the next batch may hold it at once.
+                answer::OBJECT if upcalls.handle_object(*generation, number) => Some(What::Object),
                 answer::RELEASE => Some(What::Release(number)),
                 answer::STATE => Some(What::State(number)),
-                answer::NO_STATE => Some(What::NoState),
+                answer::NO_STATE => Some(What::NoState(number)),
                 _ => None,
             });
             match what {
                 Some(what) => ends.push(End { what, payload }),
-                None => wrong = true,
+                None if kind == answer::OBJECT => {
+                    wrong = Some("it numbered an object that cannot be");
+                }
+                None => wrong = Some("it answered what nobody had asked"),
             }
         }
         match received {
             Err(breach) => self.breach(breach),
-            Ok(()) if wrong => self.give_up("it answered what nobody had asked"),
-            Ok(()) => {}
+            Ok(()) => wrong.into_iter().for_each(|what| self.give_up(what)),
         }
+    }
+
+    /// Answers a call of the process, which may be so slow to read that there is no room for more.
+    pub(super) fn answer(&mut self, id: u64, status: Status, bytes: &[u8]) {
+        let Some(line) = &self.line else { return };
+        let (count, waiting) = line.waiting(order::ANSWER);
+        if count >= ANSWERS_MAX {
+            return self.give_up("it does not read what it is sent");
+        }
+        let (status, bytes) = if bytes.len() > MESSAGE_BYTES_MAX - CALL_HEAD {
+            (Status::PARENT, &b"a result of more than 1 GiB"[..])
+        } else if waiting > 0 && waiting + bytes.len() > ANSWERS_BYTES_MAX {
+            (Status::AGAIN, &b"results of 256 MiB wait for the plugin to read them"[..])
+        } else {
+            (status, bytes)
+        };
+        let head = call_head(id, status.0.cast_unsigned(), 0);
+        self.order(order::ANSWER, &head, bytes);
     }
 
     fn breach(&mut self, breach: Breach) {

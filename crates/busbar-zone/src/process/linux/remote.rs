@@ -200,19 +200,23 @@ impl Remote {
         }
         let grace = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
         let patience = options.grace + STATE_TIME;
-        let saved = last.shared.exchange(wire::order::SAVE, grace, &[], patience);
-        let (hash, bytes) = saved?;
-        match next.shared.exchange(wire::order::LOAD, hash, &bytes, STATE_TIME) {
-            Ok(_) => Ok(()),
-            Err(error) if options.cold && error.kind() == ErrorKind::SchemaMismatch => {
-                log::warn!(target: "busbar::zone", "{error}: it begins without state");
-                Ok(())
+        let request = last.shared.number_request();
+        let saved = last.shared.exchange(wire::order::SAVE, request, grace, &[], patience);
+        let loaded = saved.and_then(|(hash, bytes)| {
+            let (shared, request) = (&next.shared, next.shared.number_request());
+            match shared.exchange(wire::order::LOAD, request, hash, &bytes, STATE_TIME) {
+                Err(error) if options.cold && error.kind() == ErrorKind::SchemaMismatch => {
+                    log::warn!(target: "busbar::zone", "{error}: it begins without state");
+                    Ok(())
+                }
+                loaded => loaded.map(drop),
             }
-            Err(error) => {
-                last.shared.lock().order(wire::order::GO_ON, &0_u64.to_le_bytes(), &[]);
-                Err(error)
-            }
+        });
+        if loaded.is_err() {
+            // Even if it has not saved yet: then it goes on as soon as it has.
+            last.shared.lock().order(wire::order::GO_ON, &request.to_le_bytes(), &[]);
         }
+        loaded
     }
 
     fn put_on_probation(&self, last: &Hosted, next: &Hosted) {

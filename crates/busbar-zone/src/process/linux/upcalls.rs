@@ -134,11 +134,13 @@ impl Upcalls {
     }
 
     fn run(&self, shared: &Arc<Shared>, generation: u32, id: u64, body: &[u8]) {
-        let Some((method, input)) = wire::split_parent_call(body) else { return };
         let is_wanted = |state: &State| state.generation == generation;
-        if !self.lock().open.contains_key(&id) {
+        if !Some(self.lock()).is_some_and(|it| is_wanted(&it) && it.open.contains_key(&id)) {
             return;
         }
+        let Some((method, input)) = wire::split_parent_call(body) else {
+            return self.answer(shared, generation, id, Status::INVALID, b"a call of nothing");
+        };
         let weak = Arc::downgrade(shared);
         let sink: Sink = Box::new(move |status, bytes| {
             if let Some(shared) = weak.upgrade() {
@@ -151,7 +153,11 @@ impl Upcalls {
                 && let Some(open) = state.open.get_mut(&id)
             {
                 *open = Some(ours);
+                return;
             }
+            drop(state);
+            // It was cancelled meanwhile, or its process is gone.
+            self.upward.give_up(ours, Status::CANCELLED, b"the plugin cancelled it");
         };
         if let Err((status, text)) = self.upward.start(method, input, false, named, sink) {
             self.answer(shared, generation, id, status, text.as_bytes());
@@ -165,10 +171,9 @@ impl Upcalls {
             return;
         }
         drop(state);
-        let head = wire::call_head(id, status.0.cast_unsigned(), 0);
         let mut live = shared.lock();
         if live.generation == generation {
-            live.order(order::ANSWER, &head, bytes);
+            live.answer(id, status, bytes);
         }
     }
 
@@ -180,9 +185,19 @@ impl Upcalls {
 impl Runner for Shared {
     fn run(&self, job: Job) {
         let Job { method: generation, input, id, .. } = job;
-        self.upcalls.waiting_bytes.fetch_sub(input.len(), Ordering::Relaxed);
+        // Not before the handler has taken them, or has bounds of its own for what it keeps.
+        let _charge = Charge(&self.upcalls.waiting_bytes, input.len());
         let Some(this) = self.this.upgrade() else { return };
         self.upcalls.run(&this, generation, id.number(), &input);
+    }
+}
+
+/// Bytes that wait until this is dropped.
+struct Charge<'a>(&'a AtomicUsize, usize);
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 

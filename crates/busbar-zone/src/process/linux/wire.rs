@@ -9,11 +9,11 @@
 //! | 3 | cancel: token (8) | log: level (8), text |
 //! | 4 | answer: id (8), status (4), 0 (4), bytes | closed: error as JSON, if it is one |
 //! | 5 | release: object (8), of the plugin's | call of the parent: id (8), length (4), name, bytes |
-//! | 6 | save: milliseconds (8) | cancel: id (8) |
-//! | 7 | load: hash (8), bytes | object: number (8) |
-//! | 8 | go on: 0 (8) | release: object (8), of the parent's |
-//! | 9 | | saved, loaded: hash (8), bytes |
-//! | 10 | | neither: 0 (8), error as JSON |
+//! | 6 | save: request (8), milliseconds (8) | cancel: id (8) |
+//! | 7 | load: request (8), hash (8), bytes | object: number (8) |
+//! | 8 | go on: request (8) | release: object (8), of the parent's |
+//! | 9 | | saved, loaded: request (8), hash (8), bytes |
+//! | 10 | | neither: request (8), error as JSON |
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -36,7 +36,7 @@ use super::Sandbox;
 use crate::{Error, ErrorKind, Stage};
 
 /// Both ends are of one build, or they do not talk.
-pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+4");
+pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+5");
 
 /// Messages to the host.
 pub(super) mod order {
@@ -113,6 +113,14 @@ pub(super) fn split_parent_call(body: &[u8]) -> Option<(&str, &[u8])> {
 pub(super) fn split_head(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     Some((u64::from_le_bytes(*head), rest))
+}
+
+/// What is before the body of a message about state.
+pub(super) fn state_head(request: u64, number: u64) -> [u8; 2 * HEAD] {
+    let mut head = [0; 2 * HEAD];
+    head[..HEAD].copy_from_slice(&request.to_le_bytes());
+    head[HEAD..].copy_from_slice(&number.to_le_bytes());
+    head
 }
 
 /// First of all, to the host, with [`Descriptors`].
