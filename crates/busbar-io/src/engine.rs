@@ -67,6 +67,8 @@ pub struct Engine {
     leaving: Vec<PipeId>,
     /// Closed connections.
     lingering: Slots<Lingering>,
+    /// Listeners whose pipes have lost connections: they may keep too many sessions.
+    crowded: Vec<ListenerId>,
     /// Events that came about between two turns.
     pending: Vec<Event>,
     timers: Timers,
@@ -123,6 +125,7 @@ impl Engine {
             at_work: Vec::new(),
             leaving: Vec::new(),
             lingering: Slots::new(),
+            crowded: Vec::new(),
             pending: Vec::new(),
             timers: Timers::default(),
             ahead: Ahead::default(),

@@ -359,6 +359,8 @@ impl PipeEntry {
                 receiving.wants_more() && (self.reason.is_none() || self.interest.readable)
             }
         };
+        let discards = self.reliable.as_ref().is_some_and(|reliable| reliable.discards);
+        let readable = readable || (discards && self.reason.is_none());
         let writable = match (&self.sending, &self.reliable) {
             (_, Some(reliable)) => reliable.is_blocked(),
             (None, None) => self.interest.writable,

@@ -203,6 +203,7 @@ impl Engine {
     fn poll_hot(&mut self, events: &mut Vec<Event>) {
         self.flush();
         self.handle_notices();
+        self.bound_sessions();
         events.append(&mut self.pending);
         let mut index = 0;
         while let Some(&id) = self.hot.get(index) {

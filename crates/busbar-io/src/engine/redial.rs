@@ -334,7 +334,8 @@ impl Engine {
             return;
         }
         let Some(redial) = &mut entry.redial else { return };
-        if redial.left.len() >= LEFT_MAX {
+        let is_backlogged = entry.reliable.as_ref().is_some_and(|it| it.is_backlogged());
+        if redial.left.len() >= LEFT_MAX || is_backlogged {
             // Somebody has to receive first.
             let pause = redial.options.reconnect.unwrap_or_default().initial;
             return self.timers.set(Timer::Redial(id), Instant::now() + pause);

@@ -40,8 +40,12 @@ const BATCH: usize = 256;
 /// Looks in a row at what turns out to have come twice, before other pipes get their turn.
 const LOOKS_MAX: usize = 16;
 
-/// Payload bytes of messages outside the session that the backlog holds.
+/// Bytes of messages outside the session that the backlog holds; and of all messages, beside one as
+/// large as may be, with which it can still go on over another connection.
 const BACKLOG_BYTES_MAX: usize = 4 << 20;
+
+/// What a message counts there beside its payload.
+const MESSAGE_BYTES: usize = 64;
 
 /// See the [module](self).
 pub(super) struct Reliable {
@@ -62,8 +66,11 @@ pub(super) struct Reliable {
     /// Whether whoever offered it was not told yet to offer it again.
     is_link_awaited: bool,
     backlog: VecDeque<Inbound>,
-    /// Bytes of those in the backlog that do not belong to the session.
     backlog_bytes: usize,
+    /// Those of messages that do not belong to the session.
+    lossy_bytes: usize,
+    /// Nobody receives any more.
+    pub(super) discards: bool,
     /// Messages of the session that were given out and not processed, oldest first.
     handed: VecDeque<Handed>,
     /// Messages given out.
@@ -120,6 +127,8 @@ impl Reliable {
             is_link_awaited: false,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
+            lossy_bytes: 0,
+            discards: false,
             handed: VecDeque::new(),
             given: 0,
             is_draining: false,
@@ -161,9 +170,15 @@ impl Reliable {
         !self.backlog.is_empty()
     }
 
-    /// Payload bytes of that.
+    /// Bytes of that.
     pub(super) fn backlog_bytes(&self) -> usize {
-        self.backlog.iter().map(|message| message.payload.len()).sum()
+        self.backlog_bytes
+    }
+
+    /// Whether somebody has to receive before it goes on over another connection.
+    pub(super) fn is_backlogged(&self) -> bool {
+        let one = usize::try_from(self.message_bytes_max).unwrap_or(usize::MAX);
+        self.backlog_bytes > BACKLOG_BYTES_MAX.saturating_add(one)
     }
 
     /// Whether the connection has to be looked at because it had no room.
@@ -229,8 +244,8 @@ impl Reliable {
                 SessionNews::Ack(channel, ack) => self.session.handle_ack(channel, ack)?,
                 SessionNews::Skip(channel, seq) => self.session.handle_skip(channel, seq)?,
                 SessionNews::Probe(seq) => {
-                    // Who asks in vain asks again.
-                    connection.send_control(&Header { seq, ..Header::new(Kind::Pong) })?;
+                    // Who asks in vain asks again. A connection that is over says so itself.
+                    let _ = connection.send_control(&Header { seq, ..Header::new(Kind::Pong) });
                 }
                 SessionNews::Pong(_) => {}
             }
@@ -277,8 +292,38 @@ impl Reliable {
         self.is_link_blocked = false;
     }
 
+    /// Drops what has come and comes, for the sake of the acknowledgements behind it. It does not
+    /// count as processed.
+    ///
+    /// # Errors
+    /// As [`Link::receive`].
+    pub(super) fn discard(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
+        self.drop_backlog();
+        if !connection.is_readable() {
+            return self.attend(connection);
+        }
+        let mut arena = vec![0; ARENA_BYTES];
+        let mut slots = vec![Slot::default(); BATCH];
+        for _ in 0..LOOKS_MAX {
+            self.attend(connection)?;
+            let mut leases = Vec::new();
+            connection.receive(&mut Inbox::new(&mut arena, &mut slots, &mut leases), BATCH)?;
+            if !connection.is_readable() {
+                break;
+            }
+        }
+        self.attend(connection)
+    }
+
+    fn drop_backlog(&mut self) {
+        self.backlog.clear();
+        (self.backlog_bytes, self.lossy_bytes) = (0, 0);
+    }
+
     /// The connection is gone: keeps what came over it.
     pub(super) fn disconnect(&mut self, connection: &mut dyn Connection, now: Instant) {
+        // What was not read will be sent again.
+        connection.sever();
         // How it has ended is known.
         let _ = self.attend(connection);
         let mut arena = vec![0; ARENA_BYTES];
@@ -292,7 +337,9 @@ impl Reliable {
                 break;
             }
             self.keep(&slots[..count], &seqs, &arena, &mut leases);
-            let _ = self.attend(connection);
+        }
+        if self.discards {
+            self.drop_backlog();
         }
         self.begun = None;
         self.is_link_blocked = false;
@@ -316,12 +363,14 @@ impl Reliable {
             };
             let Some(payload) = payload else { break };
             let seq = seq_at(seqs, at);
+            let bytes = MESSAGE_BYTES + payload.len();
             if seq.is_none() {
-                if self.backlog_bytes + payload.len() > BACKLOG_BYTES_MAX {
+                if self.lossy_bytes + bytes > BACKLOG_BYTES_MAX {
                     continue;
                 }
-                self.backlog_bytes += payload.len();
+                self.lossy_bytes += bytes;
             }
+            self.backlog_bytes += bytes;
             self.backlog.push_back(Inbound { channel: slot.channel(), seq, payload });
         }
     }
@@ -341,7 +390,8 @@ impl Reliable {
             } else {
                 inbox.push_lease(channel, payload);
             }
-            self.backlog_bytes -= if seq.is_none() { len } else { 0 };
+            self.backlog_bytes -= MESSAGE_BYTES + len;
+            self.lossy_bytes -= if seq.is_none() { MESSAGE_BYTES + len } else { 0 };
             self.give(channel, seq);
         }
     }
@@ -374,14 +424,15 @@ impl Durable<'_> {
         let is_under_way = self.below.has_lossy_under_way();
         // Announcements come before what they are about.
         let _ = self.reliable.pump(self.below);
-        let sent = (is_under_way || self.reliable.begun.is_none()) && send(self.below)?;
-        if sent && is_under_way {
+        let may_go = is_under_way || self.reliable.begun.is_none();
+        let sent = if may_go { send(self.below) } else { Ok(false) };
+        if matches!(sent, Ok(true)) && is_under_way {
             // What had to wait for its end goes on.
             let _ = self.reliable.pump(self.below);
         }
-        self.reliable.is_link_blocked |= !sent;
-        self.reliable.is_link_awaited |= !sent;
-        Ok(sent)
+        self.reliable.is_link_blocked |= matches!(sent, Ok(false));
+        self.reliable.is_link_awaited |= !matches!(sent, Ok(true));
+        sent
     }
 
     fn send_in_session(

@@ -492,3 +492,60 @@ fn large_messages_of_both_kinds_do_not_block_each_other() {
     }
     assert_eq!(received, [vec![2; 3 << 20]]);
 }
+
+/// [D18] closing waits for acknowledgements, also when they come behind more than anybody reads
+#[test]
+fn closing_reads_past_what_nobody_receives() {
+    let options = reliable(SessionOptions::default());
+    let (mut here, out, mut there, back, _scratch) = direct(&options, &options);
+    let sent = (0..1000).filter(|_| there.engine.send(back, 0, &[3; 4000]).unwrap()).count();
+    assert_eq!(sent, 1000);
+    there.settle();
+    assert!(here.engine.send(out, 0, b"last words").unwrap());
+    here.settle();
+    let closed = |event: &Event| matches!(event, Event::Closed(of) if *of == back);
+    let mut received = Vec::new();
+    here.engine.close_within(out, &CloseReason::default(), Duration::from_secs(3600));
+    let deadline = Instant::now() + PATIENCE;
+    while !there.events.iter().any(closed) {
+        assert!(Instant::now() < deadline, "{received:?}");
+        here.drive(Instant::now() + Duration::from_millis(1));
+        there.drive(Instant::now() + Duration::from_millis(1));
+        received.extend(there.receive(back));
+        there.engine.processed(back, received.len() as u64).unwrap();
+    }
+    assert_eq!(received, [b"last words"]);
+}
+
+/// [D32 D33] what has come over many connections and nobody receives is bounded, and not lost
+#[test]
+fn a_backlog_is_bounded() {
+    let mut session = SessionOptions::default();
+    (session.window_messages, session.window_bytes) = (64, 64 << 20);
+    session.attempts_max = 1000;
+    let mut options = reliable(session);
+    options.message_bytes_max = 1 << 20;
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    let message = |n: u8| vec![n; 700_000];
+    for n in 0..20 {
+        assert!(ends.here.engine.send(out, 0, &message(n)).unwrap());
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let is_refused = |ends: &Ends| {
+        let reason = ends.here.engine.failure(out);
+        reason.is_some_and(|reason| reason.text.contains("has to be received first"))
+    };
+    while !is_refused(&ends) {
+        assert!(Instant::now() < deadline, "{:?}", ends.here.engine.failure(out));
+        for _ in 0..20 {
+            ends.here.drive(Instant::now() + Duration::from_millis(1));
+            ends.there.drive(Instant::now() + Duration::from_millis(1));
+        }
+        ends.relay.cut();
+    }
+    let received = ends.received_there(20);
+    assert!((0..20).map(message).eq(received));
+    ends.there.engine.processed(back, 20).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
+}
