@@ -40,9 +40,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Nobody receives from a pipe any more: from now on it drops what comes in its session, without
-    /// acknowledging it as processed, so that what it has sent itself can still be acknowledged.
-    /// Does nothing to pipes without a session.
+    /// Nobody receives from a pipe any more: from now on it drops what comes in its session,
+    /// without acknowledging it as processed, so that what it has sent itself can still be
+    /// acknowledged. Does nothing to pipes without a session.
     pub fn discard(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if let Some(reliable) = &mut entry.reliable {
