@@ -25,6 +25,7 @@ const VALUES = [
   'SchemaError',
   'TypedPipe',
   'Zone',
+  'ZoneObject',
   'bindInproc',
   'compile',
   'connectInproc',

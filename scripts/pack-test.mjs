@@ -16,8 +16,11 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-/** Room above what benches/RESULTS.md records; 4 MB, the goal, held before TLS and busbar-host. */
-const INSTALLED_BYTES_MAX = 8 << 20;
+/**
+ * Room above what benches/RESULTS.md records, as tests build without link-time optimization. 4 MB,
+ * the goal, held before TLS and busbar-host.
+ */
+const INSTALLED_BYTES_MAX = 9 << 20;
 
 /** One pipe, one message each way; `busbar` is in scope. */
 const EXCHANGE = `

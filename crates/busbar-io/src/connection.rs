@@ -145,6 +145,12 @@ pub(crate) trait Connection: Link {
         let _ = is_new;
     }
 
+    /// Whether a message that does not belong to the session is half-way through, so that no other
+    /// message can begin.
+    fn has_lossy_under_way(&self) -> bool {
+        false
+    }
+
     /// Offers a message of the session, as [`Link::send_bytes`].
     ///
     /// # Errors

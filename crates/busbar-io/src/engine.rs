@@ -67,6 +67,8 @@ pub struct Engine {
     leaving: Vec<PipeId>,
     /// Closed connections.
     lingering: Slots<Lingering>,
+    /// Listeners whose pipes have lost connections: they may keep too many sessions.
+    crowded: Vec<ListenerId>,
     /// Events that came about between two turns.
     pending: Vec<Event>,
     timers: Timers,
@@ -123,6 +125,7 @@ impl Engine {
             at_work: Vec::new(),
             leaving: Vec::new(),
             lingering: Slots::new(),
+            crowded: Vec::new(),
             pending: Vec::new(),
             timers: Timers::default(),
             ahead: Ahead::default(),
@@ -501,8 +504,9 @@ impl Engine {
         self.handle_outcome(id, outcome);
     }
 
-    /// Ends the pipe if its peer has, or has broken the rules.
+    /// Ends the pipe if its peer has, or has broken the rules. What came before counts.
     fn handle_outcome(&mut self, id: PipeId, outcome: Result<Option<CloseReason>, Error>) {
+        self.converse(id);
         match outcome {
             Ok(ended) => self.ended_by_peer(id, ended),
             Err(error) => self.fail(id, &error),

@@ -376,14 +376,8 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         if !self.is_connected() {
             return None;
         }
-        if let Some(channel) = self.acks_due.pop_front()
-            && let Some(window) = self.receiving.get_mut(&channel)
-        {
-            window.is_ack_due = false;
-            return Some(Transmit::Ack(channel, window.to_ack()));
-        }
-        if let Some((channel, seq)) = self.skips.pop_front() {
-            return Some(Transmit::Skip(channel, seq));
+        if let Some(control) = self.poll_control() {
+            return Some(control);
         }
         while let Some((channel, seq)) = self.unsent.pop_front() {
             let payload = self.sending.get_mut(&channel).and_then(|it| it.transmit(seq));
@@ -392,6 +386,29 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
             }
         }
         None
+    }
+
+    /// The same, but no message.
+    pub fn poll_control(&mut self) -> Option<Transmit<P>> {
+        if !self.is_connected() {
+            return None;
+        }
+        if let Some(channel) = self.acks_due.pop_front()
+            && let Some(window) = self.receiving.get_mut(&channel)
+        {
+            window.is_ack_due = false;
+            return Some(Transmit::Ack(channel, window.to_ack()));
+        }
+        self.skips.pop_front().map(|(channel, seq)| Transmit::Skip(channel, seq))
+    }
+
+    /// The message that [`Session::poll_transmit`] has given last can never be sent: the peer is
+    /// told to pass over it.
+    pub fn give_up(&mut self, channel: u16, seq: Seq) {
+        if self.sending.get_mut(&channel).is_some_and(|window| window.give_up(seq)) {
+            self.skips.push_back((channel, seq.plus(1)));
+            self.events.push_back(Event::DeliveryFailed { channel, seq });
+        }
     }
 
     /// A message has come over the connection.
@@ -424,6 +441,10 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     /// # Errors
     /// `Protocol` if it acknowledges what was never sent.
     pub fn handle_ack(&mut self, channel: u16, ack: Ack) -> Result<(), Error> {
+        if self.is_lost() {
+            // What it is about is forgotten.
+            return Ok(());
+        }
         match self.sending.get_mut(&channel) {
             Some(window) => window.handle_ack(ack),
             None if ack.cumulative == FIRST.0 && ack.bitmap == 0 => Ok(()),
@@ -467,7 +488,8 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         }
     }
 
-    /// Nobody will resume it: the peer has said so, or its time is over.
+    /// Nobody will resume it: the peer has said so, or its time is over. What has come already can
+    /// still be told from what has come twice.
     pub fn lose(&mut self) {
         if std::mem::replace(&mut self.state, State::Lost) == State::Lost {
             return;
@@ -475,7 +497,6 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         self.events.push_back(Event::Lost { unconfirmed: self.unconfirmed() });
         (self.unsent, self.skips, self.acks_due) = Default::default();
         self.sending.clear();
-        self.receiving.clear();
     }
 
     fn check_token(&self, theirs: &Resume) -> Result<(), Error> {

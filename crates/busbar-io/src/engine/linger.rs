@@ -100,13 +100,14 @@ impl Engine {
         until: Option<Instant>,
     ) -> bool {
         self.pump(id);
+        // Whoever has received will do so no more.
+        self.discard(id);
         let Some(entry) = self.pipes.get_mut(id.0) else { return false };
         let has_connection = matches!(entry.phase, Phase::Connected(_)) || entry.is_cut();
         if !entry.has_undelivered() || !has_connection || entry.reason.is_some() {
             return false;
         }
         entry.leave = Some(Box::new(Leave { reason: reason.clone(), until }));
-        // Whoever has received will do so no more.
         entry.receiving = None;
         entry.set_interest(Interest::NONE);
         self.pending.retain(|event| event.pipe() != Some(id));

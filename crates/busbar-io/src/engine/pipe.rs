@@ -190,8 +190,14 @@ impl PipeEntry {
     #[inline]
     pub(super) fn readiness(&mut self) -> Interest {
         let has_left = self.has_left();
-        let has_room = self.reliable.as_mut().map(|reliable| reliable.is_writable());
         let wants_room = self.interest.writable && self.reason.is_none();
+        let is_queued = self.sending.is_some();
+        let has_room = self.reliable.as_mut().map(|reliable| match (wants_room, is_queued) {
+            (false, _) => false,
+            // Room in the session is the queue's business.
+            (true, true) => reliable.take_drained(),
+            (true, false) => reliable.is_writable(),
+        });
         let Phase::Connected(connection) = &mut self.phase else {
             let writable = wants_room && has_room == Some(true);
             return Interest { readable: self.interest.readable && has_left, writable };
@@ -353,6 +359,8 @@ impl PipeEntry {
                 receiving.wants_more() && (self.reason.is_none() || self.interest.readable)
             }
         };
+        let discards = self.reliable.as_ref().is_some_and(|reliable| reliable.discards);
+        let readable = readable || (discards && self.reason.is_none());
         let writable = match (&self.sending, &self.reliable) {
             (_, Some(reliable)) => reliable.is_blocked(),
             (None, None) => self.interest.writable,

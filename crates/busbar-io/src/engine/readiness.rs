@@ -103,6 +103,9 @@ impl Engine {
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
+        if !self.at_work.is_empty() {
+            return Readiness::Again;
+        }
         if self.board.sleep() {
             return Readiness::Sleep;
         }
@@ -139,8 +142,9 @@ impl Engine {
         }
         if entry.reason.is_none() {
             self.handle_outcome(id, outcome);
+        } else {
+            self.converse(id);
         }
-        self.converse(id);
         self.note_work(id);
         if has_unfinished {
             self.watch_unfinished(id);
@@ -199,6 +203,7 @@ impl Engine {
     fn poll_hot(&mut self, events: &mut Vec<Event>) {
         self.flush();
         self.handle_notices();
+        self.bound_sessions();
         events.append(&mut self.pending);
         let mut index = 0;
         while let Some(&id) = self.hot.get(index) {

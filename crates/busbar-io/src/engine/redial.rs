@@ -86,7 +86,7 @@ impl Redial {
             since: None,
             failure: None,
             failures: VecDeque::new(),
-            nowhere: Nowhere::new(options.message_bytes_max),
+            nowhere: Nowhere::new(options.message_bytes_max as u64),
             left: VecDeque::new(),
             announced: Vec::new(),
             announced_bytes: 0,
@@ -248,9 +248,9 @@ impl Engine {
     pub(super) fn begin(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let keeps_session = entry.reliable.is_some();
-        if let Some(reliable) = &mut entry.reliable {
-            reliable.failure = None;
-            reliable.connects += 1;
+        if let (Some(reliable), Phase::Connected(connection)) = (&mut entry.reliable, &entry.phase)
+        {
+            reliable.connect(&**connection);
         }
         let Some(redial) = &mut entry.redial else { return };
         if redial.connects == 0 {
@@ -334,7 +334,8 @@ impl Engine {
             return;
         }
         let Some(redial) = &mut entry.redial else { return };
-        if redial.left.len() >= LEFT_MAX {
+        let is_backlogged = entry.reliable.as_ref().is_some_and(|it| it.is_backlogged());
+        if redial.left.len() >= LEFT_MAX || is_backlogged {
             // Somebody has to receive first.
             let pause = redial.options.reconnect.unwrap_or_default().initial;
             return self.timers.set(Timer::Redial(id), Instant::now() + pause);

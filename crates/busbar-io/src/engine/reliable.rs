@@ -40,8 +40,12 @@ const BATCH: usize = 256;
 /// Looks in a row at what turns out to have come twice, before other pipes get their turn.
 const LOOKS_MAX: usize = 16;
 
-/// Payload bytes of messages outside the session that the backlog holds.
+/// Bytes of messages outside the session that the backlog holds; and of all messages, beside one as
+/// large as may be, with which it can still go on over another connection.
 const BACKLOG_BYTES_MAX: usize = 4 << 20;
+
+/// What a message counts there beside its payload.
+const MESSAGE_BYTES: usize = 64;
 
 /// See the [module](self).
 pub(super) struct Reliable {
@@ -51,16 +55,22 @@ pub(super) struct Reliable {
     /// Channels that are not of the session.
     lossy: Arc<[u16]>,
     is_acknowledged_late: bool,
-    message_bytes_max: usize,
+    /// The largest message that the ends have agreed on, at first that of this end.
+    message_bytes_max: u64,
     /// What the connection has refused, perhaps after sending a part.
     begun: Option<Transmit<Bytes>>,
     /// Of the message that was refused last for want of room in the session: channel and bytes.
     lack: Option<(u16, usize)>,
     /// Whether the connection has refused a message that does not belong to the session.
     is_link_blocked: bool,
+    /// Whether whoever offered it was not told yet to offer it again.
+    is_link_awaited: bool,
     backlog: VecDeque<Inbound>,
-    /// Bytes of those in the backlog that do not belong to the session.
     backlog_bytes: usize,
+    /// Those of messages that do not belong to the session.
+    lossy_bytes: usize,
+    /// Nobody receives any more.
+    pub(super) discards: bool,
     /// Messages of the session that were given out and not processed, oldest first.
     handed: VecDeque<Handed>,
     /// Messages given out.
@@ -110,12 +120,15 @@ impl Reliable {
             origin,
             lossy: Arc::clone(&options.lossy_channels),
             is_acknowledged_late: acknowledge == Some(Acknowledge::Processed),
-            message_bytes_max: options.message_bytes_max,
+            message_bytes_max: options.message_bytes_max as u64,
             begun: None,
             lack: None,
             is_link_blocked: false,
+            is_link_awaited: false,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
+            lossy_bytes: 0,
+            discards: false,
             handed: VecDeque::new(),
             given: 0,
             is_draining: false,
@@ -140,6 +153,13 @@ impl Reliable {
         Nowhere::new(self.message_bytes_max)
     }
 
+    /// A connection stands: what it takes is accepted also while there is none.
+    pub(super) fn connect(&mut self, connection: &dyn Connection) {
+        self.failure = None;
+        self.connects += 1;
+        self.message_bytes_max = connection.message_bytes_max();
+    }
+
     /// Whether it has had a connection, so that messages are accepted.
     pub(super) fn is_established(&self) -> bool {
         self.session.is_established()
@@ -150,9 +170,15 @@ impl Reliable {
         !self.backlog.is_empty()
     }
 
-    /// Payload bytes of that.
+    /// Bytes of that.
     pub(super) fn backlog_bytes(&self) -> usize {
-        self.backlog.iter().map(|message| message.payload.len()).sum()
+        self.backlog_bytes
+    }
+
+    /// Whether somebody has to receive before it goes on over another connection.
+    pub(super) fn is_backlogged(&self) -> bool {
+        let one = usize::try_from(self.message_bytes_max).unwrap_or(usize::MAX);
+        self.backlog_bytes > BACKLOG_BYTES_MAX.saturating_add(one)
     }
 
     /// Whether the connection has to be looked at because it had no room.
@@ -160,15 +186,28 @@ impl Reliable {
         self.begun.is_some() || self.is_link_blocked
     }
 
+    /// Whether who waits for the end has waited enough: said once.
+    pub(super) fn take_drained(&mut self) -> bool {
+        let is_drained = self.is_draining && self.session.unconfirmed() == 0;
+        self.is_draining &= !is_drained;
+        is_drained
+    }
+
     /// Whether a message that was refused has a chance now, or who waits for the end has waited
-    /// enough.
+    /// enough. Who waits for the end, and for nothing else, is not told of room.
     pub(super) fn is_writable(&mut self) -> bool {
-        if self.is_draining && self.session.unconfirmed() == 0 {
-            self.is_draining = false;
+        if self.take_drained() {
             return true;
         }
+        if self.is_draining && self.lack.is_none() && !self.is_link_awaited {
+            return false;
+        }
         let has_room = |(channel, bytes)| self.session.has_room(channel, bytes).unwrap_or(true);
-        !self.is_link_blocked && self.lack.is_none_or(has_room)
+        let is_writable = !self.is_link_blocked && self.lack.is_none_or(has_room);
+        if is_writable && self.is_draining {
+            (self.lack, self.is_link_awaited) = (None, false);
+        }
+        is_writable
     }
 
     /// Messages that are not acknowledged; unless there are none, it will be writable when there
@@ -197,15 +236,16 @@ impl Reliable {
         while let Some(news) = connection.take_session_news() {
             match news {
                 SessionNews::Data(channel, seq) => {
-                    let is_new = self.session.handle_data(channel, seq)? == Arrival::New;
-                    self.duplicates += u64::from(!is_new);
-                    connection.judge(is_new);
+                    let arrival = self.session.handle_data(channel, seq);
+                    self.duplicates += u64::from(matches!(arrival, Ok(Arrival::Duplicate)));
+                    connection.judge(matches!(arrival, Ok(Arrival::New)));
+                    arrival?;
                 }
                 SessionNews::Ack(channel, ack) => self.session.handle_ack(channel, ack)?,
                 SessionNews::Skip(channel, seq) => self.session.handle_skip(channel, seq)?,
                 SessionNews::Probe(seq) => {
-                    // Who asks in vain asks again.
-                    connection.send_control(&Header { seq, ..Header::new(Kind::Pong) })?;
+                    // Who asks in vain asks again. A connection that is over says so itself.
+                    let _ = connection.send_control(&Header { seq, ..Header::new(Kind::Pong) });
                 }
                 SessionNews::Pong(_) => {}
             }
@@ -218,8 +258,11 @@ impl Reliable {
     /// # Errors
     /// As [`Connection::send_reliable`]. What was not taken is still there.
     pub(super) fn pump(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
+        // In the middle of another message only control frames can pass.
+        let is_held = connection.has_lossy_under_way();
+        let poll = if is_held { Session::poll_control } else { Session::poll_transmit };
         loop {
-            let Some(next) = self.begun.take().or_else(|| self.session.poll_transmit()) else {
+            let Some(next) = self.begun.take().or_else(|| poll(&mut self.session)) else {
                 return Ok(());
             };
             let taken = match &next {
@@ -228,9 +271,18 @@ impl Reliable {
                 }
                 other => connection.send_control(&other.header()),
             };
-            if !matches!(taken, Ok(true)) {
-                self.begun = Some(next);
-                return taken.map(|_| ());
+            match (taken, &next) {
+                (Ok(true), _) => {}
+                // The peer has come to accept less than it did. The others can be sent.
+                (Err(error), &Transmit::Data(channel, seq, _))
+                    if error.code() == Code::MessageTooLarge =>
+                {
+                    self.session.give_up(channel, seq);
+                }
+                (taken, _) => {
+                    self.begun = Some(next);
+                    return taken.map(|_| ());
+                }
             }
         }
     }
@@ -240,8 +292,38 @@ impl Reliable {
         self.is_link_blocked = false;
     }
 
+    /// Drops what has come and comes, for the sake of the acknowledgements behind it. It does not
+    /// count as processed.
+    ///
+    /// # Errors
+    /// As [`Link::receive`].
+    pub(super) fn discard(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
+        self.drop_backlog();
+        if !connection.is_readable() {
+            return self.attend(connection);
+        }
+        let mut arena = vec![0; ARENA_BYTES];
+        let mut slots = vec![Slot::default(); BATCH];
+        for _ in 0..LOOKS_MAX {
+            self.attend(connection)?;
+            let mut leases = Vec::new();
+            connection.receive(&mut Inbox::new(&mut arena, &mut slots, &mut leases), BATCH)?;
+            if !connection.is_readable() {
+                break;
+            }
+        }
+        self.attend(connection)
+    }
+
+    fn drop_backlog(&mut self) {
+        self.backlog.clear();
+        (self.backlog_bytes, self.lossy_bytes) = (0, 0);
+    }
+
     /// The connection is gone: keeps what came over it.
     pub(super) fn disconnect(&mut self, connection: &mut dyn Connection, now: Instant) {
+        // What was not read will be sent again.
+        connection.sever();
         // How it has ended is known.
         let _ = self.attend(connection);
         let mut arena = vec![0; ARENA_BYTES];
@@ -255,7 +337,9 @@ impl Reliable {
                 break;
             }
             self.keep(&slots[..count], &seqs, &arena, &mut leases);
-            let _ = self.attend(connection);
+        }
+        if self.discards {
+            self.drop_backlog();
         }
         self.begun = None;
         self.is_link_blocked = false;
@@ -279,12 +363,14 @@ impl Reliable {
             };
             let Some(payload) = payload else { break };
             let seq = seq_at(seqs, at);
+            let bytes = MESSAGE_BYTES + payload.len();
             if seq.is_none() {
-                if self.backlog_bytes + payload.len() > BACKLOG_BYTES_MAX {
+                if self.lossy_bytes + bytes > BACKLOG_BYTES_MAX {
                     continue;
                 }
-                self.backlog_bytes += payload.len();
+                self.lossy_bytes += bytes;
             }
+            self.backlog_bytes += bytes;
             self.backlog.push_back(Inbound { channel: slot.channel(), seq, payload });
         }
     }
@@ -304,7 +390,8 @@ impl Reliable {
             } else {
                 inbox.push_lease(channel, payload);
             }
-            self.backlog_bytes -= if seq.is_none() { len } else { 0 };
+            self.backlog_bytes -= MESSAGE_BYTES + len;
+            self.lossy_bytes -= if seq.is_none() { MESSAGE_BYTES + len } else { 0 };
             self.give(channel, seq);
         }
     }
@@ -334,11 +421,18 @@ impl Durable<'_> {
         &mut self,
         send: impl FnOnce(&mut dyn Connection) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
+        let is_under_way = self.below.has_lossy_under_way();
         // Announcements come before what they are about.
         let _ = self.reliable.pump(self.below);
-        let sent = self.reliable.begun.is_none() && send(self.below)?;
-        self.reliable.is_link_blocked |= !sent;
-        Ok(sent)
+        let may_go = is_under_way || self.reliable.begun.is_none();
+        let sent = if may_go { send(self.below) } else { Ok(false) };
+        if matches!(sent, Ok(true)) && is_under_way {
+            // What had to wait for its end goes on.
+            let _ = self.reliable.pump(self.below);
+        }
+        self.reliable.is_link_blocked |= matches!(sent, Ok(false));
+        self.reliable.is_link_awaited |= !matches!(sent, Ok(true));
+        sent
     }
 
     fn send_in_session(
@@ -406,7 +500,7 @@ impl Link for Durable<'_> {
 
     fn abandon(&mut self) -> bool {
         // What belongs to the session is under way until it has arrived.
-        self.reliable.begun.is_none() && self.below.abandon()
+        self.below.has_lossy_under_way() && self.below.abandon()
     }
 
     fn loan(&mut self, len: usize) -> Result<Option<Loan>, Error> {
@@ -429,7 +523,8 @@ impl Link for Durable<'_> {
             return Ok(());
         }
         for _ in 0..LOOKS_MAX {
-            reliable.attend(*below)?;
+            // What came before a breach is received.
+            let attended = reliable.attend(*below);
             let result = below.receive(inbox, max);
             let seqs = inbox.take_seqs();
             for at in before..inbox.len() {
@@ -437,9 +532,9 @@ impl Link for Durable<'_> {
             }
             // What came in the meantime waits to be judged.
             let is_done = inbox.len() > before || !below.is_readable() || result.is_err();
-            reliable.attend(*below)?;
-            if is_done {
-                return result;
+            let attended = attended.and(reliable.attend(*below));
+            if is_done || attended.is_err() {
+                return attended.and(result);
             }
         }
         Ok(())

@@ -40,6 +40,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Nobody receives from a pipe any more: from now on it drops what comes in its session,
+    /// without acknowledging it as processed, so that what it has sent itself can still be
+    /// acknowledged. Does nothing to pipes without a session.
+    pub fn discard(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        if let Some(reliable) = &mut entry.reliable {
+            reliable.discards = true;
+            self.converse(id);
+            self.note_queue(id);
+        }
+    }
+
     /// What a dialer says of its session in the next HELLO, and which connection it will be.
     pub(super) fn begin_session(reliable: &mut Reliable, options: &mut PipeOptions) -> Identity {
         let (epoch, resume) = reliable.session.begin_epoch(Instant::now());
@@ -122,6 +134,10 @@ impl Engine {
         }
         let entry = self.pipes.get_mut(known.0).ok_or_else(forgotten)?;
         let reliable = entry.reliable.as_mut().ok_or_else(forgotten)?;
+        if reliable.is_backlogged() {
+            let message = "what has come over earlier connections has to be received first";
+            return Err(Error::new(Code::Again, message));
+        }
         let answer = reliable.session.handle_dial(epoch, theirs)?;
         if let Some(entry) = self.pipes.get_mut(id.0) {
             entry.returns_to = Some(known);
@@ -166,28 +182,41 @@ impl Engine {
         if let Some(expires) = reliable.session.poll_timeout() {
             self.timers.set(Timer::Session(id), expires);
         }
-        if let Some(listener) = origin {
-            self.bound_sessions(listener);
+        if let Some(listener) = origin
+            && !self.crowded.contains(&listener)
+        {
+            self.crowded.push(listener);
+        }
+    }
+
+    /// Looks, once for all that were cut lately, whether listeners keep too many sessions.
+    #[inline]
+    pub(super) fn bound_sessions(&mut self) {
+        while let Some(listener) = self.crowded.pop() {
+            self.bound_sessions_of(listener);
         }
     }
 
     /// Ends the oldest sessions without a connection while a listener has too many.
-    fn bound_sessions(&mut self, listener: ListenerId) {
-        loop {
-            let Some(entry) = self.listeners.get(listener.0) else { return };
-            let (mut count, mut bytes, mut oldest) = (0, 0, None);
-            for &id in entry.sessions.values() {
-                let reliable = self.pipes.get(id.0).and_then(|it| it.reliable.as_ref());
-                let Some(reliable) = reliable else { continue };
-                let Some(expires) = reliable.session.poll_timeout() else { continue };
-                count += 1;
-                bytes += reliable.session.unconfirmed_bytes() + reliable.backlog_bytes();
-                oldest = oldest.min(Some((expires, id))).or(Some((expires, id)));
+    fn bound_sessions_of(&mut self, listener: ListenerId) {
+        let Some(entry) = self.listeners.get(listener.0) else { return };
+        let (sessions_max, bytes_max) =
+            (entry.options.sessions_max, entry.options.session_bytes_max);
+        let waiting = |&id: &PipeId| {
+            let reliable = self.pipes.get(id.0)?.reliable.as_ref()?;
+            let expires = reliable.session.poll_timeout()?;
+            Some((expires, id, reliable.session.unconfirmed_bytes() + reliable.backlog_bytes()))
+        };
+        let mut waiting: Vec<_> = entry.sessions.values().filter_map(waiting).collect();
+        waiting.sort_unstable();
+        let mut count = waiting.len();
+        let mut bytes: usize = waiting.iter().map(|&(_, _, bytes)| bytes).sum();
+        for (_, oldest, its_bytes) in waiting {
+            if count <= sessions_max && bytes <= bytes_max {
+                break;
             }
-            let is_too_much =
-                count > entry.options.sessions_max || bytes > entry.options.session_bytes_max;
-            let Some((_, oldest)) = oldest.filter(|_| is_too_much) else { return };
             self.lose_session(oldest, "the listener keeps as many sessions as it may");
+            (count, bytes) = (count - 1, bytes - its_bytes);
         }
     }
 
@@ -218,6 +247,7 @@ impl Engine {
 
     /// Ends a session, and its pipe.
     pub(super) fn lose_session(&mut self, id: PipeId, why: &str) {
+        self.converse(id);
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Some(reliable) = &mut entry.reliable else { return };
         let unconfirmed = reliable.session.unconfirmed();
@@ -236,17 +266,22 @@ impl Engine {
     }
 
     fn converse_reliably(&mut self, id: PipeId) {
-        let Some(entry) = self.pipes.get_mut(id.0).filter(|entry| entry.reason.is_none()) else {
-            return;
-        };
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let is_over = entry.reason.is_some();
         let (Some(reliable), Phase::Connected(connection)) =
             (&mut entry.reliable, &mut entry.phase)
         else {
             return;
         };
-        let attended = reliable.attend(&mut **connection);
-        // A connection that is over says so itself.
-        let _ = reliable.pump(&mut **connection);
+        let attended = if reliable.discards {
+            reliable.discard(&mut **connection)
+        } else {
+            reliable.attend(&mut **connection)
+        };
+        if !is_over {
+            // A connection that is over says so itself.
+            let _ = reliable.pump(&mut **connection);
+        }
         while let Some(event) = reliable.session.poll_event() {
             if let SessionEvent::DeliveryFailed { .. } = event {
                 reliable.failed += 1;
@@ -254,9 +289,7 @@ impl Engine {
             }
         }
         self.note_work(id);
-        if let Err(error) = attended {
-            self.fail(id, &error);
-        }
+        self.received(id, attended);
     }
 }
 

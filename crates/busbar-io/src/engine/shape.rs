@@ -106,7 +106,10 @@ impl Engine {
 
     /// Lets the queues of a pipe go on, and says what the user can be told.
     pub(super) fn shaped_readiness(&mut self, id: PipeId) -> Interest {
-        self.fill(id);
+        if !self.fill(id) {
+            // Looking at the link may have read what is for the session only.
+            self.converse(id);
+        }
         self.pump(id);
         self.note_work(id);
         self.watch_queue(id);

@@ -75,9 +75,14 @@ impl Engine {
         })
     }
 
-    /// See [`Link::abandon`].
+    /// See [`Link::abandon`]. Messages of a session are not given up so.
     pub fn abandon(&mut self, id: PipeId) -> bool {
-        self.connection(id).is_some_and(Link::abandon)
+        let Some(entry) = self.pipes.get_mut(id.0) else { return false };
+        let Phase::Connected(connection) = &mut entry.phase else { return false };
+        let Some(reliable) = &mut entry.reliable else { return connection.abandon() };
+        let is_too_large = reliable.over(&mut **connection).abandon();
+        self.converse(id);
+        is_too_large
     }
 
     /// See [`Link::loan`].

@@ -14,9 +14,9 @@ pub(crate) struct Nowhere {
 }
 
 impl Nowhere {
-    /// With the largest message that this end accepts.
-    pub(crate) fn new(message_bytes_max: usize) -> Self {
-        Self { message_bytes_max: message_bytes_max as u64 }
+    /// With the largest message that it accepts.
+    pub(crate) fn new(message_bytes_max: u64) -> Self {
+        Self { message_bytes_max }
     }
 }
 

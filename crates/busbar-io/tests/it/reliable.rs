@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
-    ANNOUNCEMENTS, Acknowledge, Backoff, Code, ConnectionState, Event, Interest, ListenOptions,
-    PipeId, PipeOptions, SessionOptions,
+    ANNOUNCEMENTS, Acknowledge, Backoff, CloseReason, Code, ConnectionState, Event, Interest,
+    ListenOptions, PipeId, PipeOptions, SessionOptions,
 };
 
 use crate::support::{Driven, PATIENCE, Random, Scratch};
@@ -89,10 +89,14 @@ impl Ends {
     }
 
     fn with(pipe: &PipeOptions) -> Self {
+        Self::between(pipe, pipe)
+    }
+
+    fn between(pipe: &PipeOptions, listening: &PipeOptions) -> Self {
         let scratch = Scratch::new("reliable");
         let mut there = Driven::new();
         let mut options = ListenOptions::default();
-        options.pipe = pipe.clone();
+        options.pipe = listening.clone();
         let listener = there.listen(&scratch.address("tcp"), &options);
         let relay = Relay::to(&there.engine.address(listener).unwrap());
         let mut here = Driven::new();
@@ -376,4 +380,172 @@ fn lossy_channels_wait_for_no_window() {
     ends.until(|ends| ends.here.engine.stats(out).unwrap().reconnects == 1);
     assert!(ends.here.engine.send(out, 9, b"lossy again").unwrap());
     assert_eq!(ends.received_there(1), [b"lossy again"], "and nothing twice");
+}
+
+/// Two ends without anything in between, so that what one writes is read at once.
+fn direct(here: &PipeOptions, there: &PipeOptions) -> (Driven, PipeId, Driven, PipeId, Scratch) {
+    let scratch = Scratch::new("direct");
+    let mut far = Driven::new();
+    let mut options = ListenOptions::default();
+    options.pipe = there.clone();
+    let listener = far.listen(&scratch.address("tcp"), &options);
+    let address = far.engine.address(listener).unwrap();
+    let mut near = Driven::new();
+    let (out, back) = near.meet(&mut far, &address, here);
+    (near, out, far, back, scratch)
+}
+
+/// [D31] messages that lie before the peer's orderly end are received, and so are the
+/// acknowledgements between them
+#[test]
+fn an_orderly_end_destroys_nothing_that_came_before() {
+    let mut session = SessionOptions::default();
+    session.acknowledge = Acknowledge::Received;
+    let options = reliable(session);
+    let (mut here, out, mut there, back, _scratch) = direct(&options, &options);
+    assert!(here.engine.send(out, 0, b"question").unwrap());
+    here.settle();
+    assert!(there.engine.send(back, 0, b"unread").unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    let mut asked = Vec::new();
+    while asked.is_empty() {
+        assert!(Instant::now() < deadline);
+        there.settle();
+        asked = there.receive(back);
+    }
+    assert!(there.engine.send(back, 3, &[7; 1000]).unwrap());
+    there.engine.close_within(back, &CloseReason::default(), Duration::ZERO);
+    there.settle();
+    here.closed(out);
+    assert_eq!(here.receive(out), [b"unread".to_vec(), vec![7; 1000]]);
+    assert_eq!(here.engine.reason(out).unwrap().code, None);
+}
+
+/// [D33] what the peer does not accept is refused also while there is no connection
+#[test]
+fn the_smaller_limit_holds_while_there_is_no_connection() {
+    let small = reliable(SessionOptions::default());
+    let mut large = small.clone();
+    large.message_bytes_max = 4 << 20;
+    let mut small = small;
+    small.message_bytes_max = 1 << 20;
+    let mut ends = Ends::between(&large, &small);
+    let out = ends.out;
+    ends.relay.cut();
+    ends.until(|ends| ends.here.engine.state(out) != Some(ConnectionState::Connected));
+    let error = ends.here.engine.send(out, 0, &vec![1; 2 << 20]).unwrap_err();
+    assert_eq!(error.code(), Code::MessageTooLarge);
+    assert!(ends.here.engine.send(out, 0, b"fits").unwrap());
+    assert_eq!(ends.received_there(1), [b"fits"]);
+}
+
+/// [D33] who waits until everything is acknowledged is not told of room all the time
+#[test]
+fn draining_is_quiet() {
+    let mut ends = Ends::new(SessionOptions::default());
+    let (out, back) = (ends.out, ends.back);
+    assert!(ends.here.engine.send(out, 0, b"x").unwrap());
+    assert_eq!(ends.here.engine.drain(out), 1);
+    ends.here.engine.set_interest(out, Interest { readable: false, writable: true }).unwrap();
+    let writable = |event: &Event| matches!(event, Event::Writable(_));
+    assert_eq!(ends.received_there(1).len(), 1);
+    ends.here.settle();
+    assert!(!ends.here.events.iter().any(writable));
+    ends.there.engine.processed(back, 1).unwrap();
+    ends.until(|ends| ends.here.events.iter().any(writable));
+    assert_eq!(ends.here.engine.drain(out), 0);
+}
+
+/// [D04] a large message of each kind, half-way through while the other is sent: both arrive
+#[test]
+fn large_messages_of_both_kinds_do_not_block_each_other() {
+    let mut options = reliable(SessionOptions::default());
+    options.lossy_channels = Arc::new([9]);
+    let (mut here, out, mut there, back, _scratch) = direct(&options, &options);
+    let large = vec![5; 15 << 20];
+    assert!(!here.engine.send(out, 9, &large).unwrap(), "it is half-way through");
+    assert!(here.engine.send(out, 0, b"first").unwrap());
+    assert!(here.engine.send(out, 0, &vec![1; 100_000]).unwrap());
+    let mut received = Vec::new();
+    let mut is_sent = false;
+    let deadline = Instant::now() + PATIENCE;
+    while received.len() < 3 {
+        assert!(Instant::now() < deadline, "{}", received.len());
+        is_sent = is_sent || here.engine.send(out, 9, &large).unwrap();
+        here.settle();
+        there.settle();
+        received.extend(there.receive(back));
+    }
+    assert_eq!(received.iter().map(Vec::len).collect::<Vec<_>>(), [15 << 20, 5, 100_000]);
+    // What the session has begun cannot be abandoned, and what is abandoned lets it go on.
+    assert!(!here.engine.send(out, 9, &large).unwrap());
+    assert!(here.engine.send(out, 0, &vec![2; 3 << 20]).unwrap());
+    here.engine.abandon(out);
+    here.settle();
+    assert!(!here.engine.abandon(out));
+    received.clear();
+    while received.is_empty() {
+        assert!(Instant::now() < deadline);
+        here.settle();
+        there.settle();
+        received.extend(there.receive(back));
+    }
+    assert_eq!(received, [vec![2; 3 << 20]]);
+}
+
+/// [D18] closing waits for acknowledgements, also when they come behind more than anybody reads
+#[test]
+fn closing_reads_past_what_nobody_receives() {
+    let options = reliable(SessionOptions::default());
+    let (mut here, out, mut there, back, _scratch) = direct(&options, &options);
+    let sent = (0..1000).filter(|_| there.engine.send(back, 0, &[3; 4000]).unwrap()).count();
+    assert_eq!(sent, 1000);
+    there.settle();
+    assert!(here.engine.send(out, 0, b"last words").unwrap());
+    here.settle();
+    let closed = |event: &Event| matches!(event, Event::Closed(of) if *of == back);
+    let mut received = Vec::new();
+    here.engine.close_within(out, &CloseReason::default(), Duration::from_secs(3600));
+    let deadline = Instant::now() + PATIENCE;
+    while !there.events.iter().any(closed) {
+        assert!(Instant::now() < deadline, "{received:?}");
+        here.drive(Instant::now() + Duration::from_millis(1));
+        there.drive(Instant::now() + Duration::from_millis(1));
+        received.extend(there.receive(back));
+        there.engine.processed(back, received.len() as u64).unwrap();
+    }
+    assert_eq!(received, [b"last words"]);
+}
+
+/// [D32 D33] what has come over many connections and nobody receives is bounded, and not lost
+#[test]
+fn a_backlog_is_bounded() {
+    let mut session = SessionOptions::default();
+    (session.window_messages, session.window_bytes) = (64, 64 << 20);
+    session.attempts_max = 1000;
+    let mut options = reliable(session);
+    options.message_bytes_max = 1 << 20;
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    let message = |n: u8| vec![n; 700_000];
+    for n in 0..20 {
+        assert!(ends.here.engine.send(out, 0, &message(n)).unwrap());
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let is_refused = |ends: &Ends| {
+        let reason = ends.here.engine.failure(out);
+        reason.is_some_and(|reason| reason.text.contains("has to be received first"))
+    };
+    while !is_refused(&ends) {
+        assert!(Instant::now() < deadline, "{:?}", ends.here.engine.failure(out));
+        for _ in 0..20 {
+            ends.here.drive(Instant::now() + Duration::from_millis(1));
+            ends.there.drive(Instant::now() + Duration::from_millis(1));
+        }
+        ends.relay.cut();
+    }
+    let received = ends.received_there(20);
+    assert!((0..20).map(message).eq(received));
+    ends.there.engine.processed(back, 20).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
 }

@@ -91,6 +91,17 @@ impl<P: AsRef<[u8]> + Clone> SendWindow<P> {
         Some(payload.clone())
     }
 
+    /// Gives up a message; `false` if there is no need any more.
+    pub(super) fn give_up(&mut self, seq: Seq) -> bool {
+        let entry = self.index(seq).and_then(|at| self.entries.get_mut(at));
+        let Some(entry) = entry else { return false };
+        let Content::Held(payload) = &entry.content else { return false };
+        self.bytes -= payload.as_ref().len();
+        self.held -= 1;
+        entry.content = Content::GivenUp;
+        true
+    }
+
     /// # Errors
     /// `Protocol` if it acknowledges what was never transmitted.
     pub(super) fn handle_ack(&mut self, ack: Ack) -> Result<(), Error> {

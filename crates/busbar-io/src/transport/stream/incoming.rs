@@ -202,6 +202,11 @@ impl Incoming {
         self.session.as_mut()?.news.pop_front()
     }
 
+    /// Whether there is some.
+    pub(super) fn has_session_news(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.news.is_empty())
+    }
+
     /// See [`crate::connection::Connection::judge`].
     pub(super) fn judge(&mut self, is_new: bool) {
         if let Some(session) = &mut self.session {

@@ -128,6 +128,7 @@ impl Link for StreamConnection {
     fn park(&mut self, wants: Interest) -> bool {
         let is_ready = (wants.readable && self.is_readable())
             || (wants.writable && self.is_writable())
+            || self.incoming.has_session_news()
             || self.has_work();
         self.parks += u64::from(!is_ready);
         !is_ready
@@ -261,6 +262,10 @@ impl Connection for StreamConnection {
 
     fn judge(&mut self, is_new: bool) {
         self.incoming.judge(is_new);
+    }
+
+    fn has_lossy_under_way(&self) -> bool {
+        self.outgoing.has_lossy_under_way()
     }
 
     fn send_reliable(&mut self, channel: u16, seq: Seq, payload: &Bytes) -> Result<bool, Error> {

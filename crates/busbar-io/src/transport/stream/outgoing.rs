@@ -191,6 +191,11 @@ impl Outgoing {
         Ok(true)
     }
 
+    /// Whether a message is half-way through that does not belong to the session.
+    pub(super) fn has_lossy_under_way(&self) -> bool {
+        self.under_way.is_some_and(|it| it.label.seq.is_none())
+    }
+
     /// Takes a frame of the session that is not a message.
     pub(super) fn send_control(&mut self, wire: &mut Wire, header: &Header) -> Result<bool, Error> {
         self.check_open()?;
