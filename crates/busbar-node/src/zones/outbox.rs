@@ -117,7 +117,10 @@ impl Outbox {
     /// A call of a plugin's is not wanted any more; whether it was still here.
     pub(super) fn take_call_back(&self, number: f64) -> bool {
         let mut ends = self.lock_ends();
-        let is_it = |end: &(u32, Outcome)| matches!(&end.1, Outcome::Up(up, ..) if up.kind == CALL && up.number == number);
+        let is_it = |(_, outcome): &(u32, Outcome)| match outcome {
+            Outcome::Up(up, ..) => up.kind == CALL && up.number == number,
+            _ => false,
+        };
         // What was asked last is given up first, by those who do much of it.
         let place = ends.list.iter().rposition(is_it);
         let call = place.map(|place| ends.list.remove(place));
