@@ -289,6 +289,10 @@ export class FakePort implements NativePort {
     return 0;
   }
 
+  discard(): void {
+    throw new Error('the fake has no sessions');
+  }
+
   sendWith(): number {
     throw new Error('the fake has no queues');
   }

@@ -194,6 +194,11 @@ export interface NativePort {
    * are some, Writable follows when there are none.
    */
   drain(pipe: number): number;
+  /**
+   * Nobody receives from a reliable pipe any more: what comes is dropped, unprocessed, so that the
+   * acknowledgements behind it are seen.
+   */
+  discard(pipe: number): void;
   /** Why the pipe is over, or became DISCONNECTED: to be asked at each of these events, once. */
   takeReason(pipe: number): NativeReason;
   /** Session and epoch of the connection, such as `00ff…/1`; null while there is none. */

@@ -145,7 +145,7 @@ export class Outbox {
     if (sender.isBlocked) return;
     this.host.unwant(WRITABLE);
     this.isOpen = this.refusal === null;
-    if (this.isIdle) this.onIdle?.();
+    if (this.onIdle !== null && this.isIdle) this.onIdle();
   }
 
   /** Refuses what comes; what was accepted is still sent. */
@@ -201,7 +201,7 @@ export class Outbox {
           this.queue.remove(pending);
           this.waiting -= pending.left;
           this.giveUp(pending, error);
-          if (this.isIdle) this.onIdle?.();
+          if (this.onIdle !== null && this.isIdle) this.onIdle();
         });
       }
       this.isOpen = false;

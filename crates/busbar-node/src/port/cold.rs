@@ -12,7 +12,7 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 19] = [
+    let functions: [(&CStr, Function); 20] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
@@ -20,6 +20,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"refuse", refuse),
         (c"shape", shape),
         (c"shapeListener", shape_listener),
+        (c"discard", discard),
         (c"drain", drain),
         (c"takeReason", take_reason),
         (c"connectionId", connection_id),
@@ -77,6 +78,13 @@ callbacks! {
         let result = options::qos(env, args[1])
             .and_then(|qos| port.state.borrow_mut().engine.shape_listener(listener, qos));
         returned(env, result.map(|()| raw::undefined(env)))
+    }
+
+    fn discard(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        port.state.borrow_mut().engine.discard(pipe);
+        port.after_call();
+        raw::undefined(env)
     }
 
     fn drain(port, env, args: 1) {
