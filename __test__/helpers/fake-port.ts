@@ -289,7 +289,7 @@ export class FakePort implements NativePort {
     return 0;
   }
 
-  discard(): void {
+  stopReceiving(): void {
     throw new Error('the fake has no sessions');
   }
 

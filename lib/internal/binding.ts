@@ -198,7 +198,7 @@ export interface NativePort {
    * Nobody receives from a reliable pipe any more: what comes is dropped, unprocessed, so that the
    * acknowledgements behind it are seen.
    */
-  discard(pipe: number): void;
+  stopReceiving(pipe: number): void;
   /** Why the pipe is over, or became DISCONNECTED: to be asked at each of these events, once. */
   takeReason(pipe: number): NativeReason;
   /** Session and epoch of the connection, such as `00ff…/1`; null while there is none. */

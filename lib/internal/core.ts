@@ -301,7 +301,7 @@ export class PipeCore implements PipeSink {
     this.inbox.acknowledge();
     this.acknowledger?.endTurn();
     this.inbox.discard({ error, clean: true });
-    if (this.isReliable) this.port.native.discard(this.handle);
+    if (this.isReliable) this.port.native.stopReceiving(this.handle);
     const isUp = this.state === 'CONNECTED' || (this.isReliable && this.state !== 'CONNECTING');
     if (!isUp || this.outbox.isIdle || lingerMs === 0) {
       this.closeNow(status, text);

@@ -20,7 +20,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"refuse", refuse),
         (c"shape", shape),
         (c"shapeListener", shape_listener),
-        (c"discard", discard),
+        (c"stopReceiving", stop_receiving),
         (c"drain", drain),
         (c"takeReason", take_reason),
         (c"connectionId", connection_id),
@@ -80,7 +80,7 @@ callbacks! {
         returned(env, result.map(|()| raw::undefined(env)))
     }
 
-    fn discard(port, env, args: 1) {
+    fn stop_receiving(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         port.state.borrow_mut().engine.discard(pipe);
         port.after_call();
