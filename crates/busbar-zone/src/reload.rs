@@ -213,14 +213,19 @@ impl Local {
             let (breaking, cold) = (true, true);
             self.next(library, &ReloadOptions { breaking, cold, ..ReloadOptions::default() })
         });
-        match rolled_back {
-            Ok(generation) => log::warn!(
-                target: "busbar::zone",
-                "generation {faulted} panicked soon after its reload: generation {generation} is \
-                 what came before it"
-            ),
-            Err(error) => log::error!(target: "busbar::zone", "no way back: {error}"),
-        }
+        log_roll_back(faulted, "panicked", rolled_back);
+    }
+}
+
+/// Says what came of rolling a generation back, which did `what` soon after its reload.
+pub(crate) fn log_roll_back(generation: u32, what: &str, rolled_back: Result<u32>) {
+    match rolled_back {
+        Ok(last) => log::warn!(
+            target: "busbar::zone",
+            "generation {generation} {what} soon after its reload: generation {last} is what came \
+             before it"
+        ),
+        Err(error) => log::error!(target: "busbar::zone", "no way back: {error}"),
     }
 }
 

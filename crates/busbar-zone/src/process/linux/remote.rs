@@ -18,7 +18,7 @@ use crate::contract::Method;
 use crate::generations::Numbering;
 use crate::local::Local;
 use crate::pending::{CallId, GivenUp, Pending, closed};
-use crate::reload::PROBATION;
+use crate::reload::{PROBATION, log_roll_back};
 use crate::source::Source;
 use crate::transport::{Identity, Transport};
 use crate::{
@@ -247,14 +247,7 @@ impl Remote {
             let next = self.next(&last, recipe, |_| Ok(()), &options);
             next.inspect_err(|error| last.give_up(error))
         });
-        match rolled_back {
-            Ok(generation) => log::warn!(
-                target: "busbar::zone",
-                "generation {crashed} crashed soon after its reload: generation {generation} is \
-                 what came before it"
-            ),
-            Err(error) => log::error!(target: "busbar::zone", "no way back: {error}"),
-        }
+        log_roll_back(crashed, "crashed", rolled_back);
     }
 
     fn count(&self, hosted: &Hosted) {
