@@ -87,13 +87,7 @@ export class Port {
   ) {
     checkByteOrder();
     const { events, slots, registers } = this;
-    this.native = native.openPort(
-      () => this.dispatch(),
-      events,
-      slots,
-      registers,
-      io === 'thread',
-    );
+    this.native = native.openPort(() => this.dispatch(), events, slots, registers, io === 'thread');
   }
 
   addPipe(pipe: PipeSink): void {
