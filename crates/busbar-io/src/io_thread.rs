@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The lock is fair: between two chores the thread hands it to an owner that waits for it, so that
-//! the owner waits for one read or one write at most. Neither waits for anything with the lock held.
+//! the owner waits for one read or one write at most. Neither waits for anything while it has the
+//! lock.
 
 use std::ops::{Deref, DerefMut};
 #[cfg(unix)]

@@ -21,9 +21,9 @@ use napi_derive::napi;
 
 use port::Arrays;
 
-/// Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called with entries in `events`, their number
-/// in `registers[0]`. The arrays are kept for the life of the environment and must never reach
-/// users.
+/// Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called with
+/// entries in `events`, their number in `registers[0]`. The arrays are kept for the life of the
+/// environment and must never reach users.
 ///
 /// # Errors
 /// When descriptors or memory are short.
