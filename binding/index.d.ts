@@ -440,9 +440,9 @@ export interface NativeZoneType {
 export declare function openMapped(path: string): NativeMappedFile
 
 /**
- * Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called with entries in `events`, their number
- * in `registers[0]`. The arrays are kept for the life of the environment and must never reach
- * users.
+ * Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called with
+ * entries in `events`, their number in `registers[0]`. The arrays are kept for the life of the
+ * environment and must never reach users.
  *
  * # Errors
  * When descriptors or memory are short.
