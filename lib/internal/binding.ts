@@ -282,8 +282,8 @@ export interface NativePort {
 export interface Native {
   /**
    * Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called
-   * with entries in `events`, their number in `registers[0]`. The arrays are kept for the life of the
-   * environment and must never reach users.
+   * with entries in `events`, their number in `registers[0]`. The arrays are kept for the life of
+   * the environment and must never reach users.
    */
   openPort(
     onWake: () => void,

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! An [`Engine`] belongs to one thread and is driven by it, or by an [`IoThread`] beside it.
-//! Programs in Rust that want to block use [`Pipe`] and [`Listener`], which bring an engine of their
-//! own.
+//! Programs in Rust that want to block use [`Pipe`] and [`Listener`], which bring an engine of
+//! their own.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(unix), allow(dead_code, reason = "there are no streams yet"))]
 
