@@ -128,11 +128,12 @@ export function judge(results, goals = GOALS) {
  */
 export function timesBetter(own, peer) {
   const isRate = own.kind === 'throughput';
-  const ratios = own.byRound.map((figure, round) => {
-    const other = peer.byRound[round] ?? NaN;
-    return isRate ? figure / other : other / figure;
-  });
-  return median(ratios);
+  return median(
+    own.byRound.map((figure, round) => {
+      const other = peer.byRound[round] ?? NaN;
+      return isRate ? figure / other : other / figure;
+    }),
+  );
 }
 
 /**
