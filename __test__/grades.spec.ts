@@ -10,6 +10,27 @@ const SMALL = pattern(100, 1);
 const LARGE = pattern(50_000, 2);
 
 for (const scheme of SCHEMES) {
+  test(`[D11] ${scheme}: consume() keeps to max, whatever was fetched before`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const texts = Array.from({ length: 300 }, (_, i) => `${i}`.repeat(i % 50 === 49 ? 2000 : 1));
+    await client.sendBatch(texts);
+    const got: string[] = [];
+    for (let i = 0; i < 20; i++) got.push(String(await server.receive()));
+    const sizes = new Set<number>();
+    const controller = new AbortController();
+    const consuming = server.consume(
+      (batch) => {
+        sizes.add(batch.length);
+        for (let i = 0; i < batch.length; i++) got.push(String(batch.at(i)));
+        if (got.length === texts.length) controller.abort();
+      },
+      { max: 2, signal: controller.signal },
+    );
+    await t.throwsAsync(consuming, { code: 'ABORT_ERR' });
+    t.deepEqual(got, texts);
+    t.true(Math.max(...sizes) <= 2);
+  });
+
   test(`[D06] ${scheme}: received messages are the caller's to keep and to change`, async (t) => {
     const { client, server } = await pairOf(t, scheme);
     const kept: Buffer[] = [];
@@ -42,7 +63,10 @@ for (const scheme of SCHEMES) {
     const waiting = Array.from({ length: 100 }, () => server.receive());
     await client.sendBatch(Array.from({ length: 100 }, (_, i) => `${i}`));
     const got = (await Promise.all(waiting)).map(String);
-    t.deepEqual(got, Array.from({ length: 100 }, (_, i) => `${i}`));
+    t.deepEqual(
+      got,
+      Array.from({ length: 100 }, (_, i) => `${i}`),
+    );
   });
 
   test(`[D06] ${scheme}: breaking off an iteration loses nothing`, async (t) => {
@@ -62,7 +86,10 @@ for (const scheme of SCHEMES) {
     await server.consume((batch) => {
       for (const message of batch) got.push(String(message));
     });
-    t.deepEqual(got, Array.from({ length: 300 }, (_, i) => `${i}`));
+    t.deepEqual(
+      got,
+      Array.from({ length: 300 }, (_, i) => `${i}`),
+    );
   });
 
   test(`[D43 D46] ${scheme}: consume() lends batches in place`, async (t) => {
@@ -110,7 +137,11 @@ for (const scheme of SCHEMES) {
       ];
       for (const use of uses) t.throws(use, { code: 'ERR_BATCH_EXPIRED' });
     }
-    t.deepEqual(views.map((view) => view.length), [0], 'a large payload is detached');
+    t.deepEqual(
+      views.map((view) => view.length),
+      [0],
+      'a large payload is detached',
+    );
   });
 
   test(`[D43] ${scheme}: take() keeps messages beyond the callback`, async (t) => {
@@ -168,7 +199,10 @@ for (const scheme of SCHEMES) {
     const lengths: number[] = [];
     await server.consume((batch) => void lengths.push(batch.length), { max: 7 });
     t.true(lengths.every((length) => length <= 7));
-    t.is(lengths.reduce((sum, length) => sum + length, 0), 100);
+    t.is(
+      lengths.reduce((sum, length) => sum + length, 0),
+      100,
+    );
   });
 
   test(`[D06] ${scheme}: one reader at a time while consume() is at work`, async (t) => {
@@ -178,7 +212,10 @@ for (const scheme of SCHEMES) {
     await t.throwsAsync(server.receive(), refused);
     await t.throwsAsync(server.receiveBatch(), refused);
     await t.throwsAsync(server.borrow(), refused);
-    await t.throwsAsync(server.consume(() => {}), refused);
+    await t.throwsAsync(
+      server.consume(() => {}),
+      refused,
+    );
     await t.throwsAsync(server[Symbol.asyncIterator]().next(), refused);
     t.throws(() => server.tryReceive(), refused);
     await client.close();

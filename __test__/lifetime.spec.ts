@@ -48,6 +48,19 @@ for (const scheme of PLAIN_SCHEMES) {
     t.is(handled.stdout, 'uncaught: thrown on purpose\nstill works');
   });
 
+  test(`[D17] ${scheme}: what is sent goes out although something of the turn throws`, async (t) => {
+    const exit = await run('throwing-tick.js', [scheme]);
+    t.like(exit, { code: 0, stdout: 're: 0\nre: 1\nre: 2' }, exit.stderr);
+  });
+
+  test(`[D39 D45] ${scheme}: what nobody reads of an ended pipe holds nothing`, async (t) => {
+    const exit = await run('unread.js', [scheme]);
+    t.is(exit.code, 0, exit.stderr);
+    const { before, after, ...read } = JSON.parse(exit.stdout);
+    t.true(after.fds <= before.fds && after.mappings <= before.mappings, exit.stdout);
+    t.deepEqual(read, { isWhole: true, isBegun: true, closed: 'ERR_CLOSED' });
+  });
+
   test(`[D08] ${scheme}: Symbol.asyncDispose closes`, async (t) => {
     const { client, listener, server } = await openPair(scheme);
     await client[Symbol.asyncDispose]();

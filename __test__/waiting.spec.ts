@@ -1,5 +1,7 @@
 /** Everything that waits can be aborted, limited in time, and ended by close(). */
 
+import { getEventListeners } from 'node:events';
+
 import test, { type ExecutionContext } from 'ava';
 
 import { AbortError, type Listener, type Pipe, type WaitOptions } from '../index.js';
@@ -40,6 +42,16 @@ const CALLS: readonly WaitingCall[] = [
   {
     name: 'send()',
     begin: ({ client }, o) => fill(client).send(pattern(100, 1), o),
+    end: ({ client }) => client.close({ lingerMs: 0 }),
+  },
+  {
+    name: 'send() of a reservation by commit()',
+    begin: ({ client }, o) => fill(client).reserve(100).commit(100, o),
+    end: ({ client }) => client.close({ lingerMs: 0 }),
+  },
+  {
+    name: 'send() of a large reservation by commit()',
+    begin: ({ client }, o) => fill(client).reserve(20_000).commit(20_000, o),
     end: ({ client }) => client.close({ lingerMs: 0 }),
   },
   {
@@ -114,6 +126,37 @@ for (const scheme of SCHEMES) {
     setImmediate(() => pipes.forEach(({ server }) => void server.close()));
     await Promise.all([iterating, batching, consuming]);
     t.pass();
+  });
+
+  test(`[D08] ${scheme}: misspelt options of calls are refused`, async (t) => {
+    const { client } = await pairOf(t, scheme);
+    const wrong = { chanel: 3 } as object;
+    const expected = { code: 'ERR_INVALID_ARGUMENT', message: /unknown option "chanel"/ };
+    t.throws(() => client.reserve(8, wrong), expected);
+    t.throws(() => client.trySend('x', wrong), expected);
+    await t.throwsAsync(client.send('x', wrong), expected);
+    await t.throwsAsync(client.reserve(8).commit(8, wrong), expected);
+    await t.throwsAsync(client.close(wrong), expected);
+    t.is(client.state, 'CONNECTED');
+  });
+
+  test(`[D08] ${scheme}: one signal ends any number of waits, and is left alone`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): number => warnings.push(warning);
+    process.on('warning', onWarning);
+    t.teardown(() => process.off('warning', onWarning));
+    const waits = Array.from({ length: 50 }, () => server.receive({ signal }));
+    await client.sendBatch(['a', 'b']);
+    t.deepEqual((await Promise.all(waits.slice(0, 2))).map(String), ['a', 'b']);
+    controller.abort();
+    const results = await Promise.allSettled(waits);
+    t.is(results.filter(({ status }) => status === 'rejected').length, 48);
+    await new Promise((resolve) => setImmediate(resolve));
+    t.deepEqual(warnings, []);
+    t.is(getEventListeners(signal, 'abort').length, 0);
   });
 
   test(`[D08] ${scheme}: consume() is aborted by its signal`, async (t) => {

@@ -21,7 +21,7 @@ import { checkNames } from './internal/checks.js';
 import type { Sendable } from './internal/pending.js';
 import { termsOf } from './internal/qos.js';
 import { reserve } from './internal/reservation.js';
-import type { WaitOptions } from './internal/wait.js';
+import { SEND_OPTIONS, type WaitOptions } from './internal/wait.js';
 import { LOAN, MESSAGE, Messages } from './internal/waiter.js';
 import type { Loan } from './loan.js';
 import type { Backpressure } from './qos.js';
@@ -52,11 +52,9 @@ export interface ReserveOptions {
 }
 
 /** Options of `Pipe.consume()`. */
-export interface ConsumeOptions {
+export interface ConsumeOptions extends WaitOptions {
   /** Most messages per batch, 1–4,096. 4,096. */
   readonly max?: number;
-  /** Stops consuming; the promise rejects with an `AbortError`. */
-  readonly signal?: AbortSignal;
 }
 
 /** Options of `Pipe.batches()`. */
@@ -188,6 +186,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
     const core = this.#core;
     if (options === undefined && !core.types.isTyped) return core.outbox.trySend(data, 0);
     const terms = options === undefined ? null : termsOf(options);
+    if (options !== undefined) checkNames(options, SEND_OPTIONS);
     const outbox = terms === null ? core.outbox : core.queuedOutbox();
     return outbox.trySend(data, untyped(core, options), terms);
   }
@@ -217,6 +216,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * @throws BusbarError `ERR_INVALID_ARGUMENT`, `ERR_MESSAGE_TOO_LARGE`, `ERR_CLOSED`
    */
   reserve(length: number, options?: ReserveOptions): Reservation {
+    if (options !== undefined) checkNames(options, RESERVE_OPTIONS);
     return reserve(this.#core.outbox, length, untyped(this.#core, options));
   }
 
@@ -350,7 +350,10 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return this;
   }
 
-  /** Lets the process end although the pipe is open. */
+  /**
+   * Lets the process end although the pipe is open. Waits with a time limit, and closing while
+   * messages are under way, keep it until they are over.
+   */
   unref(): this {
     this.#core.unref();
     return this;
@@ -361,6 +364,8 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return this.#core.stats();
   }
 }
+
+const RESERVE_OPTIONS = ['channel'];
 
 /** The channel that bytes are to go by, on which there must be no values. */
 function untyped(core: PipeCore, options: { readonly channel?: number } | undefined): number {

@@ -1,5 +1,7 @@
 /** Memory to write a message into before it is sent. */
 
+import type { WaitOptions } from './internal/wait.js';
+
 /**
  * A message being written in place. Up to 1 KiB its bytes lie where messages are collected for
  * sending; above, in shared memory that is handed to the peer without a copy, as far as there is
@@ -30,13 +32,14 @@ export interface Reservation {
   readonly bytes: Buffer;
 
   /**
-   * Sends the first `length` bytes, all by default. Settles like `Pipe.send()`.
+   * Sends the first `length` bytes, all by default. Settles like `Pipe.send()`; if the wait for
+   * room is given up, nothing is sent and the memory is given back.
    *
    * @throws BusbarError (as a rejection) `ERR_INVALID_ARGUMENT` for a bad length,
    * `ERR_LOAN_EXPIRED` for a reservation that is settled, `ERR_BUFFER_DETACHED`, `ERR_CLOSED`,
-   * `ERR_AGAIN` (retryable: too many wait)
+   * `ERR_AGAIN` (retryable: too many wait), `ABORT_ERR`, `ERR_TIMED_OUT` (retryable)
    */
-  commit(length?: number): Promise<void>;
+  commit(length?: number, options?: WaitOptions): Promise<void>;
 
   /**
    * As {@link Reservation.commit}, but never waits: `false` means that there is no room now and

@@ -4,7 +4,7 @@ import { invalidArgument, show } from '../errors.js';
 import type { CloseOptions, ConsumeOptions } from '../pipe.js';
 import type { Codec, TypedOptions } from '../typed.js';
 import { ANNOUNCEMENTS } from './announcement.js';
-import { checkFlag, checkObject } from './checks.js';
+import { checkFlag, checkNames, checkObject } from './checks.js';
 import { BATCH_MAX } from './port.js';
 
 /** Throws unless `address` is a string. */
@@ -61,7 +61,8 @@ export function checkCloseOptions(options: CloseOptions): {
   status: number;
   text: string;
 } {
-  const { lingerMs = LINGER_MS, reason = '' } = checkObject(options);
+  checkNames(options, ['lingerMs', 'reason']);
+  const { lingerMs = LINGER_MS, reason = '' } = options;
   if (typeof lingerMs !== 'number' || !(lingerMs >= 0 && lingerMs <= LINGER_MS_MAX)) {
     const range = `milliseconds, 0 to ${LINGER_MS_MAX}`;
     throw invalidArgument(`lingerMs is ${show(lingerMs)}; it must be ${range}`);

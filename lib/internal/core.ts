@@ -273,7 +273,7 @@ export class PipeCore implements PipeSink {
     this.closing.end();
   }
 
-  /** Nothing is left to receive. */
+  /** Nothing is left to receive from the core. */
   drained(): void {
     this.free(0, '');
   }
@@ -359,7 +359,6 @@ export class PipeCore implements PipeSink {
     }
     this.held = false;
     this.port.removePipe(this, this.last ?? noCounters());
-    this.inbox.discard({ error: closedHere(), clean: true });
     return lost;
   }
 

@@ -142,11 +142,10 @@ export class Inbox {
     if (this.end !== null) return;
     this.end = end;
     this.reader.isEnded = true;
-    if (this.consumer !== null) return this.resume(this.consumer);
-    this.serveWaiters();
+    if (this.consumer !== null) this.resume(this.consumer);
+    else this.serveWaiters();
     for (const waiter of this.waiters.drain()) waiter.reject(end.error);
-    // Most often nothing is left, and then the pipe's memory need not wait for anybody.
-    if (!this.reader.hasFetched) this.reader.refill();
+    this.reader.drain();
   }
 
   /** Nothing more is to be given out: this end has closed. */
@@ -188,7 +187,7 @@ export class Inbox {
   private pull(consumer: Consumer): boolean {
     const { port, handle } = this.host;
     if (this.reader.hasFetched) {
-      this.deliver(consumer, this.reader.takeFetched());
+      this.deliver(consumer, this.reader.takeFetched(consumer.max));
       return true;
     }
     if (this.reader.isEmpty) return false;

@@ -130,10 +130,10 @@ export class Outbox {
   }
 
   /** Sends a loan now, or when there is room if it may wait; otherwise gives `null`. */
-  sendLoan(loan: Loaned, channel: number, mayWait: boolean): Promise<void> | null {
+  sendLoan(loan: Loaned, channel: number, wait: WaitOptions | null): Promise<void> | null {
     this.checkOpen();
     if (this.isReady && this.sender.placeLoan(loan, channel)) return DONE;
-    return mayWait ? this.enqueue([loan], channel, REFUSED, undefined, 'commit()') : null;
+    return wait === null ? null : this.enqueue([loan], channel, REFUSED, wait, 'commit()');
   }
 
   handleWritable(): void {

@@ -67,7 +67,7 @@ export class Port {
 
   private readonly events = new Uint32Array(4 * EVENTS_MAX);
   /** See `registers.rs`. */
-  private readonly registers = new Int32Array(7);
+  private readonly registers = new Int32Array(8);
   private readonly pipes: (PipeSink | undefined)[] = [];
   private readonly listeners: (ListenerSink | undefined)[] = [];
   private readonly arenas: Arena[] = [];
@@ -75,6 +75,8 @@ export class Port {
   private readonly dirty: (Flushable | null)[] = [];
   /** Used part of `dirty`, which never shrinks: setting an array's length costs 20 ns. */
   private dirtyCount = 0;
+  /** How many of them a flush that goes on has dealt with. */
+  private flushed = 0;
   /** Whether the dirty list will be seen to without a tick. */
   private collecting = false;
   private scheduled = false;
@@ -212,13 +214,15 @@ export class Port {
     const { collecting } = this;
     this.collecting = true;
     const { dirty } = this;
-    // Flushing may fail a pipe, whose users may send on other pipes: the list can grow.
-    for (let i = 0; i < this.dirtyCount; i++) {
-      const outbox = dirty[i] as Flushable;
-      dirty[i] = null;
+    // Flushing may fail a pipe, whose users may send on other pipes, and may have all flushed again
+    // from within: the list can grow, and can be done when `endTurn` returns.
+    while (this.flushed < this.dirtyCount) {
+      const outbox = dirty[this.flushed] as Flushable;
+      dirty[this.flushed++] = null;
       outbox.dirty = false;
       outbox.endTurn();
     }
+    this.flushed = 0;
     this.dirtyCount = 0;
     this.registers[STAGED] = 0;
     this.collecting = collecting;
@@ -246,6 +250,7 @@ export class Port {
     }
     this.flush();
     this.collecting = false;
+    this.registers[DISPATCHED] = 1;
   }
 
   private deliver(kind: number, handle: number, argument: number): void {
@@ -292,5 +297,6 @@ export const BATCH_MAX = 4096;
 const CALLING = 4;
 const STAGED = 5;
 const AHEAD = 6;
+const DISPATCHED = 7;
 
 const EVENTS_MAX = 256;

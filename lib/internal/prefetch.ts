@@ -97,13 +97,19 @@ export class Prefetch {
     return new LoanView(this.take(), meta & 0xffff, null, 0);
   }
 
-  /** Everything, as a batch. */
-  takeBatch(port: Port): BatchView {
-    const { head, count, large } = this;
-    const slots = (this.slots as Uint32Array).slice(3 * head, 3 * count);
-    const moved = large && new Map([...large].map(([i, loan]) => [i - head, loan]));
-    this.clear();
-    return new BatchView(port, viewsOf(this.bytes, this.memory), slots, count - head, moved);
+  /** The next messages, at most `max`, as a batch. */
+  takeBatch(port: Port, max: number): BatchView {
+    const { head, large } = this;
+    const count = Math.min(max, this.length);
+    const slots = (this.slots as Uint32Array).slice(3 * head, 3 * (head + count));
+    let moved: Map<number, LoanView> | null = null;
+    if (large !== null) {
+      const here = [...large].filter(([i]) => i < head + count);
+      moved = new Map(here.map(([i, loan]) => [i - head, loan]));
+      for (const [i] of here) large.delete(i);
+    }
+    this.head += count;
+    return new BatchView(port, viewsOf(this.bytes, this.memory), slots, count, moved);
   }
 
   clear(): void {

@@ -121,12 +121,12 @@ export class QueuedOutbox extends Outbox {
     return Promise.reject(invalidArgument(message));
   }
 
-  override sendLoan(loan: Loaned, channel: number, mayWait: boolean): Promise<void> | null {
+  override sendLoan(loan: Loaned, channel: number, wait: WaitOptions | null): Promise<void> | null {
     this.checkOpen();
     const lane = this.laneOf(channel);
     if (this.mayGo(lane) && this.commit(loan, channel)) return DONE;
-    if (!mayWait) return null;
-    return this.wait([loan], channel, undefined, null, 'commit()', false);
+    if (wait === null) return null;
+    return this.wait([loan], channel, wait, null, 'commit()', false);
   }
 
   override handleWritable(): void {

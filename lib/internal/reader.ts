@@ -33,7 +33,9 @@ export class Reader implements Source {
   /** Whether nothing is left in the core, for good. */
   isEmpty = false;
   private readonly host: ReaderHost;
-  private readonly prefetch = new Prefetch();
+  private prefetch = new Prefetch();
+  /** What was left in the core when the pipe ended, behind `prefetch`. */
+  private readonly rest: Prefetch[] = [];
   /** Most messages to take at once. */
   private appetite: number;
   private readonly appetiteMax: number;
@@ -55,13 +57,14 @@ export class Reader implements Source {
     return this.prefetch.channel;
   }
 
-  /** Messages that were fetched and that nobody has got yet. */
+  /** Messages that were fetched and that nobody has got yet, while the pipe is open. */
   get fetched(): number {
     return this.prefetch.length;
   }
 
   /** Whether there are any. */
   get hasFetched(): boolean {
+    if (this.prefetch.length === 0) this.prefetch = this.rest.shift() ?? this.prefetch;
     return this.prefetch.length > 0;
   }
 
@@ -85,19 +88,35 @@ export class Reader implements Source {
     this.isDry = false;
   }
 
-  /** What was fetched and nobody has got yet, as a batch. */
-  takeFetched(): BatchView {
-    return this.prefetch.takeBatch(this.host.port);
+  /** Of what was fetched and nobody has got yet up to `max` messages, as a batch. */
+  takeFetched(max: number): BatchView {
+    return this.prefetch.takeBatch(this.host.port, max);
+  }
+
+  /**
+   * Takes over what is left in the core, as much as the pipe's limits allow, so that descriptors
+   * and shared memory of a pipe that has ended do not wait for somebody to read it.
+   */
+  drain(): void {
+    const { port, handle } = this.host;
+    while (!this.isEmpty) {
+      const next = new Prefetch();
+      const count = next.fill(port, handle, PREFETCH_MAX);
+      this.host.fetched(count);
+      if (count > 0) this.rest.push(next);
+      else this.foundNothing();
+    }
   }
 
   /** Nothing more is wanted. */
   discard(): void {
     this.isEmpty = true;
     this.prefetch.clear();
+    this.rest.length = 0;
   }
 
   readMessage(): Buffer | null {
-    if (this.prefetch.length === 0 && !this.refill()) return null;
+    if (this.prefetch.length === 0 && !this.hasFetched && !this.refill()) return null;
     return this.prefetch.take();
   }
 
@@ -106,7 +125,7 @@ export class Reader implements Source {
   }
 
   readLoan(): Loan | null {
-    if (this.prefetch.length > 0) return this.prefetch.takeLoan();
+    if (this.hasFetched) return this.prefetch.takeLoan();
     if (this.isEmpty) return null;
     const { port, handle } = this.host;
     const { chunk, slots } = port;
@@ -127,7 +146,7 @@ export class Reader implements Source {
   }
 
   readMessages(max: number): Buffer[] | null {
-    if (this.prefetch.length > 0) return this.prefetch.takeMessages(max);
+    if (this.hasFetched) return this.prefetch.takeMessages(max);
     if (this.isEmpty) return null;
     let messages = this.readChunk(max);
     if (messages.length === 0) {
@@ -141,7 +160,7 @@ export class Reader implements Source {
   }
 
   /** Fetches messages ahead; `false` if there are none. */
-  refill(): boolean {
+  private refill(): boolean {
     if (this.isEmpty) return false;
     const { port, handle } = this.host;
     const wanted = Math.min(this.appetite, PREFETCH_MAX);

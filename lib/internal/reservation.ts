@@ -7,6 +7,7 @@ import { FastBuffer } from './chunk.js';
 import type { Outbox } from './outbox.js';
 import { Loaned } from './pending.js';
 import { INLINE_MAX, recordBytes } from './record.js';
+import { checkWait, type WaitOptions } from './wait.js';
 
 /** Opens a reservation of `length` bytes. */
 export function reserve(outbox: Outbox, length: number, channel: number): Reservation {
@@ -41,14 +42,15 @@ class OpenReservation implements Reservation {
     return this.view;
   }
 
-  commit(length: number = this.length): Promise<void> {
+  commit(length: number = this.length, options?: WaitOptions): Promise<void> {
     try {
+      checkWait(options, 'commit()');
       this.check(length);
       if (this.commitStaged(length)) return DONE;
-      if (this.place === 'loan') return this.commitLoan(length, true) as Promise<void>;
+      if (this.place === 'loan') return this.commitLoan(length, options ?? {}) as Promise<void>;
       const bytes = this.view.subarray(0, length);
       this.settle();
-      return this.outbox.send(bytes, this.channel, undefined);
+      return this.outbox.send(bytes, this.channel, options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -57,7 +59,7 @@ class OpenReservation implements Reservation {
   tryCommit(length: number = this.length): boolean {
     this.check(length);
     if (this.commitStaged(length)) return true;
-    if (this.place === 'loan') return this.commitLoan(length, false) !== null;
+    if (this.place === 'loan') return this.commitLoan(length, null) !== null;
     if (!this.outbox.trySend(this.view.subarray(0, length), this.channel)) return false;
     this.settle();
     return true;
@@ -99,14 +101,14 @@ class OpenReservation implements Reservation {
     return false;
   }
 
-  /** Hands the loan over; `null` if it is still open. */
-  private commitLoan(length: number, mayWait: boolean): Promise<void> | null {
+  /** Hands the loan over, waiting if there are terms for that; `null` if it is still open. */
+  private commitLoan(length: number, wait: WaitOptions | null): Promise<void> | null {
     const { outbox, channel, loan } = this;
     const { native } = outbox.sender.host.port;
     const loaned = new Loaned(loan, length, this.view, () => native.discard(loan));
     let sent: Promise<void> | null;
     try {
-      sent = outbox.sendLoan(loaned, channel, mayWait);
+      sent = outbox.sendLoan(loaned, channel, wait);
     } catch (error) {
       this.settle();
       throw error;

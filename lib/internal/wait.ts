@@ -21,29 +21,67 @@ export const SEND_OPTIONS: readonly string[] = [...WAIT_OPTIONS, 'ttlMs', 'backp
 export class Deadline {
   private readonly signal: AbortSignal | undefined;
   private readonly timer: NodeJS.Timeout | undefined;
-  private readonly onAbort: () => void;
+  private readonly what: string;
+  private readonly expire: (error: BusbarError) => void;
 
   /** Calls `expire` once, unless disarmed. `options` must have been checked. */
   constructor(options: WaitOptions, what: string, expire: (error: BusbarError) => void) {
     const { signal, timeoutMs } = options;
-    this.onAbort = () => {
-      this.disarm();
-      expire(new AbortError(what, signal?.reason));
-    };
-    signal?.addEventListener('abort', this.onAbort, { once: true });
+    this.what = what;
+    this.expire = expire;
     this.signal = signal;
+    if (signal !== undefined) watch(signal, this);
     if (timeoutMs !== undefined && timeoutMs !== Infinity) {
-      this.timer = setTimeout(() => {
-        this.disarm();
-        expire(timedOut(what, timeoutMs));
-      }, timeoutMs);
+      this.timer = setTimeout(() => this.end(timedOut(what, timeoutMs)), timeoutMs);
     }
   }
 
   disarm(): void {
-    this.signal?.removeEventListener('abort', this.onAbort);
+    if (this.signal !== undefined) unwatch(this.signal, this);
     clearTimeout(this.timer);
   }
+
+  /** The signal has fired. */
+  abort(): void {
+    this.end(new AbortError(this.what, this.signal?.reason));
+  }
+
+  private end(error: BusbarError): void {
+    this.disarm();
+    this.expire(error);
+  }
+}
+
+/**
+ * The waits of each signal, all behind one listener: Node takes more than ten for a leak, and a
+ * program may well wait for a thousand sends with one signal.
+ */
+interface Watched {
+  readonly waits: Set<Deadline>;
+  readonly onAbort: () => void;
+}
+
+const watched = new WeakMap<AbortSignal, Watched>();
+
+function watch(signal: AbortSignal, wait: Deadline): void {
+  const known = watched.get(signal);
+  if (known !== undefined) {
+    known.waits.add(wait);
+    return;
+  }
+  const waits = new Set([wait]);
+  const onAbort = (): void => {
+    for (const each of [...waits]) each.abort();
+  };
+  watched.set(signal, { waits, onAbort });
+  signal.addEventListener('abort', onAbort, { once: true });
+}
+
+function unwatch(signal: AbortSignal, wait: Deadline): void {
+  const known = watched.get(signal);
+  if (known === undefined || !known.waits.delete(wait) || known.waits.size > 0) return;
+  watched.delete(signal);
+  signal.removeEventListener('abort', known.onAbort);
 }
 
 /** Checks wait options; throws if the signal has already fired. Returns whether there are any. */

@@ -212,9 +212,8 @@ impl Port {
                 return;
             }
             self.registers.begin_call(count);
-            // A worker that is being terminated runs nothing and so submits nothing, ever.
-            let has_run = self.call_on_wake();
-            is_staged = self.registers.end_call() && has_run;
+            self.call_on_wake();
+            is_staged = self.registers.end_call();
         }
     }
 
@@ -238,20 +237,19 @@ impl Port {
         count
     }
 
-    /// Calls JavaScript; `false` if it did not run to its end.
-    fn call_on_wake(&self) -> bool {
+    /// Calls JavaScript, which says in a register that it has run.
+    fn call_on_wake(&self) {
         let env = self.env;
         let mut scope = std::ptr::null_mut();
         // SAFETY: on the environment's thread; the out-pointer is a live local.
         if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
-            return false;
+            return;
         }
-        let mut status = sys::Status::napi_generic_failure;
         if let Some(function) = raw::referenced(env, self.on_wake) {
             // SAFETY: as above; there are no arguments, and the receiver, which must be an object,
             // is the function itself. A null context means that nobody follows this callback in
             // async hooks.
-            status = unsafe {
+            let status = unsafe {
                 sys::napi_make_callback(
                     env,
                     std::ptr::null_mut(),
@@ -268,7 +266,6 @@ impl Port {
         }
         // SAFETY: as above; the scope was opened here.
         unsafe { sys::napi_close_handle_scope(env, scope) };
-        status == sys::Status::napi_ok
     }
 
     /// An exception of a user's callback is uncaught, as it is in any callback of Node's own.

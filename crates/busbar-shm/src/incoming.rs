@@ -47,7 +47,10 @@ pub(crate) struct Incoming {
     reassembly: Option<Reassembly>,
     message_bytes_max: usize,
     copy_chunks: bool,
-    /// Chunk bytes that may still be copied in this call of `receive`.
+    /// Chunk bytes that one call of `receive` may copy, by what this end has announced: the peer's
+    /// announcements are no bound, and its descriptors may overlap.
+    copied_bytes_max: u64,
+    /// What is left of that in this call.
     copies_left: u64,
 }
 
@@ -73,6 +76,7 @@ impl Incoming {
             Word::of(peer.mapping(), |m| m.control().release_head()),
             u64::from(own.geometry().release_entries),
         );
+        let copied_bytes_max = own.geometry().slab_bytes.max(message_bytes_max as u64);
         Self {
             consumer: Consumer::new(own, &peer),
             peer,
@@ -81,6 +85,7 @@ impl Incoming {
             reassembly: None,
             message_bytes_max,
             copy_chunks,
+            copied_bytes_max,
             copies_left: 0,
         }
     }
@@ -104,8 +109,7 @@ impl Incoming {
     ) -> Result<(usize, bool), Breach> {
         let mut used = 0;
         let mut left = max;
-        // Chunks go back at the end of the call, so an honest peer lends each byte once until then.
-        self.copies_left = self.peer.geometry().slab_bytes;
+        self.copies_left = self.copied_bytes_max;
         let result = loop {
             if left == 0 {
                 break Ok(());
@@ -175,7 +179,12 @@ impl Incoming {
                 }
                 Kind::Chunk => {
                     let payload = copied[at..at + len].first_chunk().ok_or(Breach::Record)?;
-                    sink(header.channel, self.chunk(payload)?);
+                    let Some(received) = self.chunk(payload)? else {
+                        // It is for the next call.
+                        *left = 0;
+                        break;
+                    };
+                    sink(header.channel, received);
                     *left -= 1;
                 }
             }
@@ -253,7 +262,8 @@ impl Incoming {
         Ok(())
     }
 
-    fn chunk(&mut self, descriptor: &[u8; 16]) -> Result<Received, Breach> {
+    /// What a descriptor is of; `None` if copying it would be too much for one call.
+    fn chunk(&mut self, descriptor: &[u8; 16]) -> Result<Option<Received>, Breach> {
         let [index, generation] = [0, 4].map(|at| {
             u32::from_le_bytes(*descriptor[at..].first_chunk().expect("invariant: 16 bytes"))
         });
@@ -269,19 +279,20 @@ impl Incoming {
         // SAFETY: `start` is within the peer's slab, as just checked.
         let start = unsafe { memory.slab().add(to_usize(start)) };
         if self.copy_chunks {
-            self.copies_left = self.copies_left.checked_sub(len).ok_or(Breach::Chunk)?;
+            let Some(copies_left) = self.copies_left.checked_sub(len) else { return Ok(None) };
+            self.copies_left = copies_left;
             let mut bytes = memory_for(to_usize(len))?;
             bytes.resize(to_usize(len), 0);
             // SAFETY: the range is within the slab. The peer may be changing it; the copy is
             // arbitrary bytes and only the copy is used.
             unsafe { start.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
             self.releases.give_back(chunk)?;
-            return Ok(Received::Owned(bytes));
+            return Ok(Some(Received::Owned(bytes)));
         }
         let returns = Arc::clone(&self.leases_dropped);
         // SAFETY: 1. checked above. 2. `copy_chunks` is off, so the peer is trusted to that extent.
         let lease = unsafe { Lease::new(Arc::clone(memory), start, to_usize(len), chunk, returns) };
-        Ok(Received::Lease(lease))
+        Ok(Some(Received::Lease(lease)))
     }
 
     /// Gives dropped leases back to the peer; `true` if there were any.

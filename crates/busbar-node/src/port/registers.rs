@@ -9,6 +9,7 @@
 //! | 4 | whether native code will look at word 5 soon, as JavaScript runs on its behalf | native code |
 //! | 5 | whether messages are staged that nobody else will submit | JavaScript |
 //! | 6 | whether the next `receive` may look ahead, see `Engine::look_ahead` | both |
+//! | 7 | whether JavaScript has dealt with the events of the last call | both |
 
 use std::cell::RefCell;
 
@@ -22,9 +23,10 @@ const ARGUMENTS: usize = 4;
 const CALLING: usize = 4;
 const STAGED: usize = 5;
 const AHEAD: usize = 6;
+const DISPATCHED: usize = 7;
 
 /// Words in the array.
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 pub(super) struct Registers(RefCell<Int32Array>);
 
@@ -56,15 +58,18 @@ impl Registers {
     #[inline]
     pub(super) fn begin_call(&self, events: usize) {
         self.set(0, i32::try_from(events).expect("invariant: the array of events is small"));
+        self.set(DISPATCHED, 0);
         self.set(CALLING, 1);
     }
 
     /// JavaScript has returned, and everything that followed from it is done. Whether it has left
-    /// messages to be submitted.
+    /// messages to be submitted, and will submit them when it is called again: a worker that is
+    /// being terminated runs nothing, ever. That something which followed threw is no such end.
     #[inline]
     pub(super) fn end_call(&self) -> bool {
         self.set(CALLING, 0);
-        self.0.borrow()[STAGED] != 0
+        let words = self.0.borrow();
+        words[STAGED] != 0 && words[DISPATCHED] != 0
     }
 
     /// Whether the call that begins may look ahead; the next one may not by itself.

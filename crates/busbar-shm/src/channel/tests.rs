@@ -81,3 +81,32 @@ fn two_threads_exchange_messages_over_one_mapping() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }
+
+/// [D47] What a peer that is not trusted has copied at once is bounded by what this end announced,
+/// not by the peer's slab; nothing of the rest is lost.
+#[test]
+fn copies_are_bounded_by_the_own_segment() {
+    let small = Geometry { ring_bytes: 65_536, release_entries: 64, slab_bytes: 65_536 };
+    let large = Geometry { slab_bytes: 4 << 20, ..small };
+    let (left, _) = Segment::create(large).unwrap();
+    let (right, _) = Segment::create(small).unwrap();
+    let settings = Settings { message_bytes_max: 100_000, hostile: true };
+    let (left_seen, right_seen) = (PeerSegment::alias(&left), PeerSegment::alias(&right));
+    let waker = Waker::noop();
+    let mut sender = Channel::new(left, right_seen, settings, waker);
+    let mut receiver = Channel::new(right, left_seen, settings, waker);
+    for number in 0..20 {
+        assert!(sender.send(1, &[number; 60_000]).unwrap());
+    }
+    let (mut buffer, mut received) = (vec![0; 4096], Vec::new());
+    while received.len() < 20 {
+        let before = received.len();
+        let mut sink = |_, message| match message {
+            Received::Owned(bytes) => received.push(bytes[0]),
+            _ => panic!("not copied"),
+        };
+        receiver.receive(&mut buffer, 50, &mut sink).unwrap();
+        assert_eq!(received.len() - before, 1, "100,000 bytes hold one of them");
+    }
+    assert_eq!(received, (0..20).collect::<Vec<_>>());
+}

@@ -49,7 +49,7 @@ impl Lane {
     }
 
     pub(super) fn stats(&self) -> LaneStats {
-        // Taken first: it never overtakes what is read as published afterwards.
+        // The receiver takes what is in the queue, of which the sender has yet to publish the count.
         let (taken_messages, taken_bytes) = self.taken.load();
         let (messages_sent, bytes_sent) = self.published.load();
         LaneStats {
@@ -57,7 +57,7 @@ impl Lane {
             bytes_sent,
             messages_received: taken_messages,
             messages_dropped: 0,
-            messages_queued: messages_sent - taken_messages,
+            messages_queued: messages_sent.saturating_sub(taken_messages),
             bytes_queued: bytes_sent.saturating_sub(taken_bytes),
         }
     }
@@ -123,5 +123,20 @@ impl CloseFlag {
     /// The reason, once closed.
     pub(super) fn reason(&self) -> Option<&CloseReason> {
         self.is_closed().then(|| self.reason.get()).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [I27] what is received before the sender has published it is not queued
+    #[test]
+    fn the_receiver_may_be_ahead() {
+        let lane = Lane::new(None);
+        lane.published.store(3, 30);
+        lane.taken.store(5, 50);
+        let stats = lane.stats();
+        assert_eq!((stats.messages_queued, stats.bytes_queued), (0, 0));
     }
 }
