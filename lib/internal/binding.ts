@@ -103,7 +103,7 @@ export interface NativePipeOptions {
   sessionTimeoutMs: number;
   windowMessages?: number;
   windowBytes?: number;
-  /** 0 processed, 1 received */
+  /** 0 processed, 1 received, 2 processed, which the program says of each message */
   ack?: number;
   maxDeliveryAttempts?: number;
   lossyChannels?: readonly number[];
@@ -271,6 +271,16 @@ export interface NativePort {
    * session that acknowledges what is processed.
    */
   processed(pipe: number, count: number): number;
+  /** The same of messages that receive() has given, counted from 0: from `start` to before `end`. */
+  acknowledge(pipe: number, start: number, end: number): number;
+  /**
+   * The number in its channel of the session of a message that receive() has given, counted from 0;
+   * -1 for one that is of no session or was acknowledged. Where what has arrived is acknowledged, of
+   * the last receive() only.
+   */
+  seqOf(pipe: number, place: number): number;
+  /** The session of a reliable pipe and the end that sends to this one, such as `00ff…/d`. */
+  sessionOf(pipe: number): string | null;
   /** Copies a large payload out and gives it back to its sender. */
   copyLease(index: number, target: Uint8Array): number;
   /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */

@@ -13,6 +13,7 @@
 
 mod accepting;
 mod ahead;
+mod handed;
 pub(crate) mod descriptors;
 mod heartbeat;
 mod linger;

@@ -14,6 +14,7 @@
 //! the peer is told that it has arrived.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use mio::{Registry, Token};
 
 use crate::connection::{Connection, SessionNews};
+use crate::engine::handed::Handed;
 use crate::event::ListenerId;
 use crate::inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
 use crate::link::{Interest, Link, LinkStats};
@@ -71,10 +73,7 @@ pub(super) struct Reliable {
     lossy_bytes: usize,
     /// Nobody receives any more.
     pub(super) discards: bool,
-    /// Messages of the session that were given out and not processed, oldest first.
-    handed: VecDeque<Handed>,
-    /// Messages given out.
-    given: u64,
+    handed: Handed,
     /// Whether somebody waits until everything is acknowledged.
     pub(super) is_draining: bool,
     /// Messages that came twice.
@@ -92,14 +91,6 @@ struct Inbound {
     channel: u16,
     seq: Option<Seq>,
     payload: Lease,
-}
-
-#[derive(Clone, Copy)]
-struct Handed {
-    /// Its place among all messages that were given out.
-    ordinal: u64,
-    channel: u16,
-    seq: Seq,
 }
 
 /// See the [module](self).
@@ -129,8 +120,7 @@ impl Reliable {
             backlog_bytes: 0,
             lossy_bytes: 0,
             discards: false,
-            handed: VecDeque::new(),
-            given: 0,
+            handed: Handed::default(),
             is_draining: false,
             duplicates: 0,
             failed: 0,
@@ -220,12 +210,24 @@ impl Reliable {
 
     /// The application is done with the messages before this one, of all that were given out.
     pub(super) fn processed(&mut self, ordinal: u64) {
-        while let Some(&Handed { ordinal: at, channel, seq }) = self.handed.front()
-            && at < ordinal
-        {
-            self.handed.pop_front();
+        while let Some((channel, seq)) = self.handed.take_before(ordinal) {
             self.session.acknowledge(channel, seq);
         }
+    }
+
+    /// The application is done with these, of all that were given out.
+    pub(super) fn acknowledge(&mut self, ordinals: Range<u64>) {
+        for ordinal in ordinals.start..ordinals.end.min(self.handed.given()) {
+            if let Some((channel, seq)) = self.handed.take(ordinal) {
+                self.session.acknowledge(channel, seq);
+            }
+        }
+    }
+
+    /// The number of a message that was given out, in its channel of the session. `None`: it belongs
+    /// to no session, or the application is done with it.
+    pub(super) fn seq_of(&self, ordinal: u64) -> Option<Seq> {
+        self.handed.find(ordinal).map(|(_, seq)| seq)
     }
 
     /// Hands what has come over the connection to the session.
@@ -404,10 +406,7 @@ impl Reliable {
             }
             return;
         }
-        if let Some(seq) = seq.filter(|_| self.is_acknowledged_late) {
-            self.handed.push_back(Handed { ordinal: self.given, channel, seq });
-        }
-        self.given += 1;
+        self.handed.give(channel, seq);
     }
 
     fn is_lossy(&self, channel: u16) -> bool {
@@ -518,6 +517,10 @@ impl Link for Durable<'_> {
     fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
         let Self { reliable, below } = self;
         let before = inbox.len();
+        if !reliable.is_acknowledged_late {
+            // Nobody says when they are done with those before.
+            reliable.handed.forget();
+        }
         reliable.receive_backlog(inbox, max);
         if inbox.len() > before {
             return Ok(());
