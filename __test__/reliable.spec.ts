@@ -158,12 +158,14 @@ test("[D35] ack: 'explicit': a message is done with when the program says so", a
   await states(client, 'CONNECTED');
   t.is(client.stats().messagesUnconfirmed, count);
   // In any order, and as often as one likes.
-  for (const message of kept.filter((_, n) => n % 7 !== 3).reverse()) {
+  for (const message of kept.filter((_, n) => n % 7 !== 3).toReversed()) {
     message.ack();
     message.ack();
   }
+  // An acknowledgement has room for 64 messages behind the first one that is missing.
   const left = kept.filter((_, n) => n % 7 === 3);
-  while (client.stats().messagesUnconfirmed !== left.length) await new Promise(setImmediate);
+  while (client.stats().messagesUnconfirmed > count - 100) await new Promise(setImmediate);
+  t.true(client.stats().messagesUnconfirmed >= left.length);
   relay.cut();
   left.forEach((message) => message.ack());
   await confirmed(client);

@@ -268,15 +268,14 @@ export interface NativePort {
   receive(arena: Uint8Array): void;
   /**
    * The program is done with the first `count` messages that receive() has given, of a pipe with a
-   * session that acknowledges what is processed.
+   * session: they are acknowledged if they were not on arrival, and their numbers forgotten.
    */
   processed(pipe: number, count: number): number;
   /** The same of messages that receive() has given, counted from 0: from `start` to before `end`. */
   acknowledge(pipe: number, start: number, end: number): number;
   /**
    * The number in its channel of the session of a message that receive() has given, counted from 0;
-   * -1 for one that is of no session or was acknowledged. Where what has arrived is acknowledged, of
-   * the last receive() only.
+   * -1 for one that is of no session or that the program is done with.
    */
   seqOf(pipe: number, place: number): number;
   /** The session of a reliable pipe and the end that sends to this one, such as `00ff…/d`. */

@@ -13,8 +13,8 @@
 
 mod accepting;
 mod ahead;
-mod handed;
 pub(crate) mod descriptors;
+mod handed;
 mod heartbeat;
 mod linger;
 mod pipe;

@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 
 use busbar_proto::session::Seq;
 
+/// Messages that are remembered of which nobody says when they are done with.
+const UNCLAIMED_MAX: usize = 65_536;
+
 /// See the [module](self).
 #[derive(Default)]
 pub(super) struct Handed {
@@ -74,10 +77,12 @@ impl Handed {
         self.given
     }
 
-    /// Forgets all that was given out.
-    pub(super) fn forget(&mut self) {
-        self.entries.clear();
-        self.gaps = 0;
+    /// Forgets the oldest beyond what is remembered where the sender's window is no bound.
+    pub(super) fn bound(&mut self) {
+        while self.entries.len() > UNCLAIMED_MAX {
+            self.entries.pop_front();
+            self.close_gaps();
+        }
     }
 
     /// The front is never a gap.

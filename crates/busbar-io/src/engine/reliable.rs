@@ -518,8 +518,7 @@ impl Link for Durable<'_> {
         let Self { reliable, below } = self;
         let before = inbox.len();
         if !reliable.is_acknowledged_late {
-            // Nobody says when they are done with those before.
-            reliable.handed.forget();
+            reliable.handed.bound();
         }
         reliable.receive_backlog(inbox, max);
         if inbox.len() > before {

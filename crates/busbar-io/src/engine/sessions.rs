@@ -55,8 +55,7 @@ impl Engine {
     }
 
     /// The number that a message has in its channel of the session: the sender's, the same whenever
-    /// it is sent. `None` if it belongs to no session, or the application is done with it. With
-    /// [`busbar_proto::session::Acknowledge::Received`] it is known of those that were received last.
+    /// it is sent. `None` if it belongs to no session, or the application is done with it.
     #[must_use]
     pub fn seq_of(&self, id: PipeId, ordinal: u64) -> Option<Seq> {
         self.pipes.get(id.0)?.reliable.as_ref()?.seq_of(ordinal)
