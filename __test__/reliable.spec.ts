@@ -339,6 +339,24 @@ test('[D26 D30] messages with terms of their own do not wait for acknowledgement
   for (let n = 0; n < count; n++) t.is(String(await server.receive()), `${n}`);
 });
 
+test('[D26] what is stale is not sent again, and not received', async (t) => {
+  const { client, server, relay } = await ends(t);
+  relay.cut();
+  while (client.state === 'CONNECTED') await once(client, 'state');
+  await client.send('stale before it is sent', { ttlMs: 1 });
+  const wait = Date.now() + 30;
+  while (Date.now() < wait);
+  await client.send('for ever');
+  t.is(String(await server.receive()), 'for ever');
+  const { resendsExpired, sendsExpired } = client.stats();
+  t.is(resendsExpired + sendsExpired, 1);
+  await client.send('arrives, and waits too long', { ttlMs: 1_000 });
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  await client.send('last');
+  t.is(String(await server.receive()), 'last');
+  t.is(server.stats().receivesExpired, 1);
+});
+
 test('[D30] what close() discards is not acknowledged', async (t) => {
   const { client, server } = await ends(t);
   await server.send('keeps the closing pipe here');

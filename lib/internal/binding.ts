@@ -271,7 +271,7 @@ export interface NativePort {
    * session: they are acknowledged if they were not on arrival, and their numbers forgotten.
    */
   processed(pipe: number, count: number): number;
-  /** The same of messages that receive() has given, counted from 0: from `start` to before `end`. */
+  /** The same of messages from `start` to before `end`, counted from 0 as receive() gives them. */
   acknowledge(pipe: number, start: number, end: number): number;
   /**
    * The number in its channel of the session of a message that receive() has given, counted from 0;

@@ -2,8 +2,9 @@
  * What the program has got of a reliable pipe: how each message is called, and which of them the
  * program is done with, which the core is told once a turn.
  *
- * The core knows messages by their place among all that it has given out. Which place a message has
- * is counted here, so that messages of other pipes, and those whose name nobody wants, cost nothing.
+ * The core knows messages by their place among all that it has given out. Which place a message
+ * has is counted here, so that messages of other pipes, and those whose name nobody wants, cost
+ * nothing.
  */
 
 import type { Flushable, Port } from './port.js';

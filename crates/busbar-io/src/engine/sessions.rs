@@ -234,7 +234,7 @@ impl Engine {
         let waiting = |&id: &PipeId| {
             let reliable = self.pipes.get(id.0)?.reliable.as_ref()?;
             let expires = reliable.session.poll_timeout()?;
-            Some((expires, id, reliable.session.unconfirmed_bytes() + reliable.backlog_bytes()))
+            Some((expires, id, reliable.session.unconfirmed_bytes() + reliable.backlog.bytes()))
         };
         let mut waiting: Vec<_> = entry.sessions.values().filter_map(waiting).collect();
         waiting.sort_unstable();
@@ -312,9 +312,13 @@ impl Engine {
             let _ = reliable.pump(&mut **connection);
         }
         while let Some(event) = reliable.session.poll_event() {
-            if let SessionEvent::DeliveryFailed { .. } = event {
-                reliable.failed += 1;
-                self.pending.push(Event::DeliveryFailed(id));
+            match event {
+                SessionEvent::DeliveryFailed { .. } => {
+                    reliable.failed += 1;
+                    self.pending.push(Event::DeliveryFailed(id));
+                }
+                SessionEvent::Expired { .. } => reliable.expired += 1,
+                _ => {}
             }
         }
         self.note_work(id);

@@ -81,7 +81,7 @@ impl App {
 
     /// For how long the next message is of use.
     pub(super) fn ttl_of_next(&self) -> Option<Duration> {
-        self.ttl.filter(|_| self.to_send.len() % 3 == 0)
+        self.ttl.filter(|_| self.to_send.len().is_multiple_of(3))
     }
 
     pub(super) fn next_lossy(&mut self) -> Rc<[u8]> {
