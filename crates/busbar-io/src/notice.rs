@@ -23,6 +23,16 @@ pub(crate) enum Subject {
 /// nothing.
 pub(crate) struct Board(Arc<Shared>);
 
+/// See [`Board::bell`].
+pub(crate) struct Bell(Arc<Shared>);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        // Fails only when the descriptor is gone, that is, when the engine is.
+        let _ = self.0.bell.wake();
+    }
+}
+
 struct Notice {
     board: Arc<Shared>,
     subject: Subject,
@@ -80,6 +90,11 @@ impl Board {
             self.awake();
         }
         quiet
+    }
+
+    /// What wakes whoever polls the engine's descriptor, whether or not it sleeps.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.0))
     }
 
     pub(crate) fn awake(&self) {
