@@ -141,7 +141,7 @@ callbacks! {
 
     fn session_of(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let session = port.state.borrow().engine.session_of(pipe);
+        let session = port.state.borrow_mut().engine.hold().session_of(pipe);
         session.map_or_else(|| raw::null(env), |(name, has_dialed)| {
             // Which end has sent what this end receives.
             raw::text(env, &format!("{name}/{}", if has_dialed { 'l' } else { 'd' }))

@@ -218,14 +218,14 @@ callbacks! {
     fn acknowledge(port, env, args: 3) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let ordinals = ordinal(env, args[1])..ordinal(env, args[2]);
-        let result = port.state.borrow_mut().engine.acknowledge(pipe, ordinals);
+        let result = port.state.borrow_mut().engine.hold().acknowledge(pipe, ordinals);
         port.after_call();
         done(env, result.map(|()| 0))
     }
 
     fn seq_of(port, env, args: 2) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let seq = port.state.borrow().engine.seq_of(pipe, ordinal(env, args[1]));
+        let seq = port.state.borrow_mut().engine.hold().seq_of(pipe, ordinal(env, args[1]));
         // Counted from 0: what a double cannot tell apart is out of reach.
         raw::number(env, seq.map_or(-1.0, |seq| seq.0 as f64))
     }
