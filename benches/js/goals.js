@@ -126,6 +126,9 @@ export function judge(results, goals = GOALS) {
  */
 export function timesBetter(own, peer) {
   if (own.kind === 'throughput') return own.msgPerSec / peer.msgPerSec;
+  // Of turns, which says more than the medians of both.
+  const turns = own.kind === 'call' ? own.ratios[peer.contender] : undefined;
+  if (turns !== undefined) return turns;
   const metric = own.kind === 'typed' || own.kind === 'call' ? 'nsPerOp' : 'p50Ns';
   return (figureOf(peer, metric) ?? NaN) / (figureOf(own, metric) ?? NaN);
 }
@@ -154,8 +157,11 @@ function measure(goal, values, results) {
   if (goal.flatWithin !== undefined) return Math.max(...values) / Math.min(...values);
   const worst = isTime(goal.metric) ? Math.max(...values) : Math.min(...values);
   if (goal.peer === undefined) return worst;
-  const peer = figureOf(find(results, goal.cases[0] ?? '', goal.peer), goal.metric);
-  if (peer === null || peer === undefined) return null;
+  const found = find(results, goal.cases[0] ?? '', goal.peer);
+  const peer = figureOf(found, goal.metric);
+  if (found === undefined || peer === null || peer === undefined) return null;
+  const own = find(results, goal.cases[0] ?? '', goal.contender);
+  if (own?.kind === 'call') return timesBetter(own, found);
   return isTime(goal.metric) ? peer / worst : worst / peer;
 }
 
