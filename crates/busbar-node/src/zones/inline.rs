@@ -96,14 +96,19 @@ pub(super) fn define(
     Ok(())
 }
 
-fn property(env: sys::napi_env, object: sys::napi_value, name: &str, value: sys::napi_value) {
+pub(super) fn property(
+    env: sys::napi_env,
+    object: sys::napi_value,
+    name: &str,
+    value: sys::napi_value,
+) {
     let key = raw::text(env, name);
     // SAFETY: on thread; all values belong to `env`.
     unsafe { sys::napi_set_property(env, object, key, value) };
 }
 
 /// A function with `data` of its own.
-fn function<T>(
+pub(super) fn function<T>(
     env: sys::napi_env,
     name: &str,
     callback: unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value,

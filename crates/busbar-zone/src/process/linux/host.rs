@@ -26,7 +26,7 @@ use super::line::{Line, hush, ring};
 use super::relay::Relay;
 use super::sandbox;
 use super::wire::{self, Answer, BUILD, Bound, Go, Launch, WireError, WireMethod, WireType};
-use super::wire::{HEAD, LAUNCH_DESCRIPTORS, MESSAGE_BYTES_MAX, WAITING, answer, order};
+use super::wire::{AWAKE, HEAD, LAUNCH_DESCRIPTORS, MESSAGE_BYTES_MAX, WAITING, answer, order};
 use crate::host::on_thread_of;
 use crate::image::Image;
 use crate::library::Library;
@@ -355,7 +355,7 @@ impl Host {
                 } else {
                     self.hand_over(token, method, input);
                 }
-                Some(is_awaited)
+                Some(is_awaited || flags & AWAKE != 0)
             }
             order::CANCEL => {
                 let (token, _) = wire::split_head(message)?;

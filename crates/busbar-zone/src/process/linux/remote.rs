@@ -20,7 +20,7 @@ use crate::local::Local;
 use crate::pending::{CallId, GivenUp, Pending, closed};
 use crate::reload::{PROBATION, log_roll_back};
 use crate::source::Source;
-use crate::transport::{Identity, Transport};
+use crate::transport::{Attendance, Identity, Transport};
 use crate::{
     Error, ErrorKind, Object, Options, Parent, ProcessOptions, ReloadOptions, Reloaded, Result,
     Stage, State, Trust,
@@ -296,6 +296,21 @@ impl Remote {
     }
 }
 
+/// The process that was called when this was made.
+struct Attending(Arc<Hosted>);
+
+impl Attendance for Attending {
+    fn look(&self) -> bool {
+        self.0.shared.pump_awake(1) > 0
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.0.shared.rest();
+    }
+}
+
 /// Who vouches for a library, and what is written beside it.
 fn check_of(
     source: Source,
@@ -381,6 +396,15 @@ impl Transport for Arc<Remote> {
             self.look_for(&hosted.shared, is_done);
         }
         Ok(())
+    }
+
+    fn attend(&self) -> Option<Box<dyn Attendance>> {
+        if self.process.spin.is_zero() {
+            return None;
+        }
+        let hosted = self.current();
+        hosted.shared.attend();
+        Some(Box::new(Attending(hosted)))
     }
 
     fn hold(&self, object: u64) -> Result<Object> {
