@@ -513,9 +513,10 @@ export interface NativeInline {
   readonly arena: ArrayBuffer;
   /**
    * A function for a method, with everything looked up. Registers: bytes of the argument, room for
-   * the result; then, set, bytes of the result.
+   * the result; then, set, bytes of the result. It reads both of them (0), the first, where the
+   * room is all there is (1), or none, as there is no argument (2).
    */
-  bind(method: number): () => void;
+  bind(method: number, takes: number): () => void;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
   /**

@@ -7,6 +7,7 @@ mod log;
 pub mod object;
 mod outbox;
 pub mod process;
+mod slots;
 pub mod upward;
 #[cfg(target_os = "linux")]
 mod watch;
