@@ -28,6 +28,9 @@ use crate::{
 
 /// How often a caller looks for an answer before somebody else may.
 const LOOKS: u32 = 64;
+/// A caller looks longer than the process does, which may be asleep: if it did not, both might
+/// always find each other asleep.
+const CALLER_SPINS: u32 = 4;
 /// What handing state over takes besides waiting for calls.
 const STATE_TIME: Duration = Duration::from_secs(5);
 
@@ -288,7 +291,7 @@ impl Remote {
         let begin = Instant::now();
         loop {
             shared.pump_awake(LOOKS);
-            if is_done() || begin.elapsed() >= self.process.spin {
+            if is_done() || begin.elapsed() >= CALLER_SPINS * self.process.spin {
                 break;
             }
         }
