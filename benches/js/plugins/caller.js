@@ -6,7 +6,9 @@
  * 100 that are under way together.
  */
 import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
 
+import { median } from '../stats.js';
 import { fresh } from '../types/codec.js';
 
 /** @typedef {import('./cases.js').Payload} Payload */
@@ -24,6 +26,9 @@ import { fresh } from '../types/codec.js';
  *
  * @typedef {Partial<Record<Payload, (...values: any[]) => any>>} Caller
  */
+
+/** Between two crashes, which is not counted: nothing crashes in a row, and what follows is ready. */
+const REST_MS = 30;
 
 /**
  * @typedef {object} Sample
@@ -65,6 +70,7 @@ export class Job {
     this.#loop = fresh(/** @type {any} */ (loops[payload]))(call, ...BYTES);
     if (manner === 'async100') this.#blockCalls = CROWD;
     this.isShort = manner === 'sync';
+    this.rests = manner === 'crash';
   }
 
   /**
@@ -90,6 +96,7 @@ export class Job {
 
   /** @returns {Promise<Sample>} */
   async sample() {
+    if (this.rests) return this.#sampleWithRests();
     const [loop, calls, blocks] = [this.#loop, this.#blockCalls, this.#sampleBlocks];
     const stamps = new Float64Array(blocks + 1);
     stamps[0] = performance.now();
@@ -109,6 +116,18 @@ export class Job {
     });
     const n = blocks * calls;
     return { ns: (((stamps[blocks] ?? NaN) - (stamps[0] ?? NaN)) * 1e6) / n, n, blocks: all };
+  }
+
+  /** @returns {Promise<Sample>} */
+  async #sampleWithRests() {
+    const all = [];
+    for (let i = 0; i < this.#sampleBlocks; i++) {
+      await setTimeout(REST_MS);
+      const begin = performance.now();
+      await this.#loop(1);
+      all.push((performance.now() - begin) * 1e6);
+    }
+    return { ns: median(all), n: all.length, blocks: all };
   }
 }
 

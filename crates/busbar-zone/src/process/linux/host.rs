@@ -238,6 +238,8 @@ struct Host {
     repeatable: Vec<bool>,
     /// Whether other threads run calls that nobody waits for awake.
     has_threads: bool,
+    /// Whether the plugin runs calls as it pleases.
+    is_asynchronous: bool,
     spin: Duration,
     buffer: Vec<u8>,
     messages: Vec<(u16, Received)>,
@@ -255,11 +257,13 @@ impl Host {
     ) -> Self {
         let methods = zone.methods();
         let is = |flags: u32, wanted| flags & wanted == wanted;
+        let is_asynchronous = local.generations.now().is_asynchronous();
         // One that waits keeps all waiting that are not thread-safe.
         let never_wait = methods.iter().all(|method| is(method.flags, flag::SYNC));
-        let needed = if never_wait { flag::SYNC } else { flag::SYNC | flag::THREAD_SAFE };
+        let is_free = never_wait && !is_asynchronous;
+        let needed = if is_free { flag::SYNC } else { flag::SYNC | flag::THREAD_SAFE };
         // One that asks its parent waits, and this thread is who brings the answer.
-        let may_be = !relay.has_parent() && !local.generations.now().is_asynchronous();
+        let may_be = !relay.has_parent();
         let direct = methods.iter().map(|method| may_be && is(method.flags, needed)).collect();
         let repeatable = methods.iter().map(|method| is(method.flags, flag::IDEMPOTENT)).collect();
         let (buffer, room) = (vec![0; BUFFER_BYTES], vec![0; ROOM_BYTES]);
@@ -274,6 +278,7 @@ impl Host {
             direct,
             repeatable,
             has_threads,
+            is_asynchronous,
             spin,
             buffer,
             messages,
@@ -350,7 +355,9 @@ impl Host {
                 let (token, method, flags, input) = wire::split_call(message)?;
                 let is_awaited = flags & WAITING != 0;
                 let is_direct = *self.direct.get(method as usize)?;
-                if is_direct && (is_awaited || !self.has_threads) {
+                // What was handed to another thread before goes on there, and ends first.
+                let is_next = !self.is_asynchronous || self.zone.open_calls() == 0;
+                if is_direct && is_next && (is_awaited || !self.has_threads) {
                     self.run_here(token, method, input);
                 } else {
                     self.hand_over(token, method, input);

@@ -223,11 +223,8 @@ impl Remote {
     }
 
     fn put_on_probation(&self, last: &Hosted, next: &Hosted) {
-        if !last.is_well() {
-            return;
-        }
-        let (remote, generation, recipe) =
-            (Weak::clone(&self.this), next.shared.generation, last.recipe.clone());
+        let Some(recipe) = last.recipe().filter(|_| last.is_well()) else { return };
+        let (remote, generation) = (Weak::clone(&self.this), next.shared.generation);
         let roll_back = Box::new(move || {
             if let Some(remote) = remote.upgrade() {
                 remote.roll_back(generation, recipe);
