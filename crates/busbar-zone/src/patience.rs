@@ -10,6 +10,7 @@
 
 use std::hint::spin_loop;
 use std::sync::OnceLock;
+use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 /// As long as it takes another thread to be woken, and a little more.
@@ -63,6 +64,8 @@ impl Patience {
             if begin.elapsed() >= self.next {
                 break;
             }
+            // Whoever is to bring it may wait for this very core.
+            yield_now();
         }
         let half = self.next / 2;
         self.next = if half < SHORTEST { Duration::ZERO } else { half };

@@ -310,13 +310,17 @@ impl Host {
     }
 
     fn look(&self) {
-        let mut line = self.answers.lock();
-        for _ in 0..LOOKS {
-            if line.is_readable() {
-                break;
+        {
+            let mut line = self.answers.lock();
+            for _ in 0..LOOKS {
+                if line.is_readable() {
+                    return;
+                }
+                std::hint::spin_loop();
             }
-            std::hint::spin_loop();
         }
+        // Whoever is to call may wait for this very core.
+        std::thread::yield_now();
     }
 
     /// Takes messages and deals with them; how many there were, and whether somebody waits awake.

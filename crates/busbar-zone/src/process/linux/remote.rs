@@ -291,6 +291,8 @@ impl Remote {
             if is_done() || begin.elapsed() >= CALLER_SPINS * self.process.spin {
                 break;
             }
+            // The process may wait for this very core.
+            std::thread::yield_now();
         }
         shared.rest();
     }
