@@ -10,6 +10,7 @@ use std::task::{Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 
+use crate::reactor::Bell;
 use crate::slots::Handle;
 
 /// Whom a notice is about.
@@ -36,11 +37,11 @@ struct Shared {
     asleep: AtomicBool,
     /// Set when the engine is gone, read by whoever has put something on the list.
     closed: AtomicBool,
-    bell: mio::Waker,
+    bell: Bell,
 }
 
 impl Board {
-    pub(crate) fn new(bell: mio::Waker) -> Self {
+    pub(crate) fn new(bell: Bell) -> Self {
         Self(Arc::new(Shared {
             list: SegQueue::new(),
             asleep: AtomicBool::new(false),
@@ -120,8 +121,7 @@ impl Wake for Notice {
             return self.board.clear();
         }
         if self.board.asleep.swap(false, Ordering::Relaxed) {
-            // Fails only when the descriptor is gone, that is, when the engine is.
-            let _ = self.board.bell.wake();
+            self.board.bell.ring();
         }
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     fn board() -> (mio::Poll, Board) {
         let poll = mio::Poll::new().unwrap();
         let bell = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (poll, Board::new(bell))
+        (poll, Board::new(Bell::Poll(bell)))
     }
 
     /// Whether the bell rings within `timeout`.

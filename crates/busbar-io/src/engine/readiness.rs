@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::engine::ahead::Ahead;
-use crate::engine::descriptors::{Ready, Role};
+use crate::engine::descriptors::Role;
 use crate::engine::pipe::{Activity, Phase};
 use crate::engine::timers::Timer;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::notice::Subject;
+use crate::reactor::Edge;
 
 /// Longest time spent spinning before other work of the loop gets its turn.
 pub(super) const SPIN_SLICE: Duration = Duration::from_micros(20);
@@ -103,7 +104,8 @@ impl Engine {
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
-        if !self.at_work.is_empty() {
+        // Looking at pipes may have begun to receive, and sending may have had consequences.
+        if self.descriptors.reactor().submit() || !self.at_work.is_empty() {
             return Readiness::Again;
         }
         if self.board.sleep() {
@@ -114,9 +116,10 @@ impl Engine {
     }
 
     pub(super) fn poll_descriptors(&mut self, timeout: Option<Duration>) {
-        let ready = self.descriptors.wait(timeout);
+        let edges = self.descriptors.wait(timeout);
         self.board.awake();
-        for &Ready { role, handle, is_ending } in &ready {
+        for &Edge { token, is_ending } in &edges {
+            let (role, handle) = Role::of(token);
             match role {
                 Role::Bell => self.handle_bell(PipeId(handle), is_ending),
                 Role::Linger => self.handle_linger(handle, is_ending),
@@ -125,7 +128,7 @@ impl Engine {
                 Role::Board => {}
             }
         }
-        self.descriptors.recycle(ready);
+        self.descriptors.recycle(edges);
         if self.timers.next().is_some() {
             self.handle_deadlines(Instant::now());
         }

@@ -229,11 +229,14 @@ impl Outgoing {
 
     /// Writes what is queued, as far as the socket takes it.
     pub(super) fn flush(&mut self, wire: &mut Wire) {
+        if let Some(error) = wire.take_failure() {
+            self.note(Err(error));
+        }
         self.write_queue(wire);
         if self.is_closing && self.queued() == 0 && !self.is_shut {
             wire.finish();
             self.write_queue(wire);
-            if !wire.holds_back() || self.has_failed {
+            if self.has_failed || wire.flush() {
                 self.is_shut = true;
                 wire.shut_down_writing();
             }
@@ -243,16 +246,18 @@ impl Outgoing {
     fn write_queue(&mut self, wire: &mut Wire) {
         while self.wants_flush(wire) {
             self.writes += 1;
-            let written = wire.write(&self.queue[self.written..]);
-            if let Some(len) = self.note(written) {
-                self.advance(len);
+            let written = wire.write_queue(&mut self.queue, self.written);
+            match self.note(written) {
+                None => {}
+                Some(_) if self.queue.is_empty() => (self.written, self.front, self.frames) = (0, 0, 0),
+                Some(len) => self.advance(len),
             }
         }
     }
 
     /// Whether [`Outgoing::flush`] has something to do.
     pub(super) fn wants_flush(&self, wire: &Wire) -> bool {
-        self.has_unsent(wire) && !self.is_blocked
+        (self.queued() > 0 || wire.has_backlog()) && !self.has_failed && !self.is_blocked
     }
 
     /// Whether something is queued, here or below.

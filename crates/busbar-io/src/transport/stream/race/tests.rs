@@ -52,7 +52,7 @@ impl Watched {
     }
 
     fn advance(&mut self) -> Result<Option<Socket>, Error> {
-        self.race.advance(self.poll.registry(), TOKEN, self.now)
+        self.race.advance(self.poll.reactor(), TOKEN, self.now)
     }
 
     /// Waits for what sockets have to say.
@@ -137,11 +137,11 @@ fn all_may_fail() {
 struct Once(Option<Dialing>);
 
 impl Acceptor for Once {
-    fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
+    fn register(&mut self, _: &Reactor, _: Token) -> Result<(), Error> {
         Ok(())
     }
 
-    fn deregister(&mut self, _: &Registry) {}
+    fn deregister(&mut self, _: &Reactor) {}
 
     fn accept(&mut self, _: &std::task::Waker) -> Result<Option<Incoming>, Error> {
         Ok(self.0.take().map(|dialing| Incoming::Handshake(Box::new(dialing))))
