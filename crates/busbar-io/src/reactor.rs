@@ -215,12 +215,20 @@ impl Reactor {
         }
     }
 
-    /// Has what was written in this turn sent; whether that has brought edges, of which the
-    /// descriptor does not tell.
+    /// Has what was written in this turn sent; whether there are edges of which the descriptor does
+    /// not tell.
     pub(crate) fn submit(&self) -> bool {
         match self {
             Self::Poll(_) => false,
             Self::Uring(uring) => uring.submit(),
+        }
+    }
+
+    /// Whether there are edges of which the descriptor does not tell.
+    pub(crate) fn has_edges(&self) -> bool {
+        match self {
+            Self::Poll(_) => false,
+            Self::Uring(uring) => uring.has_edges(),
         }
     }
 

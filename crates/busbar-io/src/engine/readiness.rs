@@ -100,15 +100,18 @@ impl Engine {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let is_idle = self.hot.is_empty() && self.at_work.is_empty();
-        !is_idle || !self.pending.is_empty() || !self.board.is_empty()
+        let has_edges = self.descriptors.reactor().has_edges();
+        !is_idle || !self.pending.is_empty() || !self.board.is_empty() || has_edges
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
-        // Looking at pipes may have begun to receive, and sending may have had consequences.
-        if self.descriptors.reactor().submit() || !self.at_work.is_empty() {
+        if !self.at_work.is_empty() {
             return Readiness::Again;
         }
-        if self.board.sleep() {
+        // What was begun must be known to the kernel, which may have an answer at once.
+        if self.descriptors.reactor().submit() {
+            self.poll_descriptors(Some(Duration::ZERO));
+        } else if self.board.sleep() {
             return Readiness::Sleep;
         }
         self.poll_hot(events);

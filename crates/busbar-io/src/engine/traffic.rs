@@ -205,6 +205,7 @@ impl Engine {
         if self.at_work.is_empty() {
             self.at_work = at_work;
         }
+        self.descriptors.reactor().submit();
     }
 
     /// Whether something that was sent over a pipe can only go on while this engine is driven.

@@ -32,6 +32,9 @@ pub(super) use selftest::check;
 /// Bytes that are sent at once, unless they were queued in one piece.
 const SEND_BYTES_MAX: usize = 256 * 1024;
 
+/// Parts of what a socket is given in a row before others get their turn.
+const SENDS_MAX: usize = 16;
+
 /// Connections that are accepted ahead of whoever takes them.
 const ACCEPTED_MAX: usize = 256;
 
@@ -107,6 +110,8 @@ struct Stream {
     failure: Option<io::Error>,
     sending: Option<OpId>,
     send_failure: Option<io::Error>,
+    /// What could not be sent, and from where on.
+    unsent: Option<(Vec<u8>, usize)>,
     /// Somebody waits for the end of sending.
     is_awaited: bool,
     hangup: Option<OpId>,
@@ -179,6 +184,8 @@ impl Uring {
         let inserted = state.streams.insert_with(|_| Ok::<_, io::Error>(Stream::new(fd, token)));
         let handle = inserted.ok_or(io::ErrorKind::OutOfMemory)??;
         state.arm(handle);
+        // Whoever looks finds what came before.
+        state.tell(handle, false);
         Ok(Port { uring: self.clone(), handle })
     }
 
@@ -225,6 +232,11 @@ impl Uring {
             state.enter(Some(Duration::ZERO));
         }
         !state.edges.is_empty()
+    }
+
+    /// Whether there are edges that were not told.
+    pub(super) fn has_edges(&self) -> bool {
+        !self.lock().edges.is_empty()
     }
 
     /// Calls of the kernel so far.
@@ -436,11 +448,12 @@ impl State {
             Err(error) if is_cancelled(&error) || is_for_now(&error) => 0,
             Err(error) => {
                 stream.send_failure = Some(error);
+                stream.unsent = Some((bytes, from));
                 return self.tell(handle, false);
             }
         };
         if from + sent < bytes.len() {
-            // Cut short by a signal, or the thread that began it has ended.
+            // The socket is full, or the thread that began it has ended.
             let fd = stream.fd;
             stream.sending = self.ring.send(fd, bytes, from + sent, Tag::Send(handle));
             return;
@@ -467,10 +480,14 @@ impl State {
 
     fn read(&mut self, handle: Handle, into: &mut [u8]) -> io::Result<usize> {
         let Some(stream) = self.streams.get_mut(handle) else { return Ok(0) };
-        let len = stream.read(into, &mut self.ring);
-        if stream.is_paused && !stream.has_unread() {
+        let mut len = stream.read(into, &mut self.ring);
+        if len < into.len() && stream.is_paused {
+            // The peer has been held back: more may be there.
             stream.is_paused = false;
-            self.unarmed.push(handle);
+            self.arm(handle);
+            self.enter(Some(Duration::ZERO));
+            let Some(stream) = self.streams.get_mut(handle) else { return Ok(0) };
+            len += stream.read(&mut into[len..], &mut self.ring);
         }
         if len > 0 || into.is_empty() {
             return Ok(len);
@@ -485,8 +502,12 @@ impl State {
 
     /// Whether nothing is being sent for a stream any more. If something is, its end is told.
     fn flush(&mut self, handle: Handle) -> bool {
-        if self.is_sending(handle) && self.ring.wants_enter() {
-            // Nobody has told the kernel yet: most is sent before it returns.
+        // As long as the kernel does not know of it, or has something to say: most is sent before
+        // the first call returns.
+        for _ in 0..SENDS_MAX {
+            if !self.is_sending(handle) || !self.ring.wants_enter() {
+                break;
+            }
             self.enter(Some(Duration::ZERO));
         }
         let is_sending = self.is_sending(handle);
@@ -549,6 +570,7 @@ impl Stream {
             failure: None,
             sending: None,
             send_failure: None,
+            unsent: None,
             is_awaited: false,
             hangup: None,
             room: None,
@@ -558,10 +580,6 @@ impl Stream {
     fn end(&mut self, failure: Option<io::Error>) {
         self.has_ended = true;
         self.failure = failure;
-    }
-
-    fn has_unread(&self) -> bool {
-        self.aside_taken < self.aside.len() || !self.unread.is_empty()
     }
 
     /// Copies out what has come, in order, as far as there is room.
@@ -674,6 +692,15 @@ impl Port {
     /// reported.
     pub(crate) fn flush(&self) -> bool {
         self.uring.lock().flush(self.handle)
+    }
+
+    /// Lets `look` see what is being sent, or could not be sent, and how much of it is sent.
+    pub(crate) fn look_unsent<T>(&self, look: impl FnOnce(&[u8], usize) -> T) -> Option<T> {
+        let state = self.uring.lock();
+        let stream = state.streams.get(self.handle)?;
+        let sending = stream.sending.and_then(|op| state.ring.sends(op));
+        let failed = || stream.unsent.as_ref().map(|(bytes, sent)| (bytes.as_slice(), *sent));
+        sending.or_else(failed).map(|(bytes, sent)| look(bytes, sent))
     }
 
     /// How sending has failed, once.

@@ -31,7 +31,7 @@ use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
-use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use rustix::net::{SendFlags, SocketFlags};
 
 use crate::slots::{Handle, Slots};
 
@@ -164,11 +164,16 @@ impl<T: Copy> Ring<T> {
     pub(super) fn send(&mut self, fd: RawFd, bytes: Vec<u8>, from: usize, tag: T) -> Option<OpId> {
         let rest = &bytes[from..];
         let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(Fd(fd), rest.as_ptr(), len)
-            .flags(send_flags())
-            .build();
+        let flags = SendFlags::NOSIGNAL.bits().cast_signed();
+        let entry = opcode::Send::new(Fd(fd), rest.as_ptr(), len).flags(flags).build();
         // Moving the vector does not move its bytes.
         self.begin(entry, Op { tag, sends: Some((bytes, from)), accepts: false })
+    }
+
+    /// What an operation is to send, and from where on: the kernel reads it, too.
+    pub(super) fn sends(&self, op: OpId) -> Option<(&[u8], usize)> {
+        let (bytes, from) = self.ops.get(op.0)?.sends.as_ref()?;
+        Some((bytes, *from))
     }
 
     /// Ends an operation, which completes all the same.
@@ -300,11 +305,6 @@ impl<T: Copy> Ring<T> {
         }
         self.ops.values().next().is_none()
     }
-}
-
-/// A send that is cut short goes on by itself.
-fn send_flags() -> i32 {
-    (SendFlags::NOSIGNAL.bits() | RecvFlags::WAITALL.bits()).cast_signed()
 }
 
 /// Accepted sockets are not inherited, and wait.

@@ -205,7 +205,7 @@ impl Connection for StreamConnection {
     }
 
     fn unsent_messages(&self) -> usize {
-        self.outgoing.unsent_messages()
+        self.outgoing.unsent_messages(&self.wire)
     }
 
     fn close(&mut self, reason: &CloseReason) {

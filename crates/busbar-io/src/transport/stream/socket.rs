@@ -98,6 +98,11 @@ impl Socket {
         self.port.as_ref().is_none_or(Port::flush)
     }
 
+    /// Lets `look` see what of a queue was taken and is not in the socket, with how much of it is.
+    pub(super) fn look_unsent<T>(&self, look: impl FnOnce(&[u8], usize) -> T) -> Option<T> {
+        self.port.as_ref()?.look_unsent(look)
+    }
+
     /// How writing what was put off has failed, once.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
         self.port.as_ref()?.take_send_failure()

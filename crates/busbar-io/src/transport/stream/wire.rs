@@ -85,6 +85,11 @@ impl Wire {
         self.socket.flush() && !self.has_backlog()
     }
 
+    /// Lets `look` see what of a queue was taken and is not in the socket, with how much of it is.
+    pub(super) fn look_unsent<T>(&self, look: impl FnOnce(&[u8], usize) -> T) -> Option<T> {
+        if self.tls.is_some() { None } else { self.socket.look_unsent(look) }
+    }
+
     /// How writing what was put off has failed, once.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
         self.socket.take_failure()

@@ -2,13 +2,12 @@
 
 use std::net::TcpListener;
 
-use mio::{Events, Poll};
-
 use super::*;
 use crate::connection::{Acceptor, Identity, Incoming};
 use crate::engine::Engine;
 use crate::event::{Event, PipeId};
 use crate::options::{ListenOptions, PipeOptions};
+use crate::reactor::EngineOptions;
 use crate::transport::stream::Dialing;
 
 const TOKEN: Token = Token(7);
@@ -41,30 +40,31 @@ fn black_hole() -> (SocketAddr, impl Sized) {
 /// A race on a clock of its own.
 struct Watched {
     race: Race,
-    poll: Poll,
+    reactor: Reactor,
     now: Instant,
 }
 
 impl Watched {
     fn new(addresses: &[SocketAddr]) -> Self {
         let race = Race::new(addresses.iter().copied().collect());
-        Self { race, poll: Poll::new().unwrap(), now: Instant::now() }
+        let (reactor, _) = Reactor::new(EngineOptions::default(), Token(0)).unwrap();
+        Self { race, reactor, now: Instant::now() }
     }
 
     fn advance(&mut self) -> Result<Option<Socket>, Error> {
-        self.race.advance(self.poll.reactor(), TOKEN, self.now)
+        self.race.advance(&self.reactor, TOKEN, self.now)
     }
 
     /// Waits for what sockets have to say.
     fn finish(&mut self) -> Result<Socket, Error> {
         let begin = Instant::now();
-        let mut events = Events::with_capacity(8);
+        let mut edges = Vec::new();
         loop {
             if let Some(winner) = self.advance()? {
                 return Ok(winner);
             }
             assert!(begin.elapsed() < PATIENCE);
-            self.poll.poll(&mut events, Some(Duration::from_millis(10))).unwrap();
+            self.reactor.wait(Some(Duration::from_millis(10)), &mut edges);
         }
     }
 }
