@@ -41,8 +41,8 @@ pub enum Backend {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// The backend; `None`: what the environment variable `BUSBAR_IO` says, or else the best that
-    /// works here.
+    /// The backend; `None`: what the environment variable `BUSBAR_IO` says, or else
+    /// `Poll`.
     pub backend: Option<Backend>,
     /// Whether only the thread that makes the engine will ever drive it. With `Uring` that saves
     /// interruptions; driven by another thread, such an engine stands still.
@@ -101,9 +101,7 @@ impl Backend {
                 };
                 uring::check().map(|()| Self::Uring).map_err(missing)
             }
-            Some(Self::Poll) => Ok(Self::Poll),
-            None if uring::check().is_ok() => Ok(Self::Uring),
-            None => Ok(Self::Poll),
+            Some(Self::Poll) | None => Ok(Self::Poll),
         }
     }
 }
@@ -201,7 +199,11 @@ impl Reactor {
     /// # Errors
     /// `OutOfMemory`, `Io`.
     #[cfg(unix)]
-    pub(crate) fn listen(&self, socket: &impl AsFd, token: Token) -> Result<Option<Accepts>, Error> {
+    pub(crate) fn listen(
+        &self,
+        socket: &impl AsFd,
+        token: Token,
+    ) -> Result<Option<Accepts>, Error> {
         let Self::Uring(uring) = self else { return Ok(None) };
         let listening = uring.listen(socket.as_fd(), token);
         listening.map(Some).map_err(|error| os_error("accepting connections", error))

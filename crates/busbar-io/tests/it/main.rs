@@ -17,6 +17,8 @@ mod endings;
 mod heartbeat;
 mod qos;
 mod raw;
+#[cfg(target_os = "linux")]
+mod reactors;
 mod reconnect;
 mod recorded;
 mod reliable;

@@ -90,7 +90,8 @@ fn accepts(ring: &mut Ring<Step>) -> io::Result<()> {
 /// Each time that a descriptor becomes ready is told, and wakes a loop that waits for the ring.
 fn watches(ring: &mut Ring<Step>) -> io::Result<()> {
     let bell: OwnedFd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
-    let (set, one_second) = (epoll::create(epoll::CreateFlags::CLOEXEC)?, Timespec { tv_sec: 1, tv_nsec: 0 });
+    let (set, one_second) =
+        (epoll::create(epoll::CreateFlags::CLOEXEC)?, Timespec { tv_sec: 1, tv_nsec: 0 });
     epoll::add(&set, &*ring, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
     let events = u32::from(PollFlags::IN.bits());
     let op = ring.watch(bell.as_raw_fd(), events, true, Step::Watch);

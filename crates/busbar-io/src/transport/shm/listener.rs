@@ -2,7 +2,6 @@
 
 use std::task::Waker;
 
-use busbar_proto::Error;
 use crate::connection::{Acceptor, Incoming};
 use crate::endpoint::{Endpoint, ShmName};
 use crate::options::ListenOptions;
@@ -12,6 +11,7 @@ use crate::transport;
 use crate::transport::shm::handshake::Answering;
 use crate::transport::shm::rendezvous;
 use crate::transport::unix_socket::Bound;
+use busbar_proto::Error;
 
 pub(super) struct ShmListener {
     bound: Bound,
