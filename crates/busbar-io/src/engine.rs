@@ -114,8 +114,8 @@ impl Engine {
     /// An engine without pipes.
     ///
     /// # Errors
-    /// `Io` or `OutOfMemory` when descriptors are short; as [`Engine::with`], if the environment asks
-    /// for a backend.
+    /// `Io` or `OutOfMemory` when descriptors are short; as [`Engine::with`], if the environment
+    /// asks for a backend.
     pub fn new() -> Result<Self, Error> {
         Self::with(EngineOptions::default())
     }

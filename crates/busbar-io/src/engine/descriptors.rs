@@ -56,8 +56,8 @@ impl Descriptors {
         &self.reactor
     }
 
-    /// Waits up to `timeout` (`None`: for ever) for descriptors, and returns the edges of those that
-    /// are ready. Give the list back with [`Descriptors::recycle`].
+    /// Waits up to `timeout` (`None`: for ever) for descriptors, and returns the edges of those
+    /// that are ready. Give the list back with [`Descriptors::recycle`].
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Vec<Edge> {
         let mut edges = std::mem::take(&mut self.edges);
         edges.clear();

@@ -76,7 +76,7 @@ impl AsRawFd for Uring {
 }
 
 impl Bell {
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         match self.0 {}
     }
 }

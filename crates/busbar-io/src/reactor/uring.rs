@@ -7,13 +7,15 @@
 //! ```
 //!
 //! To its users a stream is a socket that reports edges, as with the other reactor: data that came,
-//! the end, room after there was none. An idle stream holds no buffer: the kernel picks one of a few
-//! shared ones when something comes. What a connection does not read in its turn is moved out of
-//! them into memory of its own (*set aside*), and nothing more is received for it until it has been
-//! read, so that the transport holds the peer back and nobody keeps the buffers from others.
+//! the end, room after there was none. An idle stream holds no buffer: the kernel picks one of a
+//! few shared ones when something comes. What a connection does not read in its turn is moved out
+//! of them into memory of its own (*set aside*), and nothing more is received for it until it has
+//! been read, so that the transport holds the peer back and nobody keeps the buffers from others.
 
+mod port;
 mod ring;
 mod selftest;
+mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -26,8 +28,10 @@ use rustix::io::Errno;
 
 use super::{Edge, Token, Watch};
 use crate::slots::{Handle, Slots};
-use ring::{Done, Filled, OpId, Ring};
+pub(crate) use port::{Accepts, Bell, Port};
+use ring::{Done, OpId, Ring};
 pub(super) use selftest::check;
+use stream::Stream;
 
 /// Bytes that are sent at once, unless they were queued in one piece.
 const SEND_BYTES_MAX: usize = 256 * 1024;
@@ -89,49 +93,6 @@ struct Accepting {
     token: Token,
     op: Option<OpId>,
     accepted: VecDeque<io::Result<OwnedFd>>,
-}
-
-struct Stream {
-    fd: RawFd,
-    /// `None`: nobody wants to know.
-    token: Option<Token>,
-    /// It has an edge that is not told yet.
-    has_edge: bool,
-    receiving: Option<OpId>,
-    unread: VecDeque<Filled>,
-    /// Bytes of the first of them that were read.
-    taken: usize,
-    /// What came before them, and how much of it was read.
-    aside: Vec<u8>,
-    aside_taken: usize,
-    /// Nothing is received until what has come is read.
-    is_paused: bool,
-    has_ended: bool,
-    failure: Option<io::Error>,
-    sending: Option<OpId>,
-    send_failure: Option<io::Error>,
-    /// What could not be sent, and from where on.
-    unsent: Option<(Vec<u8>, usize)>,
-    /// Somebody waits for the end of sending.
-    is_awaited: bool,
-    hangup: Option<OpId>,
-    room: Option<OpId>,
-}
-
-/// Wakes whoever waits for a ring. Nobody reads it: each write is an edge.
-#[derive(Debug)]
-pub(crate) struct Bell(OwnedFd);
-
-/// A socket that the ring reads and writes. Ends everything when dropped.
-pub(crate) struct Port {
-    uring: Uring,
-    handle: Handle,
-}
-
-/// A listening socket that the ring accepts from.
-pub(crate) struct Accepts {
-    uring: Uring,
-    handle: Handle,
 }
 
 impl Uring {
@@ -201,8 +162,8 @@ impl Uring {
         Ok(Accepts { uring: self.clone(), handle })
     }
 
-    /// Appends the edges that there are to `edges`, after waiting up to `timeout` (`None`: for ever)
-    /// if there is none.
+    /// Appends the edges that there are to `edges`, after waiting up to `timeout` (`None`: for
+    /// ever) if there is none.
     pub(super) fn wait(&self, timeout: Option<Duration>, edges: &mut Vec<Edge>) {
         let mut state = self.lock();
         state.settle();
@@ -551,201 +512,6 @@ impl State {
         }
         // The kernel has to know before the socket is closed.
         self.enter(Some(Duration::ZERO));
-    }
-}
-
-impl Stream {
-    fn new(fd: RawFd, token: Token) -> Self {
-        Self {
-            fd,
-            token: Some(token),
-            has_edge: false,
-            receiving: None,
-            unread: VecDeque::new(),
-            taken: 0,
-            aside: Vec::new(),
-            aside_taken: 0,
-            is_paused: false,
-            has_ended: false,
-            failure: None,
-            sending: None,
-            send_failure: None,
-            unsent: None,
-            is_awaited: false,
-            hangup: None,
-            room: None,
-        }
-    }
-
-    fn end(&mut self, failure: Option<io::Error>) {
-        self.has_ended = true;
-        self.failure = failure;
-    }
-
-    /// Copies out what has come, in order, as far as there is room.
-    fn read(&mut self, into: &mut [u8], ring: &mut Ring<Tag>) -> usize {
-        let mut rest = into;
-        let room = rest.len();
-        let aside = &self.aside[self.aside_taken..];
-        let len = aside.len().min(rest.len());
-        rest[..len].copy_from_slice(&aside[..len]);
-        rest = &mut rest[len..];
-        self.aside_taken += len;
-        if self.aside_taken == self.aside.len() {
-            (self.aside, self.aside_taken) = (Vec::new(), 0);
-        }
-        while !rest.is_empty() {
-            let Some(first) = self.unread.front() else { break };
-            let bytes = &ring.bytes(first)[self.taken..];
-            let len = bytes.len().min(rest.len());
-            rest[..len].copy_from_slice(&bytes[..len]);
-            rest = &mut rest[len..];
-            self.taken += len;
-            if len == bytes.len() {
-                self.taken = 0;
-                self.unread.pop_front().into_iter().for_each(|filled| ring.give_back(filled));
-            }
-        }
-        room - rest.len()
-    }
-
-    /// Moves what was not read out of the shared buffers.
-    fn set_aside(&mut self, ring: &mut Ring<Tag>) {
-        self.aside.drain(..std::mem::take(&mut self.aside_taken));
-        for filled in self.unread.drain(..) {
-            self.aside.extend_from_slice(&ring.bytes(&filled)[std::mem::take(&mut self.taken)..]);
-            ring.give_back(filled);
-        }
-    }
-
-    /// Receives nothing more, but hears of the end: whoever has ended a stream holds nothing back.
-    fn pause(&mut self, handle: Handle, ring: &mut Ring<Tag>) {
-        if let Some(op) = self.receiving {
-            ring.cancel(op);
-        }
-        if self.hangup.is_none() && !self.has_ended {
-            let events = u32::from(HANGUP.bits());
-            self.hangup = ring.watch(self.fd, events, false, Tag::Hangup(handle));
-        }
-    }
-}
-
-impl Bell {
-    pub(super) fn ring(&self) {
-        // Fails only after 2^64 times.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-}
-
-impl Port {
-    /// Copies out what has come; 0 at the end of the stream. Less than `into` holds: there is no
-    /// more at present.
-    pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.uring.lock().read(self.handle, into)
-    }
-
-    /// Sends the first part of `bytes`, at the end of the turn.
-    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.uring.lock();
-        state.clear(self.handle)?;
-        let bytes = &bytes[..bytes.len().min(SEND_BYTES_MAX)];
-        if !bytes.is_empty() {
-            let mut memory = state.memory();
-            memory.extend_from_slice(bytes);
-            state.send(self.handle, memory, 0)?;
-        }
-        Ok(bytes.len())
-    }
-
-    /// As [`Port::write`], all of `queue` but its first `from` bytes; in its place is other memory,
-    /// which is empty.
-    pub(crate) fn write_queue(&self, queue: &mut Vec<u8>, from: usize) -> io::Result<()> {
-        let mut state = self.uring.lock();
-        state.clear(self.handle)?;
-        let bytes = std::mem::replace(queue, state.memory());
-        state.send(self.handle, bytes, from)
-    }
-
-    /// Makes sure that the socket may be written to directly.
-    pub(crate) fn clear(&self) -> io::Result<()> {
-        self.uring.lock().clear(self.handle)
-    }
-
-    /// The socket had no room: reports when it has.
-    pub(crate) fn await_room(&self) {
-        let mut state = self.uring.lock();
-        let State { streams, ring, .. } = &mut *state;
-        if let Some(stream) = streams.get_mut(self.handle)
-            && stream.room.is_none()
-        {
-            let events = u32::from(PollFlags::OUT.bits());
-            stream.room = ring.watch(stream.fd, events, false, Tag::Room(self.handle));
-        }
-    }
-
-    /// Whether something that was written is not in the socket yet.
-    pub(crate) fn is_sending(&self) -> bool {
-        self.uring.lock().is_sending(self.handle)
-    }
-
-    /// Sends at once what was written; whether all of it is in the socket. If not, its end is
-    /// reported.
-    pub(crate) fn flush(&self) -> bool {
-        self.uring.lock().flush(self.handle)
-    }
-
-    /// Lets `look` see what is being sent, or could not be sent, and how much of it is sent.
-    pub(crate) fn look_unsent<T>(&self, look: impl FnOnce(&[u8], usize) -> T) -> Option<T> {
-        let state = self.uring.lock();
-        let stream = state.streams.get(self.handle)?;
-        let sending = stream.sending.and_then(|op| state.ring.sends(op));
-        let failed = || stream.unsent.as_ref().map(|(bytes, sent)| (bytes.as_slice(), *sent));
-        sending.or_else(failed).map(|(bytes, sent)| look(bytes, sent))
-    }
-
-    /// How sending has failed, once.
-    pub(crate) fn take_send_failure(&self) -> Option<io::Error> {
-        self.uring.lock().streams.get_mut(self.handle)?.send_failure.take()
-    }
-
-    /// Reports to another token, at once, or to nobody.
-    pub(crate) fn set_token(&self, token: Option<Token>) {
-        let mut state = self.uring.lock();
-        state.edges.retain(|(_, of)| *of != Some(self.handle));
-        if let Some(stream) = state.streams.get_mut(self.handle) {
-            stream.token = token;
-            stream.has_edge = false;
-            let has_ended = stream.has_ended;
-            state.tell(self.handle, has_ended);
-        }
-    }
-}
-
-impl Drop for Port {
-    fn drop(&mut self) {
-        self.uring.lock().drop_stream(self.handle);
-    }
-}
-
-impl Accepts {
-    /// The next connection, if one has come.
-    pub(crate) fn accept(&self) -> io::Result<OwnedFd> {
-        let mut state = self.uring.lock();
-        let next = state.acceptors.get_mut(self.handle).and_then(|it| it.accepted.pop_front());
-        next.unwrap_or_else(|| {
-            state.arm_acceptor(self.handle);
-            Err(io::ErrorKind::WouldBlock.into())
-        })
-    }
-}
-
-impl Drop for Accepts {
-    fn drop(&mut self) {
-        let mut state = self.uring.lock();
-        if let Some(accepting) = state.acceptors.remove(self.handle) {
-            accepting.op.into_iter().for_each(|op| state.ring.cancel(op));
-            state.enter(Some(Duration::ZERO));
-        }
     }
 }
 

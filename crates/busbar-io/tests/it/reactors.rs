@@ -5,7 +5,7 @@ use std::env;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use busbar_io::{Backend, Code, Engine, EngineOptions, Event, Interest, PipeOptions};
+use busbar_io::{Backend, Engine, EngineOptions, Event, Interest, PipeOptions};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::child::say;

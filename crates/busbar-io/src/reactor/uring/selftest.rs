@@ -88,6 +88,7 @@ fn accepts(ring: &mut Ring<Step>) -> io::Result<()> {
 }
 
 /// Each time that a descriptor becomes ready is told, and wakes a loop that waits for the ring.
+#[expect(clippy::host_endian_bytes, reason = "a number for this kernel")]
 fn watches(ring: &mut Ring<Step>) -> io::Result<()> {
     let bell: OwnedFd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
     let (set, one_second) =

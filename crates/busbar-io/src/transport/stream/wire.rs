@@ -52,8 +52,8 @@ impl Wire {
         }
     }
 
-    /// As [`Wire::write`], from byte `from` of a queue. What is written of it may also be taken away
-    /// as a whole: then it is empty.
+    /// As [`Wire::write`], from byte `from` of a queue. What is written of it may also be taken
+    /// away as a whole: then it is empty.
     pub(super) fn write_queue(&mut self, queue: &mut Vec<u8>, from: usize) -> io::Result<usize> {
         match &self.tls {
             None if from < queue.len() => self.socket.write_queue(queue, from),
@@ -79,8 +79,8 @@ impl Wire {
         self.tls.as_ref().is_some_and(|tls| tls.holds_back())
     }
 
-    /// Writes at once what was put off; whether nothing is held back. If something is, an edge tells
-    /// when it is not.
+    /// Writes at once what was put off; whether nothing is held back. If something is, an edge
+    /// tells when it is not.
     pub(super) fn flush(&self) -> bool {
         self.socket.flush() && !self.has_backlog()
     }
