@@ -1,8 +1,11 @@
 //! The engine: all pipes and listeners of one thread, and what happens to them.
 //!
 //! It has no thread of its own. Somebody drives it: an event loop that polls its descriptor and
-//! calls [`Engine::turn`], or a thread that calls [`Engine::wait`]. Nothing here waits otherwise,
-//! and nothing calls back: what happened is appended to a list of [`Event`]s.
+//! calls [`Engine::turn`], a thread that calls [`Engine::wait`], or an [`IoThread`] and its owner,
+//! which take turns. Nothing here waits otherwise, and nothing calls back: what happened is
+//! appended to a list of [`Event`]s.
+//!
+//! [`IoThread`]: crate::IoThread
 //!
 //! A pipe that somebody waits for (see [`Engine::set_interest`]) is in one of two lists:
 //!
@@ -24,6 +27,7 @@ mod reliable;
 mod sending;
 mod sessions;
 mod shape;
+mod tending;
 mod timers;
 mod traffic;
 
@@ -53,6 +57,7 @@ use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
 pub use readiness::Readiness;
 use redial::Redial;
+use tending::Chore;
 use timers::{Timer, Timers};
 
 /// See the [module](self).
@@ -74,6 +79,10 @@ pub struct Engine {
     pending: Vec<Event>,
     timers: Timers,
     ahead: Ahead,
+    /// An I/O thread tends it.
+    is_shared: bool,
+    /// What the I/O thread has yet to do, last first.
+    chores: Vec<Chore>,
 }
 
 struct ListenerEntry {
@@ -140,6 +149,8 @@ impl Engine {
             pending: Vec::new(),
             timers: Timers::default(),
             ahead: Ahead::default(),
+            is_shared: false,
+            chores: Vec::new(),
         })
     }
 
@@ -166,12 +177,14 @@ impl Engine {
         options: &ListenOptions,
     ) -> Result<ListenerId, Error> {
         options.pipe.validate()?;
+        let mut options = options.clone();
+        options.pipe.is_served = self.serves(&options.pipe);
         let (board, descriptors) = (&self.board, &self.descriptors);
         let inserted = self.listeners.insert_with(|handle| {
             let waker = board.waker(Subject::Listener(handle));
-            let mut acceptor = transport::listen(endpoint, options, &waker)?;
+            let mut acceptor = transport::listen(endpoint, &options, &waker)?;
             acceptor.register(descriptors.reactor(), Role::Acceptor.token(handle))?;
-            let (options, qos) = (options.clone(), Qos::default());
+            let qos = Qos::default();
             let (handshakes, sessions) = (VecDeque::new(), HashMap::new());
             Ok(ListenerEntry { acceptor, options, qos, handshakes, sessions })
         });
@@ -188,6 +201,7 @@ impl Engine {
         options.validate()?;
         let board = &self.board;
         let mut options = options.clone();
+        options.is_served = self.serves(&options);
         let mut reliable = Self::dial_session(&options)?;
         let identity = match &mut reliable {
             Some(reliable) => Self::begin_session(reliable, &mut options),

@@ -10,7 +10,7 @@ use std::task::{Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 
-use crate::reactor::Bell;
+use crate::reactor;
 use crate::slots::Handle;
 
 /// Whom a notice is about.
@@ -23,6 +23,15 @@ pub(crate) enum Subject {
 /// The list and the bell of one engine, as the engine holds them. Wakers that outlive it do
 /// nothing.
 pub(crate) struct Board(Arc<Shared>);
+
+/// See [`Board::bell`].
+pub(crate) struct Bell(Arc<Shared>);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.0.bell.ring();
+    }
+}
 
 struct Notice {
     board: Arc<Shared>,
@@ -37,11 +46,11 @@ struct Shared {
     asleep: AtomicBool,
     /// Set when the engine is gone, read by whoever has put something on the list.
     closed: AtomicBool,
-    bell: Bell,
+    bell: reactor::Bell,
 }
 
 impl Board {
-    pub(crate) fn new(bell: Bell) -> Self {
+    pub(crate) fn new(bell: reactor::Bell) -> Self {
         Self(Arc::new(Shared {
             list: SegQueue::new(),
             asleep: AtomicBool::new(false),
@@ -81,6 +90,11 @@ impl Board {
             self.awake();
         }
         quiet
+    }
+
+    /// What wakes whoever polls the engine's descriptor, whether or not it sleeps.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.0))
     }
 
     pub(crate) fn awake(&self) {
@@ -137,7 +151,7 @@ mod tests {
     fn board() -> (mio::Poll, Board) {
         let poll = mio::Poll::new().unwrap();
         let bell = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (poll, Board::new(Bell::Poll(bell)))
+        (poll, Board::new(reactor::Bell::Poll(bell)))
     }
 
     /// Whether the bell rings within `timeout`.

@@ -226,11 +226,11 @@ impl Reactor {
         }
     }
 
-    /// Whether there are edges of which the descriptor does not tell.
-    pub(crate) fn has_edges(&self) -> bool {
+    /// Whether there is something to tell or to do of which the descriptor does not tell.
+    pub(crate) fn has_work(&self) -> bool {
         match self {
             Self::Poll(_) => false,
-            Self::Uring(uring) => uring.has_edges(),
+            Self::Uring(uring) => uring.has_work(),
         }
     }
 

@@ -40,7 +40,7 @@ impl Uring {
         match self.0 {}
     }
 
-    pub(super) fn has_edges(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         match self.0 {}
     }
 

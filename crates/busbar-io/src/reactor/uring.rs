@@ -195,9 +195,10 @@ impl Uring {
         !state.edges.is_empty()
     }
 
-    /// Whether there are edges that were not told.
-    pub(super) fn has_edges(&self) -> bool {
-        !self.lock().edges.is_empty()
+    /// Whether there are edges that were not told, or something was begun and not submitted.
+    pub(super) fn has_work(&self) -> bool {
+        let mut state = self.lock();
+        !state.edges.is_empty() || state.ring.has_unsubmitted()
     }
 
     /// Calls of the kernel so far.

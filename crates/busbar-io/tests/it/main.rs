@@ -15,6 +15,7 @@ mod counters;
 mod dialing;
 mod endings;
 mod heartbeat;
+mod io_thread;
 mod qos;
 mod raw;
 #[cfg(target_os = "linux")]

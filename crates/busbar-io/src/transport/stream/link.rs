@@ -25,6 +25,8 @@ pub(super) struct StreamConnection {
     peer: Peer,
     terms: Terms,
     resume: Option<Resume>,
+    /// What there is to do is seen to by an I/O thread.
+    is_served: bool,
     is_lingering: bool,
     parks: u64,
 }
@@ -49,6 +51,7 @@ impl StreamConnection {
             peer,
             terms,
             resume,
+            is_served: options.is_served,
             is_lingering: false,
             parks: 0,
         }
@@ -129,7 +132,7 @@ impl Link for StreamConnection {
         let is_ready = (wants.readable && self.is_readable())
             || (wants.writable && self.is_writable())
             || self.incoming.has_session_news()
-            || self.has_work();
+            || (self.has_work() && !self.is_served);
         self.parks += u64::from(!is_ready);
         !is_ready
     }
@@ -167,7 +170,7 @@ impl Connection for StreamConnection {
     fn handle_bell(&mut self, is_ending: bool) -> Result<Option<CloseReason>, Error> {
         self.incoming.handle_edge(is_ending);
         self.outgoing.handle_edge();
-        self.outgoing.flush(&mut self.wire);
+        self.outgoing.go_on(&mut self.wire);
         self.look()
     }
 
@@ -180,7 +183,7 @@ impl Connection for StreamConnection {
     }
 
     fn work(&mut self) -> Result<Option<CloseReason>, Error> {
-        self.outgoing.flush(&mut self.wire);
+        self.outgoing.go_on(&mut self.wire);
         if self.incoming.wants_more() { self.look() } else { Ok(None) }
     }
 

@@ -7,6 +7,8 @@
 //! | larger | gathered from where it lies, cut into frames, together with what is queued |
 //! | larger, socket full | copied into the queue as far as that has room |
 //!
+//! Where an I/O thread writes, everything goes by way of the queue.
+//!
 //! What is queued is always whole frames, but for the front, of which a part may be written. A
 //! large message of which some frames are on their way stays *under way* until the caller offers
 //! it again or abandons it; the peer recognises an abandoned message by the next one.
@@ -27,6 +29,9 @@ use super::wire::Wire;
 
 /// Queued bytes that are written without waiting for the end of the turn.
 const WRITE_BYTES: usize = 64 * 1024;
+
+/// Bytes that an I/O thread writes before it gives way to callers.
+const WRITE_SERVED_BYTES: usize = 128 * 1024;
 
 /// The largest payload that is copied; gathering a larger one is cheaper.
 const COPY_MAX: usize = 8 * 1024;
@@ -53,6 +58,8 @@ pub(super) struct Outgoing {
     frames_max: usize,
     seqs: Seqs,
     under_way: Option<UnderWay>,
+    /// Writes are made by an I/O thread, and not by calls that send.
+    is_served: bool,
     /// Bytes of the frame that was refused last.
     lack: usize,
     /// The socket has no room.
@@ -116,6 +123,7 @@ impl Outgoing {
             frames_max: options.queue_messages.map_or(usize::MAX, usize::from),
             seqs: Seqs::default(),
             under_way: None,
+            is_served: options.is_served,
             lack: 0,
             is_blocked: false,
             has_failed: false,
@@ -230,15 +238,21 @@ impl Outgoing {
         self.is_blocked = false;
     }
 
+    /// Writes what is queued, as far as the socket takes it, or as one turn of an I/O thread does.
+    pub(super) fn go_on(&mut self, wire: &mut Wire) {
+        if self.is_served && self.queued() > WRITE_SERVED_BYTES {
+            self.write_queue(wire, WRITE_SERVED_BYTES);
+        } else {
+            self.flush(wire);
+        }
+    }
+
     /// Writes what is queued, as far as the socket takes it.
     pub(super) fn flush(&mut self, wire: &mut Wire) {
-        if let Some(error) = wire.take_failure() {
-            self.note(wire, Err(error));
-        }
-        self.write_queue(wire);
+        self.write_queue(wire, usize::MAX);
         if self.is_closing && self.queued() == 0 && !self.is_shut {
             wire.finish();
-            self.write_queue(wire);
+            self.write_queue(wire, usize::MAX);
             if self.has_failed || wire.flush() {
                 self.is_shut = true;
                 wire.shut_down_writing();
@@ -246,17 +260,29 @@ impl Outgoing {
         }
     }
 
-    fn write_queue(&mut self, wire: &mut Wire) {
-        while self.wants_flush(wire) {
+    fn write_queue(&mut self, wire: &mut Wire, max: usize) {
+        if let Some(error) = wire.take_failure() {
+            self.note(wire, Err(error));
+        }
+        let mut left = max;
+        while left > 0 && self.wants_flush(wire) {
             self.writes += 1;
-            let written = wire.write_queue(&mut self.queue, self.written);
+            let some = left.min(self.queued());
+            let written = if some == self.queued() {
+                wire.write_queue(&mut self.queue, self.written)
+            } else {
+                wire.write(&self.queue[self.written..self.written + some])
+            };
             match self.note(wire, written) {
                 None => {}
                 Some(_) if self.queue.is_empty() => {
                     self.taken_front = self.front;
                     (self.written, self.front, self.frames) = (0, 0, 0);
                 }
-                Some(len) => self.advance(len),
+                Some(len) => {
+                    self.advance(len);
+                    left -= len;
+                }
             }
         }
     }
@@ -348,7 +374,8 @@ impl Outgoing {
 
     /// Whether a frame of so many bytes may be queued, if necessary after a write.
     fn makes_room(&mut self, wire: &mut Wire, bytes: usize) -> bool {
-        if self.queued() >= WRITE_BYTES || !self.has_room(bytes) {
+        let is_due = self.queued() >= WRITE_BYTES || !self.has_room(bytes);
+        if is_due && !self.is_served {
             self.flush(wire);
         }
         let fits = self.has_room(bytes);
@@ -383,7 +410,7 @@ impl Outgoing {
         payload: &[u8],
     ) -> Result<UnderWay, Error> {
         while it.done < it.total && !self.has_failed {
-            if !self.is_blocked {
+            if !self.is_blocked && !self.is_served {
                 it.done += self.gather(wire, it, payload)?;
                 continue;
             }
