@@ -22,7 +22,7 @@ use crate::engine::{Engine, Readiness};
 use crate::event::{Event, PipeId};
 use crate::notice::Bell;
 use crate::options::{PipeOptions, Wait};
-use crate::reactor::Edge;
+use crate::reactor::{Backend, Edge, EngineOptions};
 
 /// What the I/O thread does without giving way.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +36,11 @@ pub(super) enum Chore {
 }
 
 impl Engine {
-    /// An engine for an I/O thread and its owner.
+    /// An engine for an I/O thread and its owner. Its reactor is the poll set: the thread takes its
+    /// reads and writes one by one, which is what a ring would spare it.
     pub(crate) fn shared() -> Result<Self, Error> {
-        Ok(Self { is_shared: true, ..Self::new()? })
+        let poll = EngineOptions { backend: Some(Backend::Poll), ..EngineOptions::default() };
+        Ok(Self { is_shared: true, ..Self::with(poll)? })
     }
 
     /// Rings for whoever waits for the engine's descriptor.
