@@ -6,6 +6,7 @@
  */
 import { HANDOVER_SIZES, sizeName } from './cases.js';
 import { CALL_GOALS } from './plugins/goals.js';
+import { median } from './stats.js';
 import { TYPED_GOALS } from './types/goals.js';
 
 /**
@@ -118,19 +119,21 @@ export function judge(results, goals = GOALS) {
 }
 
 /**
- * How many times better `own` did than `peer`, by the headline of their kind of case.
+ * How many times better `own` did than `peer`, by the headline of their kind of case: the median of
+ * the rounds, each of which compares what ran within seconds, as the machine's speed changes.
  *
  * @param {Result} own
  * @param {Result} peer
  * @returns {number}
  */
 export function timesBetter(own, peer) {
-  if (own.kind === 'throughput') return own.msgPerSec / peer.msgPerSec;
-  // Of turns, which says more than the medians of both.
-  const turns = own.kind === 'call' ? own.ratios[peer.contender] : undefined;
-  if (turns !== undefined) return turns;
-  const metric = own.kind === 'typed' || own.kind === 'call' ? 'nsPerOp' : 'p50Ns';
-  return (figureOf(peer, metric) ?? NaN) / (figureOf(own, metric) ?? NaN);
+  const isRate = own.kind === 'throughput';
+  return median(
+    own.byRound.map((figure, round) => {
+      const other = peer.byRound[round] ?? NaN;
+      return isRate ? figure / other : other / figure;
+    }),
+  );
 }
 
 /**
@@ -157,12 +160,9 @@ function measure(goal, values, results) {
   if (goal.flatWithin !== undefined) return Math.max(...values) / Math.min(...values);
   const worst = isTime(goal.metric) ? Math.max(...values) : Math.min(...values);
   if (goal.peer === undefined) return worst;
-  const found = find(results, goal.cases[0] ?? '', goal.peer);
-  const peer = figureOf(found, goal.metric);
-  if (found === undefined || peer === null || peer === undefined) return null;
   const own = find(results, goal.cases[0] ?? '', goal.contender);
-  if (own?.kind === 'call') return timesBetter(own, found);
-  return isTime(goal.metric) ? peer / worst : worst / peer;
+  const peer = find(results, goal.cases[0] ?? '', goal.peer);
+  return own === undefined || peer === undefined ? null : timesBetter(own, peer);
 }
 
 /**

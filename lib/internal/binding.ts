@@ -281,15 +281,16 @@ export interface NativePort {
 
 export interface Native {
   /**
-   * Opens the port of this environment. `onWake()` is called with entries in `events`, their number
-   * in `registers[0]`. The arrays are kept for the life of the environment and must never reach
-   * users.
+   * Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called
+   * with entries in `events`, their number in `registers[0]`. The arrays are kept for the life of
+   * the environment and must never reach users.
    */
   openPort(
     onWake: () => void,
     events: Uint32Array,
     slots: Uint32Array,
     registers: Int32Array,
+    hasThread: boolean,
   ): NativePort;
   /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];

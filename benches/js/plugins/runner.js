@@ -37,8 +37,7 @@ import { precise, timingOf } from '../timing.js';
  * @property {number} msgPerSec
  * @property {number} bytesPerSec
  * @property {number[]} spread
- * @property {Record<string, number>} ratios how many times faster than each peer: the median over
- *   all turns
+ * @property {number[]} byRound nanoseconds of each turn, so that ratios are taken turn by turn
  * @property {string} node
  * @property {string} platform
  * @property {string} cpuModel
@@ -234,8 +233,9 @@ function summarize({ id, kind, manner, payload }, contender, outcomes) {
   const rank = (/** @type {number} */ share) =>
     precise(blocks[Math.max(0, Math.ceil(share * blocks.length) - 1)] ?? NaN);
   const [p50Ns, p90Ns, p95Ns, p99Ns] = [rank(0.5), rank(0.9), rank(0.95), rank(0.99)];
-  const shares = { p50Ns, p90Ns, p95Ns, p99Ns, ratios: ratiosOf(contender, outcomes) };
-  return { case: id, contender: name, kind, manner, payload, peer, ...shares, ...timing };
+  const byRound = rounds.flatMap((it) => it.map(({ ns }) => precise(ns)));
+  const shares = { p50Ns, p90Ns, p95Ns, p99Ns, byRound };
+  return { case: id, contender: name, kind, manner, payload, peer, ...timing, ...shares };
 }
 
 /** @param {readonly Sample[]} samples */
@@ -244,26 +244,6 @@ function overall(samples) {
     ns: median(samples.map(({ ns }) => ns)),
     n: samples.reduce((sum, { n }) => sum + n, 0),
   };
-}
-
-/**
- * Of each turn, the time that a peer took divided by ours.
- *
- * @param {Contender} own
- * @param {Map<Contender, Outcome>} outcomes
- * @returns {Record<string, number>}
- */
-function ratiosOf(own, outcomes) {
-  if (own.peer !== null) return {};
-  const ours = outcomes.get(own)?.rounds.flat() ?? [];
-  const peers = [...outcomes].filter(([{ peer }, { error }]) => peer !== null && error === null);
-  return Object.fromEntries(
-    peers.map(([{ name }, { rounds }]) => {
-      const theirs = rounds.flat();
-      const turns = ours.map(({ ns }, turn) => (theirs[turn]?.ns ?? NaN) / ns);
-      return [name, precise(median(turns))];
-    }),
-  );
 }
 
 const CHILD = fileURLToPath(new URL('child.js', import.meta.url));
