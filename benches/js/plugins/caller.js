@@ -1,9 +1,9 @@
 // @ts-check
 /**
- * What a contender of the plugin cases is, and how its calls are checked and timed: in samples, each
- * of many blocks of calls, so that there are percentiles, too. A block takes some microseconds where
- * calls are short, as reading a clock takes as long as such a call; otherwise it is one call, or the
- * 100 that are under way together.
+ * What a contender of the plugin cases is, and how its calls are checked and timed: in samples,
+ * each of many blocks of calls, so that there are percentiles, too. A block takes some microseconds
+ * where calls are short, as reading a clock takes as long as such a call; otherwise it is one call,
+ * or the 100 that are under way together.
  */
 import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
@@ -27,7 +27,7 @@ import { fresh } from '../types/codec.js';
  * @typedef {Partial<Record<Payload, (...values: any[]) => any>>} Caller
  */
 
-/** Between two crashes, which is not counted: nothing crashes in a row, and what follows is ready. */
+/** Between two crashes, not counted: nothing crashes in a row, and what follows is ready. */
 const REST_MS = 30;
 
 /**

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * Runs plugin cases. Each round, every contender gets a process that serves all its cases; within a
- * case contenders take turns, a sample of some milliseconds each, so that whatever the machine is at
- * concerns all of them alike. Nothing is pinned. A result line is made of the medians.
+ * Runs plugin cases. Each round, every contender gets a process that serves all its cases; within
+ * a case contenders take turns, a sample of some milliseconds each, so that whatever the machine is
+ * at concerns all of them alike. Nothing is pinned. A result line is made of the medians.
  */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

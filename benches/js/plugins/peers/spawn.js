@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What isolates native code without a library: a process of one's own, spoken to over pipes, that is
- * killed and spawned again. A call is the way from the signal to the first answer of the next one.
+ * What isolates native code without a library: a process of one's own, spoken to over pipes, that
+ * is killed and spawned again. A call is the way from the signal to the first answer of the next.
  */
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';

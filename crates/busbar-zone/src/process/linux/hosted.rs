@@ -26,8 +26,8 @@ const END_MIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Hosted {
     pub(super) shared: Arc<Shared>,
-    /// What another process is started by; `None` once it has ended, as whoever still holds the zone
-    /// would keep the copy of its library.
+    /// What another process is started by; `None` once it has ended, as whoever still holds the
+    /// zone would keep the copy of its library.
     recipe: Mutex<Option<Recipe>>,
     hash: FileHash,
     /// `None` if they were never registered.
