@@ -22,7 +22,6 @@ use busbar_proto::session::{Acknowledge, Arrival, Seq, Session, Transmit};
 use busbar_proto::{CloseReason, Code, Error};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 use bytes::Bytes;
-use mio::{Registry, Token};
 
 use crate::connection::{Connection, Numbered, SessionNews};
 use crate::engine::backlog::{Backlog, Look, Passed};
@@ -33,6 +32,7 @@ use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::options::PipeOptions;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 use crate::transport::Nowhere;
 
 /// Looks in a row at what turns out to have come twice, before other pipes get their turn.
@@ -502,12 +502,12 @@ impl Link for Durable<'_> {
 }
 
 impl Connection for Durable<'_> {
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        self.below.register(registry, bell)
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error> {
+        self.below.register(reactor, bell)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.below.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.below.deregister(reactor);
     }
 
     fn handle_notice(&mut self) -> Option<CloseReason> {
