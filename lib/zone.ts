@@ -1,7 +1,12 @@
 /** Zones: native plugins, loaded from libraries and called with values. */
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
-import type { NativeReload, NativeZone, NativeZoneOptions } from './internal/binding.js';
+import type {
+  NativeReload,
+  NativeSubmit,
+  NativeZone,
+  NativeZoneOptions,
+} from './internal/binding.js';
 import { checkInteger, checkNames } from './internal/checks.js';
 import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
@@ -285,6 +290,7 @@ export class Zone {
   readonly #indexes = new Map<string, number>();
   readonly #inline: InlineCalls | null;
   readonly #waiting: WaitingCalls;
+  #submitter: NativeSubmit | null = null;
   #closing: Promise<void> | null = null;
   #unwatch: (() => void) | null = null;
   readonly #exposed: ZoneParent;
@@ -420,9 +426,15 @@ export class Zone {
     const isSync = this.methods[index]?.sync === true;
     if (inline !== null && isSync) return inline.function(index, signature);
     if (inline !== null) return (...values) => inline.apart(index, signature, values);
-    return async (...values) => {
-      const input = signature.encode(values);
-      return signature.decode(await this.#submit(name, index, input, undefined));
+    const [what, decode] = [`${name}()`, (bytes: Buffer) => signature.decode(bytes)];
+    return (...values) => {
+      let input;
+      try {
+        input = signature.encode(values);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      return this.#submit(what, index, input, undefined, decode);
     };
   }
 
@@ -436,7 +448,8 @@ export class Zone {
    */
   async call(method: string, input: Uint8Array = NO_BYTES, options?: WaitOptions): Promise<Buffer> {
     checkBytes('input', input);
-    return this.#submit(method, this.#index(method), input, options);
+    const what = `${method}()`;
+    return this.#submit(what, this.#index(method), input, options, null) as Promise<Buffer>;
   }
 
   /**
@@ -668,21 +681,22 @@ export class Zone {
     await this.close();
   }
 
-  async #submit(
-    name: string,
+  #submit(
+    what: string,
     method: number,
     input: Uint8Array,
     options: WaitOptions | undefined,
-  ): Promise<Buffer> {
-    const end = await zonePort().run(
-      `${name}()`,
+    decode: ((bytes: Buffer) => unknown) | null,
+  ): Promise<unknown> {
+    const submit = (this.#submitter ??= this.#native.submitter());
+    return zonePort().call(
+      what,
       options,
-      (operation) => {
-        return this.#native.submit(method, isShared(input) ? Buffer.from(input) : input, operation);
-      },
+      // Where no other thread can change it.
+      (operation) => submit(method, isShared(input) ? Buffer.from(input) : input, operation),
       (call) => this.#native.cancel(call),
+      decode,
     );
-    return end.result as Buffer;
   }
 
   #number(): void {

@@ -9,6 +9,7 @@ import { FastBuffer, sliceOf, transferred } from './chunk.js';
 import { copyLarge } from './large.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
+import type { Receipts } from './receipts.js';
 
 export class Prefetch {
   private slots: Uint32Array | null = null;
@@ -98,7 +99,7 @@ export class Prefetch {
   }
 
   /** The next messages, at most `max`, as a batch. */
-  takeBatch(port: Port, max: number): BatchView {
+  takeBatch(port: Port, max: number, receipts: Receipts | null): BatchView {
     const { head, large } = this;
     const count = Math.min(max, this.length);
     const slots = (this.slots as Uint32Array).slice(3 * head, 3 * (head + count));
@@ -109,7 +110,8 @@ export class Prefetch {
       for (const [i] of here) large.delete(i);
     }
     this.head += count;
-    return new BatchView(port, viewsOf(this.bytes, this.memory), slots, count, moved);
+    const memory = viewsOf(this.bytes, this.memory);
+    return new BatchView(port, memory, slots, count, moved, receipts, this.length);
   }
 
   clear(): void {

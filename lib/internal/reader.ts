@@ -13,6 +13,7 @@ import { copyLarge, lendLarge } from './large.js';
 import { LoanView } from './loan.js';
 import { BATCH_MAX, type Port } from './port.js';
 import { PREFETCH_MAX, Prefetch, ROOM_MIN } from './prefetch.js';
+import type { Receipt, Receipts } from './receipts.js';
 import type { Source } from './waiter.js';
 
 /** What a reader needs of its pipe. */
@@ -21,6 +22,8 @@ export interface ReaderHost {
   readonly handle: number;
   /** Whether to wait without sleeping where an answer may come at once. */
   readonly spins: boolean;
+  /** Names the messages of a reliable pipe. */
+  readonly receipts: Receipts | null;
   /** So many messages were fetched from the core; below 0 if there was an error. */
   fetched(count: number): void;
   /** The pipe has ended and nothing is left in the core. */
@@ -90,15 +93,20 @@ export class Reader implements Source {
 
   /** Of what was fetched and nobody has got yet up to `max` messages, as a batch. */
   takeFetched(max: number): BatchView {
-    return this.prefetch.takeBatch(this.host.port, max);
+    return this.prefetch.takeBatch(this.host.port, max, this.host.receipts);
   }
 
   /**
    * Takes over what is left in the core, as much as the pipe's limits allow, so that descriptors
-   * and shared memory of a pipe that has ended do not wait for somebody to read it.
+   * and shared memory of a pipe that has ended do not wait for somebody to read it. The core has
+   * the names of reliable messages, so those stay there; most often, nothing is left.
    */
   drain(): void {
-    const { port, handle } = this.host;
+    const { port, handle, receipts } = this.host;
+    if (receipts !== null) {
+      if (!this.hasFetched) this.refill();
+      return;
+    }
     while (!this.isEmpty) {
       const next = new Prefetch();
       const count = next.fill(port, handle, PREFETCH_MAX);
@@ -124,25 +132,20 @@ export class Reader implements Source {
     this.prefetch.putBack();
   }
 
+  receipt(): Receipt | null {
+    const { receipts } = this.host;
+    if (receipts === null) return null;
+    return receipts.at(receipts.placeOf(this.prefetch.length), this.prefetch.channel);
+  }
+
   readLoan(): Loan | null {
-    if (this.hasFetched) return this.prefetch.takeLoan();
-    if (this.isEmpty) return null;
-    const { port, handle } = this.host;
-    const { chunk, slots } = port;
-    chunk.ensure(ROOM_MIN);
-    const count = port.receive(handle, chunk.bytes, chunk.used, 1, 0);
-    this.host.fetched(count);
-    if (count <= 0) {
-      this.foundNothing();
-      return null;
+    const isFetched = this.hasFetched;
+    const loan = isFetched ? this.prefetch.takeLoan() : this.fetchLoan();
+    const { receipts } = this.host;
+    if (loan !== null && receipts !== null) {
+      loan.receipt = receipts.at(receipts.placeOf(this.prefetch.length), loan.channel);
     }
-    const offset = slots[0] as number;
-    const length = slots[1] as number;
-    const meta = slots[2] as number;
-    if (isLeased(meta)) return lendLarge(port, offset, length, meta & 0xffff);
-    const at = chunk.used + offset;
-    chunk.used = (at + length + 7) & ~7;
-    return new LoanView(sliceOf(chunk.memory, at, length), meta & 0xffff, null, 0);
+    return loan;
   }
 
   readMessages(max: number): Buffer[] | null {
@@ -176,6 +179,27 @@ export class Reader implements Source {
     if (!this.isEnded || this.isEmpty) return;
     this.isEmpty = true;
     this.host.drained();
+  }
+
+  /** A loan straight from the core. */
+  private fetchLoan(): LoanView | null {
+    if (this.isEmpty) return null;
+    const { port, handle } = this.host;
+    const { chunk, slots } = port;
+    chunk.ensure(ROOM_MIN);
+    const count = port.receive(handle, chunk.bytes, chunk.used, 1, 0);
+    this.host.fetched(count);
+    if (count <= 0) {
+      this.foundNothing();
+      return null;
+    }
+    const offset = slots[0] as number;
+    const length = slots[1] as number;
+    const meta = slots[2] as number;
+    if (isLeased(meta)) return lendLarge(port, offset, length, meta & 0xffff);
+    const at = chunk.used + offset;
+    chunk.used = (at + length + 7) & ~7;
+    return new LoanView(sliceOf(chunk.memory, at, length), meta & 0xffff, null, 0);
   }
 
   /** What one native call gives. */

@@ -71,7 +71,7 @@ function watch(signal: AbortSignal, wait: Deadline): void {
   }
   const waits = new Set([wait]);
   const onAbort = (): void => {
-    for (const each of [...waits]) each.abort();
+    for (const each of waits) each.abort();
   };
   watched.set(signal, { waits, onAbort });
   signal.addEventListener('abort', onAbort, { once: true });
