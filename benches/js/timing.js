@@ -26,6 +26,7 @@ export function timingOf(rounds, size) {
     msgPerSec: Math.round(1e9 / ns),
     bytesPerSec: Math.round((1e9 / ns) * size),
     spread: [precise(Math.min(...times)), precise(Math.max(...times))],
+    byRound: times.map(precise),
     ...describeMachine(),
     date: new Date().toISOString(),
   };

@@ -4,7 +4,6 @@ use busbar_proto::frame::Header;
 use busbar_proto::session::{Resume, Seq};
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use bytes::{Bytes, BytesMut};
-use mio::{Registry, Token};
 
 use crate::connection::{Connection, SessionNews, Terms};
 use crate::inbox::Inbox;
@@ -12,6 +11,7 @@ use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::options::PipeOptions;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 
 use super::incoming::Incoming;
 use super::outgoing::{Label, Outgoing};
@@ -159,15 +159,12 @@ impl Link for StreamConnection {
 
 impl Connection for StreamConnection {
     /// The handshake has registered the socket already; one that lingers comes from elsewhere.
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        self.wire
-            .socket
-            .reregister(registry, bell)
-            .or_else(|_| self.wire.socket.register(registry, bell))
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error> {
+        self.wire.socket.adopt(reactor, bell)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.wire.socket.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.wire.socket.deregister(reactor);
     }
 
     fn handle_bell(&mut self, is_ending: bool) -> Result<Option<CloseReason>, Error> {
@@ -211,7 +208,7 @@ impl Connection for StreamConnection {
     }
 
     fn unsent_messages(&self) -> usize {
-        self.outgoing.unsent_messages()
+        self.outgoing.unsent_messages(&self.wire)
     }
 
     fn close(&mut self, reason: &CloseReason) {
