@@ -243,15 +243,28 @@ typedef struct busbar_ext_state {
   busbar_status (*load)(const busbar_plugin *plugin, busbar_slice in, uint64_t schema_hash);
 } busbar_ext_state;
 
+/* A call of a batch. All but the two that the plugin sets is the host's. */
+typedef struct busbar_record {
+  uint32_t method;
+  uint32_t in_offset; /* where in the arena its input is */
+  uint32_t in_length;
+  uint32_t out_offset; /* where its result goes: never into an input of its own */
+  uint32_t out_room;
+  uint32_t out_length; /* set: as busbar_buf.len */
+  int32_t status;      /* PENDING; set: as call returns */
+  uint32_t reserved;   /* 0 */
+} busbar_record;
+
 /*
- * Many calls at once. [active] A record is 8 words: method, in_off, in_len, out_off, out_cap,
- * out_len, status, 0. The plugin sets out_len and status.
+ * Many calls of methods with SYNC at once. [active] They run in order, up to the first that fails:
+ * its status is returned then, with its text given to error(), and those behind it stay PENDING;
+ * the host goes on with them. OK: all were run. Plugins without it are called one by one.
  */
 typedef struct busbar_ext_batch {
   uint32_t struct_size;
   uint32_t reserved;
   busbar_status (*call_batch)(const busbar_plugin *plugin, uint8_t *arena, size_t arena_len,
-                              uint32_t *records, uint32_t n);
+                              busbar_record *records, uint32_t n);
 } busbar_ext_batch;
 
 /* HTTP requests by id alone. [active] */

@@ -1,7 +1,7 @@
 /** Zones: native plugins, loaded from libraries and called with values. */
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
-import type { NativeReload, NativeZone, NativeZoneOptions } from './internal/binding.js';
+import type { NativeMethod, NativeReload, NativeZone, NativeZoneOptions } from './internal/binding.js';
 import { checkInteger, checkNames } from './internal/checks.js';
 import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
@@ -332,7 +332,7 @@ export class Zone {
   get methods(): readonly ZoneMethod[] {
     return this.#native.methods().map(({ name, flags }) => ({
       name,
-      sync: (flags & 1) !== 0,
+      sync: isSync({ flags }),
       threadSafe: (flags & 2) !== 0,
       oneway: (flags & 4) !== 0,
       idempotent: (flags & 8) !== 0,
@@ -370,7 +370,7 @@ export class Zone {
     const types = this.#native.types();
     const functions = this.#native.methods().map((method) => {
       const signature = signatureOf(method, types, options);
-      return [method.name, this.#function(method.name, method.number, signature)] as const;
+      return [method.name, this.#function(method, signature)] as const;
     });
     return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
   }
@@ -405,24 +405,24 @@ export class Zone {
     const { resultBytes = RESULT_BYTES, ...compile } = options;
     checkInteger('resultBytes', resultBytes, 1, inline.room);
     const types = this.#native.types();
-    const functions = this.#native.methods().flatMap((method, index) => {
-      if (this.methods[index]?.sync !== true) return [];
+    const functions = this.#native.methods().flatMap((method) => {
+      if (!isSync(method)) return [];
       const signature = signatureOf(method, types, compile);
-      return [[method.name, batchFunction(inline, index, signature, resultBytes)] as const];
+      return [[method.name, batchFunction(inline, method.number, signature, resultBytes)] as const];
     });
     return Object.freeze(
       Object.assign(Object.create(null), Object.fromEntries(functions)),
     ) as BatchOf<T>;
   }
 
-  #function(name: string, index: number, signature: Signature): (...values: unknown[]) => unknown {
+  #function(method: NativeMethod, signature: Signature): (...values: unknown[]) => unknown {
+    const { name, number } = method;
     const inline = this.#inline;
-    const isSync = this.methods[index]?.sync === true;
-    if (inline !== null && isSync) return inline.function(index, signature);
-    if (inline !== null) return (...values) => inline.apart(index, signature, values);
+    if (inline !== null && isSync(method)) return inline.function(number, signature);
+    if (inline !== null) return (...values) => inline.apart(number, signature, values);
     return async (...values) => {
       const input = signature.encode(values);
-      return signature.decode(await this.#submit(name, index, input, undefined));
+      return signature.decode(await this.#submit(name, number, input, undefined));
     };
   }
 
@@ -707,6 +707,11 @@ export class Zone {
     const message = `${this.pluginId} has no method ${show(method)}, but ${names}`;
     throw new BusbarError('ERR_METHOD_NOT_FOUND', message);
   }
+}
+
+/** Whether a method never waits. */
+function isSync({ flags }: Pick<NativeMethod, 'flags'>): boolean {
+  return (flags & 1) !== 0;
 }
 
 interface Holder {

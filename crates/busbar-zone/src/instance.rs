@@ -2,14 +2,14 @@
 //! are in this file.
 
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use busbar_abi::{
-    self as abi, Buf, ObjectsExtension, Plugin, Slice, StateExtension, Status, method as flag,
+    self as abi, BatchExtension, Buf, ObjectsExtension, Plugin, Record, Slice, StateExtension, Status, method as flag,
 };
 
 use crate::contract::{Method, bad_size, null};
@@ -44,6 +44,8 @@ pub(crate) struct Instance {
     watcher: OnceLock<Weak<dyn Watcher>>,
     /// What the plugin is told by that nobody holds an object.
     released: Option<Released>,
+    /// What runs many calls at once.
+    batch: Option<CallBatch>,
     /// What it is to be told of once others are let in again.
     unreleased: Mutex<Vec<u64>>,
 }
@@ -73,6 +75,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) methods: &'a [Option<Target>],
 }
 
+type CallBatch =
+    unsafe extern "C" fn(*const Plugin, *mut u8, usize, *mut Record, u32) -> Status;
 type Released = unsafe extern "C" fn(*const Plugin, u64);
 type Save = unsafe extern "C" fn(*const Plugin, *mut Buf, *mut u64) -> Status;
 type Load = unsafe extern "C" fn(*const Plugin, Slice, u64) -> Status;
@@ -115,6 +119,7 @@ impl Instance {
             state: Mutex::new(State::Bound),
             watcher: OnceLock::new(),
             released: None,
+            batch: None,
             unreleased: Mutex::default(),
         };
         if let Err(error) = instance.bring_up(birth.config) {
@@ -123,7 +128,8 @@ impl Instance {
             instance.destroy();
             return Err(error);
         }
-        instance.released = instance.objects_function();
+        instance.released = instance.extension::<ObjectsExtension>().and_then(|it| it.released);
+        instance.batch = instance.extension::<BatchExtension>().and_then(|it| it.call_batch);
         let instance = Arc::new(instance);
         let owner: Weak<dyn Owner> = Arc::<Self>::downgrade(&instance);
         core.objects.set_owner(owner);
@@ -333,8 +339,35 @@ impl Instance {
         Err(self.failed(method, status, &buf))
     }
 
+    /// Whether the plugin runs many calls at once.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Has the plugin run calls, once inside; `serial` is one of them that is not thread-safe. What
+    /// it returned: the records say which of them ran.
+    ///
+    /// # Errors
+    /// `NotSupported` if it has no such function; `InUse`.
+    pub(crate) fn call_batch(
+        &self,
+        serial: Option<Target>,
+        records: &mut [Record],
+        arena: &mut [u8],
+    ) -> Result<Status> {
+        let _one = serial.map(|method| self.turn(method)).transpose()?;
+        let batch = self.batch.ok_or_else(|| {
+            Error::new(ErrorKind::NotSupported, Stage::Call, "it runs calls one by one")
+        })?;
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let (arena, length, records) = (arena.as_mut_ptr(), arena.len(), records.as_mut_ptr());
+        // SAFETY: by the contract: the instance is active, as somebody is inside; the arena, and so
+        // many records within it, are there during the call.
+        Ok(unsafe { batch(self.plugin, arena, length, records, count) })
+    }
+
     #[cold]
-    fn failed(&self, method: Target, status: Status, buf: &Buf) -> Error {
+    pub(crate) fn failed(&self, method: Target, status: Status, buf: &Buf) -> Error {
         let error = if status.is_error() {
             let error = self.judge(error_of(status, Stage::Call));
             let is_too_small = status == Status::BUFFER_TOO_SMALL;
@@ -494,15 +527,16 @@ impl Instance {
         &self.core.objects
     }
 
-    fn objects_function(&self) -> Option<Released> {
+    /// An extension of the plugin, if it has it.
+    fn extension<T: Extension>(&self) -> Option<T> {
         let get = self.table.get_extension?;
         // SAFETY: by the contract: from any thread; the name ends with NUL.
-        let extension = unsafe { get(self.plugin, abi::extension::OBJECTS.as_ptr()) };
+        let extension = unsafe { get(self.plugin, T::NAME.as_ptr()) };
         if extension.is_null() {
             return None;
         }
         // SAFETY: by the contract: what has this name is this.
-        unsafe { abi::read_growing(extension.cast::<ObjectsExtension>()) }.ok()?.released
+        unsafe { abi::read_growing(extension.cast::<T>()) }.ok()
     }
 
     /// Has `watcher` told of a panic, from now on.
@@ -555,14 +589,7 @@ impl Instance {
     }
 
     fn state_functions(&self) -> Option<(Save, Load)> {
-        let get = self.table.get_extension?;
-        // SAFETY: by the contract: from any thread; the name ends with NUL.
-        let extension = unsafe { get(self.plugin, abi::extension::STATE.as_ptr()) };
-        if extension.is_null() {
-            return None;
-        }
-        // SAFETY: by the contract: what has this name is this.
-        let table = unsafe { abi::read_growing(extension.cast::<StateExtension>()) }.ok()?;
+        let table = self.extension::<StateExtension>()?;
         Some((table.save?, table.load?))
     }
 
@@ -689,9 +716,25 @@ fn required(table: &Plugin) -> Result<Call> {
     table.call.ok_or_else(|| null("busbar_plugin.call", "is"))
 }
 
+/// What a plugin may have by name.
+trait Extension: abi::Growing {
+    const NAME: &'static CStr;
+}
+
+impl Extension for ObjectsExtension {
+    const NAME: &'static CStr = abi::extension::OBJECTS;
+}
+
+impl Extension for BatchExtension {
+    const NAME: &'static CStr = abi::extension::BATCH;
+}
+
+impl Extension for StateExtension {
+    const NAME: &'static CStr = abi::extension::STATE;
+}
+
 impl Target {
     /// As the plugin numbers it.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn id(self) -> u32 {
         self.id
     }
