@@ -177,7 +177,12 @@ struct busbar_plugin {
   void (*cancel)(const busbar_plugin *plugin, uint64_t token);
 };
 
-#define BUSBAR_PLUGIN_UNLOADABLE 1u  /* all its threads end in deactivate, nothing else stays */
+/*
+ * All its threads end in deactivate, and nothing else of it stays: no handlers, no atexit, no
+ * thread-locals on threads of the host. When all its instances were of dedicated zones and those are
+ * closed, it is unmapped, if it has no types.
+ */
+#define BUSBAR_PLUGIN_UNLOADABLE 1u
 #define BUSBAR_PLUGIN_SINGLETON 2u   /* one instance in a process */
 #define BUSBAR_PLUGIN_OWN_RUNTIME 4u /* has threads of its own */
 #define BUSBAR_PLUGIN_STATE 8u       /* has the extension BUSBAR_EXT_STATE */

@@ -77,7 +77,7 @@ impl Run<'_> {
         for given in given {
             let target = self.instance.target(self.records[self.ended].method)?;
             let has_run = given.status == Status::OK.0;
-            let status = if has_run { Status::OK } else { status };
+            let status = if has_run || !status.is_error() { Status(given.status) } else { status };
             let (len, cap) = (given.out_length as usize, given.out_room as usize);
             let ended = if has_run && len <= cap {
                 Ok(len)

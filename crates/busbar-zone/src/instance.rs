@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use busbar_abi::{
-    self as abi, BatchExtension, Buf, ObjectsExtension, Plugin, Record, Slice, StateExtension, Status, method as flag,
+    self as abi, BatchExtension, Buf, ObjectsExtension, Plugin, Record, Slice, StateExtension,
+    Status, method as flag,
 };
 
 use crate::contract::{Method, bad_size, null};
@@ -75,8 +76,7 @@ pub(crate) struct Birth<'a> {
     pub(crate) methods: &'a [Option<Target>],
 }
 
-type CallBatch =
-    unsafe extern "C" fn(*const Plugin, *mut u8, usize, *mut Record, u32) -> Status;
+type CallBatch = unsafe extern "C" fn(*const Plugin, *mut u8, usize, *mut Record, u32) -> Status;
 type Released = unsafe extern "C" fn(*const Plugin, u64);
 type Save = unsafe extern "C" fn(*const Plugin, *mut Buf, *mut u64) -> Status;
 type Load = unsafe extern "C" fn(*const Plugin, Slice, u64) -> Status;
@@ -646,6 +646,7 @@ impl Instance {
 
     fn abandon(&self) -> Error {
         let _ = self.advance(Step::Abandon);
+        self.library.keep();
         self.core.objects.end();
         self.core.upward.end_all(Instant::now());
         ABANDONED.fetch_add(1, Ordering::Relaxed);

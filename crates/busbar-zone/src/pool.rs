@@ -168,22 +168,23 @@ impl Pool {
         }
     }
 
-    /// Ends the threads, once they have run what waits, and waits for them as long as `grace`.
-    pub(crate) fn close(&self, grace: Duration) {
+    /// Ends the threads, once they have run what waits, and waits for them as long as `grace`;
+    /// whether all have ended.
+    pub(crate) fn close(&self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         let mut state = self.inner.lock();
         state.is_closing = true;
         self.inner.work.notify_all();
         if self.inner.is_here() {
             // This one of them ends when what it runs does.
-            return;
+            return false;
         }
         while state.live > 0 {
             let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
             let left = left.unwrap_or(Duration::from_secs(3600));
             if left == Duration::ZERO {
                 log::warn!(target: "busbar::zone", "{} threads of a zone stay", state.live);
-                return;
+                return false;
             }
             let waited = self.inner.ended.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -193,6 +194,7 @@ impl Pool {
             // They do not panic, and have nothing left to do.
             let _ = thread.join();
         }
+        true
     }
 
     fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {

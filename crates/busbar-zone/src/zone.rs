@@ -21,8 +21,8 @@ use crate::process::Remote;
 use crate::source::Source;
 use crate::transport::Transport;
 use crate::{
-    Completions, Error, ErrorKind, Object, Parent, ProcessOptions, ProcessStatus, Record, Result, Stage,
-    State, Trust,
+    Completions, Error, ErrorKind, Object, Parent, ProcessOptions, ProcessStatus, Record, Result,
+    Stage, State, Trust,
 };
 
 /// Zones of zones of zones: no deeper than this.

@@ -6,8 +6,6 @@ use busbar_zone::{ErrorKind, Loader, Mode, Options, State, Zone};
 
 use crate::fixtures::{Fixture, alive, folder, loader, physics, registry, trusting};
 
-const LONG: Duration = Duration::from_secs(20);
-
 fn child(loader: &Loader, path: &std::path::Path, parent: &Zone) -> Result<Zone, ErrorKind> {
     let mut options = Options::new(Mode::Inline);
     options.parent = Some(parent);
