@@ -1,7 +1,12 @@
 /** Zones: native plugins, loaded from libraries and called with values. */
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
-import type { NativeMethod, NativeReload, NativeZone, NativeZoneOptions } from './internal/binding.js';
+import type {
+  NativeMethod,
+  NativeReload,
+  NativeZone,
+  NativeZoneOptions,
+} from './internal/binding.js';
 import { checkInteger, checkNames } from './internal/checks.js';
 import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
@@ -45,7 +50,10 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly folders?: readonly string[];
   /** Which threads run its methods. `'shared'`; `'process'` for libraries in Go. */
   readonly mode?: ZoneMode;
-  /** How many threads a dedicated zone has, or one in a process for what may wait, 1–64. 1. */
+  /**
+   * How many threads a dedicated zone has, or one in a process for what may wait, 1–64; the other
+   * modes take none. 1.
+   */
   readonly threads?: number;
   /** How its process is run, if the mode is `'process'`. */
   readonly process?: ZoneProcessOptions;
@@ -61,7 +69,8 @@ export interface LoadZoneOptions extends WaitOptions {
   /**
    * Functions that the plugin may call by name, with bytes, from any of its threads. Their results
    * are bytes, nothing, or promises of these; what they throw, the plugin is told. Within an inline
-   * call or `callSync()` they run before that returns, and must not give promises. None.
+   * call or `callSync()` they run before that returns; one that gives a promise there is
+   * `ERR_NOT_SUPPORTED` for the plugin, as this thread cannot wait for it. None.
    */
   readonly expose?: Readonly<Record<string, ExposedFunction>>;
   /** Is told, once, of each generation of the plugin that panics, or whose process crashes. */
@@ -766,6 +775,9 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     throw invalidArgument(`mode is ${show(mode)}; it must be one of ${MODES.join(', ')}`);
   }
   checkInteger('threads', threads, 1, 64);
+  if (options.threads !== undefined && (mode === 'inline' || mode === 'shared') && !mayBeProcess) {
+    throw invalidArgument(`threads is for zones with threads of their own; this one is ${mode}`);
+  }
   checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024, 16);
   checkFunction('onReload', options.onReload);
   checkFunction('onDown', options.onDown);

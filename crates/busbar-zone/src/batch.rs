@@ -13,8 +13,8 @@ const TOGETHER: usize = 64;
 /// Runs calls in order, inside `instance`; those that failed, by their index.
 ///
 /// # Errors
-/// `InvalidArgument`, `MethodNotFound`, `NotSupported`, when none was run; `Panic`, when those behind
-/// it were not.
+/// `InvalidArgument`, `MethodNotFound`, `NotSupported`, when none was run; `Panic`, when those
+/// behind it were not.
 pub(crate) fn run(
     instance: &Instance,
     records: &mut [Record],

@@ -2,7 +2,7 @@
 //! are in this file.
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -14,6 +14,7 @@ use busbar_abi::{
 };
 
 use crate::contract::{Method, bad_size, null};
+use crate::extension::Extension;
 use crate::gate::Refusal;
 use crate::host::{Core, error_of, forget_error};
 use crate::library::Library;
@@ -491,7 +492,7 @@ impl Instance {
         if self.state() != State::Faulted {
             // A panic may come now: then it is faulted, and this fails.
             let drained = self.advance(Step::Drain);
-            drained.or_else(|error| self.faulted().ok_or(error))?;
+            drained.or_else(|it| if self.state() == State::Faulted { Ok(()) } else { Err(it) })?;
         }
         if self.core.gate.wait_empty(soft) {
             return self.end_ways(hard.max(Instant::now() + WAYS_END)).map_err(|()| self.abandon());
@@ -640,10 +641,6 @@ impl Instance {
         self.destroy();
     }
 
-    fn faulted(&self) -> Option<()> {
-        (self.state() == State::Faulted).then_some(())
-    }
-
     fn abandon(&self) -> Error {
         let _ = self.advance(Step::Abandon);
         self.library.keep();
@@ -715,23 +712,6 @@ fn required(table: &Plugin) -> Result<Call> {
         return Err(null(&format!("busbar_plugin.{lacking}"), "alone is"));
     }
     table.call.ok_or_else(|| null("busbar_plugin.call", "is"))
-}
-
-/// What a plugin may have by name.
-trait Extension: abi::Growing {
-    const NAME: &'static CStr;
-}
-
-impl Extension for ObjectsExtension {
-    const NAME: &'static CStr = abi::extension::OBJECTS;
-}
-
-impl Extension for BatchExtension {
-    const NAME: &'static CStr = abi::extension::BATCH;
-}
-
-impl Extension for StateExtension {
-    const NAME: &'static CStr = abi::extension::STATE;
 }
 
 impl Target {

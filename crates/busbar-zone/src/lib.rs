@@ -24,6 +24,7 @@ mod bound;
 mod call;
 mod contract;
 mod error;
+mod extension;
 mod gate;
 mod generations;
 mod host;

@@ -247,8 +247,8 @@ impl Library {
         }
         let Some(image) = users.image.take() else { return };
         users.is_unloaded = true;
-        // SAFETY: its instances have ended, as have the threads that were inside; its types have the
-        // image. By the contract it has left nothing.
+        // SAFETY: its instances have ended, as have the threads that were inside; its types have
+        // the image. By the contract it has left nothing.
         unsafe { image.unload_when_dropped() };
     }
 

@@ -96,8 +96,9 @@ impl Local {
             config: config.to_owned(),
         };
         let made = maker.make(library, &numbering.targets, allow_versions);
-        let first =
-            made.inspect_err(|_| drop(end_threads(mode, threads.as_ref(), Duration::MAX)))?;
+        let first = made.inspect_err(|_| {
+            end_threads(mode, threads.as_ref(), Duration::MAX);
+        })?;
         let generations = Generations::new(first, numbering);
         Ok(Arc::new_cyclic(|this: &Weak<Self>| {
             if let Some(threads) = &mut threads {

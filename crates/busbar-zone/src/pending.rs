@@ -137,8 +137,8 @@ impl Pending {
     /// A new call, which `send` has run and end later; if it cannot, nobody is told.
     ///
     /// # Errors
-    /// As [`Self::open`], and what `send` says. Not what it says of a call that was ended meanwhile,
-    /// as the zone closes: that was told of.
+    /// As [`Self::open`], and what `send` says. Not what it says of a call that was ended
+    /// meanwhile, as the zone closes: that was told of.
     pub(crate) fn submit(
         &self,
         method: u32,

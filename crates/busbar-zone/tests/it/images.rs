@@ -90,7 +90,7 @@ fn types_hold_their_library() {
     let loader = Loader::new(registry, trusting());
     // SAFETY: our own fixture.
     let types = unsafe { loader.load_types(&fixture.path, false) }.expect("it loads");
-    let entry = registry.lookup("fixture.Pair").expect("it is registered");
+    let entry = registry.lookup("fixture.Pair", None).expect("it is registered");
     drop((types, loader));
     assert!(registry.entries().is_empty(), "it is registered no longer");
     assert!(mappings(&fixture.path) > 0);

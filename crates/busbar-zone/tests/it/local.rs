@@ -33,12 +33,10 @@ unsafe extern "C" fn create(
         start: None,
         cancel: None,
     };
-    let local = Box::into_raw(Box::new(Local { raw, host, inside: AtomicU32::new(0) }));
-    // SAFETY: it was made above; by the contract `out` can be written.
-    unsafe {
-        (*local).raw.plugin_data = local.cast::<c_void>();
-        out.write(&raw const (*local).raw);
-    }
+    let local = Box::leak(Box::new(Local { raw, host, inside: AtomicU32::new(0) }));
+    local.raw.plugin_data = std::ptr::from_mut(local).cast::<c_void>();
+    // SAFETY: by the contract `out` can be written.
+    unsafe { out.write(&raw const local.raw) };
     Status::OK
 }
 
@@ -46,7 +44,9 @@ unsafe extern "C" fn create(
 /// By the contract: `plugin` is what `create` gave.
 unsafe fn local<'a>(plugin: *const Plugin) -> &'a Local {
     // SAFETY: as the caller promises.
-    unsafe { &*(*plugin).plugin_data.cast::<Local>() }
+    let data = unsafe { (*plugin).plugin_data };
+    // SAFETY: `create` put it there.
+    unsafe { &*data.cast::<Local>() }
 }
 
 unsafe extern "C" fn destroy(plugin: *const Plugin) {
@@ -63,17 +63,18 @@ unsafe extern "C" fn call(
     out: *mut Buf,
 ) -> Status {
     // SAFETY: by the contract.
-    let (local, out) = unsafe { (local(plugin), &mut *out) };
+    let local = unsafe { local(plugin) };
+    // SAFETY: by the contract.
+    let out = unsafe { &mut *out };
     let large = [7; 100_000];
     let result = match method {
         // SAFETY: by the contract.
         0 => unsafe { input.bytes() }.unwrap_or_default(),
         1 => {
             // SAFETY: the host that `create` was given.
-            unsafe {
-                let tell = (*local.host).error.expect("it has it");
-                tell(local.host, Status(-1042), FAILURE.as_ptr().cast(), FAILURE.len());
-            }
+            let tell = unsafe { (*local.host).error }.expect("it has it");
+            // SAFETY: by the contract.
+            unsafe { tell(local.host, Status(-1042), FAILURE.as_ptr().cast(), FAILURE.len()) };
             return Status(-1042);
         }
         2 => return Status::PENDING,

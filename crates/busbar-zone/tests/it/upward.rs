@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use busbar_abi::Manifest;
 use busbar_types::{Type, read};
@@ -11,6 +11,7 @@ use busbar_zone::{Answer, ErrorKind, Mode, Options, Parent, ParentCall, Result, 
 
 use crate::fixtures::{LONG, load, loader, options, physics, until};
 use crate::modes::{all, dedicated, wait};
+#[cfg(target_os = "linux")]
 use crate::queues::resident_bytes;
 use crate::sdk::{archive, text};
 
@@ -375,7 +376,7 @@ fn answers_that_nobody_reads_are_bounded() {
     for call in calls {
         match call.wait(LONG) {
             Ok(result) => {
-                assert!(result.len() > large.len());
+                assert!(result == large);
                 whole += 1;
             }
             Err(error) => {
@@ -385,7 +386,7 @@ fn answers_that_nobody_reads_are_bounded() {
         }
     }
     assert!(whole >= 60 && refused >= 100, "{whole} {refused}");
-    assert_eq!(ask(&zone, "ask", "invert", &[1]).map(|it| it.len() > 0).ok(), Some(true));
+    assert_eq!(ask(&zone, "ask", "invert", &[1]).expect("it goes on"), [254]);
     zone.close(LONG).expect("it closes");
 }
 
