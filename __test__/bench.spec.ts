@@ -160,13 +160,15 @@ test('[M13] goals are judged against the peer of the same run', async (t) => {
     peer: 'other',
     timesBetter: 2,
   };
-  const own = { case: 'c', contender: 'busbar', kind: 'latency', peer: null, p50Ns: 100 };
-  const peer = { case: 'c', contender: 'other', kind: 'latency', peer: 'other', p50Ns: 200 };
+  const line = { case: 'c', kind: 'latency' };
+  const own = { ...line, contender: 'busbar', peer: null, p50Ns: 100, byRound: [100, 300, 90] };
+  const byRound = [200, 600, 170];
+  const peer = { ...line, contender: 'other', peer: 'other', p50Ns: 200, byRound };
   const verdict = (results: readonly object[]): unknown =>
     judge(results, [goal]).map((v: { measured: number; met: boolean }) => [v.measured, v.met]);
 
   t.deepEqual(verdict([own, peer]), [[2, true]]);
-  t.deepEqual(verdict([own, { ...peer, p50Ns: 199 }]), [[1.99, false]]);
+  t.deepEqual(verdict([own, { ...peer, byRound: [199, 597, 170] }]), [[1.99, false]]);
   t.deepEqual(verdict([own]), [], 'no verdict without the peer');
 });
 

@@ -64,7 +64,7 @@ for (const scheme of SCHEMES) {
     t.is(client.reason?.text, 'first');
   });
 
-  test(`[D21] ${scheme}: a slow reader gets everything sent before close()`, async (t) => {
+  test(`[D21 D29] ${scheme}: a slow reader gets everything sent before close()`, async (t) => {
     const { client, server } = await pairOf(t, scheme, { both: SMALLEST });
     const sends = Array.from({ length: 500 }, (_, i) => client.send(pattern(i * 13, i)));
     const closing = client.close();
@@ -79,7 +79,7 @@ for (const scheme of SCHEMES) {
     await Promise.all([closing, ...sends]);
   });
 
-  test(`[D21] ${scheme}: lingering is bounded, for a reader that does not read`, async (t) => {
+  test(`[D21 D29] ${scheme}: lingering is bounded, for a reader that does not read`, async (t) => {
     const { client, server } = await pairOf(t, scheme, { both: SMALLEST });
     const sends = Array.from({ length: 300 }, (_, i) => client.send(pattern(2000, i)));
     const settled = Promise.allSettled(sends);

@@ -116,6 +116,11 @@ export const CODES = {
    */
   ERR_INVALID_ARGUMENT: { number: 11, retryable: false },
   /**
+   * The call comes at the wrong time, such as a setting of a thread whose first pipe is open. Fix
+   * the caller: make the call when the message says.
+   */
+  ERR_INVALID_STATE: { number: 132, retryable: false },
+  /**
    * The operating system refused a call that Busbar needs. The environment is at fault: the message
    * names the call and the error; check limits such as open files.
    */

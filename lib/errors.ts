@@ -210,6 +210,7 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_INTERNAL: 'Busbar is at fault; please report this message',
   ERR_INVALID_ADDRESS: 'the address is not valid; use shm://name, uds:///path or tcp://host:port',
   ERR_INVALID_ARGUMENT: 'an argument is not valid',
+  ERR_INVALID_STATE: 'the call comes at the wrong time; see the message',
   ERR_IO: 'the operating system refused a call; check limits such as open files',
   ERR_LOAN_EXPIRED: 'the loan was already given back; copy bytes before release()',
   ERR_MESSAGE_TOO_LARGE: 'send less at once, or raise maxMessageBytes on both ends',

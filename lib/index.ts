@@ -9,6 +9,7 @@ import { native } from './internal/native.js';
 export { parseAddress, type Address } from './address.js';
 export type { Batch } from './batch.js';
 export { CODES, type CodeInfo, type ErrorCode } from './codes.js';
+export { configure, type EnvironmentOptions, type IoMode } from './configure.js';
 export { dial } from './dial.js';
 export {
   AbortError,

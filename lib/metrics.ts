@@ -1,5 +1,6 @@
 /** Counters and gauges of this thread: all its pipes, live and closed. */
 
+import type { IoMode } from './configure.js';
 import { openedPort } from './internal/environment.js';
 import { Histogram } from './internal/histogram.js';
 import { native } from './internal/native.js';
@@ -54,6 +55,8 @@ export interface Metrics extends Readonly<Counters>, Readonly<Gauges> {
   readonly serializationDowngrades: number;
   /** Times the core called into JavaScript. */
   readonly turns: number;
+  /** Who reads and writes sockets and keeps time: the event loop, or an I/O thread. */
+  readonly io: IoMode | null;
   /** How the event loop is woken: by polling a descriptor, or from a helper thread. */
   readonly wakeKind: 'uv_poll' | 'threadsafe-function' | null;
 }
@@ -78,7 +81,7 @@ export function metrics(): Metrics {
     const none = { pipes: 0, listeners: 0, pipesOpened: 0, pipesClosed: 0, turns: 0 };
     const [sendWaits, dials] = [new Histogram().snapshot(), new Histogram().snapshot()];
     const nothing = { byPipe: [], sendWaits, dials };
-    return { ...sum, ...none, ...nothing, serializationDowngrades, wakeKind: null };
+    return { ...sum, ...none, ...nothing, serializationDowngrades, io: null, wakeKind: null };
   }
   addCounters(sum, port.past);
   const byPipe = port.livePipes().map((pipe) => pipe.metrics());
@@ -97,6 +100,7 @@ export function metrics(): Metrics {
     pipesClosed: port.pipesClosed,
     serializationDowngrades,
     turns: port.turns,
+    io: port.io,
     wakeKind: port.native.wakeKind() as Metrics['wakeKind'],
   };
 }

@@ -4,6 +4,7 @@ import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type {
   NativeMethod,
   NativeReload,
+  NativeSubmit,
   NativeZone,
   NativeZoneOptions,
 } from './internal/binding.js';
@@ -294,6 +295,7 @@ export class Zone {
   readonly #indexes = new Map<string, number>();
   readonly #inline: InlineCalls | null;
   readonly #waiting: WaitingCalls;
+  #submitter: NativeSubmit | null = null;
   #closing: Promise<void> | null = null;
   #unwatch: (() => void) | null = null;
   readonly #exposed: ZoneParent;
@@ -429,9 +431,15 @@ export class Zone {
     const inline = this.#inline;
     if (inline !== null && isSync(method)) return inline.function(number, signature);
     if (inline !== null) return (...values) => inline.apart(number, signature, values);
-    return async (...values) => {
-      const input = signature.encode(values);
-      return signature.decode(await this.#submit(name, number, input, undefined));
+    const [what, decode] = [`${name}()`, (bytes: Buffer) => signature.decode(bytes)];
+    return (...values) => {
+      let input;
+      try {
+        input = signature.encode(values);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      return this.#submit(what, number, input, undefined, decode);
     };
   }
 
@@ -445,7 +453,8 @@ export class Zone {
    */
   async call(method: string, input: Uint8Array = NO_BYTES, options?: WaitOptions): Promise<Buffer> {
     checkBytes('input', input);
-    return this.#submit(method, this.#index(method), input, options);
+    const what = `${method}()`;
+    return this.#submit(what, this.#index(method), input, options, null) as Promise<Buffer>;
   }
 
   /**
@@ -677,21 +686,22 @@ export class Zone {
     await this.close();
   }
 
-  async #submit(
-    name: string,
+  #submit(
+    what: string,
     method: number,
     input: Uint8Array,
     options: WaitOptions | undefined,
-  ): Promise<Buffer> {
-    const end = await zonePort().run(
-      `${name}()`,
+    decode: ((bytes: Buffer) => unknown) | null,
+  ): Promise<unknown> {
+    const submit = (this.#submitter ??= this.#native.submitter());
+    return zonePort().call(
+      what,
       options,
-      (operation) => {
-        return this.#native.submit(method, isShared(input) ? Buffer.from(input) : input, operation);
-      },
+      // Where no other thread can change it.
+      (operation) => submit(method, isShared(input) ? Buffer.from(input) : input, operation),
       (call) => this.#native.cancel(call),
+      decode,
     );
-    return end.result as Buffer;
   }
 
   #number(): void {

@@ -27,6 +27,19 @@ export function threads() {
   return readdirSync('/proc/self/task').length;
 }
 
+/**
+ * Threads of this process with this name.
+ *
+ * @param {string} name
+ * @returns {string[]} Their numbers.
+ */
+export function threadsNamed(name) {
+  const of = (/** @type {string} */ thread) => `/proc/self/task/${thread}/comm`;
+  return readdirSync('/proc/self/task').filter((thread) => {
+    return existsSync(of(thread)) && readFileSync(of(thread), 'utf8').trim() === name;
+  });
+}
+
 /** Names in /dev/shm. */
 export function files() {
   return existsSync('/dev/shm') ? readdirSync('/dev/shm').sort() : [];

@@ -6,6 +6,7 @@
  */
 import { HANDOVER_SIZES, sizeName } from './cases.js';
 import { CALL_GOALS } from './plugins/goals.js';
+import { median } from './stats.js';
 import { TYPED_GOALS } from './types/goals.js';
 
 /**
@@ -118,16 +119,21 @@ export function judge(results, goals = GOALS) {
 }
 
 /**
- * How many times better `own` did than `peer`, by the headline of their kind of case.
+ * How many times better `own` did than `peer`, by the headline of their kind of case: the median of
+ * the rounds, each of which compares what ran within seconds, as the machine's speed changes.
  *
  * @param {Result} own
  * @param {Result} peer
  * @returns {number}
  */
 export function timesBetter(own, peer) {
-  if (own.kind === 'throughput') return own.msgPerSec / peer.msgPerSec;
-  const metric = own.kind === 'typed' || own.kind === 'call' ? 'nsPerOp' : 'p50Ns';
-  return (figureOf(peer, metric) ?? NaN) / (figureOf(own, metric) ?? NaN);
+  const isRate = own.kind === 'throughput';
+  return median(
+    own.byRound.map((figure, round) => {
+      const other = peer.byRound[round] ?? NaN;
+      return isRate ? figure / other : other / figure;
+    }),
+  );
 }
 
 /**
@@ -154,9 +160,9 @@ function measure(goal, values, results) {
   if (goal.flatWithin !== undefined) return Math.max(...values) / Math.min(...values);
   const worst = isTime(goal.metric) ? Math.max(...values) : Math.min(...values);
   if (goal.peer === undefined) return worst;
-  const peer = figureOf(find(results, goal.cases[0] ?? '', goal.peer), goal.metric);
-  if (peer === null || peer === undefined) return null;
-  return isTime(goal.metric) ? peer / worst : worst / peer;
+  const own = find(results, goal.cases[0] ?? '', goal.contender);
+  const peer = find(results, goal.cases[0] ?? '', goal.peer);
+  return own === undefined || peer === undefined ? null : timesBetter(own, peer);
 }
 
 /**

@@ -51,6 +51,7 @@ import { median, medianOf } from './stats.js';
  * @property {number} msgPerSec
  * @property {number} bytesPerSec
  * @property {number[]} spread the lowest and highest headline figure among the rounds
+ * @property {number[]} byRound the headline figure of each round
  * @property {number | null} parks
  * @property {number | null} bells
  * @property {number | null} wakes
@@ -198,6 +199,7 @@ function summarize(spec, contender, rounds, cpus) {
     msgPerSec: Math.round(msgPerSec),
     bytesPerSec: Math.round(msgPerSec * spec.size),
     spread: [Math.round(Math.min(...headline)), Math.round(Math.max(...headline))],
+    byRound: headline.map(Math.round),
     parks: perMessage(medianOf(rounds, (round) => round.parks)),
     bells: perMessage(medianOf(rounds, (round) => round.bells)),
     wakes: perMessage(medianOf(rounds, (round) => round.wakes)),

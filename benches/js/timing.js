@@ -26,6 +26,7 @@ export function timingOf(rounds, size) {
     msgPerSec: Math.round(1e9 / ns),
     bytesPerSec: Math.round((1e9 / ns) * size),
     spread: [precise(Math.min(...times)), precise(Math.max(...times))],
+    byRound: times.map(precise),
     ...describeMachine(),
     date: new Date().toISOString(),
   };
@@ -33,8 +34,8 @@ export function timingOf(rounds, size) {
 
 /**
  * @param {number} ns
- * @returns {number}
+ * @returns {number} with as many digits as mean anything
  */
-function precise(ns) {
+export function precise(ns) {
   return Number(ns.toPrecision(4));
 }

@@ -281,15 +281,16 @@ export interface NativePort {
 
 export interface Native {
   /**
-   * Opens the port of this environment. `onWake()` is called with entries in `events`, their number
-   * in `registers[0]`. The arrays are kept for the life of the environment and must never reach
-   * users.
+   * Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called
+   * with entries in `events`, their number in `registers[0]`. The arrays are kept for the life of
+   * the environment and must never reach users.
    */
   openPort(
     onWake: () => void,
     events: Uint32Array,
     slots: Uint32Array,
     registers: Int32Array,
+    hasThread: boolean,
   ): NativePort;
   /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];
@@ -343,13 +344,31 @@ export interface NativeZones {
   /** Answers a call of a plugin's. */
   answer(call: number, result: Uint8Array): void;
   refuse(call: number, code: string, message: string): void;
-  /** What has ended since it was last asked. */
+  /** `onWake()` is called before the loop sleeps, too. To be asked for once, before `load`. */
+  calls(words: Uint32Array, onWake: () => void): NativeCalls;
+  /** What ended otherwise than by a result that `collect` brings; in the order of the ends. */
   take(): NativeEnd[];
   /** The least important log records that are wanted, from here on: 0 error to 3 debug. */
   logLevel(level: number): void;
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void;
 }
+
+/**
+ * Ends of calls. Words: operations under way and calls among them, written by TypeScript; whether
+ * the loop is kept alive for them; whether the addon looks before the loop sleeps, and lets it end.
+ * Then, for each end, the operation and the bytes of its result, or `NATIVE_OTHER`.
+ */
+export interface NativeCalls {
+  /** Results lie in `target`, each at a multiple of 8 from `from` on; how many ends there are. */
+  collect(target: Uint8Array, from: number): number;
+}
+
+/** The end is one that `take` brings. */
+export const NATIVE_OTHER = 0xffff_ffff;
+
+/** Starts a call; its number, for `cancel`. It throws. */
+export type NativeSubmit = (method: number, input: Uint8Array, operation: number) => number;
 
 export interface NativeZoneOptions {
   /** A path, or a name to look for. */
@@ -452,8 +471,7 @@ export interface NativeZone {
   reload(path: string | null, options: NativeReload, operation: number): void;
   watch(options: NativeReload, operation: number): void;
   unwatch(): void;
-  /** The call's number, for `cancel`. */
-  submit(method: number, input: Uint8Array, operation: number): number;
+  submitter(): NativeSubmit;
   cancel(call: number): void;
   hold(object: number): NativeObject;
   lend(): number;
@@ -496,9 +514,10 @@ export interface NativeInline {
   readonly arena: ArrayBuffer;
   /**
    * A function for a method, with everything looked up. Registers: bytes of the argument, room for
-   * the result; then, set, bytes of the result.
+   * the result; then, set, bytes of the result. It reads both of them (0), the first, where the
+   * room is all there is (1), or none, as there is no argument (2).
    */
-  bind(method: number): () => void;
+  bind(method: number, takes: number): () => void;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
   /**

@@ -7,6 +7,7 @@
  * one `nextTick` for all pipes.
  */
 
+import type { IoMode } from '../configure.js';
 import type { PipeMetrics } from '../metrics.js';
 import { addCounters, noCounters, type Counters } from '../stats.js';
 import { Arena } from './arena.js';
@@ -79,10 +80,14 @@ export class Port {
   private scheduled = false;
   private references = 0;
 
-  constructor(native: Pick<Native, 'openPort'>) {
+  constructor(
+    native: Pick<Native, 'openPort'>,
+    /** Who drives the engine. */
+    readonly io: IoMode = 'loop',
+  ) {
     checkByteOrder();
     const { events, slots, registers } = this;
-    this.native = native.openPort(() => this.dispatch(), events, slots, registers);
+    this.native = native.openPort(() => this.dispatch(), events, slots, registers, io === 'thread');
   }
 
   addPipe(pipe: PipeSink): void {

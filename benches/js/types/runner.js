@@ -31,6 +31,7 @@ import { timingOf } from '../timing.js';
  * @property {number} msgPerSec
  * @property {number} bytesPerSec
  * @property {number[]} spread
+ * @property {number[]} byRound
  * @property {string} node
  * @property {string} platform
  * @property {string} cpuModel

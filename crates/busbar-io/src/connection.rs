@@ -11,22 +11,22 @@ use busbar_proto::frame::{Ack, Header};
 use busbar_proto::session::{Resume, Seq};
 use busbar_proto::{Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, SessionId};
 use bytes::Bytes;
-use mio::{Registry, Token};
 
 use crate::link::Link;
 use crate::loan::Loan;
 use crate::os::random;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 use crate::tls::Credentials;
 
 /// An established connection.
 pub(crate) trait Connection: Link {
-    /// Adds to the engine's poll set what says "look at the link again". What the handshake has
+    /// Adds to the engine's reactor what says "look at the link again". What the handshake has
     /// registered stays, and now means [`Connection::handle_control`].
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error>;
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error>;
 
     /// Takes them out again.
-    fn deregister(&mut self, registry: &Registry);
+    fn deregister(&mut self, reactor: &Reactor);
 
     /// The descriptor that [`Connection::register`] has added is ready; `is_ending`: it has also
     /// said that the peer writes no more. Returns how the peer ended the connection, if it has.
@@ -177,15 +177,15 @@ pub(crate) trait Connection: Link {
 
 /// A connection being set up.
 pub(crate) trait Handshake: Send {
-    /// Adds the descriptor to the engine's poll set.
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error>;
+    /// Adds the descriptor to the engine's reactor.
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error>;
 
     /// Takes it out again.
-    fn deregister(&mut self, registry: &Registry);
+    fn deregister(&mut self, reactor: &Reactor);
 
     /// Goes on as far as it can without waiting; `None`: not finished. Descriptors that it comes to
-    /// need on the way are added to `registry`.
-    fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error>;
+    /// need on the way are added to `reactor`.
+    fn advance(&mut self, reactor: &Reactor) -> Result<Option<Box<dyn Connection>>, Error>;
 
     /// When it can go on even if no descriptor is ready.
     fn next_time(&self) -> Option<Instant> {
@@ -216,11 +216,11 @@ pub(crate) trait Handshake: Send {
 
 /// A bound listener.
 pub(crate) trait Acceptor: Send {
-    /// Adds the descriptor, if there is one, to the engine's poll set.
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error>;
+    /// Adds the descriptor, if there is one, to the engine's reactor.
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error>;
 
     /// Takes it out again.
-    fn deregister(&mut self, registry: &Registry);
+    fn deregister(&mut self, reactor: &Reactor);
 
     /// The next connection, if one is waiting. `waker` will wake the accepted pipe.
     ///

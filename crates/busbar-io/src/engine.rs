@@ -1,8 +1,11 @@
 //! The engine: all pipes and listeners of one thread, and what happens to them.
 //!
 //! It has no thread of its own. Somebody drives it: an event loop that polls its descriptor and
-//! calls [`Engine::turn`], or a thread that calls [`Engine::wait`]. Nothing here waits otherwise,
-//! and nothing calls back: what happened is appended to a list of [`Event`]s.
+//! calls [`Engine::turn`], a thread that calls [`Engine::wait`], or an [`IoThread`] and its owner,
+//! which take turns. Nothing here waits otherwise, and nothing calls back: what happened is
+//! appended to a list of [`Event`]s.
+//!
+//! [`IoThread`]: crate::IoThread
 //!
 //! A pipe that somebody waits for (see [`Engine::set_interest`]) is in one of two lists:
 //!
@@ -24,6 +27,7 @@ mod reliable;
 mod sending;
 mod sessions;
 mod shape;
+mod tending;
 mod timers;
 mod traffic;
 
@@ -42,6 +46,7 @@ use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
 use crate::peer::Peer;
 use crate::qos::{Qos, QosStats};
+use crate::reactor::{Backend, EngineOptions};
 use crate::slots::Slots;
 use crate::tls::Credentials;
 use crate::transport;
@@ -52,6 +57,7 @@ use linger::Lingering;
 use pipe::{Origin, Phase, PipeEntry};
 pub use readiness::Readiness;
 use redial::Redial;
+use tending::Chore;
 use timers::{Timer, Timers};
 
 /// See the [module](self).
@@ -73,6 +79,10 @@ pub struct Engine {
     pending: Vec<Event>,
     timers: Timers,
     ahead: Ahead,
+    /// An I/O thread tends it.
+    is_shared: bool,
+    /// What the I/O thread has yet to do, last first.
+    chores: Vec<Chore>,
 }
 
 struct ListenerEntry {
@@ -113,9 +123,19 @@ impl Engine {
     /// An engine without pipes.
     ///
     /// # Errors
-    /// `Io` or `OutOfMemory` when descriptors are short.
+    /// `Io` or `OutOfMemory` when descriptors are short; as [`Engine::with`], if the environment
+    /// asks for a backend.
     pub fn new() -> Result<Self, Error> {
-        let (descriptors, bell) = Descriptors::new()?;
+        Self::with(EngineOptions::default())
+    }
+
+    /// As [`Engine::new`], with a backend of the caller's choice.
+    ///
+    /// # Errors
+    /// As there; `NotSupported` if the backend does not work here, `InvalidArgument` if the
+    /// environment asks for one that does not exist.
+    pub fn with(options: EngineOptions) -> Result<Self, Error> {
+        let (descriptors, bell) = Descriptors::new(options)?;
         Ok(Self {
             descriptors,
             board: Board::new(bell),
@@ -129,7 +149,22 @@ impl Engine {
             pending: Vec::new(),
             timers: Timers::default(),
             ahead: Ahead::default(),
+            is_shared: false,
+            chores: Vec::new(),
         })
+    }
+
+    /// How it gets at its descriptors.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.descriptors.reactor().backend()
+    }
+
+    /// System calls that it has made to wait, and to read and write many sockets at once. Those of
+    /// single sockets are counted with their pipes ([`LinkStats`]).
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.descriptors.reactor().calls()
     }
 
     /// Binds `endpoint`.
@@ -142,12 +177,14 @@ impl Engine {
         options: &ListenOptions,
     ) -> Result<ListenerId, Error> {
         options.pipe.validate()?;
+        let mut options = options.clone();
+        options.pipe.is_served = self.serves(&options.pipe);
         let (board, descriptors) = (&self.board, &self.descriptors);
         let inserted = self.listeners.insert_with(|handle| {
             let waker = board.waker(Subject::Listener(handle));
-            let mut acceptor = transport::listen(endpoint, options, &waker)?;
-            acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
-            let (options, qos) = (options.clone(), Qos::default());
+            let mut acceptor = transport::listen(endpoint, &options, &waker)?;
+            acceptor.register(descriptors.reactor(), Role::Acceptor.token(handle))?;
+            let qos = Qos::default();
             let (handshakes, sessions) = (VecDeque::new(), HashMap::new());
             Ok(ListenerEntry { acceptor, options, qos, handshakes, sessions })
         });
@@ -164,6 +201,7 @@ impl Engine {
         options.validate()?;
         let board = &self.board;
         let mut options = options.clone();
+        options.is_served = self.serves(&options);
         let mut reliable = Self::dial_session(&options)?;
         let identity = match &mut reliable {
             Some(reliable) => Self::begin_session(reliable, &mut options),
@@ -222,7 +260,7 @@ impl Engine {
     /// Closes a listener. Connections that it has not reported are turned away.
     pub fn close_listener(&mut self, id: ListenerId) {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
-        entry.acceptor.deregister(self.descriptors.registry());
+        entry.acceptor.deregister(self.descriptors.reactor());
         self.timers.cancel(Timer::Stall(id));
         for pipe in entry.sessions.into_values() {
             self.abandon_session(pipe);
@@ -408,14 +446,14 @@ impl Engine {
     /// Registers a pipe's descriptors and lets it go as far as it can at once.
     fn start(&mut self, id: PipeId) -> Result<(), Error> {
         let Some(entry) = self.pipes.get_mut(id.0) else { return Ok(()) };
-        let registry = self.descriptors.registry();
+        let reactor = self.descriptors.reactor();
         match &mut entry.phase {
             Phase::Handshaking { handshake, .. } => {
-                handshake.register(registry, Role::Control.token(id.0))?;
+                handshake.register(reactor, Role::Control.token(id.0))?;
                 self.advance(id);
             }
             Phase::Connected(connection) => {
-                connection.register(registry, Role::Bell.token(id.0))?;
+                connection.register(reactor, Role::Bell.token(id.0))?;
                 self.handle_answer(id)?;
                 let Some(entry) = self.pipes.get_mut(id.0) else { return Ok(()) };
                 // Somebody may have been waiting for it since before it was connected.
@@ -438,7 +476,7 @@ impl Engine {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
         let origin = *origin;
-        let connection = match handshake.advance(self.descriptors.registry()) {
+        let connection = match handshake.advance(self.descriptors.reactor()) {
             Ok(None) if handshake.resuming().is_some() => return self.resume_dialer(id),
             Ok(None) => {
                 if let Some(at) = handshake.next_time() {
@@ -542,7 +580,7 @@ impl Engine {
             return;
         }
         if let Phase::Handshaking { handshake, .. } = &mut entry.phase {
-            handshake.deregister(self.descriptors.registry());
+            handshake.deregister(self.descriptors.reactor());
             entry.phase = Phase::Over;
         }
         entry.reason = Some(reason);
@@ -571,15 +609,15 @@ impl Engine {
 
     fn drop_pipe(&mut self, id: PipeId) -> Option<PipeEntry> {
         let mut entry = self.pipes.remove(id.0)?;
-        let registry = self.descriptors.registry();
+        let reactor = self.descriptors.reactor();
         match &mut entry.phase {
             Phase::Handshaking { handshake, origin } => {
-                handshake.deregister(registry);
+                handshake.deregister(reactor);
                 if let Origin::Accepted { listener } = *origin {
                     self.handshake_over(listener, id);
                 }
             }
-            Phase::Connected(connection) => connection.deregister(registry),
+            Phase::Connected(connection) => connection.deregister(reactor),
             Phase::Over => {}
         }
         if let Some(reliable) = &entry.reliable {

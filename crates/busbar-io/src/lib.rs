@@ -6,9 +6,10 @@
 //!   └── poll set, notice board ──→ Events
 //! ```
 //!
-//! An [`Engine`] belongs to one thread and is driven by it; see the module for how. Programs in
-//! Rust that want to block use [`Pipe`] and [`Listener`], which bring an engine of their own.
-#![forbid(unsafe_code)]
+//! An [`Engine`] belongs to one thread and is driven by it, or by an [`IoThread`] beside it.
+//! Programs in Rust that want to block use [`Pipe`] and [`Listener`], which bring an engine of
+//! their own.
+#![deny(unsafe_code)]
 #![cfg_attr(not(unix), allow(dead_code, reason = "there are no streams yet"))]
 
 pub mod transport;
@@ -19,6 +20,8 @@ mod endpoint;
 mod engine;
 mod event;
 mod inbox;
+#[cfg(unix)]
+mod io_thread;
 mod link;
 mod loan;
 mod notice;
@@ -27,6 +30,7 @@ mod os;
 mod peer;
 mod pipe;
 mod qos;
+mod reactor;
 mod slots;
 mod tls;
 
@@ -38,6 +42,8 @@ pub use endpoint::{Endpoint, ShmName, UdsName};
 pub use engine::{Engine, PipeStats, Readiness};
 pub use event::{Event, ListenerId, PipeId};
 pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
+#[cfg(unix)]
+pub use io_thread::{EngineGuard, IoThread};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};
 pub use options::{Access, AccessList, Heartbeat, ListenOptions, PipeOptions, Trust, Wait};
@@ -46,4 +52,5 @@ pub use pipe::{Listener, Message, Pipe, dial, listen};
 pub use qos::{
     CHANNELS_MAX, Qos, QosStats, ReceivingQos, SendOptions, SendingQos, Sent, SharedThrottle,
 };
+pub use reactor::{Backend, EngineOptions};
 pub use tls::{Credentials, TlsOptions, TlsVersion};

@@ -10,6 +10,7 @@ use std::task::{Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 
+use crate::reactor;
 use crate::slots::Handle;
 
 /// Whom a notice is about.
@@ -22,6 +23,15 @@ pub(crate) enum Subject {
 /// The list and the bell of one engine, as the engine holds them. Wakers that outlive it do
 /// nothing.
 pub(crate) struct Board(Arc<Shared>);
+
+/// See [`Board::bell`].
+pub(crate) struct Bell(Arc<Shared>);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.0.bell.ring();
+    }
+}
 
 struct Notice {
     board: Arc<Shared>,
@@ -36,11 +46,11 @@ struct Shared {
     asleep: AtomicBool,
     /// Set when the engine is gone, read by whoever has put something on the list.
     closed: AtomicBool,
-    bell: mio::Waker,
+    bell: reactor::Bell,
 }
 
 impl Board {
-    pub(crate) fn new(bell: mio::Waker) -> Self {
+    pub(crate) fn new(bell: reactor::Bell) -> Self {
         Self(Arc::new(Shared {
             list: SegQueue::new(),
             asleep: AtomicBool::new(false),
@@ -82,6 +92,11 @@ impl Board {
         quiet
     }
 
+    /// What wakes whoever polls the engine's descriptor, whether or not it sleeps.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.0))
+    }
+
     pub(crate) fn awake(&self) {
         self.0.asleep.store(false, Ordering::Relaxed);
     }
@@ -120,8 +135,7 @@ impl Wake for Notice {
             return self.board.clear();
         }
         if self.board.asleep.swap(false, Ordering::Relaxed) {
-            // Fails only when the descriptor is gone, that is, when the engine is.
-            let _ = self.board.bell.wake();
+            self.board.bell.ring();
         }
     }
 }
@@ -137,7 +151,7 @@ mod tests {
     fn board() -> (mio::Poll, Board) {
         let poll = mio::Poll::new().unwrap();
         let bell = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (poll, Board::new(bell))
+        (poll, Board::new(reactor::Bell::Poll(bell)))
     }
 
     /// Whether the bell rings within `timeout`.

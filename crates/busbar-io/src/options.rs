@@ -57,6 +57,8 @@ pub struct PipeOptions {
     pub reliable: Option<SessionOptions>,
     /// With `reliable`: channels whose messages are sent once, and lost with their connection.
     pub lossy_channels: Arc<[u16]>,
+    /// An I/O thread reads and writes, so that calls need not; the engine's to set.
+    pub(crate) is_served: bool,
     /// What the next HELLO says of the session; the engine's to set.
     pub(crate) resume: Option<Resume>,
 }
@@ -143,6 +145,7 @@ impl Default for PipeOptions {
             tls: None,
             reliable: None,
             lossy_channels: Arc::new([]),
+            is_served: false,
             resume: None,
         }
     }

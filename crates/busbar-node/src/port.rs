@@ -1,12 +1,13 @@
 //! The port: everything that one JavaScript environment has of Busbar.
 //!
-//! It owns an [`Engine`], hands its events to JavaScript in batches (four words each in an array
+//! It owns a [`PortEngine`], hands its events to JavaScript in batches (four words each in an array
 //! that both sides know) and lets a [`Driver`] decide when the engine gets its turn.
 //!
 //! Who may touch what: everything here happens on the environment's thread. `state` is never
 //! borrowed while JavaScript runs, so callbacks may call back in.
 
 mod cold;
+mod engine;
 mod hot;
 mod memory;
 mod registers;
@@ -16,12 +17,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use busbar_io::{Engine, Error, Event, Lease, Readiness};
+use busbar_io::{Error, Event, Lease, Readiness};
 use napi::bindgen_prelude::{Int32Array, Uint32Array};
 use napi::sys;
 
 use crate::driver::Driver;
 use crate::raw;
+use engine::PortEngine;
 use memory::Memory;
 use registers::Registers;
 
@@ -47,7 +49,7 @@ pub(crate) struct Port {
 }
 
 pub(crate) struct State {
-    pub(crate) engine: Engine,
+    pub(crate) engine: PortEngine,
     pub(crate) events: Vec<Event>,
     /// `events[..delivered]` have been handed to JavaScript.
     delivered: usize,
@@ -70,10 +72,11 @@ pub(crate) fn open(
     env: sys::napi_env,
     on_wake: sys::napi_value,
     arrays: Arrays,
+    has_thread: bool,
     object: sys::napi_value,
 ) -> napi::Result<()> {
     let failed = |what: &str| napi::Error::from_reason(what.to_owned());
-    let engine = Engine::new().map_err(|error| failed(error.message()))?;
+    let engine = PortEngine::new(has_thread).map_err(|error| failed(error.message()))?;
     let on_wake = raw::reference(env, on_wake, false).ok_or_else(|| failed("onWake"))?;
     let Arrays { events, slots, registers } = arrays;
     let registers = Registers::new(registers).ok_or_else(|| failed("registers"))?;
@@ -158,7 +161,7 @@ impl Port {
     /// Keeps the loop alive while JavaScript wants that, or what it has sent is being delivered.
     fn keep_alive(&self) {
         if let Some(until) = self.lingers_until.get()
-            && (Instant::now() >= until || !self.state.borrow().engine.is_lingering())
+            && (Instant::now() >= until || !self.is_lingering())
         {
             self.lingers_until.set(None);
         }
@@ -177,7 +180,11 @@ impl Port {
         self.closed.set(true);
         let mut state = self.state.borrow_mut();
         state.leases.clear();
-        state.engine.clear();
+        state.engine.hold().clear();
+    }
+
+    fn is_lingering(&self) -> bool {
+        self.state.borrow_mut().engine.hold().is_lingering()
     }
 
     /// The driver has let go of the port, and JavaScript runs no more: descriptors and memory go.
@@ -239,41 +246,13 @@ impl Port {
         if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
             return false;
         }
-        let mut status = sys::Status::napi_generic_failure;
+        let mut is_done = false;
         if let Some(function) = raw::referenced(env, self.on_wake) {
-            // SAFETY: as above; there are no arguments, and the receiver, which must be an object,
-            // is the function itself. A null context means that nobody follows this callback in
-            // async hooks.
-            status = unsafe {
-                sys::napi_make_callback(
-                    env,
-                    std::ptr::null_mut(),
-                    function,
-                    function,
-                    0,
-                    std::ptr::null(),
-                    std::ptr::null_mut(),
-                )
-            };
-            if status == sys::Status::napi_pending_exception {
-                self.rethrow();
-            }
+            is_done = raw::call_back(env, function);
         }
         // SAFETY: as above; the scope was opened here.
         unsafe { sys::napi_close_handle_scope(env, scope) };
-        status == sys::Status::napi_ok
-    }
-
-    /// An exception of a user's callback is uncaught, as it is in any callback of Node's own.
-    fn rethrow(&self) {
-        let mut exception = std::ptr::null_mut();
-        // SAFETY: on the environment's thread; the out-pointer is a live local.
-        let status =
-            unsafe { sys::napi_get_and_clear_last_exception(self.env, &raw mut exception) };
-        if status == sys::Status::napi_ok {
-            // SAFETY: as above.
-            unsafe { sys::napi_fatal_exception(self.env, exception) };
-        }
+        is_done
     }
 }
 

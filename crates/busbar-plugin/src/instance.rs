@@ -58,7 +58,7 @@ pub(crate) unsafe extern "C" fn create<P: Exports>(
             cancel: Some(cancel::<P>),
         };
         let plugin = OnceLock::new();
-        let (tasks, blocking) = (Tasks::new(), Blocking::default());
+        let (tasks, blocking) = (Tasks::default(), Blocking::default());
         let instance = Instance::<P> { raw, host, plugin, tasks, blocking };
         let instance = Box::into_raw(Box::new(instance));
         // SAFETY: it was made above, and nobody else has it yet.

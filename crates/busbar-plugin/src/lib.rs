@@ -31,6 +31,10 @@
 //! [`busbar_types`](types); a panic never leaves the library: it becomes an error, after which the
 //! instance is not called again.
 //!
+//! An `async fn` runs in a tokio runtime of the instance, on one thread beside those of its
+//! callers: it may await tokio's timers, and its sockets where the plugin depends on tokio 1 with
+//! feature `net`. What blocks belongs into a method that is not `async`, or into `spawn_blocking`.
+//!
 //! This crate knows nothing of hosts but the C contract.
 
 // Generated code names this crate from outside; so do our own tests.

@@ -1,5 +1,5 @@
-//! Asynchronous methods: futures on one thread of the instance, from the first of them until
-//! `deactivate`.
+//! Asynchronous methods: futures in a tokio runtime on one thread of the instance, from the first
+//! of them until `deactivate`.
 //!
 //! A token is in `open` from `spawn` until somebody takes it out, and whoever takes it out
 //! completes it: so each is completed once, whatever comes first of the end, a cancellation and a
@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use async_executor::{Executor, Task};
 use busbar_abi::Status;
-use futures_lite::{FutureExt, future};
+use futures_lite::FutureExt;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::guard::panicked;
 use crate::{Error, Host, Output, Result};
@@ -24,89 +25,89 @@ use crate::{Error, Host, Output, Result};
 pub type Job = std::pin::Pin<Box<dyn Future<Output = Result<Output<'static>>> + Send>>;
 
 /// The futures of an instance.
+#[derive(Default)]
 pub(crate) struct Tasks {
-    executor: Arc<Executor<'static>>,
-    open: Arc<Mutex<HashMap<u64, Task<()>>>>,
+    open: Arc<Mutex<HashMap<u64, AbortHandle>>>,
     runner: Mutex<Option<Runner>>,
 }
 
+/// The thread that polls them.
 struct Runner {
-    stop: Arc<AtomicBool>,
+    runtime: Handle,
+    stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Tasks {
-    pub(crate) fn new() -> Self {
-        Self { executor: Arc::new(Executor::new()), open: Arc::default(), runner: Mutex::default() }
-    }
-
     /// Runs `job`, whose end completes `token`.
     ///
     /// # Errors
     /// `AGAIN` if there is no thread to be had; `INVALID` if the token is taken.
     pub(crate) fn spawn(&self, host: Host, token: u64, job: Job) -> Result<()> {
-        self.ensure_runner()?;
+        // Held until the task is in the map: a runtime that stops meanwhile drops it unheard.
+        let mut runner = lock(&self.runner);
+        if runner.is_none() {
+            *runner = Some(Runner::start()?);
+        }
+        let runner = runner.as_ref().expect("invariant: made above");
         // Held until the task is in the map, where its end looks for it.
         let mut open = lock(&self.open);
         if open.contains_key(&token) {
             return Err(Error::of(Status::INVALID, format!("the token {token} is in use")));
         }
         let all = Arc::clone(&self.open);
-        let task = self.executor.spawn(async move {
+        let task = runner.runtime.spawn(async move {
             let outcome = AssertUnwindSafe(job).catch_unwind().await;
             let outcome = outcome.unwrap_or_else(|payload| Err(panicked(payload)));
-            if let Some(task) = lock(&all).remove(&token) {
-                task.detach();
+            let is_open = lock(&all).remove(&token).is_some();
+            if is_open {
                 complete(host, token, &outcome);
             }
         });
-        open.insert(token, task);
+        open.insert(token, task.abort_handle());
         Ok(())
     }
 
-    /// Ends `token` as cancelled, if it has not ended.
+    /// Ends `token` as cancelled, if it has not ended. Its future is dropped by the runtime, soon.
     pub(crate) fn cancel(&self, host: Host, token: u64) {
-        // Dropped last, and without the lock: that runs code of the method.
         let task = lock(&self.open).remove(&token);
-        if task.is_some() {
+        if let Some(task) = task {
+            task.abort();
             host.complete(token, Status::CANCELLED, b"cancelled");
         }
     }
 
-    /// Ends all tokens and the thread.
+    /// Ends all tokens and the thread, which drops their futures.
     pub(crate) fn stop(&self, host: Host) {
+        let runner = lock(&self.runner).take();
+        // Before the thread ends: a method that does not give it away holds up nobody else's token.
         let left: Vec<_> = lock(&self.open).drain().collect();
-        for (token, task) in left {
+        for (token, _) in left {
             host.complete(token, Status::CLOSED, b"the zone closes");
-            drop(task);
         }
-        if let Some(Runner { stop, thread }) = lock(&self.runner).take() {
-            stop.store(true, Ordering::Release);
-            // What it looks for the flag after.
-            self.executor.spawn(async {}).detach();
-            // A panic has been told of where it was.
+        if let Some(Runner { runtime: _, stop, thread }) = runner {
+            // It may have ended by a panic, which has been told of where it was.
+            let _ = stop.send(());
             let _ = thread.join();
         }
     }
+}
 
-    fn ensure_runner(&self) -> Result<()> {
-        let mut runner = lock(&self.runner);
-        if runner.is_some() {
-            return Ok(());
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let (executor, stopped) = (Arc::clone(&self.executor), Arc::clone(&stop));
+impl Runner {
+    /// # Errors
+    /// `AGAIN` if there is no thread or no descriptor to be had.
+    fn start() -> Result<Self> {
+        let again = |error: std::io::Error| Error::of(Status::AGAIN, error.to_string());
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(again)?;
+        let (stop, stopped) = oneshot::channel();
+        let handle = runtime.handle().clone();
+        // The runtime is dropped on its thread, and with it all tasks; what methods gave to
+        // `spawn_blocking` is waited for, because it runs code of this library.
         let run = move || {
-            future::block_on(async {
-                while !stopped.load(Ordering::Acquire) {
-                    executor.tick().await;
-                }
-            });
+            let _ = runtime.block_on(stopped);
         };
         let thread = std::thread::Builder::new().name(String::from("busbar-plugin")).spawn(run);
-        let thread = thread.map_err(|error| Error::of(Status::AGAIN, error.to_string()))?;
-        *runner = Some(Runner { stop, thread });
-        Ok(())
+        Ok(Self { runtime: handle, stop, thread: thread.map_err(again)? })
     }
 }
 

@@ -107,6 +107,9 @@ codes! {
     InvalidArgument = 11, "ERR_INVALID_ARGUMENT", fatal,
         "An argument or option has the wrong type or is out of range. Fix the caller: the message \
          names the argument, the value and what is allowed.";
+    InvalidState = 132, "ERR_INVALID_STATE", fatal,
+        "The call comes at the wrong time, such as a setting of a thread whose first pipe is open. \
+         Fix the caller: make the call when the message says.";
     Io = 12, "ERR_IO", fatal,
         "The operating system refused a call that Busbar needs. The environment is at fault: the \
          message names the call and the error; check limits such as open files.";

@@ -199,6 +199,13 @@ impl Physics {
         Ok(value)
     }
 
+    /// Sleeps for `ms` milliseconds, in a runtime that gives the thread to others meanwhile.
+    #[method]
+    async fn asleep(&self, ms: u32) -> u32 {
+        tokio::time::sleep(Duration::from_millis(ms.into())).await;
+        ms
+    }
+
     /// Waits for ever.
     #[method]
     async fn never(&self) {

@@ -298,7 +298,7 @@ impl Instance {
     }
 
     /// As [`Self::call`], by a passage of this instance.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn call_by(
         &self,
         passage: &Passage,

@@ -35,6 +35,7 @@ mod loader;
 mod local;
 mod object;
 mod passage;
+mod patience;
 mod pending;
 mod pool;
 mod process;
@@ -61,6 +62,7 @@ pub use error::{Error, ErrorKind, Result, Stage};
 pub use library::LegacyEntries;
 pub use loader::{Description, Found, LoadedTypes, Loader, PATH_VARIABLE};
 pub use object::Object;
+pub use patience::Patience;
 pub use pending::{CallId, Completions};
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -69,6 +71,7 @@ pub use process::{Output, ProcessOptions, ProcessStatus, Sandbox};
 pub use reload::{ReloadOptions, Reloaded};
 pub use source::Sidecar;
 pub use state::State;
+pub use transport::Attendance;
 pub use trust::{FileHash, Trust};
 pub use upward::{Answer, Parent, ParentCall};
 pub use watch::{Listener, Watch};

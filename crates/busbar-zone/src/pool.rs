@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 // Of statics, which models do not share.
 use std::sync::Mutex as StaticMutex;
@@ -20,6 +20,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use crate::patience::Patience;
 use crate::pending::CallId;
 use crate::queue::{Job, Queue};
 use crate::sync::thread::JoinHandle;
@@ -36,6 +37,9 @@ struct Inner {
     state: Mutex<State>,
     work: Condvar,
     ended: Condvar,
+    /// How often something was added for threads to do. Written with the lock held; read by the one
+    /// who looks without it.
+    news: AtomicU64,
     /// Whether threads that do nothing for others are replaced, and so what they are called.
     name: Option<String>,
 }
@@ -47,6 +51,9 @@ struct State {
     /// The beginnings and ends of instances, before any call.
     orders: VecDeque<Box<dyn FnOnce() + Send>>,
     idle: usize,
+    /// Whether one thread looks for something to do, so that one thing needs no other woken.
+    is_looked_for: bool,
+    patience: Patience,
     live: usize,
     /// Threads that took the place of others, and live.
     replacing: usize,
@@ -70,8 +77,8 @@ impl Pool {
     }
 
     fn start(name: &str, threads: NonZeroUsize, replaced: Option<String>) -> Result<Self> {
-        let (state, work, ended) = Default::default();
-        let inner = Arc::new(Inner { state, work, ended, name: replaced });
+        let (state, work, ended, news) = Default::default();
+        let inner = Arc::new(Inner { state, work, ended, news, name: replaced });
         let pool = Self { inner, threads: Mutex::default() };
         for _ in 0..threads.get() {
             let inner = Arc::clone(&pool.inner);
@@ -152,6 +159,7 @@ impl Pool {
                     let _ = done.send(work());
                 }
             }));
+            self.inner.news.fetch_add(1, Ordering::Relaxed);
         } else {
             drop(done);
         }
@@ -174,6 +182,7 @@ impl Pool {
         let deadline = Instant::now().checked_add(grace);
         let mut state = self.inner.lock();
         state.is_closing = true;
+        self.inner.news.fetch_add(1, Ordering::Relaxed);
         self.inner.work.notify_all();
         if self.inner.is_here() {
             // This one of them ends when what it runs does.
@@ -270,7 +279,9 @@ impl Inner {
     fn list(&self, queue: &Arc<Queue>) {
         let mut state = self.lock();
         state.ready.push_back(Arc::clone(queue));
-        let is_asleep = state.idle > 0;
+        self.news.fetch_add(1, Ordering::Relaxed);
+        let is_found = state.is_looked_for && state.ready.len() == 1;
+        let is_asleep = state.idle > 0 && !is_found;
         drop(state);
         if is_asleep {
             self.work.notify_one();
@@ -297,6 +308,7 @@ impl Inner {
 
     fn next(&self) -> Option<Next> {
         let mut state = self.lock();
+        let mut has_looked = false;
         loop {
             if let Some(order) = state.orders.pop_front() {
                 return Some(Next::Order(order));
@@ -311,10 +323,29 @@ impl Inner {
                 (state.surplus, state.replacing) = (state.surplus - 1, state.replacing - 1);
                 return None;
             }
+            if !has_looked && !state.is_looked_for && state.patience.is_left() {
+                has_looked = true;
+                state = self.look(state);
+                // Whoever added something relied on this thread.
+                continue;
+            }
             state.idle += 1;
+            let begin = Instant::now();
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
+            state.patience.found(begin.elapsed());
         }
+    }
+
+    /// Looks for something to do without the lock.
+    fn look<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let (seen, mut patience) = (self.news.load(Ordering::Relaxed), state.patience);
+        state.is_looked_for = true;
+        drop(state);
+        patience.look(|| self.news.load(Ordering::Relaxed) != seen);
+        let mut state = self.lock();
+        (state.is_looked_for, state.patience) = (false, patience);
+        state
     }
 
     fn run_one(&self, queue: &Arc<Queue>) {

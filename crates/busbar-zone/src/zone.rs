@@ -19,7 +19,7 @@ use crate::local::{Local, Plan};
 use crate::pending::{CallId, GivenUp, Pending, Reply};
 use crate::process::Remote;
 use crate::source::Source;
-use crate::transport::Transport;
+use crate::transport::{Attendance, Transport};
 use crate::{
     Completions, Error, ErrorKind, Object, Parent, ProcessOptions, ProcessStatus, Record, Result,
     Stage, State, Trust,
@@ -409,6 +409,14 @@ impl Zone {
         })?;
         let call = Call::new(shared, Arc::downgrade(&self.body), id);
         call.wait(timeout).map_err(|error| error.of_plugin(self.plugin_id(), self.generation()))
+    }
+
+    /// Until what this gives is dropped, nobody else is woken when calls end: whoever has it looks
+    /// for that. `None` if that is of no use: where calls end on threads of this process, by
+    /// themselves, and where looking is turned off.
+    #[must_use]
+    pub fn attend(&self) -> Option<Box<dyn Attendance>> {
+        self.body.transport.attend()
     }
 
     /// Whether its plugin may call whoever loaded it.

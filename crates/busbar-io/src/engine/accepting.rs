@@ -17,11 +17,18 @@ use crate::notice::Subject;
 /// How long a listener that ran out of descriptors or memory pauses.
 const STALL: Duration = Duration::from_millis(100);
 
+/// Events that wait for the owner of a shared engine, above which nobody is accepted.
+const PENDING_MAX: usize = 4096;
+
 impl Engine {
     /// Takes every connection that waits at a listener.
     pub(super) fn accept(&mut self, id: ListenerId) {
         loop {
             let Some(entry) = self.listeners.get_mut(id.0) else { return };
+            if self.is_shared && self.pending.len() >= PENDING_MAX {
+                // An owner that is busy takes nothing: who comes has to wait.
+                return self.stall(id);
+            }
             let (options, qos) = (entry.options.pipe.clone(), entry.qos.clone());
             let board = &self.board;
             let accepted = self.pipes.insert_with(|handle| {

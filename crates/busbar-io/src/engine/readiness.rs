@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::engine::ahead::Ahead;
-use crate::engine::descriptors::{Ready, Role};
+use crate::engine::descriptors::Role;
 use crate::engine::pipe::{Activity, Phase};
 use crate::engine::timers::Timer;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::notice::Subject;
+use crate::reactor::Edge;
 
 /// Longest time spent spinning before other work of the loop gets its turn.
 pub(super) const SPIN_SLICE: Duration = Duration::from_micros(20);
@@ -99,14 +100,18 @@ impl Engine {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let is_idle = self.hot.is_empty() && self.at_work.is_empty();
-        !is_idle || !self.pending.is_empty() || !self.board.is_empty()
+        let has_more = self.descriptors.reactor().has_work();
+        !is_idle || !self.pending.is_empty() || !self.board.is_empty() || has_more
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
         if !self.at_work.is_empty() {
             return Readiness::Again;
         }
-        if self.board.sleep() {
+        // What was begun must be known to the kernel, which may have an answer at once.
+        if self.descriptors.reactor().submit() {
+            self.poll_descriptors(Some(Duration::ZERO));
+        } else if self.board.sleep() {
             return Readiness::Sleep;
         }
         self.poll_hot(events);
@@ -114,20 +119,27 @@ impl Engine {
     }
 
     pub(super) fn poll_descriptors(&mut self, timeout: Option<Duration>) {
-        let ready = self.descriptors.wait(timeout);
-        self.board.awake();
-        for &Ready { role, handle, is_ending } in &ready {
-            match role {
-                Role::Bell => self.handle_bell(PipeId(handle), is_ending),
-                Role::Linger => self.handle_linger(handle, is_ending),
-                Role::Control => self.handle_control(PipeId(handle)),
-                Role::Acceptor => self.accept(ListenerId(handle)),
-                Role::Board => {}
-            }
+        let edges = self.descriptors.wait(timeout);
+        if !self.is_shared {
+            self.board.awake();
         }
-        self.descriptors.recycle(ready);
+        for &edge in &edges {
+            self.handle_edge(edge);
+        }
+        self.descriptors.recycle(edges);
         if self.timers.next().is_some() {
             self.handle_deadlines(Instant::now());
+        }
+    }
+
+    pub(super) fn handle_edge(&mut self, Edge { token, is_ending }: Edge) {
+        let (role, handle) = Role::of(token);
+        match role {
+            Role::Bell => self.handle_bell(PipeId(handle), is_ending),
+            Role::Linger => self.handle_linger(handle, is_ending),
+            Role::Control => self.handle_control(PipeId(handle)),
+            Role::Acceptor => self.accept(ListenerId(handle)),
+            Role::Board => {}
         }
     }
 
@@ -169,7 +181,7 @@ impl Engine {
         }
     }
 
-    fn handle_notices(&mut self) {
+    pub(super) fn handle_notices(&mut self) {
         while let Some(subject) = self.board.take() {
             match subject {
                 Subject::Listener(handle) => self.accept(ListenerId(handle)),
@@ -202,6 +214,11 @@ impl Engine {
 
     fn poll_hot(&mut self, events: &mut Vec<Event>) {
         self.flush();
+        self.look(events);
+    }
+
+    /// Hands out what has happened, and looks at hot pipes.
+    pub(super) fn look(&mut self, events: &mut Vec<Event>) {
         self.handle_notices();
         self.bound_sessions();
         events.append(&mut self.pending);
@@ -217,6 +234,9 @@ impl Engine {
             }
             let is_shaped = entry.is_shaped();
             let ready = if is_shaped { self.shaped_readiness(id) } else { entry.readiness() };
+            if self.is_shared {
+                self.note_work(id);
+            }
             if ready.readable {
                 events.push(Event::Readable(id));
             }
@@ -232,7 +252,7 @@ impl Engine {
 
     /// Looks at the hot pipes without pause for as long as one of them wants that, at most one
     /// slice. Returns the time, if any pipe needs it.
-    fn spin(&mut self, events: &mut Vec<Event>) -> Option<Instant> {
+    pub(super) fn spin(&mut self, events: &mut Vec<Event>) -> Option<Instant> {
         let mut now = Instant::now();
         let slice = now + SPIN_SLICE;
         let is_polled = self
@@ -258,12 +278,12 @@ impl Engine {
         Some(now)
     }
 
-    fn cool(&mut self, now: Option<Instant>) {
+    pub(super) fn cool(&mut self, now: Option<Instant>) {
         let pipes = &mut self.pipes;
         self.hot.retain(|id| pipes.get_mut(id.0).is_some_and(|entry| !entry.cool(now)));
     }
 
-    fn handle_deadlines(&mut self, now: Instant) {
+    pub(super) fn handle_deadlines(&mut self, now: Instant) {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Advance(pipe) => self.advance(pipe),

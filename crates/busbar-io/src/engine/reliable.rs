@@ -22,7 +22,6 @@ use busbar_proto::session::{Acknowledge, Arrival, Seq, Session, Transmit};
 use busbar_proto::{CloseReason, Code, Error};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 use bytes::Bytes;
-use mio::{Registry, Token};
 
 use crate::connection::{Connection, SessionNews};
 use crate::event::ListenerId;
@@ -31,6 +30,7 @@ use crate::link::{Interest, Link, LinkStats};
 use crate::loan::{Lease, Loan};
 use crate::options::PipeOptions;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 use crate::transport::Nowhere;
 
 /// Arena for the small messages of a connection that is lost, and how many are taken at once.
@@ -566,12 +566,12 @@ impl Link for Durable<'_> {
 }
 
 impl Connection for Durable<'_> {
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        self.below.register(registry, bell)
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error> {
+        self.below.register(reactor, bell)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.below.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.below.deregister(reactor);
     }
 
     fn handle_notice(&mut self) -> Option<CloseReason> {

@@ -104,8 +104,8 @@ impl Engine {
         }
     }
 
-    /// Lets the queues of a pipe go on, and says what the user can be told.
-    pub(super) fn shaped_readiness(&mut self, id: PipeId) -> Interest {
+    /// Lets the queues of a pipe go on.
+    pub(super) fn attend_queues(&mut self, id: PipeId) {
         if !self.fill(id) {
             // Looking at the link may have read what is for the session only.
             self.converse(id);
@@ -113,6 +113,11 @@ impl Engine {
         self.pump(id);
         self.note_work(id);
         self.watch_queue(id);
+    }
+
+    /// The same, and says what the user can be told.
+    pub(super) fn shaped_readiness(&mut self, id: PipeId) -> Interest {
+        self.attend_queues(id);
         let Some(entry) = self.pipes.get_mut(id.0) else { return Interest::NONE };
         let direct = entry.readiness();
         let is_over = entry.reason.is_some();

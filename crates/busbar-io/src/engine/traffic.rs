@@ -165,6 +165,10 @@ impl Engine {
             (None, _) => return Ok(false),
         };
         self.converse(id);
+        if self.is_shared {
+            // There may be room to read on.
+            self.note_work(id);
+        }
         let announcements = inbox.take_announcements();
         let has_announced = self.announce_some(id, announcements);
         let is_over = received.is_err();
@@ -193,18 +197,24 @@ impl Engine {
         }
         let mut at_work = std::mem::take(&mut self.at_work);
         for id in at_work.drain(..) {
-            let Some(entry) = self.pipes.get_mut(id.0) else { continue };
-            entry.is_at_work = false;
-            let Phase::Connected(connection) = &mut entry.phase else { continue };
-            let outcome = connection.work();
-            if entry.reason.is_none() {
-                self.handle_outcome(id, outcome);
-            }
-            self.note_work(id);
+            self.work(id);
         }
         if self.at_work.is_empty() {
             self.at_work = at_work;
         }
+        self.descriptors.reactor().submit();
+    }
+
+    /// Lets a pipe go on with what it has put off.
+    pub(super) fn work(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        entry.is_at_work = false;
+        let Phase::Connected(connection) = &mut entry.phase else { return };
+        let outcome = connection.work();
+        if entry.reason.is_none() {
+            self.handle_outcome(id, outcome);
+        }
+        self.note_work(id);
     }
 
     /// Whether something that was sent over a pipe can only go on while this engine is driven.

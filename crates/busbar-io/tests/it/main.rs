@@ -15,8 +15,11 @@ mod counters;
 mod dialing;
 mod endings;
 mod heartbeat;
+mod io_thread;
 mod qos;
 mod raw;
+#[cfg(target_os = "linux")]
+mod reactors;
 mod reconnect;
 mod recorded;
 mod reliable;

@@ -42,7 +42,7 @@ callbacks! {
         let address = raw::string(env, args[0]);
         let result = address.parse::<Endpoint>().and_then(|endpoint| {
             let options = options::listen(env, args[1])?;
-            port.state.borrow_mut().engine.listen(&endpoint, &options)
+            port.state.borrow_mut().engine.hold().listen(&endpoint, &options)
         });
         port.after_call();
         returned(env, result.map(|listener| raw::number(env, f64::from(listener.number()))))
@@ -50,7 +50,7 @@ callbacks! {
 
     fn close_listener(port, env, args: 1) {
         let listener = ListenerId::from_number(raw::uint(env, args[0]));
-        port.state.borrow_mut().engine.close_listener(listener);
+        port.state.borrow_mut().engine.hold().close_listener(listener);
         port.after_call();
         raw::undefined(env)
     }
@@ -59,7 +59,7 @@ callbacks! {
         let address = raw::string(env, args[0]);
         let result = address.parse::<Endpoint>().and_then(|endpoint| {
             let options = options::dial(env, args[1])?;
-            port.state.borrow_mut().engine.dial(&endpoint, &options)
+            port.state.borrow_mut().engine.hold().dial(&endpoint, &options)
         });
         port.after_call();
         returned(env, result.map(|pipe| raw::number(env, f64::from(pipe.number()))))
@@ -68,7 +68,7 @@ callbacks! {
     fn shape(port, env, args: 2) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let result = options::qos(env, args[1])
-            .and_then(|qos| port.state.borrow_mut().engine.shape(pipe, &qos));
+            .and_then(|qos| port.state.borrow_mut().engine.hold().shape(pipe, &qos));
         port.after_call();
         returned(env, result.map(|()| raw::undefined(env)))
     }
@@ -76,20 +76,20 @@ callbacks! {
     fn shape_listener(port, env, args: 2) {
         let listener = ListenerId::from_number(raw::uint(env, args[0]));
         let result = options::qos(env, args[1])
-            .and_then(|qos| port.state.borrow_mut().engine.shape_listener(listener, qos));
+            .and_then(|qos| port.state.borrow_mut().engine.hold().shape_listener(listener, qos));
         returned(env, result.map(|()| raw::undefined(env)))
     }
 
     fn stop_receiving(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        port.state.borrow_mut().engine.discard(pipe);
+        port.state.borrow_mut().engine.hold().discard(pipe);
         port.after_call();
         raw::undefined(env)
     }
 
     fn drain(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let waiting = port.state.borrow_mut().engine.drain(pipe);
+        let waiting = port.state.borrow_mut().engine.hold().drain(pipe);
         raw::int(env, i32::try_from(waiting).unwrap_or(i32::MAX))
     }
 
@@ -98,7 +98,7 @@ callbacks! {
         let status = raw::uint(env, args[1]);
         let reason = CloseReason { code: None, status, text: raw::string(env, args[2]) };
         let linger = Duration::from_millis(u64::from(raw::uint(env, args[3])));
-        let given_up = port.state.borrow_mut().engine.close_within(pipe, &reason, linger);
+        let given_up = port.state.borrow_mut().engine.hold().close_within(pipe, &reason, linger);
         port.after_call();
         port.keep_alive_for(linger);
         raw::int(env, i32::try_from(given_up).unwrap_or(i32::MAX))
@@ -107,20 +107,20 @@ callbacks! {
     fn refuse(port, env, args: 2) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let (code, text) = (Some(Code::ConnectionRefused), raw::string(env, args[1]));
-        port.state.borrow_mut().engine.close(pipe, &CloseReason { code, status: 0, text });
+        port.state.borrow_mut().engine.hold().close(pipe, &CloseReason { code, status: 0, text });
         port.after_call();
         raw::undefined(env)
     }
 
     fn take_announcement(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let announcement = port.state.borrow_mut().engine.take_announcement(pipe);
+        let announcement = port.state.borrow_mut().engine.hold().take_announcement(pipe);
         announcement.map_or_else(|| raw::null(env), |bytes| raw::buffer(env, &bytes))
     }
 
     fn take_reason(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let reason = port.state.borrow_mut().engine.take_failure(pipe).unwrap_or_default();
+        let reason = port.state.borrow_mut().engine.hold().take_failure(pipe).unwrap_or_default();
         let code = reason.code.unwrap_or(Code::Closed);
         raw::object(env, &[
             (c"code", raw::text(env, code.as_str())),
@@ -132,7 +132,7 @@ callbacks! {
 
     fn connection_id(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let identity = port.state.borrow_mut().engine.identity(pipe);
+        let identity = port.state.borrow_mut().engine.hold().identity(pipe);
         identity.map_or_else(|| raw::null(env), |identity| {
             raw::text(env, &format!("{}/{}", identity.session, identity.epoch.0))
         })
@@ -150,13 +150,13 @@ callbacks! {
 
     fn listener_address(port, env, args: 1) {
         let listener = ListenerId::from_number(raw::uint(env, args[0]));
-        let address = port.state.borrow().engine.address(listener);
+        let address = port.state.borrow_mut().engine.hold().address(listener);
         returned(env, address.map(|address| raw::text(env, &address)).ok_or_else(gone))
     }
 
     fn peer(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let peer = port.state.borrow_mut().engine.peer(pipe);
+        let peer = port.state.borrow_mut().engine.hold().peer(pipe);
         peer.map_or_else(|| raw::null(env), |peer| peer_object(env, &peer))
     }
 
@@ -166,7 +166,7 @@ callbacks! {
             0 => Err(Error::new(Code::PermissionDenied, raw::string(env, args[2]))),
             _ => Ok(()),
         };
-        port.state.borrow_mut().engine.admit(pipe, verdict);
+        port.state.borrow_mut().engine.hold().admit(pipe, verdict);
         port.after_call();
         raw::undefined(env)
     }
@@ -176,14 +176,14 @@ callbacks! {
         let result = options::credentials(env, args[1]).and_then(|credentials| {
             let missing = || Error::new(Code::InvalidArgument, "credentials must be an object");
             let credentials = credentials.ok_or_else(missing)?;
-            port.state.borrow_mut().engine.set_credentials(listener, credentials)
+            port.state.borrow_mut().engine.hold().set_credentials(listener, credentials)
         });
         returned(env, result.map(|()| raw::undefined(env)))
     }
 
     fn stats(port, env, args: 2) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let stats = port.state.borrow_mut().engine.stats(pipe);
+        let stats = port.state.borrow_mut().engine.hold().stats(pipe);
         returned(env, stats.ok_or_else(gone).map(|stats| {
             let link = stats.link;
             let counters = [

@@ -86,7 +86,7 @@ callbacks! {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let bits = raw::uint(env, args[1]);
         let interest = Interest { readable: bits & 1 != 0, writable: bits & 2 != 0 };
-        let result = port.state.borrow_mut().engine.set_interest(pipe, interest);
+        let result = port.state.borrow_mut().engine.hold().set_interest(pipe, interest);
         port.after_call();
         done(env, result.map(|()| 0))
     }
@@ -98,7 +98,7 @@ callbacks! {
             // meanwhile; staging is never shared memory.
             let staging = unsafe { std::slice::from_raw_parts(bytes, len) };
             let run = staging.get(start as usize..end as usize).ok_or_else(beyond)?;
-            port.state.borrow_mut().engine.send_run(PipeId::from_number(pipe), run)
+            port.state.borrow_mut().engine.hold().send_run(PipeId::from_number(pipe), run)
         });
         port.after_call();
         port.registers.finish(taken)
@@ -113,7 +113,7 @@ callbacks! {
         // SAFETY: the array is alive for the call. If it is shared memory that another thread
         // writes, the message is arbitrary bytes, which are only ever copied.
         let payload = unsafe { std::slice::from_raw_parts(start, len) };
-        let result = port.state.borrow_mut().engine.send(pipe, channel, payload);
+        let result = port.state.borrow_mut().engine.hold().send(pipe, channel, payload);
         port.after_call();
         done(env, result.map(i32::from))
     }
@@ -128,7 +128,7 @@ callbacks! {
             None => &[],
         };
         let terms = options::terms(raw::double(env, args[3]), raw::double(env, args[4]));
-        let result = port.state.borrow_mut().engine.send_with(pipe, channel, payload, terms);
+        let result = port.state.borrow_mut().engine.hold().send_with(pipe, channel, payload, terms);
         port.after_call();
         done(env, result.map(|sent| match sent {
             Sent::Refused => 0,
@@ -139,14 +139,14 @@ callbacks! {
 
     fn abandon(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let is_too_large = port.state.borrow_mut().engine.abandon(pipe);
+        let is_too_large = port.state.borrow_mut().engine.hold().abandon(pipe);
         raw::boolean(env, is_too_large)
     }
 
     fn loan(port, env, args: 2) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let len = raw::uint(env, args[1]) as usize;
-        let result = port.state.borrow_mut().engine.loan(pipe, len);
+        let result = port.state.borrow_mut().engine.hold().loan(pipe, len);
         match result {
             Err(error) => raw::failure(env, &error),
             Ok(None) => raw::null(env),
@@ -168,7 +168,7 @@ callbacks! {
             return raw::failure(env, &detached());
         };
         let (channel, len) = (channel(env, args[2]), raw::uint(env, args[3]) as usize);
-        let result = port.state.borrow_mut().engine.commit(pipe, channel, loan, len);
+        let result = port.state.borrow_mut().engine.hold().commit(pipe, channel, loan, len);
         let sent = match result {
             Ok(Some(loan)) => {
                 port.memory.restore(id, pipe, loan);
@@ -193,7 +193,7 @@ callbacks! {
     fn receive(port, env, args: 1) {
         let [pipe, start, max, copy_max] = port.registers.arguments();
         if port.registers.take_ahead() {
-            port.state.borrow_mut().engine.look_ahead(PipeId::from_number(pipe));
+            port.state.borrow_mut().engine.hold().look_ahead(PipeId::from_number(pipe));
         }
         let count = raw::typed_array(env, args[0]).ok_or_else(detached).and_then(|(bytes, len)| {
             // SAFETY: the array is alive for the call and used by nothing else on this thread;
@@ -208,7 +208,7 @@ callbacks! {
 
     fn processed(port, env, args: 2) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let result = port.state.borrow_mut().engine.processed(pipe, ordinal(env, args[1]));
+        let result = port.state.borrow_mut().engine.hold().processed(pipe, ordinal(env, args[1]));
         port.after_call();
         done(env, result.map(|()| 0))
     }
@@ -265,7 +265,7 @@ fn receive_into(
     let words = unsafe { array.as_mut() };
     let slots = slots_in(words);
     let mut inbox = Inbox::new(arena, slots, received);
-    engine.receive(pipe, &mut inbox, max)?;
+    engine.hold().receive(pipe, &mut inbox, max)?;
     let (count, used) = (inbox.len(), inbox.bytes_used());
     leases.extend(received.drain(..).map(Some));
     if !leases.is_empty() {

@@ -217,6 +217,24 @@ fn asynchronous_methods() {
     assert_eq!(never.wait(LONG).expect_err("cancelled").kind(), ErrorKind::Closed);
 }
 
+/// [Z04 M02] asynchronous methods run in tokio, whose timers they await on one thread
+#[test]
+fn timers_of_tokio() {
+    // SAFETY: our own fixture.
+    let zone = unsafe { loader().load(&physics(), &Options::new(Mode::Shared)) }.expect("it loads");
+    let asleep = zone.method("asleep").expect("it has it");
+    let start = |more| zone.start(asleep, archive(&Small { more })).expect("started");
+    let (long, naps) = (start(60_000), [5; 100].map(start));
+    for nap in naps {
+        let bytes = nap.wait(LONG).expect("it ends");
+        let mut aligned = busbar_types::rkyv::util::AlignedVec::<16>::new();
+        aligned.extend_from_slice(&bytes);
+        assert_eq!(read::<Small>(&aligned).expect("a value").more, 5);
+    }
+    zone.close(Duration::from_millis(10)).expect("what sleeps is dropped");
+    assert_eq!(long.wait(LONG).expect_err("closed").kind(), ErrorKind::Closed);
+}
+
 /// [Z11] what is counted without an answer is counted
 #[test]
 fn oneway() {

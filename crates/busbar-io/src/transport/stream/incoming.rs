@@ -33,6 +33,9 @@ const WHOLE_BYTES_MAX: usize = 1 << 20;
 /// Reads in a row before other pipes get their turn.
 const READS_MAX: u32 = 16;
 
+/// The same where an I/O thread reads, which gives way to callers after each.
+const READS_SERVED_MAX: u32 = 1;
+
 /// Payloads up to this are copied into the receiver's arena if there is room.
 const COPY_MAX: usize = 16 * 1024;
 
@@ -50,6 +53,8 @@ pub(super) struct Incoming {
     assemblies: Assemblies,
     wholes: VecDeque<Bytes>,
     whole_bytes: usize,
+    /// Reads are made by an I/O thread, and not by calls that find nothing.
+    is_served: bool,
     /// The socket may have more to read.
     has_more: bool,
     /// The peer has ended the stream. What is left lies in the socket's own buffer, so that reading
@@ -104,6 +109,7 @@ impl Incoming {
             assemblies: Assemblies::new(options.reassembly_bytes()),
             wholes: VecDeque::new(),
             whole_bytes: 0,
+            is_served: options.is_served,
             has_more: true,
             is_ending: false,
             outcome: None,
@@ -126,7 +132,8 @@ impl Incoming {
 
     /// Reads what is there and for which there is room.
     pub(super) fn fill(&mut self, wire: &mut Wire) {
-        for _ in 0..READS_MAX {
+        let reads_max = if self.is_served { READS_SERVED_MAX } else { READS_MAX };
+        for _ in 0..reads_max {
             if !self.wants_more() {
                 break;
             }
@@ -150,6 +157,20 @@ impl Incoming {
                 },
             }
         }
+        self.release_memory();
+    }
+
+    /// As [`Incoming::fill`], for a call that has found nothing to receive.
+    fn fill_for_call(&mut self, wire: &mut Wire) {
+        if self.is_served {
+            self.release_memory();
+        } else {
+            self.fill(wire);
+        }
+    }
+
+    /// Gives back memory in which nothing lies.
+    fn release_memory(&mut self) {
         if self.start == self.end {
             (self.start, self.scanned, self.end) = (0, 0, 0);
             self.buffer.release();
@@ -265,7 +286,7 @@ impl Incoming {
             // Room that was made may have let in what lies in the buffer already.
             self.scan();
             if self.wants_more() {
-                self.fill(wire);
+                self.fill_for_call(wire);
             }
         }
         self.ready > 0 || (self.outcome.is_some() && !self.is_told)
@@ -285,7 +306,7 @@ impl Incoming {
         while count < max && inbox.slots_left() > 0 {
             if self.ready == 0 {
                 self.scan();
-                self.fill(wire);
+                self.fill_for_call(wire);
             }
             if self.ready == 0 || !self.deliver(inbox) {
                 break;

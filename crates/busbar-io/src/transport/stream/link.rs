@@ -4,7 +4,6 @@ use busbar_proto::frame::Header;
 use busbar_proto::session::{Resume, Seq};
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use bytes::{Bytes, BytesMut};
-use mio::{Registry, Token};
 
 use crate::connection::{Connection, SessionNews, Terms};
 use crate::inbox::Inbox;
@@ -12,6 +11,7 @@ use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::options::PipeOptions;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 
 use super::incoming::Incoming;
 use super::outgoing::{Label, Outgoing};
@@ -25,6 +25,8 @@ pub(super) struct StreamConnection {
     peer: Peer,
     terms: Terms,
     resume: Option<Resume>,
+    /// What there is to do is seen to by an I/O thread.
+    is_served: bool,
     is_lingering: bool,
     parks: u64,
 }
@@ -49,6 +51,7 @@ impl StreamConnection {
             peer,
             terms,
             resume,
+            is_served: options.is_served,
             is_lingering: false,
             parks: 0,
         }
@@ -129,7 +132,7 @@ impl Link for StreamConnection {
         let is_ready = (wants.readable && self.is_readable())
             || (wants.writable && self.is_writable())
             || self.incoming.has_session_news()
-            || self.has_work();
+            || (self.has_work() && !self.is_served);
         self.parks += u64::from(!is_ready);
         !is_ready
     }
@@ -156,21 +159,18 @@ impl Link for StreamConnection {
 
 impl Connection for StreamConnection {
     /// The handshake has registered the socket already; one that lingers comes from elsewhere.
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        self.wire
-            .socket
-            .reregister(registry, bell)
-            .or_else(|_| self.wire.socket.register(registry, bell))
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error> {
+        self.wire.socket.adopt(reactor, bell)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.wire.socket.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.wire.socket.deregister(reactor);
     }
 
     fn handle_bell(&mut self, is_ending: bool) -> Result<Option<CloseReason>, Error> {
         self.incoming.handle_edge(is_ending);
         self.outgoing.handle_edge();
-        self.outgoing.flush(&mut self.wire);
+        self.outgoing.go_on(&mut self.wire);
         self.look()
     }
 
@@ -183,7 +183,7 @@ impl Connection for StreamConnection {
     }
 
     fn work(&mut self) -> Result<Option<CloseReason>, Error> {
-        self.outgoing.flush(&mut self.wire);
+        self.outgoing.go_on(&mut self.wire);
         if self.incoming.wants_more() { self.look() } else { Ok(None) }
     }
 
@@ -208,7 +208,7 @@ impl Connection for StreamConnection {
     }
 
     fn unsent_messages(&self) -> usize {
-        self.outgoing.unsent_messages()
+        self.outgoing.unsent_messages(&self.wire)
     }
 
     fn close(&mut self, reason: &CloseReason) {

@@ -7,6 +7,8 @@
 //! | larger | gathered from where it lies, cut into frames, together with what is queued |
 //! | larger, socket full | copied into the queue as far as that has room |
 //!
+//! Where an I/O thread writes, everything goes by way of the queue.
+//!
 //! What is queued is always whole frames, but for the front, of which a part may be written. A
 //! large message of which some frames are on their way stays *under way* until the caller offers
 //! it again or abandons it; the peer recognises an abandoned message by the next one.
@@ -28,6 +30,9 @@ use super::wire::Wire;
 /// Queued bytes that are written without waiting for the end of the turn.
 const WRITE_BYTES: usize = 64 * 1024;
 
+/// Bytes that an I/O thread writes before it gives way to callers.
+const WRITE_SERVED_BYTES: usize = 128 * 1024;
+
 /// The largest payload that is copied; gathering a larger one is cheaper.
 const COPY_MAX: usize = 8 * 1024;
 
@@ -45,12 +50,16 @@ pub(super) struct Outgoing {
     /// Where the first frame begins of which nothing or not everything is written, unless only its
     /// rest was ever queued.
     front: usize,
+    /// What `front` was of a queue that was taken as a whole.
+    taken_front: usize,
     /// Frames in `queue` from `front` on.
     frames: usize,
     bytes_max: usize,
     frames_max: usize,
     seqs: Seqs,
     under_way: Option<UnderWay>,
+    /// Writes are made by an I/O thread, and not by calls that send.
+    is_served: bool,
     /// Bytes of the frame that was refused last.
     lack: usize,
     /// The socket has no room.
@@ -108,11 +117,13 @@ impl Outgoing {
             queue: Vec::new(),
             written: 0,
             front: 0,
+            taken_front: 0,
             frames: 0,
             bytes_max: usize::try_from(options.ring_bytes).unwrap_or(usize::MAX),
             frames_max: options.queue_messages.map_or(usize::MAX, usize::from),
             seqs: Seqs::default(),
             under_way: None,
+            is_served: options.is_served,
             lack: 0,
             is_blocked: false,
             has_failed: false,
@@ -227,32 +238,58 @@ impl Outgoing {
         self.is_blocked = false;
     }
 
+    /// Writes what is queued, as far as the socket takes it, or as one turn of an I/O thread does.
+    pub(super) fn go_on(&mut self, wire: &mut Wire) {
+        if self.is_served && self.queued() > WRITE_SERVED_BYTES {
+            self.write_queue(wire, WRITE_SERVED_BYTES);
+        } else {
+            self.flush(wire);
+        }
+    }
+
     /// Writes what is queued, as far as the socket takes it.
     pub(super) fn flush(&mut self, wire: &mut Wire) {
-        self.write_queue(wire);
+        self.write_queue(wire, usize::MAX);
         if self.is_closing && self.queued() == 0 && !self.is_shut {
             wire.finish();
-            self.write_queue(wire);
-            if !wire.holds_back() || self.has_failed {
+            self.write_queue(wire, usize::MAX);
+            if self.has_failed || wire.flush() {
                 self.is_shut = true;
                 wire.shut_down_writing();
             }
         }
     }
 
-    fn write_queue(&mut self, wire: &mut Wire) {
-        while self.wants_flush(wire) {
+    fn write_queue(&mut self, wire: &mut Wire, max: usize) {
+        if let Some(error) = wire.take_failure() {
+            self.note(wire, Err(error));
+        }
+        let mut left = max;
+        while left > 0 && self.wants_flush(wire) {
             self.writes += 1;
-            let written = wire.write(&self.queue[self.written..]);
-            if let Some(len) = self.note(written) {
-                self.advance(len);
+            let some = left.min(self.queued());
+            let written = if some == self.queued() {
+                wire.write_queue(&mut self.queue, self.written)
+            } else {
+                wire.write(&self.queue[self.written..self.written + some])
+            };
+            match self.note(wire, written) {
+                None => {}
+                Some(_) if self.queue.is_empty() => {
+                    self.taken_front = self.front;
+                    (self.written, self.front, self.frames) = (0, 0, 0);
+                }
+                Some(len) => {
+                    self.advance(len);
+                    left -= len;
+                }
             }
         }
     }
 
     /// Whether [`Outgoing::flush`] has something to do.
     pub(super) fn wants_flush(&self, wire: &Wire) -> bool {
-        self.has_unsent(wire) && !self.is_blocked
+        (self.queued() > 0 || wire.has_backlog()) && !self.has_failed && !self.is_blocked
     }
 
     /// Whether something is queued, here or below.
@@ -261,15 +298,26 @@ impl Outgoing {
     }
 
     /// Messages that were accepted and of which nothing or not everything was written.
-    pub(super) fn unsent_messages(&self) -> usize {
-        let mut rest = self.queue.get(self.front..).unwrap_or_default();
-        let mut count = self.lost;
-        while let Ok(Some((frame, len))) = frame::first(rest, self.limits) {
+    pub(super) fn unsent_messages(&self, wire: &Wire) -> usize {
+        if self.has_failed {
+            return self.lost;
+        }
+        let taken = |bytes: &[u8], sent| self.messages_in(bytes, self.taken_front, sent);
+        let taken = wire.look_unsent(taken).unwrap_or(0);
+        taken + self.messages_in(&self.queue, self.front, self.written)
+    }
+
+    /// Messages among the frames from `front` on of which not everything is written.
+    fn messages_in(&self, queue: &[u8], front: usize, written: usize) -> usize {
+        let (mut at, mut count) = (front, 0);
+        while let Ok(Some((frame, len))) =
+            frame::first(queue.get(at..).unwrap_or_default(), self.limits)
+        {
             let Header { kind, channel, fragment, is_reliable, .. } = frame.header;
             let is_last = fragment.is_none_or(|it| it.index + 1 == it.count);
             let is_message = kind == Kind::Data && channel != ANNOUNCEMENTS && !is_reliable;
-            count += usize::from(is_message && is_last);
-            rest = &rest[len..];
+            at += len;
+            count += usize::from(is_message && is_last && at > written);
         }
         count
     }
@@ -295,7 +343,7 @@ impl Outgoing {
 
     /// Gives up what is queued: nobody reads any more.
     pub(super) fn give_up(&mut self, wire: &mut Wire) {
-        self.fail();
+        self.fail(wire);
         if !std::mem::replace(&mut self.is_shut, true) {
             wire.shut_down_writing();
         }
@@ -326,7 +374,8 @@ impl Outgoing {
 
     /// Whether a frame of so many bytes may be queued, if necessary after a write.
     fn makes_room(&mut self, wire: &mut Wire, bytes: usize) -> bool {
-        if self.queued() >= WRITE_BYTES || !self.has_room(bytes) {
+        let is_due = self.queued() >= WRITE_BYTES || !self.has_room(bytes);
+        if is_due && !self.is_served {
             self.flush(wire);
         }
         let fits = self.has_room(bytes);
@@ -361,7 +410,7 @@ impl Outgoing {
         payload: &[u8],
     ) -> Result<UnderWay, Error> {
         while it.done < it.total && !self.has_failed {
-            if !self.is_blocked {
+            if !self.is_blocked && !self.is_served {
                 it.done += self.gather(wire, it, payload)?;
                 continue;
             }
@@ -410,7 +459,7 @@ impl Outgoing {
         self.writes += 1;
         let written = wire.write_vectored(parts);
         let mut sent = 0;
-        if let Some(len) = self.note(written) {
+        if let Some(len) = self.note(wire, written) {
             sent = self.settle(len, frames, &heads, payload) - it.done;
         }
         self.heads = heads;
@@ -461,20 +510,20 @@ impl Outgoing {
     }
 
     /// The outcome of a write: the bytes it took, if any.
-    fn note(&mut self, written: io::Result<usize>) -> Option<usize> {
+    fn note(&mut self, wire: &Wire, written: io::Result<usize>) -> Option<usize> {
         match written {
             Ok(len) => return Some(len),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => self.is_blocked = true,
                 io::ErrorKind::Interrupted => {}
-                _ => self.fail(),
+                _ => self.fail(wire),
             },
         }
         None
     }
 
-    fn fail(&mut self) {
-        self.lost = self.unsent_messages();
+    fn fail(&mut self, wire: &Wire) {
+        self.lost = self.unsent_messages(wire);
         self.has_failed = true;
         self.under_way = None;
         self.queue = Vec::new();

@@ -1,0 +1,233 @@
+//! A thread that tends an engine for an owner who may be busy for long: an event loop.
+//!
+//! ```text
+//! owner ── lock ─→ Engine ←─ lock ── thread ←─ waits ─ descriptors, timers
+//!   ↑                                  │
+//!   └───────── bell, if it sleeps ─────┘
+//! ```
+//!
+//! The lock is fair: between two chores the thread hands it to an owner that waits for it, so that
+//! the owner waits for one read or one write at most. Neither waits for anything while it has the
+//! lock.
+
+use std::ops::{Deref, DerefMut};
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use busbar_proto::{Code, Error};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::engine::{Engine, Readiness};
+use crate::event::Event;
+use crate::notice;
+use crate::os::os_error;
+
+/// An engine and the thread that tends it. See the [module](self).
+///
+/// Its descriptor is readable when [`IoThread::turn`] has to be called. Dropping it waits for the
+/// thread, which ends after what it is just doing, and ends the engine with everything in it.
+pub struct IoThread {
+    shared: Arc<Shared>,
+    /// What the bell makes readable.
+    poll: Poll,
+    rung: Events,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    desk: Mutex<Desk>,
+    /// Wakes the owner.
+    bell: Waker,
+    /// Wakes the thread.
+    thread_bell: notice::Bell,
+}
+
+/// What only one of them has at a time.
+struct Desk {
+    engine: Engine,
+    thread: State,
+    /// The owner waits for its bell.
+    is_owner_asleep: bool,
+    /// The owner is gone.
+    is_over: bool,
+}
+
+/// What the thread is about.
+enum State {
+    Awake,
+    /// Until then, or until something happens.
+    Asleep(Option<Instant>),
+}
+
+/// The engine, for as long as a call takes. What it leaves to do wakes the thread.
+pub struct EngineGuard<'a> {
+    desk: Option<MutexGuard<'a, Desk>>,
+    shared: &'a Shared,
+}
+
+impl IoThread {
+    /// Starts a thread with an engine.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when descriptors or threads are short.
+    pub fn start() -> Result<Self, Error> {
+        let engine = Engine::shared()?;
+        let set = |error| os_error("creating a poll set", error);
+        let poll = Poll::new().map_err(set)?;
+        let bell = Waker::new(poll.registry(), Token(0))
+            .map_err(|error| os_error("creating a bell", error))?;
+        let watch = Poll::new().map_err(set)?;
+        watch
+            .registry()
+            .register(&mut SourceFd(&engine.as_raw_fd()), Token(0), Interest::READABLE)
+            .map_err(|error| os_error("watching an engine", error))?;
+        let thread_bell = engine.bell();
+        let desk = Desk { engine, thread: State::Awake, is_owner_asleep: false, is_over: false };
+        let shared = Arc::new(Shared { desk: Mutex::new(desk), bell, thread_bell });
+        let its = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("busbar-io".to_owned())
+            .spawn(move || run(&its, watch))
+            .map_err(|error| {
+                Error::new(Code::OutOfMemory, format!("starting an I/O thread: {error}"))
+            })?;
+        Ok(Self { shared, poll, rung: Events::with_capacity(1), thread: Some(thread) })
+    }
+
+    /// The engine, between two chores of the thread.
+    #[inline]
+    #[must_use]
+    pub fn lock(&self) -> EngineGuard<'_> {
+        EngineGuard { desk: Some(self.shared.desk.lock()), shared: &self.shared }
+    }
+
+    /// Looks at what the thread has left, and appends what happened to `events`. Never waits for
+    /// peers.
+    pub fn turn(&mut self, events: &mut Vec<Event>) {
+        // The bell has done its work; an interrupted wait leaves it for the next time.
+        let _ = self.poll.poll(&mut self.rung, Some(Duration::ZERO));
+        let mut guard = self.lock();
+        guard.desk().is_owner_asleep = false;
+        guard.look_around(events);
+    }
+
+    /// Decides, when the owner is about to wait, whether it may. After
+    /// [`Sleep`](Readiness::Sleep), the bell rings for whatever happens.
+    pub fn prepare_sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
+        let mut guard = self.lock();
+        guard.desk().is_owner_asleep = false;
+        let readiness = guard.prepare_rest(events);
+        guard.desk().is_owner_asleep = readiness == Readiness::Sleep;
+        readiness
+    }
+
+    /// Whether the owner has something to look at that the bell does not announce.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.lock().has_to_look()
+    }
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        self.shared.desk.lock().is_over = true;
+        self.shared.thread_bell.ring();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for IoThread {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+impl EngineGuard<'_> {
+    fn desk(&mut self) -> &mut Desk {
+        self.desk.as_mut().expect(HELD)
+    }
+}
+
+impl Deref for EngineGuard<'_> {
+    type Target = Engine;
+
+    #[inline]
+    fn deref(&self) -> &Engine {
+        &self.desk.as_ref().expect(HELD).engine
+    }
+}
+
+impl DerefMut for EngineGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Engine {
+        &mut self.desk.as_mut().expect(HELD).engine
+    }
+}
+
+impl Drop for EngineGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let desk = self.desk();
+        let State::Asleep(until) = desk.thread else { return };
+        if desk.engine.awaits_thread(until) {
+            desk.thread = State::Awake;
+            self.desk = None;
+            self.shared.thread_bell.ring();
+        }
+    }
+}
+
+const HELD: &str = "invariant: held until dropped";
+
+/// The thread. Panics have nobody to be reported to: they end the process with a message.
+fn run(shared: &Shared, watch: Poll) {
+    if catch_unwind(AssertUnwindSafe(|| tend(shared, watch))).is_err() {
+        std::process::abort();
+    }
+}
+
+fn tend(shared: &Shared, mut watch: Poll) {
+    let mut events = Events::with_capacity(1);
+    loop {
+        let Some(until) = tend_all(shared) else { return };
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // Interrupted: an early look does no harm.
+        let _ = watch.poll(&mut events, timeout);
+    }
+}
+
+/// Does all that there is to do; until when there is nothing more, or `None` when all is over.
+#[expect(clippy::option_option, reason = "there may be no deadline")]
+fn tend_all(shared: &Shared) -> Option<Option<Instant>> {
+    let mut desk = shared.desk.lock();
+    desk.thread = State::Awake;
+    let mut was_lingering = desk.engine.is_lingering();
+    while !desk.is_over {
+        let has_more = desk.engine.tend();
+        let is_lingering = desk.engine.is_lingering();
+        let has_delivered = std::mem::replace(&mut was_lingering, is_lingering) && !is_lingering;
+        if desk.is_owner_asleep && (desk.engine.has_news() || has_delivered) {
+            desk.is_owner_asleep = false;
+            // Whoever is woken should find the lock open. A full pipe of bells has woken it.
+            let _ = MutexGuard::unlocked_fair(&mut desk, || shared.bell.wake());
+        }
+        let until = desk.engine.next_deadline();
+        // The owner may have called in while it was woken.
+        if !has_more && !desk.engine.awaits_thread(until) {
+            desk.thread = State::Asleep(until);
+            return Some(until);
+        }
+        MutexGuard::bump(&mut desk);
+    }
+    None
+}
