@@ -42,7 +42,7 @@ const TEST_STEPS = [
   { name: 'cargo', command: 'cargo test --workspace --no-fail-fast', count: 'cargo' },
   {
     name: 'loom',
-    command: 'cargo test -p busbar-shm --profile fast --lib loom',
+    command: 'cargo test -p busbar-shm -p busbar-zone --profile fast --lib loom',
     count: 'cargo',
     env: LOOM,
   },
