@@ -103,7 +103,7 @@ export interface NativePipeOptions {
   sessionTimeoutMs: number;
   windowMessages?: number;
   windowBytes?: number;
-  /** 0 processed, 1 received */
+  /** 0 processed, 1 received, 2 processed, which the program says of each message */
   ack?: number;
   maxDeliveryAttempts?: number;
   lossyChannels?: readonly number[];
@@ -268,9 +268,18 @@ export interface NativePort {
   receive(arena: Uint8Array): void;
   /**
    * The program is done with the first `count` messages that receive() has given, of a pipe with a
-   * session that acknowledges what is processed.
+   * session: they are acknowledged if they were not on arrival, and their numbers forgotten.
    */
   processed(pipe: number, count: number): number;
+  /** The same of messages from `start` to before `end`, counted from 0 as receive() gives them. */
+  acknowledge(pipe: number, start: number, end: number): number;
+  /**
+   * The number in its channel of the session of a message that receive() has given, counted from 0;
+   * -1 for one that is of no session or that the program is done with.
+   */
+  seqOf(pipe: number, place: number): number;
+  /** The session of a reliable pipe and the end that sends to this one, such as `00ff…/d`. */
+  sessionOf(pipe: number): string | null;
   /** Copies a large payload out and gives it back to its sender. */
   copyLease(index: number, target: Uint8Array): number;
   /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */

@@ -151,12 +151,32 @@ pub(crate) trait Connection: Link {
         false
     }
 
+    /// Offers a message that is of no more use at `expires`, as [`Link::send_bytes`]; the receiver
+    /// is told, where the transport has a way to.
+    ///
+    /// # Errors
+    /// As there.
+    fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Instant,
+    ) -> Result<bool, Error> {
+        let _ = expires;
+        self.send_bytes(channel, payload)
+    }
+
+    /// Whether the receiver is told so.
+    fn tells_expiry(&self) -> bool {
+        false
+    }
+
     /// Offers a message of the session, as [`Link::send_bytes`].
     ///
     /// # Errors
     /// As there, and `NotSupported`.
-    fn send_reliable(&mut self, channel: u16, seq: Seq, payload: &Bytes) -> Result<bool, Error> {
-        let _ = (channel, seq, payload);
+    fn send_reliable(&mut self, label: Numbered, payload: &Bytes) -> Result<bool, Error> {
+        let _ = (label, payload);
         Err(Error::new(Code::NotSupported, "the transport keeps no sessions"))
     }
 
@@ -250,11 +270,22 @@ pub(crate) enum Incoming {
     Connected(Box<dyn Connection>),
 }
 
+/// What a session says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    pub(crate) channel: u16,
+    pub(crate) seq: Seq,
+    /// When it is of no more use.
+    pub(crate) expires: Option<Instant>,
+}
+
 /// What has come that a session must know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionNews {
     /// A message, which waits to be judged.
     Data(u16, Seq),
+    /// A message was new, and of no more use when it was to be received.
+    Expired(u16, Seq),
     /// An acknowledgement.
     Ack(u16, Ack),
     /// What is missing of the channel below a number will not come.

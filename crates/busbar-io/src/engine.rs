@@ -16,7 +16,9 @@
 
 mod accepting;
 mod ahead;
+mod backlog;
 pub(crate) mod descriptors;
+mod handed;
 mod heartbeat;
 mod linger;
 mod pipe;
@@ -113,6 +115,8 @@ pub struct PipeStats {
     pub messages_unconfirmed: u64,
     /// Messages of its session that were given up.
     pub deliveries_failed: u64,
+    /// Messages of its session whose time was over when they could be sent, or sent again.
+    pub resends_expired: u64,
     /// Messages of its session that came twice, and were received once.
     pub duplicates: u64,
     /// What its queues hold and have dropped.
@@ -387,6 +391,8 @@ impl Engine {
             stats.messages_unconfirmed = reliable.session.unconfirmed() as u64;
             stats.deliveries_failed = reliable.failed;
             stats.duplicates = reliable.duplicates;
+            stats.resends_expired = reliable.expired;
+            stats.link.messages_expired += reliable.backlog.stale;
         }
         Some(stats)
     }

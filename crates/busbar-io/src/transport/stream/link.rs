@@ -1,11 +1,13 @@
 //! An established stream: the two halves, behind the engine's traits.
 
+use std::time::Instant;
+
 use busbar_proto::frame::Header;
-use busbar_proto::session::{Resume, Seq};
+use busbar_proto::session::Resume;
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use bytes::{Bytes, BytesMut};
 
-use crate::connection::{Connection, SessionNews, Terms};
+use crate::connection::{Connection, Numbered, SessionNews, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
@@ -152,6 +154,7 @@ impl Link for StreamConnection {
             reads: self.incoming.reads,
             writes: self.outgoing.writes,
             reassemblies_expired: self.incoming.expired(),
+            messages_expired: self.incoming.stale,
             ..LinkStats::default()
         }
     }
@@ -268,8 +271,23 @@ impl Connection for StreamConnection {
         self.outgoing.has_lossy_under_way()
     }
 
-    fn send_reliable(&mut self, channel: u16, seq: Seq, payload: &Bytes) -> Result<bool, Error> {
-        self.outgoing.send(&mut self.wire, Label { channel, seq: Some(seq) }, payload)
+    fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Instant,
+    ) -> Result<bool, Error> {
+        let label = Label { expires: Some(expires), ..Label::plain(channel) };
+        self.outgoing.send(&mut self.wire, label, payload)
+    }
+
+    fn tells_expiry(&self) -> bool {
+        true
+    }
+
+    fn send_reliable(&mut self, label: Numbered, payload: &Bytes) -> Result<bool, Error> {
+        let Numbered { channel, seq, expires } = label;
+        self.outgoing.send(&mut self.wire, Label { channel, seq: Some(seq), expires }, payload)
     }
 
     fn send_control(&mut self, header: &Header) -> Result<bool, Error> {

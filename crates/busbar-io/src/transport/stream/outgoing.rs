@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::time::Instant;
 
 use busbar_proto::frame::{self, Fragment, HEAD_BYTES_MAX, HEADER_BYTES, Header, Kind};
 use busbar_proto::session::Seq;
@@ -82,13 +83,28 @@ pub(super) struct Label {
     pub(super) channel: u16,
     /// Its number in the session; `None`: it is no message of a session, and numbered here.
     pub(super) seq: Option<Seq>,
+    /// When it is of no more use.
+    pub(super) expires: Option<Instant>,
 }
 
 impl Label {
     /// That of a message outside the session.
     #[inline]
     pub(super) fn plain(channel: u16) -> Self {
-        Self { channel, seq: None }
+        Self { channel, seq: None, expires: None }
+    }
+
+    /// How long it is of use from now on.
+    #[inline]
+    fn deadline_micros(self) -> Option<u64> {
+        let left = self.expires?.saturating_duration_since(Instant::now());
+        Some(u64::try_from(left.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Bytes that precede it in a frame of its own.
+    #[inline]
+    fn head_bytes(self) -> usize {
+        if self.expires.is_some() { HEAD_BYTES_MAX } else { HEADER_BYTES }
     }
 }
 
@@ -181,7 +197,7 @@ impl Outgoing {
                 return Err(Error::new(Code::InvalidArgument, message));
             }
             None if payload.len() <= COPY_MAX => {
-                let fits = self.makes_room(wire, HEADER_BYTES + payload.len());
+                let fits = self.makes_room(wire, label.head_bytes() + payload.len());
                 return if fits { self.push(label, payload).map(|()| true) } else { Ok(false) };
             }
             None => {
@@ -387,10 +403,12 @@ impl Outgoing {
 
     /// Queues a message that is one frame.
     fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
-        let Label { channel, seq } = label;
+        let Label { channel, seq, .. } = label;
         let is_reliable = seq.is_some();
         let seq = seq.map_or_else(|| self.seqs.take(channel), |seq| seq.0);
-        let header = Header { channel, seq, is_reliable, ..Header::new(Kind::Data) };
+        let deadline_micros = label.deadline_micros();
+        let header =
+            Header { channel, seq, is_reliable, deadline_micros, ..Header::new(Kind::Data) };
         frame::encode(&header, payload, self.limits, &mut self.queue)?;
         self.frames += 1;
         self.count(payload.len());
@@ -504,9 +522,15 @@ impl Outgoing {
             count: narrow(it.total.div_ceil(max)),
             total_bytes: it.total as u64,
         });
-        let Label { channel, seq } = it.label;
-        let is_reliable = seq.is_some();
-        Header { channel, seq: it.seq, is_reliable, fragment, ..Header::new(Kind::Data) }
+        let is_last = it.total - at <= max;
+        Header {
+            channel: it.label.channel,
+            seq: it.seq,
+            is_reliable: it.label.seq.is_some(),
+            fragment,
+            deadline_micros: it.label.deadline_micros().filter(|_| is_last),
+            ..Header::new(Kind::Data)
+        }
     }
 
     /// The outcome of a write: the bytes it took, if any.
