@@ -7,7 +7,8 @@ export { dial, listen } from './dist/index.js';
 export { bindInproc, connectInproc, inprocStats, listInprocEndpoints } from './dist/index.js';
 export type { InprocStats, InprocTraffic } from './dist/index.js';
 export { Listener, Pipe, TypedPipe } from './dist/index.js';
-export { configure, type EnvironmentOptions, type IoMode } from './dist/index.js';
+export { backend, configure } from './dist/index.js';
+export type { Backend, EnvironmentOptions, IoMode } from './dist/index.js';
 export { parseAddress, type Address } from './dist/index.js';
 export type {
   Access,

@@ -6,7 +6,7 @@
 export { dial, listen } from './dist/index.js';
 export { bindInproc, connectInproc, inprocStats, listInprocEndpoints } from './dist/index.js';
 export { Listener, Pipe, TypedPipe } from './dist/index.js';
-export { configure, parseAddress } from './dist/index.js';
+export { backend, configure, parseAddress } from './dist/index.js';
 
 // Typed messages
 export { compile, registry, BufferTooSmallError, SchemaError } from './dist/index.js';

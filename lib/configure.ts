@@ -1,7 +1,13 @@
 /** Settings of a whole thread, which are made before its first pipe. */
 
 import { BusbarError, invalidArgument, show } from './errors.js';
-import { checkIo, chooseIo, openedPort } from './internal/environment.js';
+import {
+  checkIo,
+  chooseBackend,
+  chooseIo,
+  environmentPort,
+  openedPort,
+} from './internal/environment.js';
 
 /**
  * Who reads and writes sockets, keeps heartbeats and reconnects:
@@ -13,6 +19,15 @@ import { checkIo, chooseIo, openedPort } from './internal/environment.js';
  */
 export type IoMode = 'loop' | 'thread';
 
+/**
+ * How sockets are reached:
+ *
+ * - `'poll'`: the system's poll set (epoll, kqueue). Everywhere.
+ * - `'uring'`: io_uring, on Linux from about 6.1, where no sandbox forbids it. Fewer system calls:
+ *   what came has been received already, and what all pipes send in a turn is one call.
+ */
+export type Backend = 'poll' | 'uring';
+
 /** Settings of this thread: the main thread, or one worker. */
 export interface EnvironmentOptions {
   /**
@@ -20,6 +35,12 @@ export interface EnvironmentOptions {
    * `BUSBAR_DRIVE` says.
    */
   readonly io?: IoMode;
+  /**
+   * How the pipes of this thread reach their sockets. `'poll'` by default, or what the environment
+   * variable `BUSBAR_IO` says. `'uring'` where it does not work is `ERR_NOT_SUPPORTED` at the first
+   * pipe or listener; so it is with `io: 'thread'`.
+   */
+  readonly backend?: Backend;
 }
 
 /**
@@ -41,13 +62,38 @@ export function configure(options: EnvironmentOptions): void {
   if (typeof options !== 'object' || options === null) {
     throw invalidArgument(`options is ${show(options)}; it must be an object`);
   }
-  const { io } = options;
-  if (io === undefined) return;
-  checkIo(io, 'io');
-  const port = openedPort();
-  if (port !== null && port.io !== io) {
-    const message = `io is '${port.io}' since the first pipe of this thread; choose before it`;
-    throw new BusbarError('ERR_INVALID_STATE', message);
+  const { io, backend: wanted } = options;
+  if (io !== undefined) checkIo(io, 'io');
+  if (wanted !== undefined && wanted !== 'poll' && wanted !== 'uring') {
+    throw invalidArgument(`backend is ${show(wanted)}; it must be 'poll' or 'uring'`);
   }
-  chooseIo(io);
+  const port = openedPort();
+  if (port !== null) {
+    if (io !== undefined) checkSame('io', port.io, io);
+    if (wanted !== undefined) checkSame('backend', port.native.backend(), wanted);
+  }
+  if (io !== undefined) chooseIo(io);
+  if (wanted !== undefined) chooseBackend(wanted);
+}
+
+/**
+ * How this thread reaches sockets: `'uring'` or `'poll'`. Settles it, as a first pipe does.
+ *
+ * @throws BusbarError `ERR_NOT_SUPPORTED` if what was chosen does not work here (not retryable)
+ *
+ * @example
+ * ```ts
+ * import { backend } from 'busbar';
+ *
+ * console.log(backend()); // 'poll', unless BUSBAR_IO or configure() say otherwise
+ * ```
+ */
+export function backend(): Backend {
+  return environmentPort().native.backend() as Backend;
+}
+
+function checkSame(name: string, actual: string, wanted: string): void {
+  if (actual === wanted) return;
+  const message = `${name} is '${actual}' since the first pipe of this thread; choose before it`;
+  throw new BusbarError('ERR_INVALID_STATE', message);
 }

@@ -9,7 +9,13 @@ import { native } from './internal/native.js';
 export { parseAddress, type Address } from './address.js';
 export type { Batch } from './batch.js';
 export { CODES, type CodeInfo, type ErrorCode } from './codes.js';
-export { configure, type EnvironmentOptions, type IoMode } from './configure.js';
+export {
+  backend,
+  configure,
+  type Backend,
+  type EnvironmentOptions,
+  type IoMode,
+} from './configure.js';
 export { dial } from './dial.js';
 export {
   AbortError,

@@ -208,6 +208,10 @@ export class FakePort implements NativePort {
     this.refs.push(count);
   }
 
+  backend(): string {
+    return 'poll';
+  }
+
   wakeKind(): string {
     return 'uv_poll';
   }

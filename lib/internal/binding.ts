@@ -219,6 +219,8 @@ export interface NativePort {
   /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */
   ref(count: number): void;
   /** 'uv_poll' or 'threadsafe-function'. */
+  /** How descriptors are reached: `uring` or `poll`. */
+  backend(): string;
   wakeKind(): string;
 
   // ---- hot ----
@@ -290,9 +292,9 @@ export interface NativePort {
 
 export interface Native {
   /**
-   * Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called
-   * with entries in `events`, their number in `registers[0]`. The arrays are kept for the life of
-   * the environment and must never reach users.
+   * Opens the port of this environment, with an I/O thread if `hasThread`. `backend` may be empty.
+   * `onWake()` is called with entries in `events`, their number in `registers[0]`. The arrays are
+   * kept for the life of the environment and must never reach users. Throws.
    */
   openPort(
     onWake: () => void,
@@ -300,6 +302,7 @@ export interface Native {
     slots: Uint32Array,
     registers: Int32Array,
     hasThread: boolean,
+    backend: string,
   ): NativePort;
   /** [scheme, key, value, key, value, …] with the keys of `Address` (address.ts). Throws. */
   parseAddress(address: string): string[];

@@ -2,7 +2,7 @@
 
 import { env } from 'node:process';
 
-import type { IoMode } from '../configure.js';
+import type { Backend, IoMode } from '../configure.js';
 import { invalidArgument, show } from '../errors.js';
 import { native } from './native.js';
 import { Port } from './port.js';
@@ -10,7 +10,7 @@ import { Port } from './port.js';
 /** The port. */
 export function environmentPort(): Port {
   if (port !== null) return port;
-  const opened = new Port(native, io ?? preset());
+  const opened = new Port(native, io ?? preset(), backend);
   // process.exit() runs none of the core's own clean-up.
   process.on('exit', () => opened.handleExit());
   port = opened;
@@ -25,6 +25,11 @@ export function openedPort(): Port | null {
 /** Chooses who drives the port, unless it is open. */
 export function chooseIo(mode: IoMode): void {
   io = mode;
+}
+
+/** Chooses what reaches sockets, unless the port is open. */
+export function chooseBackend(name: Backend): void {
+  backend = name;
 }
 
 /** Checks a way to drive ports. */
@@ -43,3 +48,4 @@ function preset(): IoMode {
 
 let port: Port | null = null;
 let io: IoMode | null = null;
+let backend: Backend | null = null;

@@ -7,7 +7,8 @@
  * one `nextTick` for all pipes.
  */
 
-import type { IoMode } from '../configure.js';
+import type { Backend, IoMode } from '../configure.js';
+import { callNative } from '../errors.js';
 import type { PipeMetrics } from '../metrics.js';
 import { addCounters, noCounters, type Counters } from '../stats.js';
 import { Arena } from './arena.js';
@@ -86,10 +87,16 @@ export class Port {
     native: Pick<Native, 'openPort'>,
     /** Who drives the engine. */
     readonly io: IoMode = 'loop',
+    /** What reaches sockets, if that was chosen. */
+    backend: Backend | null = null,
   ) {
     checkByteOrder();
     const { events, slots, registers } = this;
-    this.native = native.openPort(() => this.dispatch(), events, slots, registers, io === 'thread');
+    const onWake = (): void => this.dispatch();
+    const hasThread = io === 'thread';
+    this.native = callNative(() =>
+      native.openPort(onWake, events, slots, registers, hasThread, backend ?? ''),
+    );
   }
 
   addPipe(pipe: PipeSink): void {

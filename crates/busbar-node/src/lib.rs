@@ -21,15 +21,15 @@ use napi_derive::napi;
 
 use port::Arrays;
 
-/// Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called with
-/// entries in `events`, their number in `registers[0]`. The arrays are kept for the life of the
-/// environment and must never reach users.
+/// Opens the port of this environment, with an I/O thread if `hasThread`. `backend` may be empty.
+/// `onWake()` is called with entries in `events`, their number in `registers[0]`. The arrays are
+/// kept for the life of the environment and must never reach users.
 ///
 /// # Errors
-/// When descriptors or memory are short.
+/// When descriptors or memory are short, or the backend does not work here.
 #[napi(
     ts_args_type = "onWake: () => void, events: Uint32Array, slots: Uint32Array, \
-                    registers: Int32Array, hasThread: boolean",
+                    registers: Int32Array, hasThread: boolean, backend: string",
     ts_return_type = "import('../lib/internal/binding.js').NativePort"
 )]
 pub fn open_port<'env>(
@@ -39,11 +39,12 @@ pub fn open_port<'env>(
     slots: Uint32Array,
     registers: Int32Array,
     has_thread: bool,
+    backend: String,
 ) -> napi::Result<Object<'env>> {
     let port = Object::new(&env)?;
     // The buffers were created by the caller, so their JavaScript objects are what `port` keeps.
     let arrays = Arrays { events, slots, registers };
-    port::open(env.raw(), on_wake.raw(), arrays, has_thread, port.raw())?;
+    port::open(env.raw(), on_wake.raw(), arrays, has_thread, &backend, port.raw())?;
     Ok(port)
 }
 

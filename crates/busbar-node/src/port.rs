@@ -73,10 +73,18 @@ pub(crate) fn open(
     on_wake: sys::napi_value,
     arrays: Arrays,
     has_thread: bool,
+    backend: &str,
     object: sys::napi_value,
 ) -> napi::Result<()> {
     let failed = |what: &str| napi::Error::from_reason(what.to_owned());
-    let engine = PortEngine::new(has_thread).map_err(|error| failed(error.message()))?;
+    let backend = if backend.is_empty() { Ok(None) } else { backend.parse().map(Some) };
+    let engine = match backend.and_then(|backend| PortEngine::new(has_thread, backend)) {
+        Ok(engine) => engine,
+        Err(error) => {
+            raw::throw(env, &error);
+            return Err(napi::Error::new(napi::Status::PendingException, ""));
+        }
+    };
     let on_wake = raw::reference(env, on_wake, false).ok_or_else(|| failed("onWake"))?;
     let Arrays { events, slots, registers } = arrays;
     let registers = Registers::new(registers).ok_or_else(|| failed("registers"))?;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::time::Duration;
 
-use busbar_io::{CloseReason, Code, Endpoint, Error, ListenerId, Peer, PipeId};
+use busbar_io::{Backend, CloseReason, Code, Endpoint, Error, ListenerId, Peer, PipeId};
 use napi::sys;
 
 use crate::options;
@@ -33,6 +33,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"setCredentials", set_credentials),
         (c"stats", stats),
         (c"ref", keep_alive),
+        (c"backend", backend),
         (c"wakeKind", wake_kind),
     ];
     define_functions(env, object, port, &functions);
@@ -237,6 +238,11 @@ callbacks! {
         port.is_wanted.set(raw::uint(env, args[0]) > 0);
         port.keep_alive();
         raw::undefined(env)
+    }
+
+    fn backend(port, env, _args: 0) {
+        let backend = port.state.borrow_mut().engine.hold().backend();
+        raw::text(env, if backend == Backend::Uring { "uring" } else { "poll" })
     }
 
     fn wake_kind(port, env, _args: 0) {
