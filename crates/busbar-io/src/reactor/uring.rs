@@ -29,7 +29,7 @@ use rustix::io::Errno;
 use super::{Edge, Token, Watch};
 use crate::slots::{Handle, Slots};
 pub(crate) use port::{Accepts, Bell, Port};
-use ring::{Done, OpId, Ring};
+use ring::{Done, OpId, Ring, mask};
 pub(super) use selftest::check;
 use stream::Stream;
 
@@ -222,7 +222,7 @@ impl State {
         };
         let Self { watches, ring, .. } = self;
         let inserted = watches.insert_with(|handle| {
-            let op = ring.watch(fd, events.bits().into(), true, Tag::Watch(handle));
+            let op = ring.watch(fd, mask(events), true, Tag::Watch(handle));
             let op = op.ok_or(io::ErrorKind::OutOfMemory)?;
             Ok::<_, io::Error>(Watched { fd, events, token, op })
         });
@@ -329,12 +329,12 @@ impl State {
         if !is_cancelled {
             let ready = done.result.as_ref().copied().unwrap_or(u32::MAX);
             let ending = PollFlags::HUP | PollFlags::ERR | HANGUP;
-            let is_ending = ready & u32::from(ending.bits()) != 0;
+            let is_ending = ready & mask(ending) != 0;
             self.edges.push((Edge { token: watched.token, is_ending }, None));
         }
         if done.is_over && (is_cancelled || done.result.is_ok()) {
             // The thread that began it has ended, or there were too many completions.
-            let events = u32::from(watched.events.bits());
+            let events = mask(watched.events);
             if let Some(op) = self.ring.watch(watched.fd, events, true, Tag::Watch(handle)) {
                 watched.op = op;
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
+use super::ring::mask;
 use super::{SEND_BYTES_MAX, State, Tag, Token, Uring};
 use crate::slots::Handle;
 
@@ -74,7 +75,7 @@ impl Port {
         if let Some(stream) = streams.get_mut(self.handle)
             && stream.room.is_none()
         {
-            let events = u32::from(PollFlags::OUT.bits());
+            let events = mask(PollFlags::OUT);
             stream.room = ring.watch(stream.fd, events, false, Tag::Room(self.handle));
         }
     }

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::net::{SendFlags, SocketFlags};
@@ -52,6 +53,11 @@ const GROUP: u16 = 0;
 
 /// Of operations whose completion says nothing, such as cancelling another.
 const NOBODY: u64 = u64::MAX;
+
+/// Events as the ring takes and gives them. How wide they are differs between ways to the kernel.
+pub(super) fn mask(events: PollFlags) -> u32 {
+    u32::try_from(i64::from(events.bits())).expect("invariant: flags are not negative")
+}
 
 /// How long a dropped ring waits for the kernel to let go.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, PollFlags, Timespec, epoll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::ring::{BUFFER_BYTES, BUFFERS, Done, Ring};
+use super::ring::{BUFFER_BYTES, BUFFERS, Done, Ring, mask};
 
 /// Far longer than any of it takes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -94,7 +94,7 @@ fn watches(ring: &mut Ring<Step>) -> io::Result<()> {
     let (set, one_second) =
         (epoll::create(epoll::CreateFlags::CLOEXEC)?, Timespec { tv_sec: 1, tv_nsec: 0 });
     epoll::add(&set, &*ring, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
-    let events = u32::from(PollFlags::IN.bits());
+    let events = mask(PollFlags::IN);
     let op = ring.watch(bell.as_raw_fd(), events, true, Step::Watch);
     ring.enter(Some(Duration::ZERO))?;
     for _ in 0..2 {

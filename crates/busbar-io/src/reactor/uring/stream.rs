@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
-use super::ring::{Filled, OpId, Ring};
+use super::ring::{Filled, OpId, Ring, mask};
 use super::{HANGUP, Tag, Token};
 use crate::slots::Handle;
 
@@ -106,7 +106,7 @@ impl Stream {
             ring.cancel(op);
         }
         if self.hangup.is_none() && !self.has_ended {
-            let events = u32::from(HANGUP.bits());
+            let events = mask(HANGUP);
             self.hangup = ring.watch(self.fd, events, false, Tag::Hangup(handle));
         }
     }
