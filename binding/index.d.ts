@@ -449,14 +449,14 @@ export interface NativeZoneType {
 export declare function openMapped(path: string): NativeMappedFile
 
 /**
- * Opens the port of this environment, with an I/O thread if `hasThread`. `onWake()` is called with
- * entries in `events`, their number in `registers[0]`. The arrays are kept for the life of the
- * environment and must never reach users.
+ * Opens the port of this environment, with an I/O thread if `hasThread`. `backend` may be empty.
+ * `onWake()` is called with entries in `events`, their number in `registers[0]`. The arrays are
+ * kept for the life of the environment and must never reach users.
  *
  * # Errors
- * When descriptors or memory are short.
+ * When descriptors or memory are short, or the backend does not work here.
  */
-export declare function openPort(onWake: () => void, events: Uint32Array, slots: Uint32Array, registers: Int32Array, hasThread: boolean): import('../lib/internal/binding.js').NativePort
+export declare function openPort(onWake: () => void, events: Uint32Array, slots: Uint32Array, registers: Int32Array, hasThread: boolean, backend: string): import('../lib/internal/binding.js').NativePort
 
 /**
  * Opens this environment's side of all zones. `onWake()` is called when operations have ended,

@@ -12,7 +12,7 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 21] = [
+    let functions: [(&CStr, Function); 22] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
