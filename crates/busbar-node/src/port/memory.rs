@@ -5,11 +5,6 @@
 //! refers to the memory any more; until then the Rust value that keeps it mapped is held, whatever
 //! JavaScript did with the buffer in between (`transfer()` moves the memory to another buffer and
 //! leaves ours detached, which is recognised here).
-//!
-//! An environment that ends calls the finalizers of all buffers, also of those whose memory has
-//! moved to another thread by then, which goes on using it. So a hook looks at each buffer before
-//! that, and memory that has moved stays mapped as long as the process: nobody will tell when it
-//! is not needed any more.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -31,12 +26,9 @@ pub(super) struct Memory {
 /// One of them.
 struct Item {
     id: u32,
-    env: sys::napi_env,
     memory: Rc<Memory>,
     content: RefCell<Content>,
     buffer: Cell<Option<sys::napi_ref>>,
-    /// Whether the environment ends and the memory belongs to a buffer that may outlive it.
-    is_elsewhere: Cell<bool>,
 }
 
 /// What keeps the memory behind a buffer alive.
@@ -67,9 +59,8 @@ impl Memory {
             Content::Nothing => return Err(Refused::Failed),
         };
         let id = self.next_id();
-        let (memory, buffer, is_elsewhere) = (Rc::clone(self), Cell::default(), Cell::default());
-        let content = RefCell::new(content);
-        let item = Rc::new(Item { id, env, memory, content, buffer, is_elsewhere });
+        let (memory, buffer) = (Rc::clone(self), Cell::new(None));
+        let item = Rc::new(Item { id, memory, content: RefCell::new(content), buffer });
         let hint = Rc::into_raw(Rc::clone(&item)).cast_mut();
         let mut value = std::ptr::null_mut();
         // SAFETY: on thread. `start..start + len` stays valid until the finalizer has run, because
@@ -95,9 +86,6 @@ impl Memory {
             });
         }
         item.buffer.set(raw::reference(env, value, true));
-        // SAFETY: on thread. Node calls hooks in reverse order, so this one before that of the
-        // buffer, which calls the finalizer, which removes this one: until then `hint` is valid.
-        unsafe { sys::napi_add_env_cleanup_hook(env, Some(look_before_the_end), hint.cast()) };
         self.items.borrow_mut().insert(id, item);
         Ok(value)
     }
@@ -185,36 +173,14 @@ impl Item {
     }
 }
 
-/// Called by Node on the environment's thread once no buffer refers to the memory any more, or when
-/// the environment ends.
+/// Called by Node on the environment's thread once no buffer refers to the memory any more.
 unsafe extern "C" fn finalize(env: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
-    // SAFETY: on thread; `lend` has added this hook.
-    unsafe { sys::napi_remove_env_cleanup_hook(env, Some(look_before_the_end), hint) };
     // SAFETY: `lend` made the hint from an `Rc` for exactly this call.
     let item = unsafe { Rc::from_raw(hint.cast_const().cast::<Item>()) };
-    if item.is_elsewhere.get() {
-        std::mem::forget(item.content.replace(Content::Nothing));
-    }
     item.finish();
     item.memory.items.borrow_mut().remove(&item.id);
     if let Some(buffer) = item.buffer.take() {
         // SAFETY: on thread; the reference was made in `lend` and is deleted once.
         unsafe { sys::napi_delete_reference(env, buffer) };
     }
-}
-
-/// Called by Node when the environment ends, before it detaches the buffer itself.
-unsafe extern "C" fn look_before_the_end(hint: *mut c_void) {
-    // SAFETY: `lend` made the hint from an `Rc`, and `finalize`, which ends it, removes this hook.
-    let item = unsafe { &*hint.cast_const().cast::<Item>() };
-    let env = item.env;
-    let mut scope = std::ptr::null_mut();
-    // SAFETY: on thread; the out-pointer is a live local.
-    if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
-        return;
-    }
-    let is_ours = matches!(&*item.content.borrow(), Content::Nothing);
-    item.is_elsewhere.set(!is_ours && item.attached(env).is_none());
-    // SAFETY: on thread; opened above.
-    unsafe { sys::napi_close_handle_scope(env, scope) };
 }
