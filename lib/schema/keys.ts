@@ -3,6 +3,8 @@
  * their order as Rust's `Ord` has it. Both are built from functions for the parts of a key.
  */
 
+import { isDeepStrictEqual } from 'node:util';
+
 /** Feeds a key to a hasher. */
 export type HashKey<T = never> = (h: FxHasher, key: T) => void;
 
@@ -116,6 +118,12 @@ export const char: KeyRules<string> = {
 /** `()` */
 export const unit: KeyRules<null> = { hash: () => undefined, compare: () => 0 };
 
+/** What the writer's version of a key does not have: it is compared only, with what is asked for. */
+export const constant: KeyRules<unknown> = {
+  hash: () => undefined,
+  compare: (a, b) => (isDeepStrictEqual(a ?? null, b ?? null) ? 0 : 1),
+};
+
 /** Strings: ordered by their UTF-8, which is not the order of JavaScript. */
 export const string: KeyRules<string> = {
   hash(h, key) {
@@ -210,9 +218,11 @@ export function variants(
       if (typeof key !== 'string') rule?.hash(h, held(key));
     },
     compare(a, b) {
-      const order = (rules[find(a)]?.[1] ?? 0) - (rules[find(b)]?.[1] ?? 0);
+      const [i, j] = [find(a), find(b)];
+      // Another version may lack the variant that unknown ones are read as.
+      const order = (rules[i]?.[1] ?? -1) - (rules[j]?.[1] ?? -1);
       if (order !== 0 || typeof a === 'string') return order;
-      return rules[find(a)]?.[2].compare(held(a), held(b)) ?? 0;
+      return rules[i]?.[2].compare(held(a), held(b)) ?? 0;
     },
   };
 }
