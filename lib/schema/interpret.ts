@@ -192,6 +192,7 @@ export class Interpreter {
       key: this.ops(form.key),
       value: this.ops(form.value),
       rules: keyRules(this.plan, form.key),
+      readsOnly: this.plan.readsOnly,
     } as unknown as MapRules<unknown, unknown>;
     const ops = mapOps(rules);
     return {

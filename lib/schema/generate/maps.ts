@@ -24,6 +24,7 @@ export function nameMap(e: Emitter, form: FormOf<'map'>): string {
       `key: ${part(e, form.key)},`,
       `value: ${part(e, form.value)},`,
       `rules: ${e.as(keyRules(e, form.key, 0), `unknown as keys.KeyRules<${k}>`)},`,
+      ...(e.plan.readsOnly ? ['readsOnly: true,'] : []),
     ];
     e.rt('MapRules');
     e.add(`const rules${name}${e.type(`MapRules${types}`)} = {\n${rules.join('\n')}\n};`);
