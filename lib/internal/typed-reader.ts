@@ -5,6 +5,7 @@ import { BusbarError, invalidArgument } from '../errors.js';
 import type { Movable } from '../schema/views.js';
 import type { Codec, Decoder } from '../typed.js';
 import type { TypeAnnouncement } from './announcement.js';
+import { isSameType } from './same-type.js';
 import type { PipeTypes } from './types.js';
 import type { Grade, Source } from './waiter.js';
 
@@ -88,7 +89,7 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
       const advice = `${codec.name} is expected: let it send by typed() as well`;
       throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message}; ${advice}`);
     }
-    if (announced.hash === codec.hash && isSame(announced, codec)) return codec;
+    if (isSameType(announced, codec)) return codec;
     if (resolve && codec.resolve !== undefined) {
       const reader = codec.resolve(announced.descriptor);
       if (reader.hash === announced.hash) return reader;
@@ -123,23 +124,6 @@ export class TypedMessages<T> implements Grade<T[]> {
       }
     }
     return values.length === 0 ? null : values;
-  }
-}
-
-/**
- * Whether types of one hash are the same: of a type that is mentioned in a circle, the hash has only
- * the name.
- */
-function isSame(
-  { descriptor }: TypeAnnouncement,
-  codec: Described & { descriptor: string },
-): boolean {
-  if (descriptor === codec.descriptor || codec.compare === undefined) return true;
-  try {
-    return codec.compare(descriptor).kind === 'identical';
-  } catch {
-    // The peer's descriptor contradicts itself.
-    return false;
   }
 }
 

@@ -10,7 +10,7 @@ import { inspect } from 'node:util';
 
 import { BusbarError } from '../errors.js';
 import type { MapOps, MapRules, Visit } from './maps.js';
-import { region, limits, enterArchive } from './region.js';
+import { region, limits, enterArchive, tooShort } from './region.js';
 
 /** Members of every cursor over a value of type T. */
 export interface Cursor<T> {
@@ -252,6 +252,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
 export function limit(lo: number, p: number): void {
   limits.lo = lo;
   limits.left = p - lo;
+  limits.empties = 0;
 }
 
 /** The part of `bytes` that a cursor is moved to, as the position of its root. */
@@ -273,6 +274,6 @@ export function rootOf(
     throw new BusbarError('ERR_INVALID_ARGUMENT', message);
   }
   const p = enterArchive(name, bytes, 0) - bytes.length + offset + length - size;
-  if (length < size) enterArchive(name, bytes.subarray(offset, offset + length), size);
+  if (length < size) throw tooShort(name, bytes, length, size);
   return p;
 }
