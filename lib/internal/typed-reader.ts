@@ -2,9 +2,11 @@
 
 import type { Batch } from '../batch.js';
 import { BusbarError, invalidArgument } from '../errors.js';
+import type { Message } from '../message.js';
 import type { Movable } from '../schema/views.js';
 import type { Codec, Decoder } from '../typed.js';
 import type { TypeAnnouncement } from './announcement.js';
+import { MessageView } from './message.js';
 import { isSameType } from './same-type.js';
 import type { PipeTypes } from './types.js';
 import type { Grade, Source } from './waiter.js';
@@ -95,6 +97,24 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
       if (reader.hash === announced.hash) return reader;
     }
     throw mismatch(announced, codec, resolve);
+  }
+}
+
+/** One value, with all that is known of its message. */
+export class NamedValues<T> implements Grade<Message<T>> {
+  readonly what = 'receiveMessage()';
+  readonly acknowledges = true;
+  private readonly reader: Pick<TypedReader<T, unknown>, 'decode'>;
+
+  constructor(reader: Pick<TypedReader<T, unknown>, 'decode'>) {
+    this.reader = reader;
+  }
+
+  read(source: Source): Message<T> | null {
+    const bytes = source.readMessage();
+    if (bytes === null) return null;
+    const { channel } = source;
+    return new MessageView(this.reader.decode(bytes, channel), channel, source.receipt());
   }
 }
 
