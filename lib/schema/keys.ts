@@ -124,7 +124,7 @@ export const char: KeyRules<string> = {
 /** `()` */
 export const unit: KeyRules<null> = { hash: () => undefined, compare: () => 0 };
 
-/** What the writer's version of a key does not have: it is compared only, with what is asked for. */
+/** What the writer does not have of a key: it is only compared, with what is asked for. */
 export const constant: KeyRules<unknown> = {
   hash: () => undefined,
   compare: (a, b) => (isDeepStrictEqual(a ?? null, b ?? null) ? 0 : 1),
