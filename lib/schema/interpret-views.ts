@@ -85,20 +85,19 @@ class Maker implements ViewMaker {
   #variants(made: new () => Place, key: string): void {
     const type = typeForm(this.#interpreter.plan, key);
     if (type.form !== 'enum') return;
-    const find = (d: DataView, p: number): (typeof type.variants)[number] => {
+    const byTag = new Map(type.variants.map((variant) => [variant.tag, variant]));
+    getter(made, 'kind', () => (d, _, p) => {
       const tag = d.getUint8(p);
-      const found =
-        type.variants.find((variant) => variant.tag === tag) ??
-        type.variants.find(({ name }) => name === type.fallback);
-      if (found === undefined) throw unknownVariant(type.name, tag);
-      return found;
-    };
-    getter(made, 'kind', () => (d, _, p) => find(d, p).name);
+      const name = byTag.get(tag)?.name ?? type.fallback;
+      if (name === undefined) throw unknownVariant(type.name, tag);
+      return name;
+    });
     getter(made, 'value', () => {
       const cursors = new Map<string, Place>();
       return (d, b, p, lo) => {
-        const { name, shape, parts } = find(d, p);
-        if (shape === 'unit') return undefined;
+        const variant = byTag.get(d.getUint8(p));
+        if (variant === undefined || variant.shape === 'unit') return undefined;
+        const { name, shape, parts } = variant;
         let cursor = cursors.get(name);
         if (cursor === undefined) {
           const form = { form: 'tuple', parts, size: type.size, align: type.align } as const;
@@ -170,11 +169,17 @@ class Maker implements ViewMaker {
       }
       case 'type':
         return this.#type(form.type);
-      default: {
-        const ops = this.#interpreter.ops(form);
-        return (d, b, p) => ops.read(d, b, p);
+      case 'constant': {
+        if (form.shown === null) break;
+        const { place, d, b, at } = form.shown;
+        const look = this.#look(place);
+        return () => look(d, b, at, 0);
       }
+      default:
+        break;
     }
+    const ops = this.#interpreter.ops(form);
+    return (d, b, p) => ops.read(d, b, p);
   }
 
   #type(key: string): Look {

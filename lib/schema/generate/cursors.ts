@@ -3,7 +3,7 @@
  * when first asked for and then moved.
  */
 
-import type { Form, FormOf, Part, TypeForm } from '../forms.js';
+import type { Form, FormOf, Part, Shown, TypeForm } from '../forms.js';
 import { get, key, plus, quote, uses, type Emitter } from './emitter.js';
 import { constant, reader, typeReader } from './readers.js';
 
@@ -230,7 +230,7 @@ function look(e: Emitter, c: Class, form: Form, p: string): readonly [type: stri
       return [name, moved(c.nested(name, `new ${name}()`), p)];
     }
     case 'constant':
-      return plain(constant(e, form.value));
+      return form.shown === null ? plain(constant(e, form.value)) : lookShown(e, c, form.shown);
     default:
       return plain(reader(e, form, p, d, b));
   }
@@ -250,6 +250,19 @@ function lookBehind(
   );
   const at = `${e.rt('target')}(this.$d, ${p}, ${form.elem.size}, this.$lo)`;
   return [type, `this.${method}(${at})`];
+}
+
+/** A value in an archive of its own is the only part of a cursor over that archive. */
+function lookShown(e: Emitter, c: Class, shown: Shown): readonly [string, string] {
+  const { place, at } = shown;
+  const type = e.valueType(place);
+  const name = e.helper('$Shown', shown, (made) => {
+    const read = reader(e, place, 'this.$p', 'this.$d', 'this.$b');
+    partsCursor(e, made, [{ name: 'value', at: 0, form: place }], type, read, place.size, null);
+  });
+  const index = e.constants.push(shown) - 1;
+  const make = `new ${name}().$set(constants[${index}].d, constants[${index}].b, ${at}, 0)`;
+  return [type, `${c.nested(name, make)}.value`];
 }
 
 function lookTuple(
