@@ -7,7 +7,7 @@ import { isSome } from './numbers.js';
 import { unknownVariant } from './problems.js';
 import { checkEmpties, region, target } from './region.js';
 import * as strings from './strings.js';
-import { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor } from './views.js';
+import { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor, UNCLONED } from './views.js';
 
 /** Reads a place in place. */
 type Look = (d: DataView, b: Buffer, p: number, lo: number) => unknown;
@@ -20,19 +20,22 @@ export interface ViewMaker {
 
 /** What a cursor stands on. */
 class Place extends ShownCursor {
-  $d: DataView = region.d;
-  $b: Buffer = region.b;
-  $p = 0;
-  $lo = 0;
+  readonly $uncloned: symbol = UNCLONED;
+  #d: DataView = region.d;
+  #b: Buffer = region.b;
+  #p = 0;
+  #lo = 0;
 
   $set(d: DataView, b: Buffer, p: number, lo: number): this {
-    if (this.$d !== d) {
-      this.$d = d;
-      this.$b = b;
-    }
-    this.$p = p;
-    this.$lo = lo;
+    this.#d = d;
+    this.#b = b;
+    this.#p = p;
+    this.#lo = lo;
     return this;
+  }
+
+  $look(look: Look): unknown {
+    return look(this.#d, this.#b, this.#p, this.#lo);
   }
 }
 
@@ -234,8 +237,10 @@ function wrapped(look: Look): Look {
 function cursorClass(ops: Pick<Ops, 'read' | 'size'>): new () => Place {
   return class extends Place {
     $toObject(): unknown {
-      limit(this.$lo, this.$p + ops.size);
-      return ops.read(this.$d, this.$b, this.$p);
+      return this.$look((d, b, p, lo) => {
+        limit(lo, p + ops.size);
+        return ops.read(d, b, p);
+      });
     }
   };
 }
@@ -249,7 +254,7 @@ function getter(made: new () => Place, name: string, look: () => Look): void {
     get(this: Place) {
       let own = looks.get(this);
       if (own === undefined) looks.set(this, (own = look()));
-      return own(this.$d, this.$b, this.$p, this.$lo);
+      return this.$look(own);
     },
   });
 }

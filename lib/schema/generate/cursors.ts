@@ -117,6 +117,7 @@ function partsCursor(
   for (const { name: part, at, form } of parts) {
     const [type, expression] = look(e, c, form, plus('this.$p', at));
     c.member(`get ${key(part)}()${e.type(type)} {\nreturn ${expression};\n}`);
+    if (part === 'toJSON') c.member(`constructor() {\nsuper();\n${e.rt('hide')}(this);\n}`);
   }
   finish(c, name, value, read, size, root);
 }
@@ -151,6 +152,7 @@ function finish(
     `$b${e.type('Buffer')} = ${region}.b;`,
     '$p = 0;',
     '$lo = 0;',
+    `${e.typed ? 'readonly ' : ''}$uncloned${e.type('symbol')} = ${e.rt('UNCLONED')};`,
   ];
   const head = `${e.typed ? 'export ' : ''}class ${name} extends ${e.rt('ShownCursor')}`;
   e.add(c.text(head, fields));
