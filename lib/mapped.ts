@@ -148,7 +148,7 @@ function placed<T, V>(
   opened: NativeMappedFile,
 ): MappedFile<T, V> {
   const tooLong = (cause?: unknown): BusbarError => {
-    const message = `${name} is longer than the ${ARCHIVE_BYTES_MAX} bytes that an archive may have`;
+    const message = `${name} has more than the ${ARCHIVE_BYTES_MAX} bytes of an archive`;
     return new BusbarError('ERR_ARCHIVE_INVALID', message, { cause });
   };
   let file: MappedFile<T, V>;
