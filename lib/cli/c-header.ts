@@ -133,7 +133,7 @@ function typeText(name: string, type: TypeDescriptor): string {
   const lines: string[] = [];
   let end = 0;
   const fields = type.fields.filter(({ size }) => size > 0).sort((a, b) => a.offset - b.offset);
-  const spell = (name: string): string => (/^\d/.test(name) ? `value${name}` : name);
+  const spell = (it: string): string => (/^\d/.test(it) ? `value${it}` : it);
   const members = distinct(
     fields.map((field) => field.name),
     spell,
