@@ -41,7 +41,14 @@ export type {
   SendOptions,
   TrySendOptions,
 } from './dist/index.js';
-export type { Batch, BatchesOptions, ConsumeOptions, Loan, WaitOptions } from './dist/index.js';
+export type {
+  Batch,
+  BatchesOptions,
+  ConsumeOptions,
+  Loan,
+  Message,
+  WaitOptions,
+} from './dist/index.js';
 export type { CloseOptions } from './dist/index.js';
 
 // Typed messages

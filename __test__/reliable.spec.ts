@@ -10,6 +10,8 @@ import {
   dial,
   listen,
   type BusbarError,
+  type Loan,
+  type Message,
   type Pipe,
   type PipeOptions,
 } from '../index.js';
@@ -142,6 +144,140 @@ test('[D31] consume() acknowledges when its callback returns; received, on arriv
   t.pass();
 });
 
+test("[D35] ack: 'explicit': a message is done with when the program says so", async (t) => {
+  const { client, server, relay } = await ends(t, { ack: 'explicit' });
+  const count = 200;
+  for (let n = 0; n < count; n++) await client.send(`${n}`, { channel: n % 2 });
+  const kept: Message[] = [];
+  for await (const message of server.messages()) {
+    t.is(message.channel, kept.length % 2);
+    t.is(String(message.data), `${kept.length}`);
+    if (kept.push(message) === count) break;
+    if (kept.length === 50) relay.cut();
+  }
+  await states(client, 'CONNECTED');
+  t.is(client.stats().messagesUnconfirmed, count);
+  // In any order, and as often as one likes.
+  for (const message of kept.filter((_, n) => n % 7 !== 3).toReversed()) {
+    message.ack();
+    message.ack();
+  }
+  // An acknowledgement has room for 64 messages behind the first one that is missing.
+  const left = kept.filter((_, n) => n % 7 === 3);
+  while (client.stats().messagesUnconfirmed > count - 100) await new Promise(setImmediate);
+  t.true(client.stats().messagesUnconfirmed >= left.length);
+  relay.cut();
+  left.forEach((message) => message.ack());
+  await confirmed(client);
+  t.is(server.stats().duplicates, 0);
+});
+
+test("[D33 D35] ack: 'explicit': senders wait for it, and so does close()", async (t) => {
+  const { client, server } = await ends(t, { ack: 'explicit', windowMessages: 3 });
+  for (let n = 0; n < 3; n++) t.true(client.trySend(`${n}`));
+  const sending = client.send('3');
+  const messages = server.messages();
+  const next = async (): Promise<Message> => (await messages.next()).value as Message;
+  const first = [await next(), await next(), await next()];
+  t.is(client.stats().messagesUnconfirmed, 3);
+  first[0]?.ack();
+  await sending;
+  const last = await next();
+  t.is(String(last.data), '3');
+  let isClosed = false;
+  const closing = client.close().then(() => (isClosed = true));
+  first[2]?.ack();
+  first[1]?.ack();
+  while (client.stats().messagesUnconfirmed > 1) await new Promise(setImmediate);
+  t.false(isClosed);
+  last.ack();
+  await closing;
+});
+
+test("[D35] ack: 'explicit': loans and batches acknowledge; what cannot is refused", async (t) => {
+  const { client, server } = await ends(t, { ack: 'explicit' });
+  await client.send(Buffer.alloc(100_000, 1));
+  await client.send('small', { channel: 5 });
+  const large = await server.borrow();
+  const small = await server.borrow();
+  large.release();
+  t.is(client.stats().messagesUnconfirmed, 2);
+  large.ack();
+  small.ack();
+  await confirmed(client);
+  for (let n = 0; n < 4; n++) await client.send(`${n}`);
+  const taken: Loan[] = [];
+  const stop = new AbortController();
+  let seen = 0;
+  const consuming = server.consume(
+    (batch) => {
+      for (let i = 0; i < batch.length; i++) {
+        if (seen++ % 2 === 0) batch.ack(i);
+        else taken.push(batch.take(i));
+      }
+    },
+    { signal: stop.signal },
+  );
+  while (seen < 4 || client.stats().messagesUnconfirmed !== 2) await new Promise(setImmediate);
+  taken.forEach((loan) => loan.ack());
+  await confirmed(client);
+  stop.abort();
+  await t.throwsAsync(consuming, { code: 'ABORT_ERR' });
+  const refused = { code: 'ERR_INVALID_ARGUMENT', message: /explicit/ };
+  await t.throwsAsync(server.receive(), refused);
+  await t.throwsAsync(server.receiveBatch(), refused);
+  await t.throwsAsync(server[Symbol.asyncIterator]().next(), refused);
+  t.throws(() => server.tryReceive(), refused);
+});
+
+test('[D35] ids name messages, in every form in which they are received', async (t) => {
+  for (const ack of ['processed', 'received', 'explicit'] as const) {
+    const { client, server } = await ends(t, { ack, lossyChannels: [9] });
+    const session = client.connectionId?.split('/')[0];
+    const ids: (string | null)[] = [];
+    for (let n = 0; n < 3; n++) await client.send(`${n}`, { channel: 4 });
+    ids.push((await server.receiveMessage()).id);
+    const loan = await server.borrow();
+    ids.push(loan.id);
+    const messages = server.messages();
+    ids.push(((await messages.next()).value as Message).id);
+    await client.send('lossy', { channel: 9 });
+    t.is(((await messages.next()).value as Message).id, null);
+    const stop = new AbortController();
+    const consuming = server.consume(
+      (batch) => {
+        for (let i = 0; i < batch.length; i++) ids.push(batch.id(i), batch.take(i).id);
+      },
+      { signal: stop.signal },
+    );
+    await client.send('3', { channel: 4 });
+    await client.send(Buffer.alloc(50_000), { channel: 4 });
+    while (ids.length < 7) await new Promise(setImmediate);
+    stop.abort();
+    await t.throwsAsync(consuming, { code: 'ABORT_ERR' });
+    t.deepEqual(
+      ids,
+      [0, 1, 2, 3, 3, 4, 4].map((n) => `${session}/d/4/${n}`),
+    );
+    await server.send('back');
+    t.is((await client.receiveMessage()).id, `${session}/l/0/0`);
+  }
+});
+
+test('[D35] messages of other pipes have no id, and ack() does nothing', async (t) => {
+  const listener = await listen('tcp://127.0.0.1:0');
+  t.teardown(() => listener.close());
+  const [server, client] = await Promise.all([listener.accept(), dial(listener.address)]);
+  await client.send('a', { channel: 3 });
+  const { data, channel, id, ack } = await server.receiveMessage();
+  t.deepEqual([String(data), channel, id, typeof ack], ['a', 3, null, 'function']);
+  await client.send('b');
+  const loan = await server.borrow();
+  t.is(loan.id, null);
+  loan.ack();
+  await client.close();
+});
+
 test('[D30] close() waits until everything is acknowledged, over a cut', async (t) => {
   const { client, server, relay } = await ends(t);
   for (let n = 0; n < 100; n++) await client.send(`${n}`);
@@ -201,6 +337,24 @@ test('[D26 D30] messages with terms of their own do not wait for acknowledgement
   client.flush();
   t.is(client.stats().messagesUnconfirmed + client.stats().messagesQueued, count);
   for (let n = 0; n < count; n++) t.is(String(await server.receive()), `${n}`);
+});
+
+test('[D26] what is stale is not sent again, and not received', async (t) => {
+  const { client, server, relay } = await ends(t);
+  relay.cut();
+  while (client.state === 'CONNECTED') await once(client, 'state');
+  await client.send('stale before it is sent', { ttlMs: 1 });
+  const wait = Date.now() + 30;
+  while (Date.now() < wait);
+  await client.send('for ever');
+  t.is(String(await server.receive()), 'for ever');
+  const { resendsExpired, sendsExpired } = client.stats();
+  t.is(resendsExpired + sendsExpired, 1);
+  await client.send('arrives, and waits too long', { ttlMs: 1_000 });
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  await client.send('last');
+  t.is(String(await server.receive()), 'last');
+  t.is(server.stats().receivesExpired, 1);
 });
 
 test('[D30] what close() discards is not acknowledged', async (t) => {

@@ -73,14 +73,15 @@ export declare class NativeZone {
    */
   inline(registers: Uint32Array, room: number): object
   /**
-   * Starts a call, whose number this is; its end comes with the others.
+   * A function that starts a call, `submit(method, input, operation)`, and gives its number; its
+   * end comes with the others. It throws `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`,
+   * `ERR_ZONE_FAULTED`, `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
    *
    * # Errors
-   * `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
-   * `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
+   * Before [`NativeZones::calls`].
    */
-  submit(method: number, input: Uint8Array, operation: number): number
-  /** Gives up a call that [`Self::submit`] numbered. */
+  submitter(): unknown
+  /** Gives up a call that was submitted, by its number. */
   cancel(call: number): void
   /**
    * Has the zone call the library at `path`, or that which it was loaded from.
@@ -118,7 +119,7 @@ export declare class NativeZone {
    * Starts a call whose result nobody wants; a failure is logged.
    *
    * # Errors
-   * As [`Self::submit`].
+   * As [`Self::submitter`].
    */
   post(method: number, input: Uint8Array): void
   /**
@@ -126,7 +127,7 @@ export declare class NativeZone {
    * length is given; or, if it has no room there, it is given itself.
    *
    * # Errors
-   * As [`Self::submit`], what the call fails with, and `ERR_TIMED_OUT`.
+   * As [`Self::submitter`], what the call fails with, and `ERR_TIMED_OUT`.
    */
   callWaiting(method: number, input: Buffer, out: Buffer, timeoutMs: number): number | Buffer
   /**
@@ -148,7 +149,15 @@ export declare class NativeZones {
    * `ERR_INVALID_ARGUMENT`, `ERR_IO` if there can be no thread for it.
    */
   load(options: NativeZoneOptions, parent: NativeZone | undefined | null, exposed: number, operation: number): void
-  /** What has ended since it was last asked. */
+  /**
+   * An object with the function that brings ends of calls, and the words that both sides know;
+   * see [`calls`]. To be asked for once, before there are zones.
+   *
+   * # Errors
+   * When memory is short.
+   */
+  calls(words: Uint32Array, onWake: () => void): object
+  /** What ended otherwise than by a result that `collect` brings. */
   take(): Array<NativeEnd>
   /** Answers a call of a plugin's. */
   answer(call: number, result: Uint8Array): void

@@ -49,6 +49,12 @@ export interface Batch {
   /** The channel that message `i` was sent on. */
   channel(i: number): number;
 
+  /** The name of message `i` in the session of a reliable pipe; see `Message.id`. */
+  id(i: number): string | null;
+
+  /** Says that the program is done with message `i`; see `Message.ack`. */
+  ack(i: number): void;
+
   /** Message `i` in place. Must not be written to. */
   at(i: number): Buffer;
 

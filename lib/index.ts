@@ -32,6 +32,7 @@ export type { WaitOptions } from './internal/wait.js';
 export { listen } from './listen.js';
 export { Listener, type ListenerEvents } from './listener.js';
 export type { Loan } from './loan.js';
+export type { Message } from './message.js';
 export { setLogger, type LogEntry, type Logger, type LogLevel } from './logger.js';
 export { MappedFile, openMapped, writeMapped, type OpenMappedOptions } from './mapped.js';
 export { metrics, type Latency, type Metrics, type PipeMetrics } from './metrics.js';

@@ -32,6 +32,15 @@ export interface Loan {
   /** The channel that the message was sent on. */
   readonly channel: number;
 
+  /** Its name in the session of a reliable pipe, otherwise `null`; see `Message.id`. */
+  readonly id: string | null;
+
+  /**
+   * Says that the program is done with the message; see `Message.ack`. It may come before or
+   * after `release()`, which says nothing of the kind.
+   */
+  ack(): void;
+
   /** Gives the memory back. Further calls do nothing. */
   release(): void;
 

@@ -13,7 +13,15 @@ import type {
 import { checkFlag, checkObject, unknownOption } from './internal/checks.js';
 import type { Peer } from './internal/peer.js';
 import { LISTENER_QOS, QOS, qosSettings, type QosSettings } from './internal/qos.js';
-import { checked, choice, integer, type Rule, type Rules, type Values } from './internal/rules.js';
+import {
+  checked,
+  choice,
+  chosen,
+  integer,
+  type Rule,
+  type Rules,
+  type Values,
+} from './internal/rules.js';
 import { checkSignal, checkTimeout, type WaitOptions } from './internal/wait.js';
 import type { ListenerRates, QosOptions } from './qos.js';
 import {
@@ -349,22 +357,14 @@ function heartbeatOf(
   value: unknown,
   standard: boolean,
 ): Pick<NativePipeOptions, 'heartbeatMs' | 'heartbeatMisses'> {
-  const given = value === undefined ? standard : value;
-  if (given === false) return { heartbeatMs: 0, heartbeatMisses: 0 };
-  if (given !== true && (given === null || typeof given !== 'object')) {
-    const accepted = 'true, false or { intervalMs, misses }';
-    throw invalidArgument(`heartbeat is ${show(given)}; it must be ${accepted}`);
-  }
-  const { intervalMs, misses } = checked(given === true ? {} : given, HEARTBEAT);
+  const values = chosen('heartbeat', value === undefined ? standard : value, HEARTBEAT);
+  if (values === null) return { heartbeatMs: 0, heartbeatMisses: 0 };
+  const { intervalMs, misses } = values;
   return { heartbeatMs: intervalMs as number, heartbeatMisses: misses as number };
 }
 
 function reconnectOf(given: unknown): NativeBackoff {
-  if (typeof given !== 'boolean' && (given === null || typeof given !== 'object')) {
-    const accepted = 'true, false or { initialMs, maxMs, factor, jitter, maxAttempts }';
-    throw invalidArgument(`reconnect is ${show(given)}; it must be ${accepted}`);
-  }
-  const policy = checked(typeof given === 'boolean' ? {} : given, RECONNECT);
+  const policy = chosen('reconnect', given, RECONNECT) ?? checked(undefined, RECONNECT);
   const { initialMs, maxMs, factor, jitter, maxAttempts } = policy as unknown as NativeBackoff;
   if (maxMs < initialMs) {
     throw invalidArgument(`maxMs is ${maxMs}; it must not be below initialMs, ${initialMs}`);

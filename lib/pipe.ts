@@ -16,6 +16,7 @@ import {
 } from './internal/arguments.js';
 import type { PipeCore } from './internal/core.js';
 import { MessageIterator } from './internal/iterator.js';
+import { NAMED } from './internal/message.js';
 import type { Peer } from './internal/peer.js';
 import { checkNames } from './internal/checks.js';
 import type { Sendable } from './internal/pending.js';
@@ -24,6 +25,7 @@ import { reserve } from './internal/reservation.js';
 import type { WaitOptions } from './internal/wait.js';
 import { LOAN, MESSAGE, Messages } from './internal/waiter.js';
 import type { Loan } from './loan.js';
+import type { Message } from './message.js';
 import type { Backpressure } from './qos.js';
 import { registry, type RegisteredTypes } from './registry.js';
 import type { Reservation } from './reservation.js';
@@ -45,8 +47,8 @@ export interface TrySendOptions extends ReserveOptions {
 /** Options of reserving memory to write a message into. */
 export interface ReserveOptions {
   /**
-   * A number that goes with the message, 0–65,534; 0 by default. `consume()` and `borrow()` show
-   * it, the other ways to receive do not.
+   * A number that goes with the message, 0–65,534; 0 by default. `consume()`, `borrow()`,
+   * `messages()` and `receiveMessage()` show it, the other ways to receive do not.
    */
   readonly channel?: number;
 }
@@ -258,6 +260,20 @@ export class Pipe extends EventEmitter<PipeEvents> {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * Receives one message with its channel and its id; see {@link Message}.
+   *
+   * @throws BusbarError (as a rejection) as {@link Pipe.receive}
+   */
+  receiveMessage(options?: WaitOptions): Promise<Message> {
+    return this.#core.inbox.receive(NAMED, options);
+  }
+
+  /** Iterates over messages with their channels and ids; otherwise as the pipe itself. */
+  messages(): AsyncIterableIterator<Message, undefined> {
+    return new MessageIterator(this.#core.inbox, NAMED, undefined);
   }
 
   /** Iterates over messages, each the caller's to keep. Breaking off leaves the pipe open. */

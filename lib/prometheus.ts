@@ -64,6 +64,7 @@ function drops(from: Metrics): (readonly [string, number])[] {
     [labels('receive', 'new'), from.receivesDroppedNew],
     [labels('receive', 'old'), from.receivesDroppedOld],
     [labels('receive', 'expired'), from.receivesExpired],
+    [labels('resend', 'expired'), from.resendsExpired],
   ];
 }
 

@@ -3,18 +3,21 @@
 import { invalidArgument, show } from './errors.js';
 import { ANNOUNCEMENTS } from './internal/announcement.js';
 import type { NativeListenOptions, NativePipeOptions } from './internal/binding.js';
-import { checked, choice, integer, type Rules } from './internal/rules.js';
+import { choice, chosen, integer, type Rules, type Values } from './internal/rules.js';
 
 /** When a reliable message counts as delivered; see {@link ReliableOptions.ack}. */
-export type Acknowledgement = 'processed' | 'received';
+export type Acknowledgement = 'processed' | 'received' | 'explicit';
 
 /** What holds for reliable messages; see {@link PipeOptions.reliable}. */
 export interface ReliableOptions {
   /**
    * What this end's acknowledgement of a message means: `'processed'`, that the program is done
    * with it, which it says by asking for the next one (the next step of an iterator, the next
-   * `receive()`, the return of the callback of `consume()`) or by closing; `'received'`, that it
-   * has arrived. `'processed'`.
+   * `receive()`, the return of the callback of `consume()`) or by closing; `'explicit'`, that the
+   * program is done with it, which it says by `ack()` of the message, its loan or its batch;
+   * `'received'`, that it has arrived. With `'explicit'`, ways to receive that have no `ack()` are
+   * refused with `ERR_INVALID_ARGUMENT`: use `messages()`, `receiveMessage()`, `borrow()` or
+   * `consume()`. `'processed'`.
    */
   readonly ack?: Acknowledgement;
   /** Messages of a channel that may be unacknowledged before senders wait, 1–65,536. 1,024. */
@@ -61,7 +64,7 @@ type NativeSession = Pick<
 >;
 
 const MIB = 1024 * 1024;
-const ACKS: readonly Acknowledgement[] = ['processed', 'received'];
+const ACKS: readonly Acknowledgement[] = ['processed', 'received', 'explicit'];
 const UINT_MAX = 2 ** 32 - 1;
 const LOSSY_MAX = 256;
 
@@ -90,14 +93,14 @@ function checkLossy(name: string, value: unknown): void {
 
 /** What the core is told of the sessions of a pipe. */
 export function sessionOf(given: unknown): NativeSession {
-  return nativeOf(valuesOf(given, SESSION));
+  return nativeOf(chosen('reliable', given, SESSION));
 }
 
 /** What the core is told of the sessions of a listener. */
 export function sessionsOf(
   given: unknown,
 ): NativeSession & Pick<NativeListenOptions, 'maxSessions' | 'maxSessionBytes'> {
-  const values = valuesOf(given, SESSIONS);
+  const values = chosen('reliable', given, SESSIONS);
   if (values === null) return nativeOf(null);
   const { maxSessions, maxSessionBytes } = values;
   return {
@@ -107,16 +110,7 @@ export function sessionsOf(
   };
 }
 
-function valuesOf(given: unknown, rules: Rules): Record<string, unknown> | null {
-  if (given === false) return null;
-  if (given !== true && (given === null || typeof given !== 'object')) {
-    const accepted = `true, false or { ${Object.keys(rules).join(', ')} }`;
-    throw invalidArgument(`reliable is ${show(given)}; it must be ${accepted}`);
-  }
-  return checked(given === true ? {} : given, rules);
-}
-
-function nativeOf(values: Record<string, unknown> | null): NativeSession {
+function nativeOf(values: Values | null): NativeSession {
   if (values === null) return { sessionTimeoutMs: 0 };
   return {
     sessionTimeoutMs: values['sessionTimeoutMs'] as number,

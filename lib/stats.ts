@@ -51,6 +51,11 @@ export interface PipeStats {
   readonly receivesDroppedOld: number;
   /** Messages dropped at receiving because their time to live was over. */
   readonly receivesExpired: number;
+  /**
+   * Reliable messages that were accepted and whose time to live was over when they could be sent,
+   * or sent again after a connection was lost.
+   */
+  readonly resendsExpired: number;
   /** Reliable messages that were given up after `maxDeliveryAttempts`. */
   readonly deliveriesFailed: number;
   /** Reliable messages that came twice and were received once. */
@@ -91,6 +96,7 @@ export const STATS = [
   'receivesDroppedNew',
   'receivesDroppedOld',
   'receivesExpired',
+  'resendsExpired',
   'deliveriesFailed',
   'duplicates',
 ] as const;
@@ -104,6 +110,7 @@ export const DROPS = [
   'receivesDroppedNew',
   'receivesDroppedOld',
   'receivesExpired',
+  'resendsExpired',
 ] as const;
 
 /** Why a message was dropped or lost. */

@@ -10,6 +10,7 @@ import {
 import type { PipeCore } from './internal/core.js';
 import { MappedIterator, MessageIterator } from './internal/iterator.js';
 import {
+  NamedValues,
   TypedMessages,
   TypedReader,
   type Decoded,
@@ -17,6 +18,7 @@ import {
 } from './internal/typed-reader.js';
 import { TypedSender } from './internal/typed-sender.js';
 import type { WaitOptions } from './internal/wait.js';
+import type { Message } from './message.js';
 import type { BatchesOptions, CloseOptions, ConsumeOptions, Pipe } from './pipe.js';
 import type { Comparison } from './schema/compare.js';
 import type { RootView } from './schema/views.js';
@@ -48,7 +50,10 @@ export interface Codec<T, V = RootView<T>> extends Decoder<T, V> {
    * @throws BusbarError `ERR_BUFFER_TOO_SMALL` if there is no room for them
    */
   encodeInto(value: T, target: Uint8Array, offset: number): number;
-  /** How the type that a peer announced differs from this one, for the error message. */
+  /**
+   * How the type that a peer announced differs from this one: not at all, even if its hash is this
+   * one's, if there are no reasons.
+   */
   compare?(descriptor: string): Pick<Comparison, 'reasons'>;
   /**
    * What reads the values of a peer with another version of the type, and that version's hash.
@@ -73,6 +78,10 @@ export interface TypedOptions {
 export interface TypedBatch<T, V = RootView<T>> {
   /** Number of values, at least 1. */
   readonly length: number;
+  /** The name of message `i` in the session of a reliable pipe; see {@link Message.id}. */
+  id(i: number): string | null;
+  /** Says that the program is done with message `i`; see {@link Message.ack}. */
+  ack(i: number): void;
   /** Value `i`, decoded. */
   at(i: number): T;
   /**
@@ -207,6 +216,20 @@ export class TypedPipe<T, V = RootView<T>> {
     return new MessageIterator(this.#core.inbox, this.#messages(max), options);
   }
 
+  /**
+   * Receives one value with the channel and the id of its message.
+   *
+   * @throws BusbarError (as a rejection) as {@link receive}
+   */
+  receiveMessage(options?: WaitOptions): Promise<Message<T>> {
+    return this.#core.inbox.receive(this.#named(), options);
+  }
+
+  /** Iterates over values with the channels and ids of their messages. */
+  messages(): AsyncIterableIterator<Message<T>, undefined> {
+    return new MessageIterator(this.#core.inbox, this.#named(), undefined);
+  }
+
   /** Iterates over values. Breaking off leaves the pipe open. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     return new MappedIterator(this.#core.inbox, this.#reader, valueOf);
@@ -229,6 +252,10 @@ export class TypedPipe<T, V = RootView<T>> {
   /** As {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #named(): NamedValues<T> {
+    return new NamedValues(this.#reader);
   }
 
   #messages(max: number): TypedMessages<T> {
@@ -268,6 +295,14 @@ class DecodedBatch<T, V> implements TypedBatch<T, V> {
 
   get length(): number {
     return this.batch.length;
+  }
+
+  id(i: number): string | null {
+    return this.batch.id(i);
+  }
+
+  ack(i: number): void {
+    this.batch.ack(i);
   }
 
   at(i: number): T {

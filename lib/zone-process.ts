@@ -23,8 +23,9 @@ export interface ZoneProcessOptions {
   /** 0–86,400,000 milliseconds. 300,000. */
   readonly crashWindowMs?: number;
   /**
-   * How long both sides of a `callSync()` look for each other's words before they sleep, in
-   * microseconds, 0–10,000. 50; 0 on machines with one processor.
+   * How long the process looks for another call before it sleeps, in microseconds, 0–10,000; a
+   * `callSync()` looks for its result up to four times as long, as the process may have to be
+   * woken. 50; 0 on machines with one processor.
    */
   readonly spinMicros?: number;
   /** Shared memory each way for what is small, a power of two, 64 KiB–64 MiB. 256 KiB. */

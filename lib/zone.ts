@@ -1,7 +1,13 @@
 /** Zones: native plugins, loaded from libraries and called with values. */
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
-import type { NativeReload, NativeZone, NativeZoneOptions } from './internal/binding.js';
+import type {
+  NativeMethod,
+  NativeReload,
+  NativeSubmit,
+  NativeZone,
+  NativeZoneOptions,
+} from './internal/binding.js';
 import { checkInteger, checkNames } from './internal/checks.js';
 import { batchFunction } from './internal/inline-batch.js';
 import { InlineCalls } from './internal/inline-calls.js';
@@ -45,7 +51,10 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly folders?: readonly string[];
   /** Which threads run its methods. `'shared'`; `'process'` for libraries in Go. */
   readonly mode?: ZoneMode;
-  /** How many threads a dedicated zone has, or one in a process for what may wait, 1–64. 1. */
+  /**
+   * How many threads a dedicated zone has, or one in a process for what may wait, 1–64; the other
+   * modes take none. 1.
+   */
   readonly threads?: number;
   /** How its process is run, if the mode is `'process'`. */
   readonly process?: ZoneProcessOptions;
@@ -61,7 +70,8 @@ export interface LoadZoneOptions extends WaitOptions {
   /**
    * Functions that the plugin may call by name, with bytes, from any of its threads. Their results
    * are bytes, nothing, or promises of these; what they throw, the plugin is told. Within an inline
-   * call or `callSync()` they run before that returns, and must not give promises. None.
+   * call or `callSync()` they run before that returns; one that gives a promise there is
+   * `ERR_NOT_SUPPORTED` for the plugin, as this thread cannot wait for it. None.
    */
   readonly expose?: Readonly<Record<string, ExposedFunction>>;
   /** Is told, once, of each generation of the plugin that panics, or whose process crashes. */
@@ -285,6 +295,7 @@ export class Zone {
   readonly #indexes = new Map<string, number>();
   readonly #inline: InlineCalls | null;
   readonly #waiting: WaitingCalls;
+  #submitter: NativeSubmit | null = null;
   #closing: Promise<void> | null = null;
   #unwatch: (() => void) | null = null;
   readonly #exposed: ZoneParent;
@@ -332,7 +343,7 @@ export class Zone {
   get methods(): readonly ZoneMethod[] {
     return this.#native.methods().map(({ name, flags }) => ({
       name,
-      sync: (flags & 1) !== 0,
+      sync: isSync({ flags }),
       threadSafe: (flags & 2) !== 0,
       oneway: (flags & 4) !== 0,
       idempotent: (flags & 8) !== 0,
@@ -370,7 +381,7 @@ export class Zone {
     const types = this.#native.types();
     const functions = this.#native.methods().map((method) => {
       const signature = signatureOf(method, types, options);
-      return [method.name, this.#function(method.name, method.number, signature)] as const;
+      return [method.name, this.#function(method, signature)] as const;
     });
     return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
   }
@@ -405,24 +416,30 @@ export class Zone {
     const { resultBytes = RESULT_BYTES, ...compile } = options;
     checkInteger('resultBytes', resultBytes, 1, inline.room);
     const types = this.#native.types();
-    const functions = this.#native.methods().flatMap((method, index) => {
-      if (this.methods[index]?.sync !== true) return [];
+    const functions = this.#native.methods().flatMap((method) => {
+      if (!isSync(method)) return [];
       const signature = signatureOf(method, types, compile);
-      return [[method.name, batchFunction(inline, index, signature, resultBytes)] as const];
+      return [[method.name, batchFunction(inline, method.number, signature, resultBytes)] as const];
     });
     return Object.freeze(
       Object.assign(Object.create(null), Object.fromEntries(functions)),
     ) as BatchOf<T>;
   }
 
-  #function(name: string, index: number, signature: Signature): (...values: unknown[]) => unknown {
+  #function(method: NativeMethod, signature: Signature): (...values: unknown[]) => unknown {
+    const { name, number } = method;
     const inline = this.#inline;
-    const isSync = this.methods[index]?.sync === true;
-    if (inline !== null && isSync) return inline.function(index, signature);
-    if (inline !== null) return (...values) => inline.apart(index, signature, values);
-    return async (...values) => {
-      const input = signature.encode(values);
-      return signature.decode(await this.#submit(name, index, input, undefined));
+    if (inline !== null && isSync(method)) return inline.function(number, signature);
+    if (inline !== null) return (...values) => inline.apart(number, signature, values);
+    const [what, decode] = [`${name}()`, (bytes: Buffer) => signature.decode(bytes)];
+    return (...values) => {
+      let input;
+      try {
+        input = signature.encode(values);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      return this.#submit(what, number, input, undefined, decode);
     };
   }
 
@@ -436,7 +453,8 @@ export class Zone {
    */
   async call(method: string, input: Uint8Array = NO_BYTES, options?: WaitOptions): Promise<Buffer> {
     checkBytes('input', input);
-    return this.#submit(method, this.#index(method), input, options);
+    const what = `${method}()`;
+    return this.#submit(what, this.#index(method), input, options, null) as Promise<Buffer>;
   }
 
   /**
@@ -668,21 +686,22 @@ export class Zone {
     await this.close();
   }
 
-  async #submit(
-    name: string,
+  #submit(
+    what: string,
     method: number,
     input: Uint8Array,
     options: WaitOptions | undefined,
-  ): Promise<Buffer> {
-    const end = await zonePort().run(
-      `${name}()`,
+    decode: ((bytes: Buffer) => unknown) | null,
+  ): Promise<unknown> {
+    const submit = (this.#submitter ??= this.#native.submitter());
+    return zonePort().call(
+      what,
       options,
-      (operation) => {
-        return this.#native.submit(method, isShared(input) ? Buffer.from(input) : input, operation);
-      },
+      // Where no other thread can change it.
+      (operation) => submit(method, isShared(input) ? Buffer.from(input) : input, operation),
       (call) => this.#native.cancel(call),
+      decode,
     );
-    return end.result as Buffer;
   }
 
   #number(): void {
@@ -707,6 +726,11 @@ export class Zone {
     const message = `${this.pluginId} has no method ${show(method)}, but ${names}`;
     throw new BusbarError('ERR_METHOD_NOT_FOUND', message);
   }
+}
+
+/** Whether a method never waits. */
+function isSync({ flags }: Pick<NativeMethod, 'flags'>): boolean {
+  return (flags & 1) !== 0;
 }
 
 interface Holder {
@@ -761,6 +785,9 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     throw invalidArgument(`mode is ${show(mode)}; it must be one of ${MODES.join(', ')}`);
   }
   checkInteger('threads', threads, 1, 64);
+  if (options.threads !== undefined && (mode === 'inline' || mode === 'shared') && !mayBeProcess) {
+    throw invalidArgument(`threads is for zones with threads of their own; this one is ${mode}`);
+  }
   checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024, 16);
   checkFunction('onReload', options.onReload);
   checkFunction('onDown', options.onDown);

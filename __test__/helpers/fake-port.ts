@@ -273,6 +273,18 @@ export class FakePort implements NativePort {
     return 0;
   }
 
+  acknowledge(): number {
+    return 0;
+  }
+
+  seqOf(): number {
+    return -1;
+  }
+
+  sessionOf(): null {
+    return null;
+  }
+
   takeAnnouncement(): Buffer | null {
     return null;
   }

@@ -111,9 +111,7 @@ async function* run({ messages, typed, calls }, settings) {
   const modules = calls.flatMap(({ contenders }) => contenders.map(({ module }) => module));
   const profile = settings.isQuick ? 'fast' : 'release';
   const built = build(modules, join(settings.out, 'native'), profile);
-  for (const { spec, contenders } of calls) {
-    yield* await runCalls(spec, contenders, built, settings, progress);
-  }
+  yield* runCalls(calls, built, settings, progress);
 }
 
 /** @param {readonly string[]} filters */
@@ -218,6 +216,7 @@ const PACKAGES = {
   koffi: 'koffi',
   msgpackr: 'msgpackr',
   'node-api': 'node-api-headers',
+  spawn: 'node-api-headers',
   'protobuf-es': '@bufbuild/protobuf',
   protobufjs: 'protobufjs',
   zeromq: 'zeromq',

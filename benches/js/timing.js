@@ -34,8 +34,8 @@ export function timingOf(rounds, size) {
 
 /**
  * @param {number} ns
- * @returns {number}
+ * @returns {number} with as many digits as mean anything
  */
-function precise(ns) {
+export function precise(ns) {
   return Number(ns.toPrecision(4));
 }

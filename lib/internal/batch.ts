@@ -8,6 +8,7 @@ import { isLeased } from './binding.js';
 import { viewLarge } from './large.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
+import type { Receipt, Receipts } from './receipts.js';
 
 /** What a batch lies in. */
 export type BatchMemory = Pick<Arena, 'bytes' | 'view'>;
@@ -21,20 +22,26 @@ export class BatchView implements Batch {
   private large: Map<number, LoanView> | null;
   /** Those of `large` that outlive this batch. */
   private taken: Set<LoanView> | null = null;
+  /** What names the messages of a reliable pipe, and the place of the first. */
+  private readonly receipts: Receipts | null;
+  private readonly base: number;
 
-  /** `large` are payloads that were fetched before. */
+  /** `large` are payloads that were fetched before. Nothing of the pipe is fetched behind it. */
   constructor(
     port: Port,
     memory: BatchMemory,
     slots: Uint32Array,
     count: number,
     large: Map<number, LoanView> | null,
+    receipts: Receipts | null,
   ) {
     this.port = port;
     this.memory = memory;
     this.slots = slots;
     this.count = count;
     this.large = large;
+    this.receipts = receipts;
+    this.base = receipts === null ? 0 : receipts.placeOf(count - 1);
   }
 
   get length(): number {
@@ -63,6 +70,15 @@ export class BatchView implements Batch {
     return (this.slots[3 * i + 2] as number) & 0xffff;
   }
 
+  id(i: number): string | null {
+    return this.receipt(i)?.id ?? null;
+  }
+
+  ack(i: number): void {
+    if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
+    this.receipts?.ack(this.base + i);
+  }
+
   at(i: number): Buffer {
     if (i >>> 0 !== i || i >= this.count) throw this.refusal(i);
     const slots = this.slots;
@@ -75,9 +91,12 @@ export class BatchView implements Batch {
     if (!isLeased(this.slots[3 * i + 2] as number)) {
       const copy = this.port.chunk.allocate(this.size(i));
       copy.set(this.at(i));
-      return new LoanView(copy, this.channel(i), null, 0);
+      const kept = new LoanView(copy, this.channel(i), null, 0);
+      kept.receipt = this.receipt(i);
+      return kept;
     }
     const loan = this.fetch(i);
+    loan.receipt = this.receipt(i);
     this.taken ??= new Set();
     this.taken.add(loan);
     return loan;
@@ -105,6 +124,11 @@ export class BatchView implements Batch {
       if (this.taken?.has(loan) !== true) loan.release();
     }
     this.large = null;
+  }
+
+  private receipt(i: number): Receipt | null {
+    const channel = this.channel(i);
+    return this.receipts === null ? null : this.receipts.at(this.base + i, channel);
   }
 
   private fetch(i: number): LoanView {

@@ -103,7 +103,7 @@ export interface NativePipeOptions {
   sessionTimeoutMs: number;
   windowMessages?: number;
   windowBytes?: number;
-  /** 0 processed, 1 received */
+  /** 0 processed, 1 received, 2 processed, which the program says of each message */
   ack?: number;
   maxDeliveryAttempts?: number;
   lossyChannels?: readonly number[];
@@ -268,9 +268,18 @@ export interface NativePort {
   receive(arena: Uint8Array): void;
   /**
    * The program is done with the first `count` messages that receive() has given, of a pipe with a
-   * session that acknowledges what is processed.
+   * session: they are acknowledged if they were not on arrival, and their numbers forgotten.
    */
   processed(pipe: number, count: number): number;
+  /** The same of messages from `start` to before `end`, counted from 0 as receive() gives them. */
+  acknowledge(pipe: number, start: number, end: number): number;
+  /**
+   * The number in its channel of the session of a message that receive() has given, counted from 0;
+   * -1 for one that is of no session or that the program is done with.
+   */
+  seqOf(pipe: number, place: number): number;
+  /** The session of a reliable pipe and the end that sends to this one, such as `00ff…/d`. */
+  sessionOf(pipe: number): string | null;
   /** Copies a large payload out and gives it back to its sender. */
   copyLease(index: number, target: Uint8Array): number;
   /** The large payload itself, as an ArrayBuffer that release() detaches. A number = error. */
@@ -344,13 +353,31 @@ export interface NativeZones {
   /** Answers a call of a plugin's. */
   answer(call: number, result: Uint8Array): void;
   refuse(call: number, code: string, message: string): void;
-  /** What has ended since it was last asked. */
+  /** `onWake()` is called before the loop sleeps, too. To be asked for once, before `load`. */
+  calls(words: Uint32Array, onWake: () => void): NativeCalls;
+  /** What ended otherwise than by a result that `collect` brings; in the order of the ends. */
   take(): NativeEnd[];
   /** The least important log records that are wanted, from here on: 0 error to 3 debug. */
   logLevel(level: number): void;
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void;
 }
+
+/**
+ * Ends of calls. Words: operations under way and calls among them, written by TypeScript; whether
+ * the loop is kept alive for them; whether the addon looks before the loop sleeps, and lets it end.
+ * Then, for each end, the operation and the bytes of its result, or `NATIVE_OTHER`.
+ */
+export interface NativeCalls {
+  /** Results lie in `target`, each at a multiple of 8 from `from` on; how many ends there are. */
+  collect(target: Uint8Array, from: number): number;
+}
+
+/** The end is one that `take` brings. */
+export const NATIVE_OTHER = 0xffff_ffff;
+
+/** Starts a call; its number, for `cancel`. It throws. */
+export type NativeSubmit = (method: number, input: Uint8Array, operation: number) => number;
 
 export interface NativeZoneOptions {
   /** A path, or a name to look for. */
@@ -453,8 +480,7 @@ export interface NativeZone {
   reload(path: string | null, options: NativeReload, operation: number): void;
   watch(options: NativeReload, operation: number): void;
   unwatch(): void;
-  /** The call's number, for `cancel`. */
-  submit(method: number, input: Uint8Array, operation: number): number;
+  submitter(): NativeSubmit;
   cancel(call: number): void;
   hold(object: number): NativeObject;
   lend(): number;
@@ -497,9 +523,10 @@ export interface NativeInline {
   readonly arena: ArrayBuffer;
   /**
    * A function for a method, with everything looked up. Registers: bytes of the argument, room for
-   * the result; then, set, bytes of the result.
+   * the result; then, set, bytes of the result. It reads both of them (0), the first, where the
+   * room is all there is (1), or none, as there is no argument (2).
    */
-  bind(method: number): () => void;
+  bind(method: number, takes: number): () => void;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
   /**

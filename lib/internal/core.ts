@@ -26,8 +26,8 @@ import {
   type Gauges,
   type PipeStats,
 } from '../stats.js';
-import { Acknowledger } from './acknowledger.js';
 import { publish } from './diagnostics.js';
+import { ExplicitInbox } from './explicit-inbox.js';
 import { Inbox } from './inbox.js';
 import { Outbox, type OutboxLimits } from './outbox.js';
 import { peerOf, type Peer } from './peer.js';
@@ -35,6 +35,7 @@ import { Closing, Opening } from './phases.js';
 import { rethrowLater, type PipeSink, type Port } from './port.js';
 import type { QosSettings } from './qos.js';
 import { QueuedOutbox } from './queued-outbox.js';
+import { Receipts, type Done } from './receipts.js';
 import { ReliableOutbox } from './reliable-outbox.js';
 import { PipeTypes } from './types.js';
 import type { WaitOptions } from './wait.js';
@@ -52,6 +53,7 @@ export class PipeCore implements PipeSink {
   readonly spins: boolean;
   readonly reconnects: boolean;
   readonly inbox: Inbox;
+  readonly receipts: Receipts | null;
   outbox: Outbox;
   readonly types: PipeTypes;
   state: ConnectionState;
@@ -60,7 +62,6 @@ export class PipeCore implements PipeSink {
 
   /** Whether messages outlive the connection. */
   private readonly isReliable: boolean;
-  private readonly acknowledger: Acknowledger | null;
   private readonly opening: Opening | null;
   private bits = 0;
   /** Whether the core still knows the handle. */
@@ -88,7 +89,6 @@ export class PipeCore implements PipeSink {
     this.address = address;
     this.state = state;
     this.spins = SPINNING.has(settings.native.wait);
-    this.inbox = new Inbox(this, settings.qos?.isReceiving === true);
     this.limits = {
       maxMessageBytes: settings.native.maxMessageBytes,
       maxPendingSends: settings.maxPendingSends,
@@ -96,7 +96,10 @@ export class PipeCore implements PipeSink {
     this.qos = settings.qos;
     const { sessionTimeoutMs, ack } = settings.native;
     this.isReliable = sessionTimeoutMs > 0;
-    this.acknowledger = this.isReliable && ack === 0 ? new Acknowledger(port, handle) : null;
+    const by = DONE[ack ?? 0] ?? 'in order';
+    this.receipts = this.isReliable ? new Receipts(port, handle, by) : null;
+    const PlainInbox = this.isReliable && by === 'each' ? ExplicitInbox : Inbox;
+    this.inbox = new PlainInbox(this, settings.qos?.isReceiving === true);
     const PlainOutbox = this.isReliable ? ReliableOutbox : Outbox;
     this.outbox =
       settings.qos === null || settings.qos.standard === null
@@ -128,11 +131,11 @@ export class PipeCore implements PipeSink {
 
   fetched(count: number): void {
     if (this.reconnects) this.types.collect();
-    this.acknowledger?.count(count);
+    this.receipts?.count(count);
   }
 
   processed(left: number): void {
-    if (this.acknowledger !== null && this.held) this.acknowledger.done(left);
+    if (this.receipts !== null && this.held) this.receipts.done(left);
   }
 
   takeAnnouncement(): Buffer | null {
@@ -299,7 +302,7 @@ export class PipeCore implements PipeSink {
     this.opening?.fail(error);
     this.outbox.seal(error);
     this.inbox.acknowledge();
-    this.acknowledger?.endTurn();
+    this.receipts?.endTurn();
     this.inbox.discard({ error, clean: true });
     if (this.isReliable) this.port.native.stopReceiving(this.handle);
     const isUp = this.state === 'CONNECTED' || (this.isReliable && this.state !== 'CONNECTING');
@@ -415,6 +418,9 @@ export class PipeCore implements PipeSink {
 
 /** Ways to wait that spin, see `NativePipeOptions.wait`. */
 const SPINNING = new Set([2, 3]);
+
+/** By `NativePipeOptions.ack`. */
+const DONE: readonly Done[] = ['in order', 'nobody', 'each'];
 
 function closedHere(): BusbarError {
   return new BusbarError('ERR_CLOSED', 'the pipe was closed by this side; open a new one to go on');

@@ -200,7 +200,7 @@ export class Inbox {
         this.reader.foundNothing();
         return false;
       }
-      const batch = new BatchView(port, arena, port.slots, count, null);
+      const batch = new BatchView(port, arena, port.slots, count, null, this.host.receipts);
       port.active = batch;
       this.deliver(consumer, batch);
       return true;

@@ -27,6 +27,8 @@ export interface BoundBytes {
 const COPIED_BYTES_MAX = 1024;
 /** Registers that the native side knows; see `NativeInline`. */
 const REGISTERS = 3;
+/** What a bound function reads before the call; see `NativeInline.bind`. */
+const [TAKES_BYTES, TAKES_VALUE, TAKES_NOTHING] = [0, 1, 2];
 /** Calls of a batch that go together, and the words that each takes. */
 export const RECORDS = 256;
 export const RECORD_WORDS = 8;
@@ -60,16 +62,18 @@ export class InlineCalls {
 
   /** A method as a function of values. */
   function(method: number, signature: Signature): ValueFunction {
-    const native = this.#bind(method);
+    const hasArgument = signature.argument !== null;
+    const native = this.#bind(method, hasArgument || !canGenerate() ? TAKES_VALUE : TAKES_NOTHING);
     if (!canGenerate()) return this.#interpreted(method, native, signature);
-    return generated(this, native, signature, (values) => this.apart(method, signature, values));
+    const apart = (values: readonly unknown[]): unknown => this.apart(method, signature, values);
+    return generated(this, method, native, signature, apart);
   }
 
   /** A method of bytes. */
   bytes(method: number): BoundBytes {
     const known = this.#bytes.get(method);
     if (known !== undefined) return known;
-    const native = this.#bind(method);
+    const native = this.#bind(method, TAKES_BYTES);
     const make = canGenerate() ? (runCode(BOUND_BYTES) as typeof boundBytes) : boundBytes;
     const large = (input: Uint8Array, out: Uint8Array): number => this.#large(method, input, out);
     const bound = make(this, native, large, COPIED_BYTES_MAX, fromNative);
@@ -103,12 +107,13 @@ export class InlineCalls {
     return signature.decode(out.subarray(0, length));
   }
 
-  #bind(method: number): () => void {
-    const known = this.#functions.get(method);
+  #bind(method: number, takes: number): () => void {
+    const key = 3 * method + takes;
+    const known = this.#functions.get(key);
     if (known !== undefined) return known;
     try {
-      const bound = this.#native.bind(method);
-      this.#functions.set(method, bound);
+      const bound = this.#native.bind(method, takes);
+      this.#functions.set(key, bound);
       return bound;
     } catch (error) {
       throw fromNative(error);
@@ -133,14 +138,14 @@ export class InlineCalls {
   }
 
   #interpreted(method: number, native: () => void, signature: Signature): ValueFunction {
-    const { registers, argument, room, result } = this;
+    const { registers, argument, result } = this;
     let view = result.subarray(0, 0);
     return (...values) => {
       if (this.isBusy) return this.apart(method, signature, values);
       this.isBusy = true;
       try {
         registers[0] = signature.encodeInto(values, argument, 0);
-        registers[1] = room;
+        this.isBusy = false;
         native();
       } catch (error) {
         if (error instanceof BufferTooSmallError) return this.apart(method, signature, values);
@@ -205,55 +210,43 @@ function boundBytes(
 
 const BOUND_BYTES = `return ${boundBytes.toString()}`;
 
-/** The function of a method with types, as code of its own. */
+/**
+ * The function of a method, as code of its own. The arena is in use while values are written, which
+ * may run code of the user's; the native side takes care of what runs within calls.
+ */
 function generated(
   calls: InlineCalls,
+  method: number,
   native: () => void,
   signature: Signature,
   apart: (values: readonly unknown[]) => unknown,
 ): ValueFunction {
   const { name, argument, fields, result, isWrapped } = signature;
-  const count = argument === null ? null : (fields?.length ?? 1);
-  const names = Array.from({ length: count ?? 1 }, (_, index) => `a${index}`);
-  const values = count === null ? 'arguments.length === 0 ? [] : [a0]' : `[${names.join(', ')}]`;
+  const count = argument === null ? 0 : (fields?.length ?? 1);
+  const names = Array.from({ length: count }, (_, index) => `a${index}`);
   const properties = fields?.map((field, index) => {
     // In brackets it is a property like any other.
     const key = JSON.stringify(field);
     return `${field === '__proto__' ? `[${key}]` : key}: a${index}`;
   });
   const value = properties === undefined ? 'a0' : `{ ${properties.join(', ')} }`;
-  const write =
-    count === null
-      ? 'arguments.length === 0 ? 0 : put(a0, arguments.length)'
-      : `encodeInto(${value}, argument, 0)`;
   const text = `
     'use strict';
-    const { argument, argumentRegion, registers, result, resultRegion, room } = calls;
+    const { argument, argumentRegion, registers, result, resultRegion } = calls;
     let view = result.subarray(0, 0), prepared = resultRegion;
     function setView(length) {
       view = result.subarray(0, length);
       prepared = { ...resultRegion, bytes: view };
     }
-    return { [name](${names.join(', ')}) {
-      ${count === null ? '' : `if (arguments.length !== ${count}) wrong(arguments.length);`}
-      if (calls.isBusy) return apart(${values});
-      calls.isBusy = true;
-      try {
-        ${count === null ? '' : ENTER_ARGUMENT}
-        registers[0] = ${write};
-        registers[1] = room;
-        native();
-      } catch (error) {
-        if (error instanceof BufferTooSmallError) return apart(${values});
-        throw fromNative(error);
-      } finally {
-        calls.isBusy = false;
-      }
-      const length = registers[2];
+    function resultOf(length) {
       ${result === null ? 'if (length === 0) return NOTHING;' : ''}
       if (length !== view.length) setView(length);
       ${result === null ? 'return Buffer.from(view);' : ENTER_RESULT}
       ${result === null ? '' : `return decode(view)${isWrapped ? '[0]' : ''};`}
+    }
+    return { [name](${names.join(', ')}) {
+      ${argument === null ? WITHOUT_ARGUMENT : withArgument(count, `[${names.join(', ')}]`, value)}
+      return resultOf(registers[2]);
     } }[name];`;
   return runCode(text, {
     calls,
@@ -268,18 +261,49 @@ function generated(
     enterPrepared,
     encodeInto: argument?.encodeInto,
     decode: result?.decode,
-    put: (bytes: unknown, given: number) => putBytes(calls, name, bytes, given),
-    wrong: (given: number) => checkCount(name, given, count ?? 0),
+    withBytes: (...values: unknown[]) => callWithBytes(calls, method, signature, values),
+    wrong: (given: number) => checkCount(name, given, count),
   }) as ValueFunction;
 }
 
-const ENTER_ARGUMENT = 'if (written.bytes !== argument) enterPrepared(written, argumentRegion);';
+/** Bytes may be given all the same. */
+const WITHOUT_ARGUMENT = `
+      if (arguments.length !== 0) return withBytes(...arguments);
+      try {
+        native();
+      } catch (error) {
+        throw fromNative(error);
+      }`;
+
+function withArgument(count: number, values: string, value: string): string {
+  return `
+      if (arguments.length !== ${count}) wrong(arguments.length);
+      if (calls.isBusy) return apart(${values});
+      calls.isBusy = true;
+      try {
+        if (written.bytes !== argument) enterPrepared(written, argumentRegion);
+        registers[0] = encodeInto(${value}, argument, 0);
+        calls.isBusy = false;
+        native();
+      } catch (error) {
+        calls.isBusy = false;
+        if (error instanceof BufferTooSmallError) return apart(${values});
+        throw fromNative(error);
+      }`;
+}
+
 const ENTER_RESULT = 'if (region.bytes !== view) enterPrepared(region, prepared);';
 
-function putBytes({ argument }: InlineCalls, name: string, value: unknown, given: number): number {
-  checkCount(name, given, 1);
-  const bytes = bytesOf(name, [value]);
-  if (bytes.length > argument.length) throw new BufferTooSmallError(bytes.length, argument.length);
-  argument.set(bytes);
-  return bytes.length;
+/** A call of a method of bytes. */
+function callWithBytes(
+  calls: InlineCalls,
+  method: number,
+  signature: Signature,
+  values: readonly unknown[],
+): unknown {
+  const bytes = bytesOf(signature.name, values);
+  if (calls.isBusy || bytes.length > calls.room) return calls.apart(method, signature, values);
+  calls.argument.set(bytes);
+  const length = calls.bytes(method).run(bytes.length);
+  return signature.decode(calls.result.subarray(0, length));
 }

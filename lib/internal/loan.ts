@@ -3,19 +3,21 @@
 import { BusbarError } from '../errors.js';
 import type { Loan } from '../loan.js';
 import type { NativePort } from './binding.js';
+import type { Receipt } from './receipts.js';
 
 export class LoanView implements Loan {
   readonly channel: number;
+  receipt: Receipt | null = null;
   private view: Buffer | null;
   private readonly native: NativePort | null;
-  private readonly id: number;
+  private readonly lease: number;
 
-  /** `native` is null where the bytes are a copy, `id` is of no meaning then. */
-  constructor(bytes: Buffer, channel: number, native: NativePort | null, id: number) {
+  /** `native` is null where the bytes are a copy, `lease` is of no meaning then. */
+  constructor(bytes: Buffer, channel: number, native: NativePort | null, lease: number) {
     this.view = bytes;
     this.channel = channel;
     this.native = native;
-    this.id = id;
+    this.lease = lease;
   }
 
   get bytes(): Buffer {
@@ -24,10 +26,18 @@ export class LoanView implements Loan {
     throw new BusbarError('ERR_LOAN_EXPIRED', message);
   }
 
+  get id(): string | null {
+    return this.receipt === null ? null : this.receipt.id;
+  }
+
+  ack(): void {
+    this.receipt?.ack();
+  }
+
   release(): void {
     if (this.view === null) return;
     this.view = null;
-    this.native?.release(this.id);
+    this.native?.release(this.lease);
   }
 
   [Symbol.dispose](): void {

@@ -9,6 +9,7 @@ import { FastBuffer, sliceOf, transferred } from './chunk.js';
 import { copyLarge } from './large.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
+import type { Receipts } from './receipts.js';
 
 export class Prefetch {
   private slots: Uint32Array | null = null;
@@ -98,12 +99,13 @@ export class Prefetch {
   }
 
   /** Everything, as a batch. */
-  takeBatch(port: Port): BatchView {
+  takeBatch(port: Port, receipts: Receipts | null): BatchView {
     const { head, count, large } = this;
     const slots = (this.slots as Uint32Array).slice(3 * head, 3 * count);
     const moved = large && new Map([...large].map(([i, loan]) => [i - head, loan]));
     this.clear();
-    return new BatchView(port, viewsOf(this.bytes, this.memory), slots, count - head, moved);
+    const memory = viewsOf(this.bytes, this.memory);
+    return new BatchView(port, memory, slots, count - head, moved, receipts);
   }
 
   clear(): void {

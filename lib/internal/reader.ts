@@ -13,6 +13,7 @@ import { copyLarge, lendLarge } from './large.js';
 import { LoanView } from './loan.js';
 import { BATCH_MAX, type Port } from './port.js';
 import { PREFETCH_MAX, Prefetch, ROOM_MIN } from './prefetch.js';
+import type { Receipt, Receipts } from './receipts.js';
 import type { Source } from './waiter.js';
 
 /** What a reader needs of its pipe. */
@@ -21,6 +22,8 @@ export interface ReaderHost {
   readonly handle: number;
   /** Whether to wait without sleeping where an answer may come at once. */
   readonly spins: boolean;
+  /** Names the messages of a reliable pipe. */
+  readonly receipts: Receipts | null;
   /** So many messages were fetched from the core; below 0 if there was an error. */
   fetched(count: number): void;
   /** The pipe has ended and nothing is left in the core. */
@@ -87,7 +90,7 @@ export class Reader implements Source {
 
   /** What was fetched and nobody has got yet, as a batch. */
   takeFetched(): BatchView {
-    return this.prefetch.takeBatch(this.host.port);
+    return this.prefetch.takeBatch(this.host.port, this.host.receipts);
   }
 
   /** Nothing more is wanted. */
@@ -105,25 +108,20 @@ export class Reader implements Source {
     this.prefetch.putBack();
   }
 
+  receipt(): Receipt | null {
+    const { receipts } = this.host;
+    if (receipts === null) return null;
+    return receipts.at(receipts.placeOf(this.prefetch.length), this.prefetch.channel);
+  }
+
   readLoan(): Loan | null {
-    if (this.prefetch.length > 0) return this.prefetch.takeLoan();
-    if (this.isEmpty) return null;
-    const { port, handle } = this.host;
-    const { chunk, slots } = port;
-    chunk.ensure(ROOM_MIN);
-    const count = port.receive(handle, chunk.bytes, chunk.used, 1, 0);
-    this.host.fetched(count);
-    if (count <= 0) {
-      this.foundNothing();
-      return null;
+    const isFetched = this.prefetch.length > 0;
+    const loan = isFetched ? this.prefetch.takeLoan() : this.fetchLoan();
+    const { receipts } = this.host;
+    if (loan !== null && receipts !== null) {
+      loan.receipt = receipts.at(receipts.placeOf(this.prefetch.length), loan.channel);
     }
-    const offset = slots[0] as number;
-    const length = slots[1] as number;
-    const meta = slots[2] as number;
-    if (isLeased(meta)) return lendLarge(port, offset, length, meta & 0xffff);
-    const at = chunk.used + offset;
-    chunk.used = (at + length + 7) & ~7;
-    return new LoanView(sliceOf(chunk.memory, at, length), meta & 0xffff, null, 0);
+    return loan;
   }
 
   readMessages(max: number): Buffer[] | null {
@@ -157,6 +155,27 @@ export class Reader implements Source {
     if (!this.isEnded || this.isEmpty) return;
     this.isEmpty = true;
     this.host.drained();
+  }
+
+  /** A loan straight from the core. */
+  private fetchLoan(): LoanView | null {
+    if (this.isEmpty) return null;
+    const { port, handle } = this.host;
+    const { chunk, slots } = port;
+    chunk.ensure(ROOM_MIN);
+    const count = port.receive(handle, chunk.bytes, chunk.used, 1, 0);
+    this.host.fetched(count);
+    if (count <= 0) {
+      this.foundNothing();
+      return null;
+    }
+    const offset = slots[0] as number;
+    const length = slots[1] as number;
+    const meta = slots[2] as number;
+    if (isLeased(meta)) return lendLarge(port, offset, length, meta & 0xffff);
+    const at = chunk.used + offset;
+    chunk.used = (at + length + 7) & ~7;
+    return new LoanView(sliceOf(chunk.memory, at, length), meta & 0xffff, null, 0);
   }
 
   /** What one native call gives. */

@@ -31,6 +31,18 @@ export function checked(options: unknown, rules: Rules): Values {
   return values;
 }
 
+/**
+ * The values of what is chosen by `true`, with standard values, or by an object; `null` if `false`
+ * has ruled it out.
+ */
+export function chosen(name: string, given: unknown, rules: Rules): Values | null {
+  if (given === false) return null;
+  if (given === true) return checked(undefined, rules);
+  if (given !== null && typeof given === 'object') return checked(given, rules);
+  const accepted = `true, false or { ${Object.keys(rules).join(', ')} }`;
+  throw invalidArgument(`${name} is ${show(given)}; it must be ${accepted}`);
+}
+
 /** One of several texts. */
 export function choice<T extends string>(standard: T | undefined, choices: readonly T[]): Rule {
   return {

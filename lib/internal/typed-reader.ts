@@ -2,9 +2,12 @@
 
 import type { Batch } from '../batch.js';
 import { BusbarError, invalidArgument } from '../errors.js';
+import type { Message } from '../message.js';
 import type { Movable } from '../schema/views.js';
 import type { Codec, Decoder } from '../typed.js';
 import type { TypeAnnouncement } from './announcement.js';
+import { MessageView } from './message.js';
+import { isSameType } from './same-type.js';
 import type { PipeTypes } from './types.js';
 import type { Grade, Source } from './waiter.js';
 
@@ -88,12 +91,30 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
       const advice = `${codec.name} is expected: let it send by typed() as well`;
       throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message}; ${advice}`);
     }
-    if (announced.hash === codec.hash) return codec;
+    if (isSameType(announced, codec)) return codec;
     if (resolve && codec.resolve !== undefined) {
       const reader = codec.resolve(announced.descriptor);
       if (reader.hash === announced.hash) return reader;
     }
     throw mismatch(announced, codec, resolve);
+  }
+}
+
+/** One value, with all that is known of its message. */
+export class NamedValues<T> implements Grade<Message<T>> {
+  readonly what = 'receiveMessage()';
+  readonly acknowledges = true;
+  private readonly reader: Pick<TypedReader<T, unknown>, 'decode'>;
+
+  constructor(reader: Pick<TypedReader<T, unknown>, 'decode'>) {
+    this.reader = reader;
+  }
+
+  read(source: Source): Message<T> | null {
+    const bytes = source.readMessage();
+    if (bytes === null) return null;
+    const { channel } = source;
+    return new MessageView(this.reader.decode(bytes, channel), channel, source.receipt());
   }
 }
 

@@ -1,6 +1,7 @@
 /** Somebody who waits for messages, and in which form they are wanted. */
 
 import type { Loan } from '../loan.js';
+import type { Receipt } from './receipts.js';
 import type { Deadline } from './wait.js';
 
 /** Where messages come from. */
@@ -12,11 +13,15 @@ export interface Source {
   putBack(): void;
   readMessages(max: number): Buffer[] | null;
   readLoan(): Loan | null;
+  /** The receipt of the message that was read last, by itself; `null` outside a session. */
+  receipt(): Receipt | null;
 }
 
 /** A form in which messages are wanted: `read` gives the next one, or null. */
 export interface Grade<T> {
   readonly what: string;
+  /** Whether the program can say of what it gets that it is done with it. */
+  readonly acknowledges?: boolean;
   read(source: Source): T | null;
 }
 
@@ -29,6 +34,7 @@ export const MESSAGE: Grade<Buffer> = {
 /** One message, on loan. */
 export const LOAN: Grade<Loan> = {
   what: 'borrow()',
+  acknowledges: true,
   read: (source) => source.readLoan(),
 };
 

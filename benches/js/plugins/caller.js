@@ -1,11 +1,15 @@
 // @ts-check
 /**
- * What a contender of the plugin cases is, and how its calls are checked and timed.
+ * What a contender of the plugin cases is, and how its calls are checked and timed: in samples,
+ * each of many blocks of calls, so that there are percentiles, too. A block takes some microseconds
+ * where calls are short, as reading a clock takes as long as such a call; otherwise it is one call,
+ * or the 100 that are under way together.
  */
 import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
 
-import { fresh, time } from '../types/codec.js';
 import { median } from '../stats.js';
+import { fresh } from '../types/codec.js';
 
 /** @typedef {import('./cases.js').Payload} Payload */
 /** @typedef {import('./cases.js').Manner} Manner */
@@ -23,25 +27,114 @@ import { median } from '../stats.js';
  * @typedef {Partial<Record<Payload, (...values: any[]) => any>>} Caller
  */
 
-/** @typedef {{ ns: number, n: number }} Timing */
+/** Between two crashes, not counted: nothing crashes in a row, and what follows is ready. */
+const REST_MS = 30;
 
 /**
- * Checks that the calls do what they should, and times them.
- *
- * @param {Caller} caller
- * @param {Manner} manner
- * @param {Payload} payload
- * @param {number} seconds
- * @returns {Promise<Timing>}
+ * @typedef {object} Sample
+ * @property {number} ns nanoseconds a call
+ * @property {number} n calls
+ * @property {number[]} blocks nanoseconds a call, of each block
  */
-export async function timeCalls(caller, manner, payload, seconds) {
-  const call = caller[payload];
-  if (call === undefined) throw new Error(`it cannot be called with ${payload}`);
-  await check(call, payload);
-  if (manner === 'sync') return time(fresh(LOOPS[payload])(call, ...BYTES), seconds);
-  const loop = fresh(manner === 'async' ? AWAITED[payload] : CROWDED[payload]);
-  return timeAwaited(loop(call, ...BYTES), seconds);
+
+/** Kind of calls that was checked and has run for a while. */
+export class Job {
+  /** @type {(n: number) => unknown} */
+  #loop;
+  /** @type {boolean} */
+  #isAwaited;
+  #blockCalls = 1;
+  #sampleBlocks = 1;
+
+  /**
+   * @param {Caller} caller
+   * @param {Manner} manner
+   * @param {Payload} payload
+   * @returns {Promise<Job>}
+   */
+  static async open(caller, manner, payload) {
+    const call = caller[payload];
+    if (call === undefined) throw new Error(`it cannot be called with ${payload}`);
+    await check(call, payload);
+    return new Job(call, manner, payload);
+  }
+
+  /**
+   * @param {(...values: any[]) => any} call
+   * @param {Manner} manner
+   * @param {Payload} payload
+   */
+  constructor(call, manner, payload) {
+    this.#isAwaited = manner !== 'sync';
+    const loops = { sync: LOOPS, async: AWAITED, async100: CROWDED, crash: AWAITED }[manner];
+    this.#loop = fresh(/** @type {any} */ (loops[payload]))(call, ...BYTES);
+    if (manner === 'async100') this.#blockCalls = CROWD;
+    this.isShort = manner === 'sync';
+    this.rests = manner === 'crash';
+  }
+
+  /**
+   * Runs ever longer until it took `warmSeconds`, so that the code is compiled and the memory
+   * touched, and makes samples last `sampleSeconds`.
+   *
+   * @param {number} warmSeconds
+   * @param {number} sampleSeconds
+   */
+  async warm(warmSeconds, sampleSeconds) {
+    const [enough, wanted] = [warmSeconds * 1e9, sampleSeconds * 1e9];
+    let block = Infinity;
+    for (let spent = 0; spent < enough;) {
+      const { ns, blocks } = await this.sample();
+      block = ns * this.#blockCalls;
+      spent += block * blocks.length;
+      if (block * blocks.length >= wanted) continue;
+      if (this.isShort && block < BLOCK_NS) this.#blockCalls *= 2;
+      else this.#sampleBlocks *= 2;
+    }
+    this.#sampleBlocks = Math.max(1, Math.min(BLOCKS_MAX, Math.round(wanted / block)));
+  }
+
+  /** @returns {Promise<Sample>} */
+  async sample() {
+    if (this.rests) return this.#sampleWithRests();
+    const [loop, calls, blocks] = [this.#loop, this.#blockCalls, this.#sampleBlocks];
+    const stamps = new Float64Array(blocks + 1);
+    stamps[0] = performance.now();
+    if (this.#isAwaited) {
+      for (let i = 1; i <= blocks; i++) {
+        await loop(calls);
+        stamps[i] = performance.now();
+      }
+    } else {
+      for (let i = 1; i <= blocks; i++) {
+        loop(calls);
+        stamps[i] = performance.now();
+      }
+    }
+    const all = Array.from({ length: blocks }, (_, i) => {
+      return (((stamps[i + 1] ?? NaN) - (stamps[i] ?? NaN)) * 1e6) / calls;
+    });
+    const n = blocks * calls;
+    return { ns: (((stamps[blocks] ?? NaN) - (stamps[0] ?? NaN)) * 1e6) / n, n, blocks: all };
+  }
+
+  /** @returns {Promise<Sample>} */
+  async #sampleWithRests() {
+    const all = [];
+    for (let i = 0; i < this.#sampleBlocks; i++) {
+      await setTimeout(REST_MS);
+      const begin = performance.now();
+      await this.#loop(1);
+      all.push((performance.now() - begin) * 1e6);
+    }
+    return { ns: median(all), n: all.length, blocks: all };
+  }
 }
+
+const BLOCK_NS = 10_000;
+const BLOCKS_MAX = 20_000;
+/** Calls under way. */
+const CROWD = 100;
 
 /** @type {[Buffer, Buffer]} */
 const BYTES = [Buffer.from(Array.from({ length: 64 }, (_, i) => i)), Buffer.alloc(64)];
@@ -58,7 +151,9 @@ async function check(call, payload) {
   assert.deepEqual([...(await call(bytes, out))], wanted);
 }
 
-/** @type {Record<Payload, (call: any, bytes: Buffer, out: Buffer) => (n: number) => unknown>} */
+/** @typedef {(call: any, bytes: Buffer, out: Buffer) => (n: number) => unknown} Loop */
+
+/** @type {Record<Payload, Loop>} */
 const LOOPS = {
   none: (call) => (n) => {
     for (let i = 0; i < n; i++) call();
@@ -75,83 +170,45 @@ const LOOPS = {
   },
 };
 
-/** @typedef {(call: any, bytes: Buffer, out: Buffer) => (n: number) => Promise<unknown>} Awaited */
-
-/** @type {Record<Payload, Awaited>} */
+/** A block is one call: the loop is the sample's. @type {Record<Payload, Loop>} */
 const AWAITED = {
-  none: (call) => async (n) => {
-    for (let i = 0; i < n; i++) await call();
-  },
-  numbers: (call) => async (n) => {
-    for (let i = 0; i < n; i++) await call(i & 1023, 4);
-  },
-  '64B': (call, bytes, out) => async (n) => {
-    for (let i = 0; i < n; i++) await call(bytes, out);
-  },
+  none: (call) => () => call(),
+  numbers: (call) => () => call(3, 4),
+  '64B': (call, bytes, out) => () => call(bytes, out),
 };
 
 /**
- * Of 100 calls under way the eldest is awaited before the next.
+ * Of 100 calls under way the eldest is awaited before the next; they stay under way from block to
+ * block.
  *
- * @type {Record<Payload, Awaited>}
+ * @type {Record<Payload, Loop>}
  */
 const CROWDED = {
-  none: (call) => async (n) => {
+  none: (call) => {
     const under = Array.from({ length: 100 }, () => null);
-    for (let i = 0; i < n; i++) {
-      await under[i % 100];
-      under[i % 100] = call();
-    }
-    await Promise.all(under);
+    return async (n) => {
+      for (let i = 0; i < n; i++) {
+        await under[i % 100];
+        under[i % 100] = call();
+      }
+    };
   },
-  numbers: (call) => async (n) => {
+  numbers: (call) => {
     const under = Array.from({ length: 100 }, () => null);
-    for (let i = 0; i < n; i++) {
-      await under[i % 100];
-      under[i % 100] = call(i & 1023, 4);
-    }
-    await Promise.all(under);
+    return async (n) => {
+      for (let i = 0; i < n; i++) {
+        await under[i % 100];
+        under[i % 100] = call(i & 1023, 4);
+      }
+    };
   },
-  '64B': (call, bytes, out) => async (n) => {
+  '64B': (call, bytes, out) => {
     const under = Array.from({ length: 100 }, () => null);
-    for (let i = 0; i < n; i++) {
-      await under[i % 100];
-      under[i % 100] = call(bytes, out);
-    }
-    await Promise.all(under);
+    return async (n) => {
+      for (let i = 0; i < n; i++) {
+        await under[i % 100];
+        under[i % 100] = call(bytes, out);
+      }
+    };
   },
 };
-
-/**
- * As `time` does, for loops that wait.
- *
- * @param {(n: number) => Promise<unknown>} loop
- * @param {number} seconds
- * @returns {Promise<Timing>}
- */
-async function timeAwaited(loop, seconds) {
-  const half = (seconds * 1e9) / 2;
-  let n = 1;
-  let ns = await measure(loop, n);
-  for (let spent = ns; spent < half; spent += ns) {
-    if (ns < half / SAMPLES) n *= 2;
-    ns = await measure(loop, n);
-  }
-  const length = Math.max(1, Math.round((n * half) / SAMPLES / ns));
-  const samples = [];
-  for (let i = 0; i < SAMPLES; i++) samples.push((await measure(loop, length)) / length);
-  return { ns: median(samples), n: length * SAMPLES };
-}
-
-const SAMPLES = 11;
-
-/**
- * @param {(n: number) => Promise<unknown>} loop
- * @param {number} n
- * @returns {Promise<number>} nanoseconds
- */
-async function measure(loop, n) {
-  const start = process.hrtime.bigint();
-  await loop(n);
-  return Number(process.hrtime.bigint() - start);
-}

@@ -1,11 +1,15 @@
 // @ts-check
 /**
  * The table of plugin cases: what is called, how, and who calls it. Each contender has a process of
- * its own in each round.
+ * its own in each round, which serves all its cases.
  */
 
 /** @typedef {'none' | 'numbers' | '64B'} Payload no arguments, two numbers, or bytes both ways */
-/** @typedef {'sync' | 'async' | 'async100'} Manner one at a time, awaited, or 100 under way */
+/**
+ * One at a time, awaited, 100 under way, or once after the process was killed.
+ *
+ * @typedef {'sync' | 'async' | 'async100' | 'crash'} Manner
+ */
 
 /**
  * @typedef {object} Contender
@@ -34,12 +38,18 @@ const CALLERS = {
     caller('busbar inline', 'busbar', 'inline'),
     caller('busbar inline bound', 'busbar', 'bound', ['none', '64B']),
     caller('busbar inline arena', 'busbar', 'arena', ['64B']),
+    caller('busbar process', 'busbar', 'process-sync', ['none', '64B']),
     caller('koffi', 'koffi', 'sync'),
     caller('node-api addon', 'node-api', 'sync'),
     caller('wasm', 'wasm', 'sync'),
   ],
   async: asynchronous(),
   async100: asynchronous(),
+  crash: [
+    caller('busbar process', 'busbar', 'crash', ['none']),
+    caller('spawn of a C program', 'spawn', 'program', ['none']),
+    caller('fork of Node', 'spawn', 'node', ['none']),
+  ],
 };
 
 /** @type {readonly CallCase[]} */
@@ -50,7 +60,7 @@ export const CALL_CASES = /** @type {Manner[]} */ (Object.keys(CALLERS)).flatMap
     manner,
     payload,
     contenders: CALLERS[manner].filter(({ payloads }) => payloads.includes(payload)),
-  })),
+  })).filter(({ contenders }) => contenders.length > 0),
 );
 
 /** @returns {Contender[]} */
@@ -58,6 +68,7 @@ function asynchronous() {
   return [
     caller('busbar shared', 'busbar', 'shared'),
     caller('busbar dedicated', 'busbar', 'dedicated'),
+    caller('busbar process', 'busbar', 'process'),
     caller('koffi async', 'koffi', 'async'),
     caller('postMessage', 'worker', 'async'),
   ];

@@ -117,7 +117,7 @@ impl Export<'_> {
     /// The trait that the functions of the instance rest on.
     fn exports(&self) -> TokenStream {
         let Self { krate, owner, .. } = self;
-        let calls = self.methods.iter().map(|method| method.call_arm(krate));
+        let calls = self.methods.iter().map(|method| method.call_arm(krate, owner));
         let starts = self.methods.iter().filter_map(|method| method.start_arm(krate));
         let state = if self.options.state {
             quote!(::core::option::Option::Some(&const { #krate::export::state::<#owner>() }))

@@ -11,22 +11,22 @@ use busbar_proto::frame::{Ack, Header};
 use busbar_proto::session::{Resume, Seq};
 use busbar_proto::{Agreement, Capabilities, CloseReason, Code, Epoch, Error, Hello, SessionId};
 use bytes::Bytes;
-use mio::{Registry, Token};
 
 use crate::link::Link;
 use crate::loan::Loan;
 use crate::os::random;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 use crate::tls::Credentials;
 
 /// An established connection.
 pub(crate) trait Connection: Link {
-    /// Adds to the engine's poll set what says "look at the link again". What the handshake has
+    /// Adds to the engine's reactor what says "look at the link again". What the handshake has
     /// registered stays, and now means [`Connection::handle_control`].
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error>;
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error>;
 
     /// Takes them out again.
-    fn deregister(&mut self, registry: &Registry);
+    fn deregister(&mut self, reactor: &Reactor);
 
     /// The descriptor that [`Connection::register`] has added is ready; `is_ending`: it has also
     /// said that the peer writes no more. Returns how the peer ended the connection, if it has.
@@ -151,12 +151,32 @@ pub(crate) trait Connection: Link {
         false
     }
 
+    /// Offers a message that is of no more use at `expires`, as [`Link::send_bytes`]; the receiver
+    /// is told, where the transport has a way to.
+    ///
+    /// # Errors
+    /// As there.
+    fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Instant,
+    ) -> Result<bool, Error> {
+        let _ = expires;
+        self.send_bytes(channel, payload)
+    }
+
+    /// Whether the receiver is told so.
+    fn tells_expiry(&self) -> bool {
+        false
+    }
+
     /// Offers a message of the session, as [`Link::send_bytes`].
     ///
     /// # Errors
     /// As there, and `NotSupported`.
-    fn send_reliable(&mut self, channel: u16, seq: Seq, payload: &Bytes) -> Result<bool, Error> {
-        let _ = (channel, seq, payload);
+    fn send_reliable(&mut self, label: Numbered, payload: &Bytes) -> Result<bool, Error> {
+        let _ = (label, payload);
         Err(Error::new(Code::NotSupported, "the transport keeps no sessions"))
     }
 
@@ -177,15 +197,15 @@ pub(crate) trait Connection: Link {
 
 /// A connection being set up.
 pub(crate) trait Handshake: Send {
-    /// Adds the descriptor to the engine's poll set.
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error>;
+    /// Adds the descriptor to the engine's reactor.
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error>;
 
     /// Takes it out again.
-    fn deregister(&mut self, registry: &Registry);
+    fn deregister(&mut self, reactor: &Reactor);
 
     /// Goes on as far as it can without waiting; `None`: not finished. Descriptors that it comes to
-    /// need on the way are added to `registry`.
-    fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error>;
+    /// need on the way are added to `reactor`.
+    fn advance(&mut self, reactor: &Reactor) -> Result<Option<Box<dyn Connection>>, Error>;
 
     /// When it can go on even if no descriptor is ready.
     fn next_time(&self) -> Option<Instant> {
@@ -216,11 +236,11 @@ pub(crate) trait Handshake: Send {
 
 /// A bound listener.
 pub(crate) trait Acceptor: Send {
-    /// Adds the descriptor, if there is one, to the engine's poll set.
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error>;
+    /// Adds the descriptor, if there is one, to the engine's reactor.
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error>;
 
     /// Takes it out again.
-    fn deregister(&mut self, registry: &Registry);
+    fn deregister(&mut self, reactor: &Reactor);
 
     /// The next connection, if one is waiting. `waker` will wake the accepted pipe.
     ///
@@ -250,11 +270,22 @@ pub(crate) enum Incoming {
     Connected(Box<dyn Connection>),
 }
 
+/// What a session says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    pub(crate) channel: u16,
+    pub(crate) seq: Seq,
+    /// When it is of no more use.
+    pub(crate) expires: Option<Instant>,
+}
+
 /// What has come that a session must know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionNews {
     /// A message, which waits to be judged.
     Data(u16, Seq),
+    /// A message was new, and of no more use when it was to be received.
+    Expired(u16, Seq),
     /// An acknowledgement.
     Ack(u16, Ack),
     /// What is missing of the channel below a number will not come.

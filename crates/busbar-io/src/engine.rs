@@ -16,7 +16,9 @@
 
 mod accepting;
 mod ahead;
+mod backlog;
 pub(crate) mod descriptors;
+mod handed;
 mod heartbeat;
 mod linger;
 mod pipe;
@@ -46,6 +48,7 @@ use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
 use crate::peer::Peer;
 use crate::qos::{Qos, QosStats};
+use crate::reactor::{Backend, EngineOptions};
 use crate::slots::Slots;
 use crate::tls::Credentials;
 use crate::transport;
@@ -112,6 +115,8 @@ pub struct PipeStats {
     pub messages_unconfirmed: u64,
     /// Messages of its session that were given up.
     pub deliveries_failed: u64,
+    /// Messages of its session whose time was over when they could be sent, or sent again.
+    pub resends_expired: u64,
     /// Messages of its session that came twice, and were received once.
     pub duplicates: u64,
     /// What its queues hold and have dropped.
@@ -122,9 +127,19 @@ impl Engine {
     /// An engine without pipes.
     ///
     /// # Errors
-    /// `Io` or `OutOfMemory` when descriptors are short.
+    /// `Io` or `OutOfMemory` when descriptors are short; as [`Engine::with`], if the environment
+    /// asks for a backend.
     pub fn new() -> Result<Self, Error> {
-        let (descriptors, bell) = Descriptors::new()?;
+        Self::with(EngineOptions::default())
+    }
+
+    /// As [`Engine::new`], with a backend of the caller's choice.
+    ///
+    /// # Errors
+    /// As there; `NotSupported` if the backend does not work here, `InvalidArgument` if the
+    /// environment asks for one that does not exist.
+    pub fn with(options: EngineOptions) -> Result<Self, Error> {
+        let (descriptors, bell) = Descriptors::new(options)?;
         Ok(Self {
             descriptors,
             board: Board::new(bell),
@@ -143,6 +158,19 @@ impl Engine {
         })
     }
 
+    /// How it gets at its descriptors.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.descriptors.reactor().backend()
+    }
+
+    /// System calls that it has made to wait, and to read and write many sockets at once. Those of
+    /// single sockets are counted with their pipes ([`LinkStats`]).
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.descriptors.reactor().calls()
+    }
+
     /// Binds `endpoint`.
     ///
     /// # Errors
@@ -159,7 +187,7 @@ impl Engine {
         let inserted = self.listeners.insert_with(|handle| {
             let waker = board.waker(Subject::Listener(handle));
             let mut acceptor = transport::listen(endpoint, &options, &waker)?;
-            acceptor.register(descriptors.registry(), Role::Acceptor.token(handle))?;
+            acceptor.register(descriptors.reactor(), Role::Acceptor.token(handle))?;
             let qos = Qos::default();
             let (handshakes, sessions) = (VecDeque::new(), HashMap::new());
             Ok(ListenerEntry { acceptor, options, qos, handshakes, sessions })
@@ -236,7 +264,7 @@ impl Engine {
     /// Closes a listener. Connections that it has not reported are turned away.
     pub fn close_listener(&mut self, id: ListenerId) {
         let Some(mut entry) = self.listeners.remove(id.0) else { return };
-        entry.acceptor.deregister(self.descriptors.registry());
+        entry.acceptor.deregister(self.descriptors.reactor());
         self.timers.cancel(Timer::Stall(id));
         for pipe in entry.sessions.into_values() {
             self.abandon_session(pipe);
@@ -363,6 +391,8 @@ impl Engine {
             stats.messages_unconfirmed = reliable.session.unconfirmed() as u64;
             stats.deliveries_failed = reliable.failed;
             stats.duplicates = reliable.duplicates;
+            stats.resends_expired = reliable.expired;
+            stats.link.messages_expired += reliable.backlog.stale;
         }
         Some(stats)
     }
@@ -422,14 +452,14 @@ impl Engine {
     /// Registers a pipe's descriptors and lets it go as far as it can at once.
     fn start(&mut self, id: PipeId) -> Result<(), Error> {
         let Some(entry) = self.pipes.get_mut(id.0) else { return Ok(()) };
-        let registry = self.descriptors.registry();
+        let reactor = self.descriptors.reactor();
         match &mut entry.phase {
             Phase::Handshaking { handshake, .. } => {
-                handshake.register(registry, Role::Control.token(id.0))?;
+                handshake.register(reactor, Role::Control.token(id.0))?;
                 self.advance(id);
             }
             Phase::Connected(connection) => {
-                connection.register(registry, Role::Bell.token(id.0))?;
+                connection.register(reactor, Role::Bell.token(id.0))?;
                 self.handle_answer(id)?;
                 let Some(entry) = self.pipes.get_mut(id.0) else { return Ok(()) };
                 // Somebody may have been waiting for it since before it was connected.
@@ -452,7 +482,7 @@ impl Engine {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Phase::Handshaking { handshake, origin } = &mut entry.phase else { return };
         let origin = *origin;
-        let connection = match handshake.advance(self.descriptors.registry()) {
+        let connection = match handshake.advance(self.descriptors.reactor()) {
             Ok(None) if handshake.resuming().is_some() => return self.resume_dialer(id),
             Ok(None) => {
                 if let Some(at) = handshake.next_time() {
@@ -556,7 +586,7 @@ impl Engine {
             return;
         }
         if let Phase::Handshaking { handshake, .. } = &mut entry.phase {
-            handshake.deregister(self.descriptors.registry());
+            handshake.deregister(self.descriptors.reactor());
             entry.phase = Phase::Over;
         }
         entry.reason = Some(reason);
@@ -585,15 +615,15 @@ impl Engine {
 
     fn drop_pipe(&mut self, id: PipeId) -> Option<PipeEntry> {
         let mut entry = self.pipes.remove(id.0)?;
-        let registry = self.descriptors.registry();
+        let reactor = self.descriptors.reactor();
         match &mut entry.phase {
             Phase::Handshaking { handshake, origin } => {
-                handshake.deregister(registry);
+                handshake.deregister(reactor);
                 if let Origin::Accepted { listener } = *origin {
                     self.handshake_over(listener, id);
                 }
             }
-            Phase::Connected(connection) => connection.deregister(registry),
+            Phase::Connected(connection) => connection.deregister(reactor),
             Phase::Over => {}
         }
         if let Some(reliable) = &entry.reliable {

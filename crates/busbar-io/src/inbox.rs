@@ -3,6 +3,8 @@
 //! The caller owns the memory and reuses it from batch to batch, so that receiving allocates
 //! nothing. Each message is described by a [`Slot`], three words that JavaScript reads directly.
 
+use std::time::Duration;
+
 use busbar_proto::session::Seq;
 use bytes::Bytes;
 
@@ -41,6 +43,15 @@ impl Slot {
     }
 }
 
+/// What is to be known of some messages of a batch, by their index there.
+pub(crate) type Notes<T> = Vec<(usize, T)>;
+
+/// What was noted of the message at this index.
+pub(crate) fn noted<T: Copy>(notes: &[(usize, T)], at: usize) -> Option<T> {
+    let found = notes.binary_search_by_key(&at, |&(index, _)| index).ok()?;
+    Some(notes[found].1)
+}
+
 /// A batch being filled.
 #[derive(Debug)]
 pub struct Inbox<'a> {
@@ -52,14 +63,25 @@ pub struct Inbox<'a> {
     /// Whether one of the messages is an announcement.
     announced: bool,
     /// The messages of a session among them, by index, and their numbers there.
-    seqs: Vec<(usize, Seq)>,
+    seqs: Notes<Seq>,
+    /// Those that are of no more use at some time, likewise.
+    expiries: Notes<Duration>,
 }
 
 impl<'a> Inbox<'a> {
     /// An empty batch over the caller's memory. `leases` keeps what it holds; indices go on from
     /// there.
     pub fn new(arena: &'a mut [u8], slots: &'a mut [Slot], leases: &'a mut Vec<Lease>) -> Self {
-        Self { arena, used: 0, slots, count: 0, leases, announced: false, seqs: Vec::new() }
+        Self {
+            arena,
+            used: 0,
+            slots,
+            count: 0,
+            leases,
+            announced: false,
+            seqs: Vec::new(),
+            expiries: Vec::new(),
+        }
     }
 
     /// Messages in the batch.
@@ -99,19 +121,24 @@ impl<'a> Inbox<'a> {
             return taken;
         }
         let (mut kept, mut leases_taken) = (0, 0);
+        let mut expiries = self.expiries.iter_mut().peekable();
         for at in 0..self.count {
             let mut slot = self.slots[at];
             let leased = slot.meta & META_LEASED != 0;
             slot.offset -= u32::from(leased) * leases_taken;
             if slot.meta & CHANNEL_MASK != u32::from(ANNOUNCEMENTS) {
                 self.slots[kept] = slot;
+                if let Some((index, _)) = expiries.next_if(|(index, _)| *index == at) {
+                    *index = kept;
+                }
                 kept += 1;
             } else if leased {
                 leases_taken += 1;
                 let lease = self.leases.remove(slot.offset as usize);
                 taken.push(Bytes::copy_from_slice(&lease));
             } else {
-                taken.push(Bytes::copy_from_slice(self.bytes(slot)));
+                let bytes = &self.arena[slot.offset as usize..][..slot.length as usize];
+                taken.push(Bytes::copy_from_slice(bytes));
             }
         }
         self.count = kept;
@@ -124,8 +151,18 @@ impl<'a> Inbox<'a> {
     }
 
     /// Takes the numbers of messages of a session out of the batch.
-    pub(crate) fn take_seqs(&mut self) -> Vec<(usize, Seq)> {
+    pub(crate) fn take_seqs(&mut self) -> Notes<Seq> {
         std::mem::take(&mut self.seqs)
+    }
+
+    /// The message that was put in last is of no more use at `expires` of [`crate::clock`].
+    pub(crate) fn note_expiry(&mut self, expires: Duration) {
+        self.expiries.push((self.count - 1, expires));
+    }
+
+    /// Takes these times out of the batch.
+    pub(crate) fn take_expiries(&mut self) -> Notes<Duration> {
+        std::mem::take(&mut self.expiries)
     }
 
     /// How many more messages have a slot.

@@ -9,7 +9,7 @@
 //! An [`Engine`] belongs to one thread and is driven by it, or by an [`IoThread`] beside it.
 //! Programs in Rust that want to block use [`Pipe`] and [`Listener`], which bring an engine of
 //! their own.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(not(unix), allow(dead_code, reason = "there are no streams yet"))]
 
 pub mod transport;
@@ -30,6 +30,7 @@ mod os;
 mod peer;
 mod pipe;
 mod qos;
+mod reactor;
 mod slots;
 mod tls;
 
@@ -51,4 +52,5 @@ pub use pipe::{Listener, Message, Pipe, dial, listen};
 pub use qos::{
     CHANNELS_MAX, Qos, QosStats, ReceivingQos, SendOptions, SendingQos, Sent, SharedThrottle,
 };
+pub use reactor::{Backend, EngineOptions};
 pub use tls::{Credentials, TlsOptions, TlsVersion};

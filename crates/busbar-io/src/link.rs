@@ -126,6 +126,8 @@ pub struct LinkStats {
     pub writes: u64,
     /// Messages of which a part came and then nothing for too long.
     pub reassemblies_expired: u64,
+    /// Messages that came in time and were of no more use when they were to be received.
+    pub messages_expired: u64,
 }
 
 impl LinkStats {
@@ -143,5 +145,6 @@ impl LinkStats {
         self.reads += other.reads;
         self.writes += other.writes;
         self.reassemblies_expired += other.reassemblies_expired;
+        self.messages_expired += other.messages_expired;
     }
 }

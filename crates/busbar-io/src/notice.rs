@@ -10,6 +10,7 @@ use std::task::{Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 
+use crate::reactor;
 use crate::slots::Handle;
 
 /// Whom a notice is about.
@@ -28,8 +29,7 @@ pub(crate) struct Bell(Arc<Shared>);
 
 impl Bell {
     pub(crate) fn ring(&self) {
-        // Fails only when the descriptor is gone, that is, when the engine is.
-        let _ = self.0.bell.wake();
+        self.0.bell.ring();
     }
 }
 
@@ -46,11 +46,11 @@ struct Shared {
     asleep: AtomicBool,
     /// Set when the engine is gone, read by whoever has put something on the list.
     closed: AtomicBool,
-    bell: mio::Waker,
+    bell: reactor::Bell,
 }
 
 impl Board {
-    pub(crate) fn new(bell: mio::Waker) -> Self {
+    pub(crate) fn new(bell: reactor::Bell) -> Self {
         Self(Arc::new(Shared {
             list: SegQueue::new(),
             asleep: AtomicBool::new(false),
@@ -135,8 +135,7 @@ impl Wake for Notice {
             return self.board.clear();
         }
         if self.board.asleep.swap(false, Ordering::Relaxed) {
-            // Fails only when the descriptor is gone, that is, when the engine is.
-            let _ = self.board.bell.wake();
+            self.board.bell.ring();
         }
     }
 }
@@ -152,7 +151,7 @@ mod tests {
     fn board() -> (mio::Poll, Board) {
         let poll = mio::Poll::new().unwrap();
         let bell = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (poll, Board::new(bell))
+        (poll, Board::new(reactor::Bell::Poll(bell)))
     }
 
     /// Whether the bell rings within `timeout`.

@@ -20,6 +20,7 @@ use crate::link::Interest;
 use crate::loan::{Lease, Loan};
 use crate::notice::{Board, Subject};
 use crate::options::{ListenOptions, PipeOptions};
+use crate::reactor::{Backend, EngineOptions};
 use crate::slots::Handle;
 use crate::transport;
 
@@ -43,11 +44,13 @@ pub fn listen(address: &str, options: ListenOptions) -> Result<Listener, Error> 
         let message = "dialers can come back to pipes of one engine only: listen with an engine";
         return Err(Error::new(Code::NotSupported, message));
     }
-    let (descriptors, bell) = Descriptors::new()?;
+    // One listener gains nothing from anything else, and is asked for connections by hand.
+    let poll = EngineOptions { backend: Some(Backend::Poll), ..EngineOptions::default() };
+    let (descriptors, bell) = Descriptors::new(poll)?;
     let board = Board::new(bell);
     let waker = board.waker(Subject::Listener(Handle(0)));
     let mut acceptor = transport::listen(&address.parse()?, &options, &waker)?;
-    acceptor.register(descriptors.registry(), Role::Acceptor.token(Handle(0)))?;
+    acceptor.register(descriptors.reactor(), Role::Acceptor.token(Handle(0)))?;
     Ok(Listener { acceptor, descriptors, board, options })
 }
 

@@ -9,7 +9,7 @@
 #[cfg(unix)]
 mod tsfn;
 #[cfg(target_os = "linux")]
-mod uv;
+pub(crate) mod uv;
 
 use std::rc::Rc;
 
@@ -73,7 +73,7 @@ impl Driver {
 
 /// A panic in a loop callback has nobody to be reported to: it ends the process with a message,
 /// instead of unwinding into libuv.
-fn guard(body: impl FnOnce()) {
+pub(crate) fn guard(body: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
         std::process::abort();
     }

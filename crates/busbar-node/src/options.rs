@@ -70,8 +70,9 @@ fn session(number: &impl Fn(&'static CStr) -> f64) -> SessionOptions {
     session.window_bytes = size(number(c"windowBytes"));
     session.attempts_max = narrow(c"maxDeliveryAttempts");
     session.acknowledge = match whole(number(c"ack")) {
-        0 => Acknowledge::Processed,
-        _ => Acknowledge::Received,
+        1 => Acknowledge::Received,
+        // In order or one by one: who says so is TypeScript's business.
+        _ => Acknowledge::Processed,
     };
     session
 }

@@ -246,41 +246,13 @@ impl Port {
         if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
             return false;
         }
-        let mut status = sys::Status::napi_generic_failure;
+        let mut is_done = false;
         if let Some(function) = raw::referenced(env, self.on_wake) {
-            // SAFETY: as above; there are no arguments, and the receiver, which must be an object,
-            // is the function itself. A null context means that nobody follows this callback in
-            // async hooks.
-            status = unsafe {
-                sys::napi_make_callback(
-                    env,
-                    std::ptr::null_mut(),
-                    function,
-                    function,
-                    0,
-                    std::ptr::null(),
-                    std::ptr::null_mut(),
-                )
-            };
-            if status == sys::Status::napi_pending_exception {
-                self.rethrow();
-            }
+            is_done = raw::call_back(env, function);
         }
         // SAFETY: as above; the scope was opened here.
         unsafe { sys::napi_close_handle_scope(env, scope) };
-        status == sys::Status::napi_ok
-    }
-
-    /// An exception of a user's callback is uncaught, as it is in any callback of Node's own.
-    fn rethrow(&self) {
-        let mut exception = std::ptr::null_mut();
-        // SAFETY: on the environment's thread; the out-pointer is a live local.
-        let status =
-            unsafe { sys::napi_get_and_clear_last_exception(self.env, &raw mut exception) };
-        if status == sys::Status::napi_ok {
-            // SAFETY: as above.
-            unsafe { sys::napi_fatal_exception(self.env, exception) };
-        }
+        is_done
     }
 }
 

@@ -301,3 +301,30 @@ pub(crate) fn referenced(env: sys::napi_env, reference: sys::napi_ref) -> Option
     unsafe { sys::napi_get_reference_value(env, reference, &raw mut value) };
     (!value.is_null()).then_some(value)
 }
+
+/// Calls a function without arguments from outside of JavaScript, as Node calls its own; `false` if
+/// it did not run to its end.
+pub(crate) fn call_back(env: sys::napi_env, function: sys::napi_value) -> bool {
+    let (none, no_context) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: on thread, with a handle scope of the caller's. There are no arguments, and the
+    // receiver, which must be an object, is the function itself. A null context means that nobody
+    // follows this callback in async hooks.
+    let status = unsafe {
+        sys::napi_make_callback(env, no_context, function, function, 0, ptr::null(), none)
+    };
+    if status == sys::Status::napi_pending_exception {
+        rethrow(env);
+    }
+    status == sys::Status::napi_ok
+}
+
+/// An exception of a user's callback is uncaught, as it is in any callback of Node's own.
+fn rethrow(env: sys::napi_env) {
+    let mut exception = ptr::null_mut();
+    // SAFETY: on thread; the out-pointer is a live local.
+    let status = unsafe { sys::napi_get_and_clear_last_exception(env, &raw mut exception) };
+    if status == sys::Status::napi_ok {
+        // SAFETY: on thread; the value belongs to `env`.
+        unsafe { sys::napi_fatal_exception(env, exception) };
+    }
+}

@@ -1,17 +1,23 @@
 //! Plugin zones for JavaScript: loaded and closed on threads of their own, called on the spot or
 //! through an [`outbox`] that brings results back to the environment's thread.
 
+mod calls;
 mod inline;
 mod log;
 pub mod object;
 mod outbox;
 pub mod process;
+mod slots;
 pub mod upward;
+#[cfg(target_os = "linux")]
+mod watch;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +33,7 @@ use napi::{JsValue, Status, sys};
 use napi_derive::napi;
 
 use crate::raw;
+use calls::Hub;
 use object::NativeObject;
 use outbox::{Outbox, Outcome};
 use process::{NativeProcess, NativeProcessOptions};
@@ -272,6 +279,8 @@ pub struct NativeZoneStats {
 #[napi(js_name = "NativeZones")]
 pub struct NativeZones {
     outbox: Arc<Outbox>,
+    /// There once `calls` was asked for.
+    hub: OnceCell<Rc<Hub>>,
 }
 
 /// Opens this environment's side of all zones. `onWake()` is called when operations have ended,
@@ -287,7 +296,9 @@ pub fn open_zones(
     on_call: Function<'_, FnArgs<(u32, String, Buffer)>, Unknown<'static>>,
 ) -> napi::Result<NativeZones> {
     let outbox = Outbox::open(env.raw(), on_wake.raw(), on_call.raw());
-    outbox.map(|outbox| NativeZones { outbox }).map_err(|failure| failure.throw(env))
+    outbox
+        .map(|outbox| NativeZones { outbox, hub: OnceCell::new() })
+        .map_err(|failure| failure.throw(env))
 }
 
 #[napi]
@@ -316,7 +327,26 @@ impl NativeZones {
         in_background(work).map_err(|failure| failure.throw(env))
     }
 
-    /// What has ended since it was last asked.
+    /// An object with the function that brings ends of calls, and the words that both sides know;
+    /// see [`calls`]. To be asked for once, before there are zones.
+    ///
+    /// # Errors
+    /// When memory is short.
+    #[napi]
+    pub fn calls<'env>(
+        &self,
+        env: &'env Env,
+        words: Uint32Array,
+        on_wake: Function<'_, (), ()>,
+    ) -> napi::Result<Object<'env>> {
+        let object = Object::new(env)?;
+        let hub = Hub::new(env.raw(), &self.outbox, words, on_wake.raw(), object.raw());
+        // It is the first one: it is asked for once.
+        let _ = self.hub.set(hub.map_err(|failure| failure.throw(*env))?);
+        Ok(object)
+    }
+
+    /// What ended otherwise than by a result that `collect` brings.
     #[napi]
     #[must_use]
     pub fn take(&self) -> Vec<NativeEnd> {
@@ -343,10 +373,11 @@ impl NativeZones {
             Outcome::Called(Ok(bytes)) => end.result = Some(bytes.into()),
             Outcome::Opened(Ok(Opened { zone, origin, exposed })) => {
                 let (zone, outbox, watch) = (Held::new(&zone), Arc::clone(&self.outbox), None);
-                end.zone = Some(NativeZone { zone, outbox, origin, exposed, watch });
+                let hub = self.hub.get().map(Rc::clone);
+                end.zone = Some(NativeZone { zone, outbox, hub, origin, exposed, watch });
             }
             Outcome::Reloaded(Ok(generation)) => end.generation = Some(generation),
-            Outcome::Closed(Ok(())) => {}
+            Outcome::Closed(Ok(())) | Outcome::Nothing => {}
             Outcome::Logged(level, text) => end.log = Some(vec![level.to_owned(), text]),
             Outcome::Called(Err(failure))
             | Outcome::Opened(Err(failure))
@@ -391,6 +422,7 @@ impl NativeZones {
 pub struct NativeZone {
     zone: Held,
     outbox: Arc<Outbox>,
+    hub: Option<Rc<Hub>>,
     origin: Origin,
     exposed: u32,
     watch: Option<Watch>,
@@ -509,22 +541,21 @@ impl NativeZone {
         Ok(object)
     }
 
-    /// Starts a call, whose number this is; its end comes with the others.
+    /// A function that starts a call, `submit(method, input, operation)`, and gives its number; its
+    /// end comes with the others. It throws `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`,
+    /// `ERR_ZONE_FAULTED`, `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
     ///
     /// # Errors
-    /// `ERR_AGAIN` if the queue is full, `ERR_ZONE_CLOSED`, `ERR_ZONE_FAULTED`,
-    /// `ERR_METHOD_NOT_FOUND`, `ERR_NOT_SUPPORTED`.
+    /// Before [`NativeZones::calls`].
     #[napi]
-    pub fn submit(&self, env: Env, method: u32, input: &[u8], operation: u32) -> napi::Result<f64> {
-        let sink = Arc::clone(&self.outbox) as Arc<dyn busbar_zone::Completions>;
-        let method = MethodId::from_index(method);
-        let submitted = self.zone.submit(method, input.to_vec(), sink, operation.into());
-        // Below 2^48.
-        let submitted = submitted.map(|id| id.number() as f64);
-        submitted.map_err(|error| Failure::from(error).throw(env))
+    pub fn submitter<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let Some(hub) = &self.hub else { return Err(Failure::io("no calls").throw(*env)) };
+        let function = hub.submit(env.raw(), &self.zone);
+        // SAFETY: it was just made, and belongs to `env`.
+        Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), function) })
     }
 
-    /// Gives up a call that [`Self::submit`] numbered.
+    /// Gives up a call that was submitted, by its number.
     #[napi]
     pub fn cancel(&self, call: f64) {
         self.zone.cancel(CallId::from_number(call as u64));
@@ -606,7 +637,7 @@ impl NativeZone {
     /// Starts a call whose result nobody wants; a failure is logged.
     ///
     /// # Errors
-    /// As [`Self::submit`].
+    /// As [`Self::submitter`].
     #[napi]
     pub fn post(&self, env: Env, method: u32, input: &[u8]) -> napi::Result<()> {
         let posted = self.zone.post(MethodId::from_index(method), input.to_vec());
@@ -617,7 +648,7 @@ impl NativeZone {
     /// length is given; or, if it has no room there, it is given itself.
     ///
     /// # Errors
-    /// As [`Self::submit`], what the call fails with, and `ERR_TIMED_OUT`.
+    /// As [`Self::submitter`], what the call fails with, and `ERR_TIMED_OUT`.
     #[napi]
     pub fn call_waiting(
         &self,

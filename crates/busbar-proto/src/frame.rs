@@ -167,6 +167,18 @@ pub fn encoded_bytes(fixed: &[u8; HEADER_BYTES]) -> usize {
     HEADER_BYTES + extension_bytes(flags) + u32::from_be_bytes([l0, l1, l2, l3]) as usize
 }
 
+/// Replaces what the DEADLINE extension of a whole, valid frame says, if it has one: for a receiver
+/// that keeps the frame, and counts from another instant.
+pub fn set_deadline(frame: &mut [u8], micros: u64) {
+    let Some(&flags) = frame.get(FLAGS_AT).filter(|&flags| flags & FLAG_DEADLINE != 0) else {
+        return;
+    };
+    let at = HEADER_BYTES + extension_bytes(flags & (FLAG_ACK | FLAG_FRAG));
+    if let Some(place) = frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = micros.to_be_bytes();
+    }
+}
+
 impl Header {
     /// A header of this kind on channel 0 without extensions.
     #[must_use]
@@ -353,6 +365,9 @@ fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> R
 fn broken(what: String) -> Error {
     Error::new(Code::Protocol, format!("invalid frame from the peer: {what}"))
 }
+
+/// Where the flags are.
+const FLAGS_AT: usize = 5;
 
 // docs/formats/frame.md: flags, in the order of their extensions.
 const FLAG_ACK: u8 = 0x01;

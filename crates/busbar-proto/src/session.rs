@@ -44,7 +44,7 @@ use crate::frame::{Ack, Header, Kind};
 use crate::{Code, Epoch, Error, SessionId};
 
 use receive_window::ReceiveWindow;
-use send_window::SendWindow;
+use send_window::{SendWindow, Turn};
 
 /// Channels of a session per direction: their positions have room in a HELLO.
 pub const CHANNELS_MAX: usize = 128;
@@ -97,7 +97,6 @@ pub struct Session<P> {
     /// Place of the next message among those of all channels.
     order: u64,
     unsent: VecDeque<(u16, Seq)>,
-    skips: VecDeque<(u16, Seq)>,
     acks_due: VecDeque<u16>,
     events: VecDeque<Event>,
 }
@@ -119,7 +118,16 @@ pub enum Transmit<P> {
     /// A SKIP frame.
     Skip(u16, Seq),
     /// A DATA frame with the RELIABLE flag, or several if the message is larger than a frame.
-    Data(u16, Seq, P),
+    Data {
+        /// Its channel.
+        channel: u16,
+        /// Its number there.
+        seq: Seq,
+        /// What it is.
+        payload: P,
+        /// When it is of no more use.
+        expires: Option<Instant>,
+    },
 }
 
 /// What became of a message that has come in.
@@ -138,6 +146,14 @@ pub enum Arrival {
 pub enum Event {
     /// The message was transmitted as often as allowed without arriving, and is given up.
     DeliveryFailed {
+        /// Its channel.
+        channel: u16,
+        /// Its number there.
+        seq: Seq,
+    },
+    /// The time of the message was over before it was transmitted, or transmitted again. It is
+    /// given up.
+    Expired {
         /// Its channel.
         channel: u16,
         /// Its number there.
@@ -206,7 +222,6 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
             receiving: BTreeMap::new(),
             order: 0,
             unsent: VecDeque::new(),
-            skips: VecDeque::new(),
             acks_due: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -316,16 +331,22 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         }
     }
 
-    /// Accepts a message; `None`: not now, the channel's window is full.
+    /// Accepts a message, which is of no more use at `expires`; `None`: not now, the channel's
+    /// window is full.
     ///
     /// # Errors
     /// `SessionLost`; `InvalidArgument` if more than 128 channels would be in use.
-    pub fn send(&mut self, channel: u16, payload: P) -> Result<Option<Seq>, Error> {
+    pub fn send(
+        &mut self,
+        channel: u16,
+        payload: P,
+        expires: Option<Instant>,
+    ) -> Result<Option<Seq>, Error> {
         if !self.has_room(channel, payload.as_ref().len())? {
             return Ok(None);
         }
         let window = self.sending.entry(channel).or_insert_with(|| SendWindow::new(FIRST));
-        let seq = window.push(payload, self.order);
+        let seq = window.push(payload, self.order, expires);
         self.order += 1;
         self.unsent.push_back((channel, seq));
         Ok(Some(seq))
@@ -366,13 +387,11 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     /// Whether [`Session::poll_transmit`] has something.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
-        let has_any =
-            !(self.acks_due.is_empty() && self.skips.is_empty() && self.unsent.is_empty());
-        self.is_connected() && has_any
+        self.is_connected() && !(self.acks_due.is_empty() && self.unsent.is_empty())
     }
 
-    /// The next thing to send over the connection.
-    pub fn poll_transmit(&mut self) -> Option<Transmit<P>> {
+    /// The next thing to send over the connection, at `now`.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<P>> {
         if !self.is_connected() {
             return None;
         }
@@ -380,33 +399,38 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
             return Some(control);
         }
         while let Some((channel, seq)) = self.unsent.pop_front() {
-            let payload = self.sending.get_mut(&channel).and_then(|it| it.transmit(seq));
-            if let Some(payload) = payload {
-                return Some(Transmit::Data(channel, seq, payload));
+            let Some(window) = self.sending.get_mut(&channel) else { continue };
+            match window.transmit(seq, now) {
+                Turn::Message(payload, expires) => {
+                    return Some(Transmit::Data { channel, seq, payload, expires });
+                }
+                Turn::Skip { is_over } => {
+                    self.events.extend(is_over.then_some(Event::Expired { channel, seq }));
+                    return Some(Transmit::Skip(channel, seq.plus(1)));
+                }
+                Turn::Nothing => {}
             }
         }
         None
     }
 
-    /// The same, but no message.
+    /// The same, but nothing that has its place among the messages.
     pub fn poll_control(&mut self) -> Option<Transmit<P>> {
         if !self.is_connected() {
             return None;
         }
-        if let Some(channel) = self.acks_due.pop_front()
-            && let Some(window) = self.receiving.get_mut(&channel)
-        {
-            window.is_ack_due = false;
-            return Some(Transmit::Ack(channel, window.to_ack()));
-        }
-        self.skips.pop_front().map(|(channel, seq)| Transmit::Skip(channel, seq))
+        let channel = self.acks_due.pop_front()?;
+        let window = self.receiving.get_mut(&channel)?;
+        window.is_ack_due = false;
+        Some(Transmit::Ack(channel, window.to_ack()))
     }
 
     /// The message that [`Session::poll_transmit`] has given last can never be sent: the peer is
     /// told to pass over it.
     pub fn give_up(&mut self, channel: u16, seq: Seq) {
         if self.sending.get_mut(&channel).is_some_and(|window| window.give_up(seq)) {
-            self.skips.push_back((channel, seq.plus(1)));
+            // In its place: what came before it on the channel is on its way.
+            self.unsent.push_front((channel, seq));
             self.events.push_back(Event::DeliveryFailed { channel, seq });
         }
     }
@@ -495,7 +519,7 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
             return;
         }
         self.events.push_back(Event::Lost { unconfirmed: self.unconfirmed() });
-        (self.unsent, self.skips, self.acks_due) = Default::default();
+        (self.unsent, self.acks_due) = Default::default();
         self.sending.clear();
     }
 
@@ -544,11 +568,9 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         }
         let attempts_max = self.options.attempts_max;
         let mut resend = Vec::new();
-        self.skips.clear();
         for (&channel, window) in &mut self.sending {
             let rest = window.handle_position(position(channel), attempts_max);
             resend.extend(rest.resend.into_iter().map(|(order, seq)| (order, (channel, seq))));
-            self.skips.extend(rest.skip.map(|seq| (channel, seq)));
             let failed = |seq| Event::DeliveryFailed { channel, seq };
             self.events.extend(rest.given_up.into_iter().map(failed));
         }
@@ -591,7 +613,7 @@ impl<P> Transmit<P> {
         match *self {
             Self::Ack(channel, ack) => Header { channel, ack: Some(ack), ..Header::new(Kind::Ack) },
             Self::Skip(channel, Seq(seq)) => Header { channel, seq, ..Header::new(Kind::Skip) },
-            Self::Data(channel, Seq(seq), _) => {
+            Self::Data { channel, seq: Seq(seq), .. } => {
                 Header { channel, seq, is_reliable: true, ..Header::new(Kind::Data) }
             }
         }

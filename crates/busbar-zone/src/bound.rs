@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::gate::Refusal;
 use crate::instance::{Instance, Target};
 use crate::local::Local;
 use crate::passage::Passage;
@@ -50,22 +51,35 @@ impl Bound {
     ///
     /// # Errors
     /// As `Zone::call`.
-    #[inline]
+    #[inline(always)]
     pub fn call(&self, input: &[u8], out: &mut [u8]) -> Result<usize> {
-        loop {
-            let way = self.way.borrow();
-            let refusal = match way.instance.call_by(&way.passage, way.target, input, out) {
-                Ok(result) => return result,
-                Err(refusal) => refusal,
-            };
-            self.local.generations.refused(&way.instance, refusal)?;
-            drop(way);
-            let next = Way::new(self.local.generations.last(), self.method)?;
-            match self.way.try_borrow_mut() {
-                Ok(mut way) => *way = next,
-                // A call within a call: the outer one is still on the old way.
-                Err(_) => return self.local.generations.call(self.method.index(), input, out),
+        let way = self.way.borrow();
+        match way.instance.call_by(&way.passage, way.target, input, out) {
+            Ok(result) => result,
+            Err(refusal) => {
+                let instance = Arc::clone(&way.instance);
+                drop(way);
+                self.call_next(&instance, refusal, input, out)
             }
         }
+    }
+
+    /// As [`Self::call`], once `instance` has refused.
+    #[cold]
+    fn call_next(
+        &self,
+        instance: &Instance,
+        refusal: Refusal,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize> {
+        self.local.generations.refused(instance, refusal)?;
+        let next = Way::new(self.local.generations.last(), self.method)?;
+        match self.way.try_borrow_mut() {
+            Ok(mut way) => *way = next,
+            // A call within a call: the outer one is still on the old way.
+            Err(_) => return self.local.generations.call(self.method.index(), input, out),
+        }
+        self.call(input, out)
     }
 }

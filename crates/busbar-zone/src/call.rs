@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::patience::Patience;
 use crate::zone::Body;
 use crate::{CallId, Completions, Error, ErrorKind, Result, Stage};
 
@@ -23,6 +25,8 @@ pub struct Call {
 pub(crate) struct Shared {
     state: Mutex<State>,
     ended: Condvar,
+    /// Set once there is a result; read by who looks without the lock.
+    is_done: AtomicBool,
 }
 
 #[derive(Default)]
@@ -52,6 +56,7 @@ impl Call {
     /// The call's; `TimedOut` if it does not end in time, when it goes on without anybody waiting.
     pub fn wait(self, timeout: Duration) -> Result<Vec<u8>> {
         let deadline = Instant::now() + timeout;
+        Patience::default().look(|| self.shared.is_done());
         let mut state = self.shared.lock();
         loop {
             if let Some(result) = state.result.take() {
@@ -82,9 +87,9 @@ impl Future for Call {
 }
 
 impl Shared {
-    /// Whether the call has ended, and nobody has taken its result.
+    /// Whether the call has ended.
     pub(crate) fn is_done(&self) -> bool {
-        self.lock().result.is_some()
+        self.is_done.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -96,6 +101,7 @@ impl Completions for Shared {
     fn complete(&self, _operation: u64, result: Result<&[u8]>) {
         let mut state = self.lock();
         state.result = Some(result.map(<[u8]>::to_vec));
+        self.is_done.store(true, Ordering::Relaxed);
         let waker = state.waker.take();
         drop(state);
         self.ended.notify_all();

@@ -53,8 +53,9 @@ pub struct ProcessOptions {
     pub crashes_max: u32,
     /// 5 minutes.
     pub crash_window: Duration,
-    /// How long caller and process look for each other's words before they sleep, in calls that
-    /// are waited for. 50 µs; nothing on machines with one processor.
+    /// How long the process looks for another call before it sleeps, after one that somebody looks
+    /// for the end of; who calls and waits looks for up to four times as long, as the process may
+    /// have to be woken. 50 µs; nothing on machines with one processor.
     pub spin: Duration,
     /// Bytes of shared memory each way for what is small. 256 KiB.
     pub ring_bytes: u64,

@@ -55,6 +55,11 @@ pub(crate) trait Transport: Send + Sync {
         self.submit(method, input.to_vec(), id)
     }
 
+    /// Somebody is going to look for the ends of calls for a while, if that is of use.
+    fn attend(&self) -> Option<Box<dyn Attendance>> {
+        None
+    }
+
     /// How the plugin's process does, if it has one.
     fn process(&self) -> Option<ProcessStatus> {
         None
@@ -86,6 +91,12 @@ pub(crate) trait Transport: Send + Sync {
     /// # Errors
     /// `TimedOut` if one does not end within `grace`.
     fn close(&self, grace: Duration) -> Result<()>;
+}
+
+/// Looks for the ends of a zone's calls; see [`Zone::attend`](crate::Zone::attend).
+pub trait Attendance: Send {
+    /// Tells of the calls that have ended, on this thread; whether there were any.
+    fn look(&self) -> bool;
 }
 
 /// What a plugin says of itself.

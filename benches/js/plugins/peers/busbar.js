@@ -4,10 +4,12 @@ import { loadZone } from '../../../../index.js';
 
 /** @param {import('../caller.js').Setup} setup */
 export async function open({ built, form }) {
-  const isInline = form === 'inline' || form === 'bound' || form === 'arena';
-  const mode = isInline ? 'inline' : /** @type {'shared' | 'dedicated'} */ (form);
+  const mode = MODES[/** @type {keyof typeof MODES} */ (form)];
   // A checkout may be writable by its group; who runs benchmarks has built this.
-  const zone = await loadZone({ path: built.plugin, mode, trust: { insecure: true } });
+  const options = { path: built.plugin, mode, trust: { insecure: true } };
+  if (form === 'crash') return crashing(options);
+  const zone = await loadZone(options);
+  if (form === 'process-sync') return waiting(zone);
   const physics = /** @type {any} */ (zone.interface({ u64: 'number' }));
   if (form === 'inline') {
     const { nothing, distance } = physics;
@@ -25,6 +27,55 @@ export async function open({ built, form }) {
     '64B': (/** @type {Buffer} */ bytes) => physics.invert(bytes),
   };
 }
+
+const MODES = {
+  inline: /** @type {const} */ ('inline'),
+  bound: /** @type {const} */ ('inline'),
+  arena: /** @type {const} */ ('inline'),
+  shared: /** @type {const} */ ('shared'),
+  dedicated: /** @type {const} */ ('dedicated'),
+  process: /** @type {const} */ ('process'),
+  'process-sync': /** @type {const} */ ('process'),
+  crash: /** @type {const} */ ('process'),
+};
+
+/**
+ * This thread waits while the method runs in its process.
+ *
+ * @param {import('../../../../index.js').Zone} zone
+ */
+function waiting(zone) {
+  return {
+    none: () => zone.callSync('nothing', NO_BYTES, NO_BYTES),
+    '64B': (/** @type {Buffer} */ bytes, /** @type {Buffer} */ out) =>
+      zone.callSync('invert', bytes, out),
+  };
+}
+
+/**
+ * From the signal that ends the process to the answer of the next one.
+ *
+ * @param {import('../../../../index.js').LoadZoneOptions} options
+ */
+async function crashing(options) {
+  // It is to crash for as long as the benchmark runs, and no rest is to be measured.
+  const zone = await loadZone({ ...options, process: { crashesMax: 1e6, crashWindowMs: 0 } });
+  const { nothing } = /** @type {{ nothing(): Promise<unknown> }} */ (zone.interface());
+  return {
+    none: async () => {
+      const { pid, starts } = /** @type {import('../../../../index.js').ZoneProcess} */ (
+        zone.process
+      );
+      process.kill(/** @type {number} */ (pid), 'SIGKILL');
+      // A call that the dead process had begun is repeated by the next, as it is idempotent; one
+      // that it still answered is none.
+      do await nothing();
+      while (zone.process?.starts === starts);
+    },
+  };
+}
+
+const NO_BYTES = new Uint8Array(0);
 
 /**
  * @param {import('../../../../index.js').Zone} zone

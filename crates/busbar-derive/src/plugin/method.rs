@@ -129,17 +129,27 @@ impl Method {
         }
     }
 
-    /// Runs it to its end.
-    pub(super) fn call_arm(&self, krate: &Path) -> TokenStream {
+    /// Runs it to its end, in a function of its own: in one with all of them, each would make room
+    /// for what any of them needs.
+    pub(super) fn call_arm(&self, krate: &Path, owner: &impl ToTokens) -> TokenStream {
         let id = self.id;
         let (bind, call) = (self.bind(krate), self.invoke(&quote!(this)));
         let call = if self.is_async { quote!(#krate::export::block_on(#call)) } else { call };
         let finish = self.finish(&call, &quote!(out));
         quote! {
             #id => {
-                #bind
-                #finish
-                ::core::result::Result::Ok(())
+                #[inline(never)]
+                #[allow(unused_variables)]
+                fn run(
+                    this: &::std::sync::Arc<#owner>,
+                    input: &[u8],
+                    out: &mut #krate::Output<'_>,
+                ) -> #krate::Result<()> {
+                    #bind
+                    #finish
+                    ::core::result::Result::Ok(())
+                }
+                run(this, input, out)
             }
         }
     }

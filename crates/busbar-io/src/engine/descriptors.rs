@@ -1,13 +1,12 @@
-//! The engine's poll set: which descriptor is whose.
+//! The engine's descriptors: which is whose.
 
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use busbar_proto::Error;
-use mio::{Events, Poll, Registry, Token, Waker};
 
-use crate::os::os_error;
+use crate::reactor::{Bell, Edge, EngineOptions, Reactor, Token};
 use crate::slots::Handle;
 
 /// What a token stands for.
@@ -22,21 +21,13 @@ pub(crate) enum Role {
     Linger,
 }
 
-/// A descriptor that is ready.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ready {
-    pub(crate) role: Role,
-    pub(crate) handle: Handle,
-    /// It has also said that nothing will follow.
-    pub(crate) is_ending: bool,
-}
-
 impl Role {
     pub(crate) fn token(self, handle: Handle) -> Token {
         Token((handle.0 as usize) << 3 | self as usize)
     }
 
-    fn of(token: Token) -> (Self, Handle) {
+    /// Whose the token is.
+    pub(crate) fn of(token: Token) -> (Self, Handle) {
         let role = match token.0 & 7 {
             0 => Self::Bell,
             1 => Self::Control,
@@ -50,48 +41,38 @@ impl Role {
 }
 
 pub(crate) struct Descriptors {
-    poll: Poll,
-    events: Events,
-    ready: Vec<Ready>,
+    reactor: Reactor,
+    edges: Vec<Edge>,
 }
 
 impl Descriptors {
     /// An empty set, and the bell that wakes whoever polls it.
-    pub(crate) fn new() -> Result<(Self, Waker), Error> {
-        let poll = Poll::new().map_err(|error| os_error("creating a poll set", error))?;
-        let bell = Waker::new(poll.registry(), Role::Board.token(Handle(0)))
-            .map_err(|error| os_error("creating a bell", error))?;
-        Ok((Self { poll, events: Events::with_capacity(256), ready: Vec::new() }, bell))
+    pub(crate) fn new(options: EngineOptions) -> Result<(Self, Bell), Error> {
+        let (reactor, bell) = Reactor::new(options, Role::Board.token(Handle(0)))?;
+        Ok((Self { reactor, edges: Vec::new() }, bell))
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        self.poll.registry()
+    pub(crate) fn reactor(&self) -> &Reactor {
+        &self.reactor
     }
 
-    /// Waits up to `timeout` (`None`: for ever) for descriptors, and returns those that are ready.
-    /// Give the list back with [`Descriptors::recycle`].
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Vec<Ready> {
-        let mut ready = std::mem::take(&mut self.ready);
-        ready.clear();
-        // An interrupted wait is an empty one; other errors would mean that the set itself is gone.
-        if self.poll.poll(&mut self.events, timeout).is_ok() {
-            ready.extend(self.events.iter().map(|event| {
-                let (role, handle) = Role::of(event.token());
-                let is_ending = event.is_read_closed() || event.is_error();
-                Ready { role, handle, is_ending }
-            }));
-        }
-        ready
+    /// Waits up to `timeout` (`None`: for ever) for descriptors, and returns the edges of those
+    /// that are ready. Give the list back with [`Descriptors::recycle`].
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Vec<Edge> {
+        let mut edges = std::mem::take(&mut self.edges);
+        edges.clear();
+        self.reactor.wait(timeout, &mut edges);
+        edges
     }
 
-    pub(crate) fn recycle(&mut self, ready: Vec<Ready>) {
-        self.ready = ready;
+    pub(crate) fn recycle(&mut self, edges: Vec<Edge>) {
+        self.edges = edges;
     }
 }
 
 #[cfg(unix)]
 impl AsRawFd for Descriptors {
     fn as_raw_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
+        self.reactor.as_raw_fd()
     }
 }

@@ -144,10 +144,10 @@ impl Engine {
 
     /// Keeps a closed connection until it is over.
     pub(super) fn linger(&mut self, mut connection: Box<dyn Connection>, until: Option<Instant>) {
-        let registry = self.descriptors.registry();
+        let reactor = self.descriptors.reactor();
         connection.begin_lingering();
         let inserted = self.lingering.insert_with(|handle| {
-            connection.register(registry, Role::Linger.token(handle))?;
+            connection.register(reactor, Role::Linger.token(handle))?;
             Ok::<_, Error>(Lingering { connection })
         });
         // Where there is no room for it, or no watching it, closing is all that can be done.
@@ -165,9 +165,9 @@ impl Engine {
         }
         if entry.connection.has_work() {
             // More has come than one turn takes. The edge is used up: watching anew gives another.
-            let registry = self.descriptors.registry();
-            entry.connection.deregister(registry);
-            if entry.connection.register(registry, Role::Linger.token(handle)).is_err() {
+            let reactor = self.descriptors.reactor();
+            entry.connection.deregister(reactor);
+            if entry.connection.register(reactor, Role::Linger.token(handle)).is_err() {
                 self.drop_lingering(handle);
             }
         }
@@ -182,7 +182,7 @@ impl Engine {
 
     pub(super) fn drop_lingering(&mut self, handle: Handle) {
         if let Some(mut entry) = self.lingering.remove(handle) {
-            entry.connection.deregister(self.descriptors.registry());
+            entry.connection.deregister(self.descriptors.reactor());
         }
         self.timers.cancel(Timer::Linger(handle));
     }

@@ -214,7 +214,7 @@ impl PipeEntry {
     #[inline]
     pub(super) fn has_left(&self) -> bool {
         self.redial.as_ref().is_some_and(|redial| redial.has_left())
-            || self.reliable.as_ref().is_some_and(|reliable| reliable.has_backlog())
+            || self.reliable.as_ref().is_some_and(|reliable| !reliable.backlog.is_empty())
     }
 
     /// Whether it has lost its connection and not got another.

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
 use crate::engine::ahead::Ahead;
-use crate::engine::descriptors::{Ready, Role};
+use crate::engine::descriptors::Role;
 use crate::engine::pipe::{Activity, Phase};
 use crate::engine::timers::Timer;
 use crate::event::{Event, ListenerId, PipeId};
 use crate::notice::Subject;
+use crate::reactor::Edge;
 
 /// Longest time spent spinning before other work of the loop gets its turn.
 pub(super) const SPIN_SLICE: Duration = Duration::from_micros(20);
@@ -99,14 +100,18 @@ impl Engine {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let is_idle = self.hot.is_empty() && self.at_work.is_empty();
-        !is_idle || !self.pending.is_empty() || !self.board.is_empty()
+        let has_more = self.descriptors.reactor().has_work();
+        !is_idle || !self.pending.is_empty() || !self.board.is_empty() || has_more
     }
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
         if !self.at_work.is_empty() {
             return Readiness::Again;
         }
-        if self.board.sleep() {
+        // What was begun must be known to the kernel, which may have an answer at once.
+        if self.descriptors.reactor().submit() {
+            self.poll_descriptors(Some(Duration::ZERO));
+        } else if self.board.sleep() {
             return Readiness::Sleep;
         }
         self.poll_hot(events);
@@ -114,20 +119,21 @@ impl Engine {
     }
 
     pub(super) fn poll_descriptors(&mut self, timeout: Option<Duration>) {
-        let ready = self.descriptors.wait(timeout);
+        let edges = self.descriptors.wait(timeout);
         if !self.is_shared {
             self.board.awake();
         }
-        for &ready in &ready {
-            self.handle_ready(ready);
+        for &edge in &edges {
+            self.handle_edge(edge);
         }
-        self.descriptors.recycle(ready);
+        self.descriptors.recycle(edges);
         if self.timers.next().is_some() {
             self.handle_deadlines(Instant::now());
         }
     }
 
-    pub(super) fn handle_ready(&mut self, Ready { role, handle, is_ending }: Ready) {
+    pub(super) fn handle_edge(&mut self, Edge { token, is_ending }: Edge) {
+        let (role, handle) = Role::of(token);
         match role {
             Role::Bell => self.handle_bell(PipeId(handle), is_ending),
             Role::Linger => self.handle_linger(handle, is_ending),

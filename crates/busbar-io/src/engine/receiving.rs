@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::connection::Connection;
-use crate::inbox::{Inbox, META_LEASED, Slot};
+use crate::inbox::{Inbox, META_LEASED, Slot, noted};
 use crate::loan::Lease;
 use crate::qos::{QosStats, ReceivingQos, Throttles};
 
@@ -78,6 +78,7 @@ impl Receiving {
             let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut self.leases);
             filled.result = link.receive(&mut inbox, max);
             let announced = inbox.take_announcements();
+            let expiries = inbox.take_expiries();
             let count = inbox.len();
             let is_idle = count == 0 && announced.is_empty();
             filled.announcements.extend(announced);
@@ -85,7 +86,7 @@ impl Receiving {
             let now = clock::now();
             // The leases of a batch are in the order of its slots.
             let mut leases = self.leases.drain(..);
-            for slot in &self.slots[..count] {
+            for (at, slot) in self.slots[..count].iter().enumerate() {
                 let payload = if slot.meta & META_LEASED != 0 {
                     leases.next()
                 } else {
@@ -95,7 +96,8 @@ impl Receiving {
                 let Some(payload) = payload else { break };
                 let channel = (slot.meta & 0xffff) as u16;
                 let size = slot.length as usize;
-                self.lane.offer(size, Terms::default(), now, || Inbound { channel, payload });
+                let terms = Terms { expires: noted(&expiries, at), ..Terms::default() };
+                self.lane.offer(size, terms, now, || Inbound { channel, payload });
             }
             drop(leases);
             if filled.result.is_err() || is_idle {

@@ -200,7 +200,7 @@ impl Engine {
         else {
             return;
         };
-        connection.deregister(self.descriptors.registry());
+        connection.deregister(self.descriptors.reactor());
         if let Some(reliable) = &mut entry.reliable {
             reliable.disconnect(&mut *connection, Instant::now());
             reliable.past.add(&connection.stats());
@@ -306,7 +306,7 @@ impl Engine {
     pub(super) fn attempt_failed(&mut self, id: PipeId, error: &Error) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if let Phase::Handshaking { handshake, .. } = &mut entry.phase {
-            handshake.deregister(self.descriptors.registry());
+            handshake.deregister(self.descriptors.reactor());
             entry.phase = Phase::Over;
         }
         self.timers.cancel(Timer::Advance(id));

@@ -13,7 +13,7 @@
 //! What has come over a connection that is lost, and was not received, is kept in a backlog, since
 //! the peer is told that it has arrived.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,30 +22,21 @@ use busbar_proto::session::{Acknowledge, Arrival, Seq, Session, Transmit};
 use busbar_proto::{CloseReason, Code, Error};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 use bytes::Bytes;
-use mio::{Registry, Token};
 
-use crate::connection::{Connection, SessionNews};
+use crate::connection::{Connection, Numbered, SessionNews};
+use crate::engine::backlog::{Backlog, Look, Passed};
+use crate::engine::handed::Handed;
 use crate::event::ListenerId;
-use crate::inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
+use crate::inbox::{ANNOUNCEMENTS, Inbox, noted};
 use crate::link::{Interest, Link, LinkStats};
-use crate::loan::{Lease, Loan};
+use crate::loan::Loan;
 use crate::options::PipeOptions;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 use crate::transport::Nowhere;
-
-/// Arena for the small messages of a connection that is lost, and how many are taken at once.
-const ARENA_BYTES: usize = 64 * 1024;
-const BATCH: usize = 256;
 
 /// Looks in a row at what turns out to have come twice, before other pipes get their turn.
 const LOOKS_MAX: usize = 16;
-
-/// Bytes of messages outside the session that the backlog holds; and of all messages, beside one as
-/// large as may be, with which it can still go on over another connection.
-const BACKLOG_BYTES_MAX: usize = 4 << 20;
-
-/// What a message counts there beside its payload.
-const MESSAGE_BYTES: usize = 64;
 
 /// See the [module](self).
 pub(super) struct Reliable {
@@ -65,41 +56,23 @@ pub(super) struct Reliable {
     is_link_blocked: bool,
     /// Whether whoever offered it was not told yet to offer it again.
     is_link_awaited: bool,
-    backlog: VecDeque<Inbound>,
-    backlog_bytes: usize,
-    /// Those of messages that do not belong to the session.
-    lossy_bytes: usize,
+    pub(super) backlog: Backlog,
     /// Nobody receives any more.
     pub(super) discards: bool,
-    /// Messages of the session that were given out and not processed, oldest first.
-    handed: VecDeque<Handed>,
-    /// Messages given out.
-    given: u64,
+    handed: Handed,
     /// Whether somebody waits until everything is acknowledged.
     pub(super) is_draining: bool,
     /// Messages that came twice.
     pub(super) duplicates: u64,
     /// Messages that were given up.
     pub(super) failed: u64,
+    /// Messages that were stale before they could be sent, or sent again.
+    pub(super) expired: u64,
     /// Why there is no connection.
     pub(super) failure: Option<CloseReason>,
     /// Of the connections that are gone.
     pub(super) past: LinkStats,
     pub(super) connects: u64,
-}
-
-struct Inbound {
-    channel: u16,
-    seq: Option<Seq>,
-    payload: Lease,
-}
-
-#[derive(Clone, Copy)]
-struct Handed {
-    /// Its place among all messages that were given out.
-    ordinal: u64,
-    channel: u16,
-    seq: Seq,
 }
 
 /// See the [module](self).
@@ -125,15 +98,13 @@ impl Reliable {
             lack: None,
             is_link_blocked: false,
             is_link_awaited: false,
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
-            lossy_bytes: 0,
+            backlog: Backlog::default(),
             discards: false,
-            handed: VecDeque::new(),
-            given: 0,
+            handed: Handed::default(),
             is_draining: false,
             duplicates: 0,
             failed: 0,
+            expired: 0,
             failure: None,
             past: LinkStats::default(),
             connects: 0,
@@ -165,20 +136,9 @@ impl Reliable {
         self.session.is_established()
     }
 
-    /// Whether something can be received that came over a connection that is gone.
-    pub(super) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
-    }
-
-    /// Bytes of that.
-    pub(super) fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes
-    }
-
     /// Whether somebody has to receive before it goes on over another connection.
     pub(super) fn is_backlogged(&self) -> bool {
-        let one = usize::try_from(self.message_bytes_max).unwrap_or(usize::MAX);
-        self.backlog_bytes > BACKLOG_BYTES_MAX.saturating_add(one)
+        self.backlog.is_full(self.message_bytes_max)
     }
 
     /// Whether the connection has to be looked at because it had no room.
@@ -220,12 +180,24 @@ impl Reliable {
 
     /// The application is done with the messages before this one, of all that were given out.
     pub(super) fn processed(&mut self, ordinal: u64) {
-        while let Some(&Handed { ordinal: at, channel, seq }) = self.handed.front()
-            && at < ordinal
-        {
-            self.handed.pop_front();
+        while let Some((channel, seq)) = self.handed.take_before(ordinal) {
             self.session.acknowledge(channel, seq);
         }
+    }
+
+    /// The application is done with these, of all that were given out.
+    pub(super) fn acknowledge(&mut self, ordinals: Range<u64>) {
+        for ordinal in ordinals.start..ordinals.end.min(self.handed.given()) {
+            if let Some((channel, seq)) = self.handed.take(ordinal) {
+                self.session.acknowledge(channel, seq);
+            }
+        }
+    }
+
+    /// The number of a message that was given out, in its channel of the session. `None`: it
+    /// belongs to no session, or the application is done with it.
+    pub(super) fn seq_of(&self, ordinal: u64) -> Option<Seq> {
+        self.handed.find(ordinal).map(|(_, seq)| seq)
     }
 
     /// Hands what has come over the connection to the session.
@@ -241,6 +213,7 @@ impl Reliable {
                     connection.judge(matches!(arrival, Ok(Arrival::New)));
                     arrival?;
                 }
+                SessionNews::Expired(channel, seq) => self.session.acknowledge(channel, seq),
                 SessionNews::Ack(channel, ack) => self.session.handle_ack(channel, ack)?,
                 SessionNews::Skip(channel, seq) => self.session.handle_skip(channel, seq)?,
                 SessionNews::Probe(seq) => {
@@ -260,21 +233,25 @@ impl Reliable {
     pub(super) fn pump(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
         // In the middle of another message only control frames can pass.
         let is_held = connection.has_lossy_under_way();
-        let poll = if is_held { Session::poll_control } else { Session::poll_transmit };
+        let now = Instant::now();
+        let poll = |session: &mut Session<Bytes>| match is_held {
+            true => session.poll_control(),
+            false => session.poll_transmit(now),
+        };
         loop {
             let Some(next) = self.begun.take().or_else(|| poll(&mut self.session)) else {
                 return Ok(());
             };
             let taken = match &next {
-                Transmit::Data(channel, seq, payload) => {
-                    connection.send_reliable(*channel, *seq, payload)
+                &Transmit::Data { channel, seq, ref payload, expires } => {
+                    connection.send_reliable(Numbered { channel, seq, expires }, payload)
                 }
                 other => connection.send_control(&other.header()),
             };
             match (taken, &next) {
                 (Ok(true), _) => {}
                 // The peer has come to accept less than it did. The others can be sent.
-                (Err(error), &Transmit::Data(channel, seq, _))
+                (Err(error), &Transmit::Data { channel, seq, .. })
                     if error.code() == Code::MessageTooLarge =>
                 {
                     self.session.give_up(channel, seq);
@@ -298,26 +275,19 @@ impl Reliable {
     /// # Errors
     /// As [`Link::receive`].
     pub(super) fn discard(&mut self, connection: &mut dyn Connection) -> Result<(), Error> {
-        self.drop_backlog();
+        self.backlog.clear();
         if !connection.is_readable() {
             return self.attend(connection);
         }
-        let mut arena = vec![0; ARENA_BYTES];
-        let mut slots = vec![Slot::default(); BATCH];
+        let mut look = Look::new();
         for _ in 0..LOOKS_MAX {
             self.attend(connection)?;
-            let mut leases = Vec::new();
-            connection.receive(&mut Inbox::new(&mut arena, &mut slots, &mut leases), BATCH)?;
+            look.receive(connection)?;
             if !connection.is_readable() {
                 break;
             }
         }
         self.attend(connection)
-    }
-
-    fn drop_backlog(&mut self) {
-        self.backlog.clear();
-        (self.backlog_bytes, self.lossy_bytes) = (0, 0);
     }
 
     /// The connection is gone: keeps what came over it.
@@ -326,73 +296,36 @@ impl Reliable {
         connection.sever();
         // How it has ended is known.
         let _ = self.attend(connection);
-        let mut arena = vec![0; ARENA_BYTES];
-        let mut slots = vec![Slot::default(); BATCH];
-        let mut leases = Vec::new();
+        let mut look = Look::new();
         loop {
-            let mut inbox = Inbox::new(&mut arena, &mut slots, &mut leases);
-            let _ = connection.receive(&mut inbox, BATCH);
-            let (count, seqs) = (inbox.len(), inbox.take_seqs());
-            if count == 0 {
+            let _ = look.receive(connection);
+            // What was stale is not received, but acknowledged.
+            let _ = self.attend(connection);
+            if !look.has_any() {
                 break;
             }
-            self.keep(&slots[..count], &seqs, &arena, &mut leases);
+            self.backlog.keep(&mut look);
         }
         if self.discards {
-            self.drop_backlog();
+            self.backlog.clear();
         }
         self.begun = None;
         self.is_link_blocked = false;
         self.session.handle_disconnect(now);
     }
 
-    fn keep(
-        &mut self,
-        slots: &[Slot],
-        seqs: &[(usize, Seq)],
-        arena: &[u8],
-        leases: &mut Vec<Lease>,
-    ) {
-        let mut large = leases.drain(..);
-        for (at, slot) in slots.iter().enumerate() {
-            let payload = if slot.meta & META_LEASED != 0 {
-                large.next()
-            } else {
-                let bytes = &arena[slot.offset as usize..][..slot.length as usize];
-                Some(Lease::Bytes(Bytes::copy_from_slice(bytes)))
-            };
-            let Some(payload) = payload else { break };
-            let seq = seq_at(seqs, at);
-            let bytes = MESSAGE_BYTES + payload.len();
-            if seq.is_none() {
-                if self.lossy_bytes + bytes > BACKLOG_BYTES_MAX {
-                    continue;
-                }
-                self.lossy_bytes += bytes;
-            }
-            self.backlog_bytes += bytes;
-            self.backlog.push_back(Inbound { channel: slot.channel(), seq, payload });
-        }
-    }
-
     /// Moves what came over connections that are gone into `inbox`.
     fn receive_backlog(&mut self, inbox: &mut Inbox<'_>, max: usize) {
-        for _ in 0..max {
-            let Some(Inbound { channel, seq, payload }) = self.backlog.front() else { return };
-            let (channel, seq, len) = (*channel, *seq, payload.len());
-            let is_small = len <= INLINE_MAX;
-            if !inbox.has_room(if is_small { len } else { 0 }) {
-                return;
+        let mut left = max;
+        while left > 0
+            && let Some(Passed { channel, seq, is_stale }) = self.backlog.pass(inbox)
+        {
+            if !is_stale {
+                left -= 1;
+                self.give(channel, seq);
+            } else if let Some(seq) = seq {
+                self.session.acknowledge(channel, seq);
             }
-            let Some(Inbound { payload, .. }) = self.backlog.pop_front() else { return };
-            if is_small {
-                inbox.push_copy(channel, &payload);
-            } else {
-                inbox.push_lease(channel, payload);
-            }
-            self.backlog_bytes -= MESSAGE_BYTES + len;
-            self.lossy_bytes -= if seq.is_none() { MESSAGE_BYTES + len } else { 0 };
-            self.give(channel, seq);
         }
     }
 
@@ -404,10 +337,7 @@ impl Reliable {
             }
             return;
         }
-        if let Some(seq) = seq.filter(|_| self.is_acknowledged_late) {
-            self.handed.push_back(Handed { ordinal: self.given, channel, seq });
-        }
-        self.given += 1;
+        self.handed.give(channel, seq);
     }
 
     fn is_lossy(&self, channel: u16) -> bool {
@@ -439,6 +369,7 @@ impl Durable<'_> {
         &mut self,
         channel: u16,
         len: usize,
+        expires: Option<Instant>,
         payload: impl FnOnce() -> Bytes,
     ) -> Result<bool, Error> {
         let max = self.below.message_bytes_max();
@@ -453,7 +384,7 @@ impl Durable<'_> {
             return Ok(false);
         }
         reliable.lack = None;
-        reliable.session.send(channel, payload())?;
+        reliable.session.send(channel, payload(), expires)?;
         // It is accepted, whatever becomes of the connection, which says so itself.
         let _ = reliable.pump(self.below);
         Ok(true)
@@ -488,14 +419,14 @@ impl Link for Durable<'_> {
         if self.reliable.is_lossy(channel) {
             return self.send_lossy(|link| link.send(channel, payload));
         }
-        self.send_in_session(channel, payload.len(), || Bytes::copy_from_slice(payload))
+        self.send_in_session(channel, payload.len(), None, || Bytes::copy_from_slice(payload))
     }
 
     fn send_bytes(&mut self, channel: u16, payload: &Bytes) -> Result<bool, Error> {
         if self.reliable.is_lossy(channel) {
             return self.send_lossy(|link| link.send_bytes(channel, payload));
         }
-        self.send_in_session(channel, payload.len(), || payload.clone())
+        self.send_in_session(channel, payload.len(), None, || payload.clone())
     }
 
     fn abandon(&mut self) -> bool {
@@ -518,6 +449,9 @@ impl Link for Durable<'_> {
     fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
         let Self { reliable, below } = self;
         let before = inbox.len();
+        if !reliable.is_acknowledged_late {
+            reliable.handed.bound();
+        }
         reliable.receive_backlog(inbox, max);
         if inbox.len() > before {
             return Ok(());
@@ -527,8 +461,10 @@ impl Link for Durable<'_> {
             let attended = reliable.attend(*below);
             let result = below.receive(inbox, max);
             let seqs = inbox.take_seqs();
+            // What is given out has its place among all, and is not dropped any more.
+            inbox.take_expiries();
             for at in before..inbox.len() {
-                reliable.give(inbox.slots()[at].channel(), seq_at(&seqs, at));
+                reliable.give(inbox.slots()[at].channel(), noted(&seqs, at));
             }
             // What came in the meantime waits to be judged.
             let is_done = inbox.len() > before || !below.is_readable() || result.is_err();
@@ -541,7 +477,7 @@ impl Link for Durable<'_> {
     }
 
     fn is_readable(&mut self) -> bool {
-        self.reliable.has_backlog() || self.below.is_readable()
+        !self.reliable.backlog.is_empty() || self.below.is_readable()
     }
 
     fn is_writable(&mut self) -> bool {
@@ -566,12 +502,12 @@ impl Link for Durable<'_> {
 }
 
 impl Connection for Durable<'_> {
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        self.below.register(registry, bell)
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error> {
+        self.below.register(reactor, bell)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.below.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.below.deregister(reactor);
     }
 
     fn handle_notice(&mut self) -> Option<CloseReason> {
@@ -590,13 +526,23 @@ impl Connection for Durable<'_> {
         self.below.message_bytes_max()
     }
 
+    fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Instant,
+    ) -> Result<bool, Error> {
+        if self.reliable.is_lossy(channel) {
+            return self.send_lossy(|link| link.send_until(channel, payload, expires));
+        }
+        self.send_in_session(channel, payload.len(), Some(expires), || payload.clone())
+    }
+
+    fn tells_expiry(&self) -> bool {
+        true
+    }
+
     fn peer(&self) -> Option<Peer> {
         self.below.peer()
     }
-}
-
-/// The number in the session of the message at this index of a batch.
-fn seq_at(seqs: &[(usize, Seq)], at: usize) -> Option<Seq> {
-    let found = seqs.binary_search_by_key(&at, |&(index, _)| index).ok()?;
-    Some(seqs[found].1)
 }

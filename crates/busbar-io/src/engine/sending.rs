@@ -4,7 +4,7 @@
 //! expire. Only a large one, of which the link may have sent a part, is taken out.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_proto::qos::{Admission, Queue, Terms};
 use busbar_proto::{Code, Error};
@@ -39,6 +39,8 @@ pub(super) struct Sending {
 struct Outbound {
     channel: u16,
     payload: Payload,
+    /// When it is of no more use, once it is offered.
+    expires: Option<Instant>,
 }
 
 enum Payload {
@@ -51,13 +53,16 @@ impl Outbound {
     /// Offers it to the link.
     fn send(&mut self, link: &mut dyn Connection) -> Result<bool, Error> {
         if let Payload::Loan(Some(loan), len) = &self.payload
-            && !link.owns(loan)
+            && (!link.owns(loan) || (self.expires.is_some() && link.tells_expiry()))
         {
-            // Its connection is lost, and the next one has memory of its own.
+            // Its connection is lost, and the next one has its own; or it is plain memory.
             self.payload = Payload::Bytes(Bytes::copy_from_slice(&loan[..*len]));
         }
         match &mut self.payload {
-            Payload::Bytes(bytes) => link.send_bytes(self.channel, bytes),
+            Payload::Bytes(bytes) => match self.expires {
+                None => link.send_bytes(self.channel, bytes),
+                Some(expires) => link.send_until(self.channel, bytes, expires),
+            },
             Payload::Loan(held, len) => {
                 let Some(loan) = held.take() else { return Ok(true) };
                 *held = link.commit(self.channel, loan, *len)?;
@@ -177,13 +182,14 @@ impl Sending {
                 self.begun = None;
             }
             let Some(next) = self.queue.peek(now) else { return Ok(()) };
-            let (size, is_control) = (next.size, next.is_control);
+            let (size, is_control, expires) = (next.size, next.is_control, next.expires);
             let wait = self.throttles.wait(size, now);
             if !is_control && !wait.is_zero() {
                 self.resume_at = now.checked_add(wait);
                 return Ok(());
             }
             let Some(message) = self.queue.peek_mut() else { return Ok(()) };
+            message.expires = expires.and_then(clock::instant);
             match message.send(link) {
                 Ok(true) => drop(self.take(size, is_control)),
                 Ok(false) if message.is_divisible() => self.begun = self.take(size, is_control),
@@ -206,7 +212,7 @@ impl Sending {
         self.ahead.clear();
         self.ahead.extend(messages.iter().map(|message| {
             let payload = Payload::Bytes(message.clone());
-            Outbound { channel, payload }
+            Outbound { channel, payload, expires: None }
         }));
     }
 
@@ -291,7 +297,7 @@ impl Sending {
         options: SendOptions,
         payload: impl FnOnce() -> Payload,
     ) -> Result<Sent, Error> {
-        let make = || Outbound { channel, payload: payload() };
+        let make = || Outbound { channel, payload: payload(), expires: None };
         if channel == ANNOUNCEMENTS {
             self.queue.offer_control(make());
             self.failure = self.pump(link).err();

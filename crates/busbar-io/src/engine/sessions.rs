@@ -11,9 +11,10 @@
 //! it had, whatever has become of the connection before: who knows the session's token is its peer.
 //! Sessions without a connection are bounded per listener, in number and in bytes.
 
+use std::ops::Range;
 use std::time::Instant;
 
-use busbar_proto::session::{Event as SessionEvent, Resume, ResumeToken, Session};
+use busbar_proto::session::{Event as SessionEvent, Resume, ResumeToken, Seq, Session};
 use busbar_proto::{CloseReason, Code, ConnectionInput, Epoch, Error, SessionId};
 
 use crate::connection::Identity;
@@ -38,6 +39,34 @@ impl Engine {
             self.converse(id);
         }
         Ok(())
+    }
+
+    /// The application is done with these messages, in whatever order: likewise, counted from 0.
+    ///
+    /// # Errors
+    /// `Closed` if there is no such pipe any more.
+    pub fn acknowledge(&mut self, id: PipeId, ordinals: Range<u64>) -> Result<(), Error> {
+        let entry = self.pipes.get_mut(id.0).ok_or_else(gone)?;
+        if let Some(reliable) = &mut entry.reliable {
+            reliable.acknowledge(ordinals);
+            self.converse(id);
+        }
+        Ok(())
+    }
+
+    /// The number that a message has in its channel of the session: the sender's, the same whenever
+    /// it is sent. `None` if it belongs to no session, or the application is done with it.
+    #[must_use]
+    pub fn seq_of(&self, id: PipeId, ordinal: u64) -> Option<Seq> {
+        self.pipes.get(id.0)?.reliable.as_ref()?.seq_of(ordinal)
+    }
+
+    /// The name of a pipe's session, and whether this end has dialed.
+    #[must_use]
+    pub fn session_of(&self, id: PipeId) -> Option<(SessionId, bool)> {
+        let entry = self.pipes.get(id.0)?;
+        let session = entry.reliable.as_ref()?.session.id();
+        Some((session, entry.redial.is_some()))
     }
 
     /// Nobody receives from a pipe any more: from now on it drops what comes in its session,
@@ -205,7 +234,7 @@ impl Engine {
         let waiting = |&id: &PipeId| {
             let reliable = self.pipes.get(id.0)?.reliable.as_ref()?;
             let expires = reliable.session.poll_timeout()?;
-            Some((expires, id, reliable.session.unconfirmed_bytes() + reliable.backlog_bytes()))
+            Some((expires, id, reliable.session.unconfirmed_bytes() + reliable.backlog.bytes()))
         };
         let mut waiting: Vec<_> = entry.sessions.values().filter_map(waiting).collect();
         waiting.sort_unstable();
@@ -283,9 +312,13 @@ impl Engine {
             let _ = reliable.pump(&mut **connection);
         }
         while let Some(event) = reliable.session.poll_event() {
-            if let SessionEvent::DeliveryFailed { .. } = event {
-                reliable.failed += 1;
-                self.pending.push(Event::DeliveryFailed(id));
+            match event {
+                SessionEvent::DeliveryFailed { .. } => {
+                    reliable.failed += 1;
+                    self.pending.push(Event::DeliveryFailed(id));
+                }
+                SessionEvent::Expired { .. } => reliable.expired += 1,
+                _ => {}
             }
         }
         self.note_work(id);

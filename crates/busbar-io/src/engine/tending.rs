@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use busbar_proto::Error;
 
 use crate::engine::ahead::Ahead;
-use crate::engine::descriptors::Ready;
 use crate::engine::pipe::Activity;
 use crate::engine::{Engine, Readiness};
 use crate::event::{Event, PipeId};
 use crate::notice::Bell;
 use crate::options::{PipeOptions, Wait};
+use crate::reactor::{Backend, Edge, EngineOptions};
 
 /// What the I/O thread does without giving way.
 #[derive(Clone, Copy, Debug)]
@@ -30,15 +30,17 @@ pub(super) enum Chore {
     /// Timers that are due.
     Deadlines,
     /// A descriptor that is ready.
-    Ready(Ready),
+    Edge(Edge),
     /// A pipe that has put something off.
     Work(PipeId),
 }
 
 impl Engine {
-    /// An engine for an I/O thread and its owner.
+    /// An engine for an I/O thread and its owner. Its reactor is the poll set: the thread takes its
+    /// reads and writes one by one, which is what a ring would spare it.
     pub(crate) fn shared() -> Result<Self, Error> {
-        Ok(Self { is_shared: true, ..Self::new()? })
+        let poll = EngineOptions { backend: Some(Backend::Poll), ..EngineOptions::default() };
+        Ok(Self { is_shared: true, ..Self::with(poll)? })
     }
 
     /// Rings for whoever waits for the engine's descriptor.
@@ -57,7 +59,7 @@ impl Engine {
         match self.chores.pop() {
             None => return self.plan(),
             Some(Chore::Deadlines) => self.handle_deadlines(Instant::now()),
-            Some(Chore::Ready(ready)) => self.handle_ready(ready),
+            Some(Chore::Edge(edge)) => self.handle_edge(edge),
             Some(Chore::Work(id)) => {
                 self.work(id);
                 self.rouse(id);
@@ -74,14 +76,14 @@ impl Engine {
         if !self.leaving.is_empty() {
             self.end_leaves();
         }
-        let ready = self.descriptors.wait(Some(Duration::ZERO));
+        let edges = self.descriptors.wait(Some(Duration::ZERO));
         // What has arrived is heard before anybody is taken for dead.
         if self.timers.next().is_some_and(|at| at <= Instant::now()) {
             self.chores.push(Chore::Deadlines);
         }
         self.chores.extend(self.at_work.drain(..).rev().map(Chore::Work));
-        self.chores.extend(ready.iter().rev().copied().map(Chore::Ready));
-        self.descriptors.recycle(ready);
+        self.chores.extend(edges.iter().rev().copied().map(Chore::Edge));
+        self.descriptors.recycle(edges);
         !self.chores.is_empty() || !self.board.sleep()
     }
 
@@ -131,7 +133,8 @@ impl Engine {
     #[inline]
     pub(crate) fn awaits_thread(&self, until: Option<Instant>) -> bool {
         let is_sooner = |at: Instant| until.is_none_or(|until| at < until);
-        !self.at_work.is_empty() || self.timers.next().is_some_and(is_sooner)
+        let has_more = self.descriptors.reactor().has_work();
+        !self.at_work.is_empty() || has_more || self.timers.next().is_some_and(is_sooner)
     }
 
     /// As [`Engine::turn`], for the owner.

@@ -202,6 +202,7 @@ impl Engine {
         if self.at_work.is_empty() {
             self.at_work = at_work;
         }
+        self.descriptors.reactor().submit();
     }
 
     /// Lets a pipe go on with what it has put off.

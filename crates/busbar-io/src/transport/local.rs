@@ -4,7 +4,6 @@ use std::task::{Context, Poll, Waker};
 
 use busbar_proto::{CloseReason, Code, Error};
 use bytes::Bytes;
-use mio::{Registry, Token};
 
 use crate::connection::{Acceptor, Connection, Identity, Incoming, Terms};
 use crate::endpoint::Endpoint;
@@ -13,6 +12,7 @@ use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::options::{ListenOptions, PipeOptions};
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 use crate::transport::inproc::{
     self, InprocLink, InprocListener, InprocOptions, InprocPair, QueueLimit,
 };
@@ -64,13 +64,13 @@ struct LocalListener {
 }
 
 impl Acceptor for LocalListener {
-    fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
+    fn register(&mut self, _: &Reactor, _: Token) -> Result<(), Error> {
         // The engine then asks for connections, which arms the waker.
         self.waker.wake_by_ref();
         Ok(())
     }
 
-    fn deregister(&mut self, _: &Registry) {
+    fn deregister(&mut self, _: &Reactor) {
         self.listener.close();
     }
 
@@ -153,7 +153,7 @@ impl Link for LocalConnection {
 }
 
 impl Connection for LocalConnection {
-    fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
+    fn register(&mut self, _: &Reactor, _: Token) -> Result<(), Error> {
         // Messages are looked for when somebody waits for them; the close must be heard of always.
         if !self.link.watch_close() {
             self.waker.wake_by_ref();
@@ -161,7 +161,7 @@ impl Connection for LocalConnection {
         Ok(())
     }
 
-    fn deregister(&mut self, _: &Registry) {
+    fn deregister(&mut self, _: &Reactor) {
         self.link.unpark();
     }
 

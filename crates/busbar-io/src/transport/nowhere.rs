@@ -1,13 +1,13 @@
 //! The link of a pipe that has no connection at present: it takes nothing and gives nothing.
 
 use busbar_proto::{CloseReason, Error};
-use mio::{Registry, Token};
 
 use crate::connection::Connection;
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 
 pub(crate) struct Nowhere {
     message_bytes_max: u64,
@@ -67,11 +67,11 @@ impl Link for Nowhere {
 }
 
 impl Connection for Nowhere {
-    fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
+    fn register(&mut self, _: &Reactor, _: Token) -> Result<(), Error> {
         Ok(())
     }
 
-    fn deregister(&mut self, _: &Registry) {}
+    fn deregister(&mut self, _: &Reactor) {}
 
     fn handle_notice(&mut self) -> Option<CloseReason> {
         None

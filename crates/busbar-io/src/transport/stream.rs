@@ -24,6 +24,7 @@ mod buffer;
 mod handshake;
 mod incoming;
 mod link;
+mod listening;
 mod outgoing;
 mod race;
 mod socket;
@@ -31,5 +32,6 @@ mod tls;
 mod wire;
 
 pub(super) use handshake::{Answering, Dialing, Resolution};
+pub(super) use listening::Listening;
 pub(super) use socket::Socket;
 pub(super) use tls::Tls;

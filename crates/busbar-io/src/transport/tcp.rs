@@ -11,7 +11,6 @@ use std::task::Waker;
 use std::thread;
 
 use busbar_proto::{Code, Error};
-use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
@@ -19,10 +18,11 @@ use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
+use crate::reactor::{Reactor, Token};
 use crate::tls::Credentials;
 
 use super::sockets;
-use super::stream::{Answering, Dialing, Resolution, Socket, Tls};
+use super::stream::{Answering, Dialing, Listening, Resolution, Tls};
 
 /// Names that may be looked up at once in the process.
 const LOOKUPS_MAX: usize = 64;
@@ -68,7 +68,7 @@ pub(super) fn listen(
         bind(address, options)
     };
     let listener = listener.map_err(|errno| bind_error(host, port, errno))?;
-    let listener = mio::net::TcpListener::from_std(listener);
+    let listener = Listening::tcp(listener);
     Ok(Box::new(TcpListener { listener, tls, options: options.clone() }))
 }
 
@@ -101,29 +101,24 @@ pub(super) fn dial(
 }
 
 struct TcpListener {
-    listener: mio::net::TcpListener,
+    listener: Listening,
     tls: Option<Credentials>,
     options: ListenOptions,
 }
 
 impl Acceptor for TcpListener {
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
-        registry
-            .register(&mut self.listener, control, Interest::READABLE)
-            .map_err(|error| os_error("watching a listener", error))
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error> {
+        self.listener.register(reactor, control)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        // Closing the descriptor, which follows, would do as well.
-        let _ = registry.deregister(&mut self.listener);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.listener.deregister(reactor);
     }
 
     fn accept(&mut self, _: &Waker) -> Result<Option<Incoming>, Error> {
-        let Some((stream, _)) = super::accepted(|| self.listener.accept())? else {
-            return Ok(None);
-        };
+        let Some(socket) = self.listener.accept()? else { return Ok(None) };
         let tls = self.tls.as_ref().map(Tls::server).transpose()?;
-        let answering = Answering::new(Socket::Tcp(stream), tls, &self.options, |_, _| Ok(()))?;
+        let answering = Answering::new(socket, tls, &self.options, |_, _| Ok(()))?;
         Ok(Some(Incoming::Handshake(Box::new(answering))))
     }
 

@@ -10,7 +10,6 @@ use std::os::unix::net::UnixListener;
 use std::task::Waker;
 
 use busbar_proto::{Code, Error};
-use mio::{Interest, Registry, Token};
 use rustix::net::{SocketAddrUnix, SocketType};
 
 use crate::connection::{Acceptor, Identity, Incoming};
@@ -18,9 +17,10 @@ use crate::endpoint::{Endpoint, UdsName};
 use crate::options::{Access, ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::peer::Process;
+use crate::reactor::{Reactor, Token};
 
 use super::sockets;
-use super::stream::{Answering, Dialing, Socket};
+use super::stream::{Answering, Dialing, Listening, Socket};
 use super::unix_socket::{self, Binding, Bound};
 
 /// Binds `name`.
@@ -38,7 +38,7 @@ pub(super) fn listen(name: &UdsName, options: &ListenOptions) -> Result<Box<dyn 
         }
         UdsName::Abstract(name) => (bind_abstract(name, binding)?, None),
     };
-    let listener = mio::net::UnixListener::from_std(std);
+    let listener = Listening::unix(std);
     Ok(Box::new(UdsListener {
         listener,
         _bound: bound,
@@ -63,13 +63,13 @@ pub(super) fn dial(
         UdsName::Abstract(name) => unix_socket::connect_to(&abstract_address(name)?, &shown)?,
     };
     admit(&options.access, Some(sockets::process_of(&stream)?), &stream)?;
-    let socket = Socket::Unix(mio::net::UnixStream::from_std(stream));
+    let socket = Socket::unix(mio::net::UnixStream::from_std(stream));
     let dialing = Dialing::over(socket, options.clone(), identity)?;
     Ok(Incoming::Handshake(Box::new(dialing)))
 }
 
 struct UdsListener {
-    listener: mio::net::UnixListener,
+    listener: Listening,
     /// Removes the file in the end.
     _bound: Option<Bound>,
     name: UdsName,
@@ -77,22 +77,17 @@ struct UdsListener {
 }
 
 impl Acceptor for UdsListener {
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
-        registry
-            .register(&mut self.listener, control, Interest::READABLE)
-            .map_err(|error| os_error("watching a listener", error))
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error> {
+        self.listener.register(reactor, control)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        // The file's owner holds a copy of the descriptor, but goes with us.
-        let _ = registry.deregister(&mut self.listener);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.listener.deregister(reactor);
     }
 
     fn accept(&mut self, _: &Waker) -> Result<Option<Incoming>, Error> {
-        let Some((stream, _)) = super::accepted(|| self.listener.accept())? else {
-            return Ok(None);
-        };
-        let (socket, access) = (Socket::Unix(stream), &self.options.pipe.access);
+        let Some(socket) = self.listener.accept()? else { return Ok(None) };
+        let access = &self.options.pipe.access;
         let answering = Answering::new(socket, None, &self.options, |socket, peer| {
             admit(access, peer, socket)
         })?;

@@ -11,6 +11,8 @@ use busbar_io::{
 
 use crate::chaos;
 use crate::heartbeat::attended;
+#[cfg(target_os = "linux")]
+use crate::reactors;
 use crate::support::{ADDRESS, Driven, PATIENCE, ROLE, Random};
 
 /// Not a test of its own: does nothing unless a test has started it as a child process.
@@ -33,6 +35,10 @@ fn plays_its_role() {
         }
         "large" => large(&address),
         "leaks" => chaos::leaks(),
+        #[cfg(target_os = "linux")]
+        "backend" => reactors::backend(),
+        #[cfg(target_os = "linux")]
+        "sandboxed" => reactors::sandboxed(),
         "starve" => chaos::starve(&address),
         other => panic!("no role {other}"),
     }

@@ -18,6 +18,8 @@ mod heartbeat;
 mod io_thread;
 mod qos;
 mod raw;
+#[cfg(target_os = "linux")]
+mod reactors;
 mod reconnect;
 mod recorded;
 mod reliable;

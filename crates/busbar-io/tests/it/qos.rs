@@ -72,7 +72,8 @@ impl Pair {
     /// Receives until nothing has come for some turns; returns the numbers.
     fn drain(&mut self) -> Vec<u32> {
         let (mut all, mut silent) = (Vec::new(), 0);
-        while silent < 50 {
+        // Where sockets are narrow, TCP may take a break with something to send.
+        while silent < 50 || (silent < 1000 && self.sending().messages_queued > 0) {
             self.here.settle();
             self.there.settle();
             let some = self.there.receive(self.server);

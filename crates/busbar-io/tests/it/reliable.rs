@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use busbar_io::{
     ANNOUNCEMENTS, Acknowledge, Backoff, CloseReason, Code, ConnectionState, Event, Interest,
-    ListenOptions, PipeId, PipeOptions, SessionOptions,
+    ListenOptions, PipeId, PipeOptions, SendOptions, Sent, SessionOptions,
 };
 
 use crate::support::{Driven, PATIENCE, Random, Scratch};
@@ -240,6 +240,72 @@ fn nothing_is_lost_or_doubled_by_cuts() {
         let failed = ends.here.engine.stats(out).unwrap().deliveries_failed;
         assert_eq!(failed, 0, "seed {seed}");
     }
+}
+
+/// For how long messages are of use in tests in which they must arrive in time.
+const TTL: Duration = Duration::from_secs(1);
+
+fn mortal() -> SendOptions {
+    let mut options = SendOptions::default();
+    options.ttl = Some(TTL);
+    options
+}
+
+/// [D26] what waited at the receiver until it was stale is dropped there and counted; a session's
+/// is acknowledged, so that nobody sends it again. Small ones, fragments, and over a cut
+#[test]
+fn stale_messages_are_dropped_at_the_receiver() {
+    for (is_reliable, is_cut) in [(true, false), (true, true), (false, false)] {
+        let mut options = reliable(SessionOptions::default());
+        if !is_reliable {
+            options.reliable = None;
+        }
+        let mut ends = Ends::with(&options);
+        let (out, back) = (ends.out, ends.back);
+        for len in [10, 20_000, 200_000] {
+            let payload = vec![7; len];
+            assert!(ends.here.engine.send(out, 0, b"for ever").unwrap());
+            let sent = ends.here.engine.send_with(out, 0, &payload, mortal()).unwrap();
+            assert_eq!(sent, Sent::Accepted);
+        }
+        // Everything is on its way before it is stale, and read before it is received.
+        let start = Instant::now();
+        while start.elapsed() < TTL / 2 {
+            ends.here.drive(Instant::now() + Duration::from_millis(5));
+            ends.there.drive(Instant::now() + Duration::from_millis(5));
+        }
+        if is_cut {
+            ends.relay.cut();
+            ends.until(|ends| ends.here.engine.stats(out).unwrap().reconnects > 0);
+        }
+        thread::sleep((start + TTL + TTL / 10).saturating_duration_since(Instant::now()));
+        assert_eq!(ends.received_there(3), [b"for ever"; 3]);
+        assert!(ends.there.receive(back).is_empty());
+        assert_eq!(ends.there.engine.stats(back).unwrap().link.messages_expired, 3);
+        ends.there.engine.processed(back, 3).unwrap();
+        ends.until(|ends| ends.unconfirmed() == 0);
+        assert_eq!(ends.there.engine.stats(back).unwrap().duplicates, 0);
+    }
+}
+
+/// [D26] what became stale while there was no connection is not sent over the next one
+#[test]
+fn stale_messages_are_not_sent_again() {
+    let mut ends = Ends::new(SessionOptions::default());
+    let (out, back) = (ends.out, ends.back);
+    ends.relay.cut();
+    ends.until(|ends| ends.here.engine.state(out) != Some(ConnectionState::Connected));
+    let mut short = SendOptions::default();
+    short.ttl = Some(Duration::from_millis(20));
+    for n in 0..6 {
+        let options = if n % 2 == 0 { short } else { SendOptions::default() };
+        assert_eq!(ends.here.engine.send_with(out, 0, &[n], options).unwrap(), Sent::Accepted);
+    }
+    thread::sleep(Duration::from_millis(30));
+    assert_eq!(ends.received_there(3), [[1], [3], [5]]);
+    ends.there.engine.processed(back, 3).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
+    assert_eq!(ends.here.engine.stats(out).unwrap().resends_expired, 3);
 }
 
 /// [D33] a full window refuses, and says when there is room; also while there is no connection

@@ -100,7 +100,19 @@ pub(crate) struct Driven {
 
 impl Driven {
     pub(crate) fn new() -> Self {
-        let engine = Engine::new().unwrap();
+        Self::over(Engine::new().unwrap())
+    }
+
+    /// Over this reactor, whatever the others have.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with(backend: busbar_io::Backend) -> Self {
+        let mut options = busbar_io::EngineOptions::default();
+        options.backend = Some(backend);
+        options.single_thread = true;
+        Self::over(Engine::with(options).unwrap())
+    }
+
+    fn over(engine: Engine) -> Self {
         Self { engine, events: vec![], arena: vec![0; 1 << 16], slots: vec![Slot::default(); 256] }
     }
 

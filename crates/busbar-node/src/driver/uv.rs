@@ -10,7 +10,7 @@
 //! Only the poll handle keeps the loop alive, and only while JavaScript wants that. When the
 //! environment ends, the handles are closed first and the memory goes when libuv has let go of it.
 
-mod libuv;
+pub(crate) mod libuv;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -23,7 +23,7 @@ use busbar_io::Readiness;
 use napi::sys;
 
 use crate::port::Port;
-use libuv::{Handle, Libuv};
+use libuv::{Handle, Libuv, Memory};
 
 /// Batches handed to JavaScript in one prepare hook.
 const DELIVERIES_MAX: usize = 16;
@@ -41,21 +41,6 @@ pub(crate) struct UvDriver {
     /// Handles that libuv still holds after the environment began to end.
     closing: Cell<u32>,
     cleanup: Cell<sys::napi_async_cleanup_hook_handle>,
-}
-
-/// A handle's memory, aligned for any of them.
-struct Memory(Box<[u64]>);
-
-impl Memory {
-    fn new(uv: &Libuv, kind: c_int) -> Self {
-        // SAFETY: a pure function of libuv.
-        let size = unsafe { (uv.handle_size)(kind) };
-        Self(vec![0; size.div_ceil(8)].into_boxed_slice())
-    }
-
-    fn handle(&self) -> Handle {
-        self.0.as_ptr().cast_mut().cast()
-    }
 }
 
 impl UvDriver {

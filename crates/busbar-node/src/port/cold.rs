@@ -12,7 +12,7 @@ use crate::port::hot::{Function, callbacks, define_functions};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 20] = [
+    let functions: [(&CStr, Function); 21] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
@@ -24,6 +24,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"drain", drain),
         (c"takeReason", take_reason),
         (c"connectionId", connection_id),
+        (c"sessionOf", session_of),
         (c"takeWarning", take_warning),
         (c"takeAnnouncement", take_announcement),
         (c"listenerAddress", listener_address),
@@ -138,6 +139,15 @@ callbacks! {
         })
     }
 
+    fn session_of(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let session = port.state.borrow_mut().engine.hold().session_of(pipe);
+        session.map_or_else(|| raw::null(env), |(name, has_dialed)| {
+            // Which end has sent what this end receives.
+            raw::text(env, &format!("{name}/{}", if has_dialed { 'l' } else { 'd' }))
+        })
+    }
+
     fn take_warning(port, env, _args: 0) {
         match port.state.borrow_mut().warnings.pop_front() {
             None => raw::null(env),
@@ -208,7 +218,8 @@ callbacks! {
                 stats.qos.sends_lost,
                 stats.qos.receives.new,
                 stats.qos.receives.old,
-                stats.qos.receives.expired,
+                stats.qos.receives.expired + link.messages_expired,
+                stats.resends_expired,
                 stats.deliveries_failed,
                 stats.duplicates,
                 stats.qos.messages_queued,

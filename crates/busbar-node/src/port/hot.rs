@@ -62,7 +62,7 @@ macro_rules! callbacks {
 pub(super) use callbacks;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 14] = [
+    let functions: [(&CStr, Function); 16] = [
         (c"interest", interest),
         (c"submit", submit),
         (c"send", send),
@@ -74,6 +74,8 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"discard", discard),
         (c"receive", receive),
         (c"processed", processed),
+        (c"acknowledge", acknowledge),
+        (c"seqOf", seq_of),
         (c"copyLease", copy_lease),
         (c"lease", lease),
         (c"release", discard),
@@ -211,6 +213,21 @@ callbacks! {
         let result = port.state.borrow_mut().engine.hold().processed(pipe, ordinal(env, args[1]));
         port.after_call();
         done(env, result.map(|()| 0))
+    }
+
+    fn acknowledge(port, env, args: 3) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let ordinals = ordinal(env, args[1])..ordinal(env, args[2]);
+        let result = port.state.borrow_mut().engine.hold().acknowledge(pipe, ordinals);
+        port.after_call();
+        done(env, result.map(|()| 0))
+    }
+
+    fn seq_of(port, env, args: 2) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let seq = port.state.borrow_mut().engine.hold().seq_of(pipe, ordinal(env, args[1]));
+        // Counted from 0: what a double cannot tell apart is out of reach.
+        raw::number(env, seq.map_or(-1.0, |seq| seq.0 as f64))
     }
 
     fn copy_lease(port, env, args: 2) {

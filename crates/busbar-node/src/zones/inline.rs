@@ -18,10 +18,13 @@ use napi::JsValue;
 use napi::bindgen_prelude::{ArrayBuffer, Env, Uint32Array};
 use napi::sys;
 
+use super::slots::Slot;
 use super::{Failure, Held};
 use crate::raw;
 
 const REGISTERS: usize = 3;
+/// The last of them.
+const RESULT_BYTES: usize = 2;
 
 /// Aligned as any archive needs it.
 type Block = u128;
@@ -42,14 +45,50 @@ struct Shared {
     is_nested: bool,
 }
 
+impl Shared {
+    /// A call on copies, so that nothing is borrowed while JavaScript runs, which may use the arena
+    /// for calls of its own.
+    #[cold]
+    fn call_apart(
+        &self,
+        bound: &Bound,
+        in_length: usize,
+        out_room: usize,
+    ) -> busbar_zone::Result<usize> {
+        // SAFETY: the first half of the arena, which is there as long as this is.
+        let input = unsafe { slice::from_raw_parts(self.argument, in_length) }.to_vec();
+        let mut result = vec![0; out_room];
+        let length = bound.call(&input, &mut result)?;
+        // SAFETY: the second half, and there was so much room.
+        unsafe { ptr::copy_nonoverlapping(result.as_ptr(), self.result, length) };
+        Ok(length)
+    }
+}
+
 /// What a bound function has.
 struct Method {
     shared: Rc<Shared>,
     bound: Bound,
+    takes: Takes,
+    _slot: Option<Slot>,
 }
 
+/// What there is to know before a call.
+#[derive(Clone, Copy)]
+enum Takes {
+    /// The bytes of its argument, and the room for its result.
+    Bytes,
+    /// The bytes of its argument; its result may have all the room there is.
+    Value,
+    /// Nothing: it has no argument.
+    Nothing,
+}
+
+pub(super) type Callback =
+    unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
 /// Defines on `object`, which keeps what they need: the `ArrayBuffer` `arena`, two halves of `room`
-/// bytes; `bind(method)`, which gives a function; `callBytes(method, input, out)`;
+/// bytes; `bind(method, takes)`, which gives a function; `callBytes(method, input, out)`;
 /// `callBatch(records)`, which gives the failures.
 pub(super) fn define(
     env: &Env,
@@ -96,27 +135,45 @@ pub(super) fn define(
     Ok(())
 }
 
-fn property(env: sys::napi_env, object: sys::napi_value, name: &str, value: sys::napi_value) {
+pub(super) fn property(
+    env: sys::napi_env,
+    object: sys::napi_value,
+    name: &str,
+    value: sys::napi_value,
+) {
     let key = raw::text(env, name);
     // SAFETY: on thread; all values belong to `env`.
     unsafe { sys::napi_set_property(env, object, key, value) };
 }
 
 /// A function with `data` of its own.
-fn function<T>(
+pub(super) fn function<T>(
     env: sys::napi_env,
     name: &str,
-    callback: unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value,
+    callback: Callback,
     data: T,
 ) -> sys::napi_value {
-    let (data, mut function) = (Box::into_raw(Box::new(data)), ptr::null_mut());
+    let data = Box::into_raw(Box::new(data));
+    // SAFETY: it was leaked for this.
+    unsafe { function_with(env, name, callback, data) }
+}
+
+/// # Safety
+/// `data` is of a box, which nobody else frees.
+unsafe fn function_with<T>(
+    env: sys::napi_env,
+    name: &str,
+    callback: Callback,
+    data: *mut T,
+) -> sys::napi_value {
+    let mut function = ptr::null_mut();
     let (text, length) = (name.as_ptr().cast(), name.len().cast_signed());
     // SAFETY: on thread; `data` lives until the function's finalizer, which `release` is.
     unsafe {
         sys::napi_create_function(env, text, length, Some(callback), data.cast(), &raw mut function)
     };
     let (release, none) = (Some(release::<T> as _), ptr::null_mut());
-    // SAFETY: on thread; the box was leaked above and nobody else frees it.
+    // SAFETY: on thread; the box was leaked and nobody else frees it.
     unsafe { sys::napi_add_finalizer(env, function, data.cast(), release, none, ptr::null_mut()) };
     function
 }
@@ -126,16 +183,28 @@ unsafe extern "C" fn release<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_v
     drop(unsafe { Box::from_raw(data.cast::<T>()) });
 }
 
-/// `bind(method)`: a function for a method that never waits.
+/// `bind(method, takes)`: a function for a method that never waits. It takes bytes (0), a value (1)
+/// or nothing (2).
 unsafe extern "C" fn bind(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     raw::guard(env, || {
-        let ([method], data) = raw::arguments::<1>(env, info);
+        let ([method, takes], data) = raw::arguments::<2>(env, info);
         // SAFETY: `define` made it, and it lives as long as this function.
         let shared = unsafe { &*data.cast::<Rc<Shared>>() };
+        let takes = match raw::uint(env, takes) {
+            0 => Takes::Bytes,
+            1 => Takes::Value,
+            _ => Takes::Nothing,
+        };
         match shared.zone.bind(MethodId::from_index(raw::uint(env, method))) {
             Ok(bound) => {
-                let method = Method { shared: Rc::clone(shared), bound };
-                function(env, "method", call_bound, method)
+                let method = Method { shared: Rc::clone(shared), bound, takes, _slot: None };
+                let data = Box::into_raw(Box::new(method));
+                let slot = Slot::take(data.cast());
+                let callback = slot.as_ref().map_or(call_bound as Callback, Slot::callback);
+                // SAFETY: it was made above, and nobody else has it.
+                unsafe { (*data)._slot = slot };
+                // SAFETY: it was leaked for this.
+                unsafe { function_with(env, "method", callback, data) }
             }
             Err(error) => throw(env, &error),
         }
@@ -146,30 +215,42 @@ unsafe extern "C" fn call_bound(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
+    // SAFETY: `bind` made it, and it lives as long as this function.
+    unsafe { call_method(env, raw::data(env, info)) }
+}
+
+/// # Safety
+/// On the thread of `env`, within one of its calls; `method` is a [`Method`] that lives meanwhile.
+pub(super) unsafe fn call_method(env: sys::napi_env, method: *mut c_void) -> sys::napi_value {
     raw::guard(env, || {
-        // SAFETY: `bind` made it, and it lives as long as this function.
-        let Method { shared, bound } = unsafe { &*raw::data(env, info).cast::<Method>() };
+        // SAFETY: as the caller promises.
+        let Method { shared, bound, takes, .. } = unsafe { &*method.cast::<Method>() };
         // SAFETY: the registers are there as long as `shared`; only this thread has them.
         let [in_length, out_room, _] = unsafe { shared.numbers.read() };
+        let (in_length, out_room) = match takes {
+            Takes::Bytes => (in_length, out_room),
+            Takes::Value => (in_length, shared.room),
+            Takes::Nothing => (0, shared.room),
+        };
         if in_length > shared.room || out_room > shared.room {
             let message = "argument or result are larger than the arena";
             return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", message);
         }
-        // SAFETY: the first half of the arena, which is there as long as `shared`.
-        let input = unsafe { slice::from_raw_parts(shared.argument, in_length as usize) };
-        // SAFETY: as above, of the second half.
-        let out = unsafe { slice::from_raw_parts_mut(shared.result, out_room as usize) };
+        let (in_length, out_room) = (in_length as usize, out_room as usize);
         let called = if shared.is_nested {
-            apart(input, out, |input, out| bound.call(input, out))
+            shared.call_apart(bound, in_length, out_room)
         } else {
+            // SAFETY: the first half of the arena, which is there as long as `shared`.
+            let input = unsafe { slice::from_raw_parts(shared.argument, in_length) };
+            // SAFETY: as above, of the second half.
+            let out = unsafe { slice::from_raw_parts_mut(shared.result, out_room) };
             bound.call(input, out)
         };
         match called {
             Ok(length) => {
-                // The room was 32 bits wide.
-                let numbers = [in_length, out_room, length as u32];
-                // SAFETY: as for reading.
-                unsafe { shared.numbers.write(numbers) };
+                let result = shared.numbers.cast::<u32>().wrapping_add(RESULT_BYTES);
+                // SAFETY: as for reading. The room was 32 bits wide.
+                unsafe { result.write(length as u32) };
                 raw::NOTHING
             }
             Err(error) => throw(env, &error),
@@ -266,18 +347,6 @@ unsafe extern "C" fn call_batch(
             Err(error) => throw(env, &error),
         }
     })
-}
-
-/// A call on copies, so that nothing is borrowed while JavaScript runs.
-fn apart(
-    input: &[u8],
-    out: &mut [u8],
-    call: impl FnOnce(&[u8], &mut [u8]) -> busbar_zone::Result<usize>,
-) -> busbar_zone::Result<usize> {
-    let (input, mut result) = (input.to_vec(), vec![0; out.len()]);
-    let length = call(&input, &mut result)?;
-    out[..length].copy_from_slice(&result[..length]);
-    Ok(length)
 }
 
 #[cold]

@@ -1,8 +1,12 @@
 //! What ends on other threads, on its way to the environment's: a list, and one thread-safe
-//! function that is rung when the list stops being empty.
+//! function that is rung when the list stops being empty, unless that thread looks by itself.
+//!
+//! Results of calls that are not large lie one behind the other, so that there is no allocation and
+//! no object for each; everything else is an [`Outcome`]. Records say what came in which order.
 
 use std::mem;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use busbar_zone::Completions;
@@ -25,10 +29,34 @@ pub(super) enum Outcome {
     Logged(&'static str, String),
     /// What a plugin says, with the argument of a call, which counts as long as it waits here.
     Up(NativeUp, Vec<u8>, Option<Charge>),
+    /// It was taken back.
+    Nothing,
+}
+
+/// The result of a call, or, with [`OTHER`], that the next outcome of the list is next.
+#[derive(Clone, Copy)]
+pub(super) struct Record {
+    pub(super) operation: u32,
+    pub(super) length: u32,
+}
+
+pub(super) const OTHER: u32 = u32::MAX;
+/// Longer results are outcomes.
+pub(super) const PACKED_BYTES_MAX: usize = 16 * 1024;
+
+/// Records, and the results of those that have one.
+#[derive(Default)]
+pub(super) struct Packed {
+    pub(super) records: Vec<Record>,
+    pub(super) bytes: Vec<u8>,
 }
 
 pub(super) struct Outbox {
     ends: Mutex<Ends>,
+    /// How many records there are. Written with the lock held; read by who looks without it.
+    count: AtomicUsize,
+    /// Whether the environment's thread looks before it sleeps, and says so: see [`Self::sleep`].
+    is_watched: AtomicBool,
     /// `None` once the environment has ended: then nobody asks any more.
     bell: Mutex<Option<Bell>>,
     upward: Arc<Upward>,
@@ -36,8 +64,9 @@ pub(super) struct Outbox {
 
 #[derive(Default)]
 struct Ends {
+    packed: Packed,
     list: Vec<(u32, Outcome)>,
-    /// Whether the environment's thread was told since it looked.
+    /// Whether the environment's thread was told since it looked, or is going to look.
     is_rung: bool,
 }
 
@@ -80,7 +109,8 @@ impl Outbox {
         // SAFETY: on thread. Operations keep the loop alive, the outbox does not.
         unsafe { sys::napi_unref_threadsafe_function(env, function) };
         let bell = Mutex::new(Some(Bell(function)));
-        let outbox = Arc::new(Self { ends: Mutex::default(), bell, upward });
+        let (ends, count, is_watched) = Default::default();
+        let outbox = Arc::new(Self { ends, count, is_watched, bell, upward });
         let data = Arc::into_raw(Arc::clone(&outbox)).cast_mut().cast();
         log::listen(&outbox);
         // SAFETY: on thread; `on_environment_end` takes the count in `data` back.
@@ -94,12 +124,57 @@ impl Outbox {
 
     /// From any thread.
     pub(super) fn push(&self, operation: u32, outcome: Outcome) {
+        self.add(|ends| {
+            ends.packed.records.push(Record { operation, length: OTHER });
+            ends.list.push((operation, outcome));
+        });
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Ends)) {
         let mut ends = self.lock_ends();
-        ends.list.push((operation, outcome));
+        add(&mut ends);
+        self.count.store(ends.packed.records.len(), Ordering::Relaxed);
         let is_rung = mem::replace(&mut ends.is_rung, true);
         drop(ends);
         if !is_rung {
             self.ring();
+        }
+    }
+
+    /// Whether there is something to be taken.
+    #[inline]
+    pub(super) fn has_ends(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// From here on nothing rings but after [`Self::sleep`].
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there is nobody to watch"))]
+    pub(super) fn watch(&self) {
+        self.is_watched.store(true, Ordering::Relaxed);
+        self.lock_ends().is_rung = true;
+    }
+
+    /// The environment's thread may sleep: whatever comes rings.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there is nobody to watch"))]
+    pub(super) fn sleep(&self) {
+        let mut ends = self.lock_ends();
+        let is_late = !ends.packed.records.is_empty();
+        ends.is_rung = is_late;
+        drop(ends);
+        if is_late {
+            self.ring();
+        }
+    }
+
+    /// All records, and what they say, in exchange for memory that was used for earlier ones.
+    pub(super) fn take_packed(&self, packed: &mut Packed) {
+        packed.records.clear();
+        packed.bytes.clear();
+        let mut ends = self.lock_ends();
+        mem::swap(&mut ends.packed, packed);
+        self.count.store(0, Ordering::Relaxed);
+        if !self.is_watched.load(Ordering::Relaxed) {
+            ends.is_rung = false;
         }
     }
 
@@ -110,8 +185,9 @@ impl Outbox {
         }
     }
 
+    /// The list, whose records were taken before or are on their way.
     pub(super) fn take(&self) -> Vec<(u32, Outcome)> {
-        mem::take(&mut *self.lock_ends()).list
+        mem::take(&mut self.lock_ends().list)
     }
 
     /// A call of a plugin's is not wanted any more; whether it was still here.
@@ -123,7 +199,7 @@ impl Outbox {
         };
         // What was asked last is given up first, by those who do much of it.
         let place = ends.list.iter().rposition(is_it);
-        let call = place.map(|place| ends.list.remove(place));
+        let call = place.map(|place| mem::replace(&mut ends.list[place].1, Outcome::Nothing));
         drop(ends);
         call.is_some()
     }
@@ -161,10 +237,18 @@ impl Outbox {
 impl Completions for Outbox {
     fn complete(&self, operation: u64, result: busbar_zone::Result<&[u8]>) {
         // Operations are numbered with 32 bits by whoever starts them.
-        self.push(
-            operation as u32,
-            Outcome::Called(result.map(<[u8]>::to_vec).map_err(Failure::from)),
-        );
+        let operation = operation as u32;
+        match result {
+            Ok(bytes) if bytes.len() <= PACKED_BYTES_MAX => self.add(|ends| {
+                let length = bytes.len() as u32;
+                ends.packed.records.push(Record { operation, length });
+                ends.packed.bytes.extend_from_slice(bytes);
+            }),
+            result => {
+                let result = result.map(<[u8]>::to_vec).map_err(Failure::from);
+                self.push(operation, Outcome::Called(result));
+            }
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 //! | entry | becomes | when |
 //! |---|---|---|
 //! | held | acknowledged | the peer says so |
-//! | held | given up | it was transmitted as often as allowed, and a new connection shows that it never arrived |
+//! | held | given up | it was transmitted as often as allowed, and a new connection shows that it never arrived; its time was over before it was transmitted; it can never be |
 //! | acknowledged, given up | gone | everything before it is, and for those given up the peer has passed it |
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::Seq;
 use crate::frame::Ack;
@@ -29,6 +30,8 @@ struct Entry<P> {
     order: u64,
     /// How often it was transmitted.
     attempts: u32,
+    /// When it is of no more use.
+    expires: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -38,15 +41,24 @@ enum Content<P> {
     GivenUp,
 }
 
+/// What is to be transmitted of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn<P> {
+    /// The message, and when it is of no more use.
+    Message(P, Option<Instant>),
+    /// It was given up, just now if its time `is_over`: the peer is to pass over it.
+    Skip { is_over: bool },
+    /// It has arrived.
+    Nothing,
+}
+
 /// What a new connection has to transmit of a window.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Remainder {
-    /// Messages, by their place among those of all channels.
+    /// Messages and those to pass over, by their place among those of all channels.
     pub(super) resend: Vec<(u64, Seq)>,
     /// Those that were given up just now.
     pub(super) given_up: Vec<Seq>,
-    /// The peer waits for something below this that will not come.
-    pub(super) skip: Option<Seq>,
 }
 
 impl<P: AsRef<[u8]> + Clone> SendWindow<P> {
@@ -74,21 +86,30 @@ impl<P: AsRef<[u8]> + Clone> SendWindow<P> {
         self.held
     }
 
-    pub(super) fn push(&mut self, payload: P, order: u64) -> Seq {
+    pub(super) fn push(&mut self, payload: P, order: u64, expires: Option<Instant>) -> Seq {
         let seq = self.next();
         self.bytes += payload.as_ref().len();
         self.held += 1;
-        self.entries.push_back(Entry { content: Content::Held(payload), order, attempts: 0 });
+        let content = Content::Held(payload);
+        self.entries.push_back(Entry { content, order, attempts: 0, expires });
         seq
     }
 
-    /// The payload for one more transmission; `None` if there is no need any more.
-    pub(super) fn transmit(&mut self, seq: Seq) -> Option<P> {
-        let at = self.index(seq)?;
-        let entry = self.entries.get_mut(at)?;
-        let Content::Held(payload) = &entry.content else { return None };
-        entry.attempts = entry.attempts.saturating_add(1);
-        Some(payload.clone())
+    /// The next transmission of a message, at `now`.
+    pub(super) fn transmit(&mut self, seq: Seq, now: Instant) -> Turn<P> {
+        let entry = self.index(seq).and_then(|at| self.entries.get_mut(at));
+        let Some(entry) = entry else { return Turn::Nothing };
+        match &entry.content {
+            Content::Acknowledged => return Turn::Nothing,
+            Content::GivenUp => return Turn::Skip { is_over: false },
+            Content::Held(payload) if entry.expires.is_none_or(|expires| now < expires) => {
+                entry.attempts = entry.attempts.saturating_add(1);
+                return Turn::Message(payload.clone(), entry.expires);
+            }
+            Content::Held(_) => {}
+        }
+        self.give_up(seq);
+        Turn::Skip { is_over: true }
     }
 
     /// Gives up a message; `false` if there is no need any more.
@@ -99,6 +120,8 @@ impl<P: AsRef<[u8]> + Clone> SendWindow<P> {
         self.bytes -= payload.as_ref().len();
         self.held -= 1;
         entry.content = Content::GivenUp;
+        // The peer will know its number, by being told to pass over it.
+        entry.attempts = entry.attempts.max(1);
         true
     }
 
@@ -150,7 +173,6 @@ impl<P: AsRef<[u8]> + Clone> SendWindow<P> {
     pub(super) fn handle_position(&mut self, received: Ack, attempts_max: u32) -> Remainder {
         let below = Seq(received.cumulative).since(self.front).unwrap_or(0);
         let mut remainder = Remainder::default();
-        let mut is_skipping = false;
         for (at, entry) in self.entries.iter_mut().enumerate() {
             let seq = self.front.plus(at as u64);
             let has_arrived = match (at as u64).checked_sub(below) {
@@ -170,15 +192,10 @@ impl<P: AsRef<[u8]> + Clone> SendWindow<P> {
                 remainder.given_up.push(seq);
             }
             match entry.content {
-                Content::Held(_) => remainder.resend.push((entry.order, seq)),
-                Content::GivenUp => is_skipping = true,
+                Content::Held(_) | Content::GivenUp => remainder.resend.push((entry.order, seq)),
                 // Acknowledged out of order, and beyond what the peer's bitmap shows.
                 Content::Acknowledged => {}
             }
-        }
-        if is_skipping {
-            let first = remainder.resend.first().map_or_else(|| self.next(), |&(_, seq)| seq);
-            remainder.skip = Some(first);
         }
         self.retire(Seq(received.cumulative));
         remainder
@@ -233,10 +250,11 @@ mod tests {
     fn window() -> SendWindow<&'static [u8]> {
         let mut window = SendWindow::new(LAST);
         for (order, payload) in [&b"a"[..], b"bb", b"ccc", b"dddd"].into_iter().enumerate() {
-            assert_eq!(window.push(payload, order as u64), LAST.plus(order as u64));
+            assert_eq!(window.push(payload, order as u64, None), LAST.plus(order as u64));
         }
         for n in 0..3 {
-            assert!(window.transmit(LAST.plus(n)).is_some());
+            let turn = window.transmit(LAST.plus(n), Instant::now());
+            assert!(matches!(turn, Turn::Message(..)));
         }
         window
     }
@@ -251,7 +269,8 @@ mod tests {
         let mut window = window();
         window.handle_ack(ack(0, 0b01)).unwrap();
         assert_eq!((window.len(), window.bytes(), window.held()), (4, 8, 3));
-        assert!(window.transmit(LAST.plus(1)).is_none(), "nobody needs it again");
+        let turn = window.transmit(LAST.plus(1), Instant::now());
+        assert_eq!(turn, Turn::Nothing, "nobody needs it again");
         window.handle_ack(ack(1, 0)).unwrap();
         assert_eq!((window.len(), window.bytes(), window.held()), (2, 7, 2));
         window.handle_ack(ack(0, 0b10)).unwrap();
@@ -279,7 +298,7 @@ mod tests {
         let mut it = window();
         let rest = it.handle_position(ack(1, 0), 9);
         assert_eq!(rest.resend, [1, 2, 3].map(|n| (n, LAST.plus(n))));
-        assert_eq!((rest.given_up.len(), rest.skip, it.len()), (0, None, 4), "not acknowledged");
+        assert_eq!((rest.given_up.len(), it.len()), (0, 4), "not acknowledged");
         let rest = it.handle_position(ack(1, 0b1), 9);
         assert_eq!(rest.resend, [1, 3].map(|n| (n, LAST.plus(n))));
         it.check_position(ack(3, 0)).unwrap();
@@ -300,17 +319,20 @@ mod tests {
     #[test]
     fn gives_up_after_the_last_attempt() {
         let mut it = window();
-        it.transmit(LAST);
+        let now = Instant::now();
+        it.transmit(LAST, now);
         let rest = it.handle_position(ack(0, 0), 2);
-        assert_eq!((rest.given_up, rest.skip), (vec![LAST], Some(LAST.plus(1))));
-        assert_eq!(rest.resend.len(), 3);
+        assert_eq!((rest.given_up, rest.resend.len()), (vec![LAST], 4));
+        assert_eq!(it.transmit(LAST, now), Turn::Skip { is_over: false });
         assert_eq!((it.len(), it.bytes(), it.held()), (4, 9, 3));
         let rest = it.handle_position(ack(0, 0), 2);
-        assert_eq!((rest.given_up.len(), rest.skip), (0, Some(LAST.plus(1))), "told again");
+        assert_eq!((rest.given_up.len(), rest.resend.len()), (0, 4), "told again");
         it.handle_ack(ack(1, 0)).unwrap();
         assert_eq!(it.len(), 3);
         let rest = it.handle_position(ack(1, 0), 1);
-        assert_eq!((rest.given_up.len(), rest.skip), (2, Some(LAST.plus(3))));
-        assert_eq!(rest.resend, [(3, LAST.plus(3))], "never transmitted, so never given up");
+        assert_eq!(rest.given_up, [1, 2].map(|n| LAST.plus(n)));
+        assert_eq!(rest.resend, [1, 2, 3].map(|n| (n, LAST.plus(n))));
+        let turn = it.transmit(LAST.plus(3), now);
+        assert_eq!(turn, Turn::Message(&b"dddd"[..], None), "never transmitted, so not given up");
     }
 }

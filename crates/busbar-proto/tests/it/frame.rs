@@ -1,6 +1,6 @@
 //! Frames: limits, rules between fields, streams cut anywhere, and bytes that are no frames.
 
-use busbar_proto::frame::{Ack, Decoder, Fragment, Header, Kind, encode};
+use busbar_proto::frame::{Ack, Decoder, Fragment, Header, Kind, encode, set_deadline};
 use busbar_proto::{Code, Error, Limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -197,5 +197,23 @@ proptest! {
         for (header, payload) in whole.into_iter().flatten() {
             prop_assert!(encode(&header, &payload, Limits::default(), &mut Vec::new()).is_ok());
         }
+    }
+}
+
+/// [D26] what a frame says of its deadline is replaced in place, behind whatever else it has, and
+/// nothing is changed in a frame without one
+#[test]
+fn deadlines_are_replaced_in_place() {
+    let ack = Some(Ack { cumulative: 7, bitmap: 9 });
+    let fragment = Some(Fragment { index: 0, count: 1, total_bytes: 3 });
+    for (ack, fragment) in [(None, None), (ack, None), (None, fragment), (ack, fragment)] {
+        let plain = Header { ack, fragment, type_hash: Some(5), ..Header::new(Kind::Data) };
+        let with = |micros| Header { deadline_micros: Some(micros), ..plain };
+        let mut bytes = wire(&with(u64::MAX), b"abc");
+        set_deadline(&mut bytes, 42);
+        assert_eq!(bytes, wire(&with(42), b"abc"));
+        let mut bytes = wire(&plain, b"abc");
+        set_deadline(&mut bytes, 42);
+        assert_eq!(bytes, wire(&plain, b"abc"));
     }
 }

@@ -54,9 +54,9 @@ impl Pair {
     /// Hands over everything that the dialer has to send; returns the messages that were new.
     fn carry(&mut self) -> Vec<(u16, Seq)> {
         let mut new = Vec::new();
-        while let Some(transmit) = self.dialer.poll_transmit() {
+        while let Some(transmit) = self.dialer.poll_transmit(self.now) {
             match transmit {
-                Transmit::Data(channel, seq, _) => {
+                Transmit::Data { channel, seq, .. } => {
                     let arrival = self.listener.handle_data(channel, seq).expect("in the window");
                     new.extend((arrival == Arrival::New).then_some((channel, seq)));
                 }
@@ -72,7 +72,7 @@ impl Pair {
 
     /// Hands over the listener's acknowledgements.
     fn acknowledge(&mut self) {
-        while let Some(transmit) = self.listener.poll_transmit() {
+        while let Some(transmit) = self.listener.poll_transmit(self.now) {
             if let Transmit::Ack(channel, ack) = transmit {
                 self.dialer.handle_ack(channel, ack).expect("what was sent");
             }
@@ -130,7 +130,7 @@ fn a_forgotten_session_is_lost_not_begun_anew() {
 fn sessions_are_kept_for_the_agreed_time() {
     let short = options(|it| it.timeout = Duration::from_secs(5));
     let mut pair = Pair::new(SessionOptions::default(), short);
-    pair.dialer.send(0, vec![1]).expect("open");
+    pair.dialer.send(0, vec![1], None).expect("open");
     let lost = pair.now + Duration::from_secs(100);
     assert_eq!(pair.dialer.poll_timeout(), None, "there is a connection");
     pair.dialer.handle_disconnect(lost);
@@ -141,7 +141,7 @@ fn sessions_are_kept_for_the_agreed_time() {
     pair.dialer.handle_timeout(end);
     assert_eq!(pair.dialer.poll_event(), Some(Event::Lost { unconfirmed: 1 }));
     assert_eq!(pair.dialer.poll_event(), None);
-    assert_eq!(code(pair.dialer.send(0, vec![2])), Code::SessionLost);
+    assert_eq!(code(pair.dialer.send(0, vec![2], None)), Code::SessionLost);
 }
 
 /// [D33] a window bounds messages and bytes of its channel, and of no other; a larger message
@@ -151,21 +151,21 @@ fn windows_hold_back_their_channel_only() {
     let small = options(|it| (it.window_messages, it.window_bytes) = (3, 100));
     let mut pair = Pair::new(small, SessionOptions::default());
     for n in 0..3 {
-        assert_eq!(pair.dialer.send(0, vec![0; 10]).expect("open"), Some(Seq(n)));
+        assert_eq!(pair.dialer.send(0, vec![0; 10], None).expect("open"), Some(Seq(n)));
     }
-    assert_eq!(pair.dialer.send(0, vec![0; 10]).expect("open"), None);
-    assert_eq!(pair.dialer.send(1, vec![0; 90]).expect("open"), Some(Seq(0)));
+    assert_eq!(pair.dialer.send(0, vec![0; 10], None).expect("open"), None);
+    assert_eq!(pair.dialer.send(1, vec![0; 90], None).expect("open"), Some(Seq(0)));
     assert!(!pair.dialer.has_room(1, 11).expect("open"));
     assert!(pair.dialer.has_room(1, 10).expect("open"));
-    assert_eq!(pair.dialer.send(2, vec![0; 5000]).expect("open"), Some(Seq(0)));
-    assert_eq!(pair.dialer.send(2, vec![0; 1]).expect("open"), None);
+    assert_eq!(pair.dialer.send(2, vec![0; 5000], None).expect("open"), Some(Seq(0)));
+    assert_eq!(pair.dialer.send(2, vec![0; 1], None).expect("open"), None);
     assert_eq!(pair.carry().len(), 5);
     pair.listener.acknowledge(0, Seq(1));
     pair.acknowledge();
     assert!(!pair.dialer.has_room(0, 10).expect("open"), "the first one is not acknowledged");
     pair.listener.acknowledge(0, Seq(0));
     pair.acknowledge();
-    assert_eq!(pair.dialer.send(0, vec![0; 10]).expect("open"), Some(Seq(3)));
+    assert_eq!(pair.dialer.send(0, vec![0; 10], None).expect("open"), Some(Seq(3)));
     assert_eq!(pair.dialer.unconfirmed(), 4);
 }
 
@@ -174,13 +174,13 @@ fn windows_hold_back_their_channel_only() {
 fn the_receiver_says_what_delivered_means() {
     let received = options(|it| it.acknowledge = Acknowledge::Received);
     let mut pair = Pair::new(SessionOptions::default(), received);
-    pair.dialer.send(0, vec![1]).expect("open");
+    pair.dialer.send(0, vec![1], None).expect("open");
     pair.carry();
     pair.acknowledge();
     assert_eq!(pair.dialer.unconfirmed(), 0);
 
     let mut pair = Pair::standard();
-    pair.dialer.send(0, vec![1]).expect("open");
+    pair.dialer.send(0, vec![1], None).expect("open");
     pair.carry();
     assert!(!pair.listener.wants_transmit(), "nobody has processed it");
     for _ in 0..2 {
@@ -199,17 +199,17 @@ fn resuming_repeats_what_is_missing() {
     let mut pair = Pair::standard();
     let accepted = [(7, 0), (0, 0), (7, 1), (0, 1), (3, 0)].map(|(ch, seq)| (ch, Seq(seq)));
     for (channel, seq) in accepted {
-        assert_eq!(pair.dialer.send(channel, vec![9]).expect("open"), Some(seq));
+        assert_eq!(pair.dialer.send(channel, vec![9], None).expect("open"), Some(seq));
     }
     // Two arrive, of which one is processed; the acknowledgement is lost with the rest.
     for _ in 0..2 {
-        let Some(Transmit::Data(channel, seq, _)) = pair.dialer.poll_transmit() else {
+        let Some(Transmit::Data { channel, seq, .. }) = pair.dialer.poll_transmit(pair.now) else {
             panic!("there is more");
         };
         pair.listener.handle_data(channel, seq).expect("in the window");
     }
     pair.listener.acknowledge(7, Seq(0));
-    while pair.dialer.poll_transmit().is_some() {}
+    while pair.dialer.poll_transmit(pair.now).is_some() {}
     pair.reconnect();
     assert_eq!(pair.carry(), accepted[2..]);
     pair.acknowledge();
@@ -221,26 +221,103 @@ fn resuming_repeats_what_is_missing() {
 fn failed_deliveries_are_events() {
     let twice = options(|it| it.attempts_max = 2);
     let mut pair = Pair::new(twice, SessionOptions::default());
-    pair.dialer.send(4, vec![1]).expect("open");
+    pair.dialer.send(4, vec![1], None).expect("open");
     for _ in 0..2 {
-        while pair.dialer.poll_transmit().is_some() {}
+        while pair.dialer.poll_transmit(pair.now).is_some() {}
         assert_eq!(pair.dialer.poll_event(), None);
         pair.reconnect();
     }
     let failed = Event::DeliveryFailed { channel: 4, seq: Seq(0) };
     assert_eq!(pair.dialer.poll_event(), Some(failed));
-    assert_eq!(pair.dialer.send(4, vec![2]).expect("open"), Some(Seq(1)));
+    assert_eq!(pair.dialer.send(4, vec![2], None).expect("open"), Some(Seq(1)));
     assert_eq!(pair.carry(), [(4, Seq(1))]);
     pair.listener.acknowledge(4, Seq(1));
     pair.acknowledge();
     assert_eq!(pair.dialer.unconfirmed(), 0);
 }
 
+/// [D26] [D32] what has become stale is not sent, and not sent again; the peer is told to pass over
+/// it, wherever it lies, and on every connection until it has
+#[test]
+fn stale_messages_are_passed_over() {
+    let ms = Duration::from_millis;
+    let mut pair = Pair::standard();
+    let start = pair.now;
+    let ttls = [None, Some(ms(10)), None, Some(ms(30)), Some(ms(20))];
+    for (n, ttl) in ttls.into_iter().enumerate() {
+        let expires = ttl.map(|ttl| start + ttl);
+        assert_eq!(pair.dialer.send(3, vec![1], expires).expect("open"), Some(Seq(n as u64)));
+    }
+    // At its instant, and not before.
+    pair.now = start + ms(10);
+    let Some(Transmit::Data { seq: Seq(0), expires: None, .. }) =
+        pair.dialer.poll_transmit(pair.now)
+    else {
+        panic!("the first one lives for ever");
+    };
+    assert_eq!(pair.dialer.poll_transmit(pair.now), Some(Transmit::Skip(3, Seq(2))));
+    assert_eq!(pair.dialer.poll_event(), Some(Event::Expired { channel: 3, seq: Seq(1) }));
+    // Nothing of this arrives; on the next connection the fifth is stale, too.
+    while pair.dialer.poll_transmit(pair.now).is_some() {}
+    pair.now = start + ms(29);
+    pair.reconnect();
+    assert_eq!(pair.carry(), [0, 2, 3].map(|n| (3, Seq(n))));
+    assert_eq!(pair.dialer.poll_event(), Some(Event::Expired { channel: 3, seq: Seq(4) }));
+    assert_eq!(pair.dialer.poll_event(), None);
+    for n in [0, 2, 3] {
+        pair.listener.acknowledge(3, Seq(n));
+    }
+    pair.acknowledge();
+    assert_eq!(pair.dialer.unconfirmed(), 0);
+    // All numbers are used up, and none is waited for.
+    assert_eq!(pair.dialer.send(3, vec![2], None).expect("open"), Some(Seq(5)));
+    pair.reconnect();
+    assert_eq!(pair.carry(), [(3, Seq(5))]);
+}
+
+/// [D26] [D33] what was given up keeps its place in the window only until the peer has passed it
+#[test]
+fn stale_messages_leave_the_window() {
+    let mut pair = Pair::new(options(|it| it.window_messages = 2), SessionOptions::default());
+    for round in 0..10 {
+        for _ in 0..2 {
+            assert!(pair.dialer.send(0, vec![1], Some(pair.now)).expect("open").is_some());
+        }
+        assert_eq!(pair.dialer.send(0, vec![1], None).expect("open"), None, "{round}");
+        assert!(pair.carry().is_empty());
+        pair.acknowledge();
+    }
+}
+
+/// [D32] a message that can never be sent is passed over in its place, also after a resume
+#[test]
+fn what_cannot_be_sent_is_passed_over() {
+    let mut pair = Pair::standard();
+    for n in 0..3 {
+        pair.dialer.send(0, vec![n], None).expect("open");
+    }
+    pair.dialer.poll_transmit(pair.now);
+    pair.dialer.poll_transmit(pair.now);
+    pair.dialer.give_up(0, Seq(1));
+    let failed = Event::DeliveryFailed { channel: 0, seq: Seq(1) };
+    assert_eq!(pair.dialer.poll_event(), Some(failed));
+    assert_eq!(pair.dialer.poll_transmit(pair.now), Some(Transmit::Skip(0, Seq(2))));
+    pair.reconnect();
+    assert_eq!(pair.carry(), [0, 2].map(|n| (0, Seq(n))));
+    for n in [0, 2] {
+        pair.listener.acknowledge(0, Seq(n));
+    }
+    pair.acknowledge();
+    assert_eq!(pair.dialer.unconfirmed(), 0);
+    pair.reconnect();
+    assert_eq!(pair.dialer.poll_transmit(pair.now), None);
+}
+
 /// [D45] peers that know what was never sent, or use more than they may, are found out
 #[test]
 fn lying_peers_are_refused() {
     let mut pair = Pair::standard();
-    pair.dialer.send(0, vec![1]).expect("open");
+    pair.dialer.send(0, vec![1], None).expect("open");
     let ack = |cumulative, bitmap| Ack { cumulative, bitmap };
     assert_eq!(code(pair.dialer.handle_ack(0, ack(1, 0))), Code::Protocol, "not sent yet");
     assert_eq!(code(pair.dialer.handle_ack(9, ack(1, 0))), Code::Protocol, "no such channel");
@@ -268,9 +345,9 @@ fn lying_peers_are_refused() {
 fn channels_are_bounded() {
     let mut pair = Pair::standard();
     for channel in 0..CHANNELS_MAX as u16 {
-        pair.dialer.send(channel, vec![0]).expect("not too many");
+        pair.dialer.send(channel, vec![0], None).expect("not too many");
     }
-    assert_eq!(code(pair.dialer.send(999, vec![0])), Code::InvalidArgument);
+    assert_eq!(code(pair.dialer.send(999, vec![0], None)), Code::InvalidArgument);
     assert_eq!(pair.carry().len(), CHANNELS_MAX);
     pair.reconnect();
     assert!(pair.carry().is_empty(), "the positions say that all has arrived");

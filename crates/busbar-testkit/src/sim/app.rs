@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use busbar_proto::session::Seq;
 
@@ -24,6 +25,9 @@ pub(super) struct App {
     /// What the session numbered the accepted messages.
     numbers: BTreeMap<(u16, u64), Name>,
     pub(super) failed: BTreeSet<Name>,
+    pub(super) expired: BTreeSet<Name>,
+    /// For how long every third message is of use.
+    ttl: Option<Duration>,
     pub(super) delivered: BTreeSet<Name>,
     pub(super) lossy_sent: u32,
     pub(super) lossy_delivered: BTreeSet<u32>,
@@ -31,7 +35,12 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(messages: u64, large: u64, random: &mut Random) -> Self {
+    pub(super) fn new(
+        messages: u64,
+        large: u64,
+        ttl: Option<Duration>,
+        random: &mut Random,
+    ) -> Self {
         let mut counts = BTreeMap::new();
         let mut to_send: Vec<_> = (0..messages)
             .map(|_| {
@@ -50,6 +59,8 @@ impl App {
             accepted: BTreeSet::new(),
             numbers: BTreeMap::new(),
             failed: BTreeSet::new(),
+            expired: BTreeSet::new(),
+            ttl,
             delivered: BTreeSet::new(),
             lossy_sent: 0,
             lossy_delivered: BTreeSet::new(),
@@ -68,6 +79,11 @@ impl App {
         self.numbers.insert((name.0, seq.0), name);
     }
 
+    /// For how long the next message is of use.
+    pub(super) fn ttl_of_next(&self) -> Option<Duration> {
+        self.ttl.filter(|_| self.to_send.len().is_multiple_of(3))
+    }
+
     pub(super) fn next_lossy(&mut self) -> Rc<[u8]> {
         self.lossy_sent += 1;
         payload(self.lossy_sent - 1, 20)
@@ -80,6 +96,11 @@ impl App {
     pub(super) fn has_failed(&mut self, channel: u16, seq: Seq) {
         let name = self.numbers[&(channel, seq.0)];
         assert!(self.failed.insert(name), "{name:?} was given up twice");
+    }
+
+    pub(super) fn has_expired(&mut self, channel: u16, seq: Seq) {
+        let name = self.numbers[&(channel, seq.0)];
+        assert!(self.expired.insert(name), "{name:?} has expired twice");
     }
 
     /// A message has come from the peer.

@@ -246,7 +246,8 @@ impl End {
         let session = self.session.as_mut()?;
         session.handle_timeout(now);
         while let Some((channel, payload)) = self.app.next_to_send() {
-            match session.send(channel, payload) {
+            let expires = self.app.ttl_of_next().map(|ttl| now + ttl);
+            match session.send(channel, payload, expires) {
                 Ok(Some(seq)) => self.app.was_accepted(seq),
                 Ok(None) => break,
                 Err(error) => {
@@ -258,6 +259,7 @@ impl End {
         while let Some(event) = session.poll_event() {
             match event {
                 Event::DeliveryFailed { channel, seq } => self.app.has_failed(channel, seq),
+                Event::Expired { channel, seq } => self.app.has_expired(channel, seq),
                 Event::Lost { unconfirmed } => self.lost = Some(unconfirmed),
                 event => panic!("an unknown event: {event:?}"),
             }
@@ -285,11 +287,12 @@ impl End {
             link.put(&Header { channel, seq, ..Header::new(Kind::Data) }, &payload);
         }
         while link.out.len() < AHEAD_BYTES
-            && let Some(transmit) = session.poll_transmit()
+            && let Some(transmit) = session.poll_transmit(now)
         {
             let header = transmit.header();
             match transmit {
-                Transmit::Data(_, _, payload) => {
+                Transmit::Data { payload, expires, .. } => {
+                    assert!(expires.is_none_or(|expires| now < expires), "stale at {now:?}");
                     link.put(&header, &payload);
                     link.liveness.handle_sent(now);
                 }

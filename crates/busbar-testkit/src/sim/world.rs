@@ -45,6 +45,8 @@ pub struct Plan {
     pub impatience: u64,
     /// How long the dialer waits until it dials again: microseconds.
     pub redial_micros: u64,
+    /// For how long every third message is of use.
+    pub ttl: Option<Duration>,
 }
 
 /// What a run was like.
@@ -59,6 +61,8 @@ pub struct Report {
     pub delivered: [usize; 2],
     /// Those that were given up.
     pub failed: [usize; 2],
+    /// Those whose time was over before they were sent, or sent again.
+    pub expired: [usize; 2],
     /// Set if the end lost the session: messages of which it does not know what became of them.
     pub lost: [Option<usize>; 2],
     /// Bytes that each end wrote to the first connection.
@@ -89,8 +93,12 @@ impl Plan {
             }
             options
         };
+        // Passing over what lies between others takes a wire that keeps order.
+        let is_mortal = wire == Wire::Stream && random.chance(30);
+        let ttl = is_mortal.then(|| Duration::from_micros(random.within(0..30_000)));
         Self {
             wire,
+            ttl,
             messages: random.within(0..60),
             large: 5,
             strikes: (0..random.within(0..8)).map(|_| strike(random)).collect(),
@@ -148,7 +156,8 @@ impl World {
     fn new(plan: Plan, mut random: Random) -> Self {
         let keeps_order = plan.wire == Wire::Stream;
         let mut end = |options| {
-            End::new(App::new(plan.messages, plan.large, &mut random), options, keeps_order)
+            let app = App::new(plan.messages, plan.large, plan.ttl, &mut random);
+            End::new(app, options, keeps_order)
         };
         let mut ends = [end(plan.options[0]), end(plan.options[1])];
         let (id, token) = (SessionId([1; 16]), ResumeToken([2; 16]));
@@ -315,11 +324,15 @@ impl World {
         for (from, to) in [(dialer, listener), (listener, dialer)] {
             let (sent, arrived) = (&from.app, &to.app);
             assert!(sent.failed.is_disjoint(&arrived.delivered), "given up, but delivered");
+            assert!(sent.expired.is_disjoint(&arrived.delivered), "stale, but delivered");
             assert!(arrived.delivered.is_subset(&sent.accepted), "delivered, but never sent");
             let missing: Vec<_> = sent
                 .accepted
                 .iter()
-                .filter(|name| !arrived.delivered.contains(name) && !sent.failed.contains(name))
+                .filter(|name| {
+                    let known = [&arrived.delivered, &sent.failed, &sent.expired];
+                    !known.iter().any(|set| set.contains(name))
+                })
                 .collect();
             let unconfirmed = from.lost.unwrap_or(0);
             assert!(missing.is_empty() || is_lost, "never delivered: {missing:?}");
@@ -333,6 +346,7 @@ impl World {
             accepted: count(|end| end.app.accepted.len()),
             delivered: [delivered[1], delivered[0]],
             failed: count(|end| end.app.failed.len()),
+            expired: count(|end| end.app.expired.len()),
             lost: [dialer.lost, listener.lost],
             first_bytes: [0, 1].map(|by| first.map_or(0, |connection| connection.written(by))),
             took: Duration::from_micros(self.now),

@@ -30,6 +30,7 @@ fn plain() -> Plan {
         options: [SessionOptions::default(); 2],
         impatience: 0,
         redial_micros: 20_000,
+        ttl: None,
     }
 }
 
@@ -41,17 +42,21 @@ fn with_strike(fault: Fault, by: usize, after: u64) -> Plan {
 /// cuts and silence at any byte, delays, pieces, repeated and overtaking frames, repeated attempts
 #[test]
 fn every_message_arrives_once_under_random_faults() {
-    let (mut connections, mut delivered, mut failed) = (0, 0, 0);
+    let (mut connections, mut delivered, mut failed, mut expired) = (0, 0, 0, 0);
     for_each_seed(300, |mut random| {
         let report = run(Plan::random(&mut random), &mut random);
         assert_eq!(report.lost, [None, None], "the sessions live long enough");
         connections += report.connections;
         delivered += report.delivered.iter().sum::<usize>();
         failed += report.failed.iter().sum::<usize>();
+        expired += report.expired.iter().sum::<usize>();
     });
-    println!("{connections} connections, {delivered} delivered, {failed} given up");
+    println!(
+        "{connections} connections, {delivered} delivered, {failed} given up, {expired} stale"
+    );
     if seeds(300).count() >= 300 {
         assert!(failed > 0 && delivered > 20 * failed, "the plans cover both");
+        assert!(expired > 0, "and what is stale");
     }
 }
 

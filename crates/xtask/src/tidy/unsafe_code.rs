@@ -10,6 +10,11 @@ use crate::tree::Tree;
 const MAY_BE_UNSAFE: &[&str] =
     &["busbar-abi", "busbar-node", "busbar-plugin", "busbar-shm", "busbar-types", "busbar-zone"];
 
+/// Crates with unsafe code in one file, which says why; everything else is denied it.
+const ONE_FILE: &[(&str, &str)] = &[("busbar-io", "crates/busbar-io/src/reactor/uring/ring.rs")];
+
+const DENY: &str = "#![deny(unsafe_code)]";
+
 const FORBID: &str = "#![forbid(unsafe_code)]";
 
 pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
@@ -18,14 +23,33 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
         if MAY_BE_UNSAFE.contains(&package.name.as_str()) {
             continue;
         }
+        let one_file = ONE_FILE.iter().find(|(name, _)| *name == package.name.as_str());
+        let needed = if one_file.is_some() { DENY } else { FORBID };
+        if let Some((_, file)) = one_file {
+            violations.extend(excused_elsewhere(tree, package, file));
+        }
         for target in package.targets.iter().filter(|target| is_shipped(&target.kind)) {
             let path = target.src_path.strip_prefix(&tree.root).unwrap_or(&target.src_path);
-            if !forbids(&tree.read(path.as_str())) {
-                violations.push(Violation::new(path.as_str(), 1, format!("needs `{FORBID}`")));
+            if !says(&tree.read(path.as_str()), needed) {
+                violations.push(Violation::new(path.as_str(), 1, format!("needs `{needed}`")));
             }
         }
     }
     violations
+}
+
+/// Other files that excuse themselves from what the crate's root denies.
+fn excused_elsewhere(tree: &Tree, package: &Package, file: &str) -> Vec<Violation> {
+    let root = package.manifest_path.strip_prefix(&tree.root).unwrap_or(&package.manifest_path);
+    let sources = root.parent().map(|parent| parent.join("src")).unwrap_or_default();
+    let is_excused = |text: &str| {
+        ["expect(unsafe_code", "allow(unsafe_code"].iter().any(|excuse| text.contains(excuse))
+    };
+    let others = tree.sources.iter().filter(|source| source.path.starts_with(sources.as_str()));
+    others
+        .filter(|source| source.path != file && is_excused(&source.text))
+        .map(|source| Violation::new(&source.path, 1, format!("unsafe code is for {file}")))
+        .collect()
 }
 
 /// Tests and benches have crate roots of their own and may, say, kill processes.
@@ -33,8 +57,8 @@ fn is_shipped(kinds: &[TargetKind]) -> bool {
     !kinds.iter().any(|kind| matches!(kind, TargetKind::Test | TargetKind::Bench))
 }
 
-fn forbids(text: &str) -> bool {
-    text.lines().any(|line| line.trim_end() == FORBID)
+fn says(text: &str, attribute: &str) -> bool {
+    text.lines().any(|line| line.trim_end() == attribute)
 }
 
 #[cfg(test)]
@@ -43,9 +67,9 @@ mod tests {
 
     #[test]
     fn the_attribute_must_stand_as_code() {
-        assert!(forbids("//! Doc.\n\n#![forbid(unsafe_code)]\nmod a;\n"));
-        assert!(!forbids("//! #![forbid(unsafe_code)]\n"));
-        assert!(!forbids("#![deny(unsafe_code)]\n"));
+        assert!(says("//! Doc.\n\n#![forbid(unsafe_code)]\nmod a;\n", FORBID));
+        assert!(!says("//! #![forbid(unsafe_code)]\n", FORBID));
+        assert!(!says("#![deny(unsafe_code)]\n", FORBID));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The control socket of an established connection: the close reason, and the death notice.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use busbar_proto::frame::{Decoder, Kind};
@@ -45,10 +45,6 @@ impl Control {
     /// Says that this end lives. A socket that is full says so too: the peer does not read.
     pub(super) fn ping(&self) {
         let _ = descriptors::send(&self.stream, &introduction::ping_frame(), &[]);
-    }
-
-    pub(super) fn raw_fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
     }
 
     pub(super) fn peer(&self) -> &Peer {
@@ -106,5 +102,11 @@ impl Control {
         let wire = introduction::closing_frame(Kind::Close, reason);
         let _ = descriptors::send(&self.stream, &wire, &[]);
         self.ended = true;
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }

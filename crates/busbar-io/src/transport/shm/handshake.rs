@@ -9,21 +9,20 @@
 //! The listener answers only once it has mapped the dialer's segment, so that its HELLO is the
 //! acknowledgement that `dial` waits for.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::task::Waker;
 
 use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::{Code, Error, Hello, Limits, ShmParameters, Trust as WireTrust, negotiate};
 use busbar_shm::{Channel, Geometry, PeerSegment, Segment, Settings};
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 use rustix::event::EventfdFlags;
 
 use crate::connection::{Connection, Handshake, Identity, Terms};
 use crate::options::{ListenOptions, PipeOptions, Trust};
 use crate::os::os_error;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token, Watch};
 use crate::transport::introduction::{self, Asking};
 use crate::transport::shm::control::Control;
 use crate::transport::shm::descriptors::{self, Received};
@@ -67,15 +66,15 @@ impl Dialing {
 }
 
 impl Handshake for Dialing {
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
-        self.introduction.register(registry, control)
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error> {
+        self.introduction.register(reactor, control)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.introduction.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.introduction.deregister(reactor);
     }
 
-    fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
+    fn advance(&mut self, _: &Reactor) -> Result<Option<Box<dyn Connection>>, Error> {
         let frame = self.introduction.read_frame().map_err(introduction::unanswered)?;
         let theirs = match frame {
             None => return Ok(None),
@@ -145,15 +144,15 @@ impl Answering {
 }
 
 impl Handshake for Answering {
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
-        self.introduction.register(registry, control)
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error> {
+        self.introduction.register(reactor, control)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.introduction.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.introduction.deregister(reactor);
     }
 
-    fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
+    fn advance(&mut self, _: &Reactor) -> Result<Option<Box<dyn Connection>>, Error> {
         let answer = self.answer();
         if let (Err(error), Some(stream)) = (&answer, &self.introduction.stream) {
             reject(stream, error);
@@ -231,17 +230,14 @@ impl Introduction {
         Self { stream: Some(stream), decoder, rest: Vec::new(), fds: Vec::new(), peer }
     }
 
-    fn register(&self, registry: &Registry, control: Token) -> Result<(), Error> {
+    fn register(&self, reactor: &Reactor, control: Token) -> Result<(), Error> {
         let Some(stream) = &self.stream else { return Ok(()) };
-        registry
-            .register(&mut SourceFd(&stream.as_raw_fd()), control, Interest::READABLE)
-            .map_err(|error| os_error("watching a control socket", error))
+        reactor.add(stream, control, Watch::Readable)
     }
 
-    fn deregister(&self, registry: &Registry) {
+    fn deregister(&self, reactor: &Reactor) {
         if let Some(stream) = &self.stream {
-            // Closing the descriptor would do as well.
-            let _ = registry.deregister(&mut SourceFd(&stream.as_raw_fd()));
+            reactor.remove(stream);
         }
     }
 

@@ -1,19 +1,17 @@
 //! An established shared-memory connection: a channel, two bells and the control socket.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use busbar_proto::{CloseReason, Code, Error};
 use busbar_shm::{Breach, Channel, Received, Wants};
 use bytes::Bytes;
-use mio::unix::SourceFd;
-use mio::{Registry, Token};
 
 use crate::connection::{Connection, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::{Lease, Loan};
-use crate::os::os_error;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token, Watch};
 use crate::transport::shm::control::Control;
 use crate::transport::shm::from_shm;
 
@@ -161,17 +159,14 @@ impl Link for ShmConnection {
 }
 
 impl Connection for ShmConnection {
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        registry
-            .register(&mut SourceFd(&self.bell.as_raw_fd()), bell, mio::Interest::READABLE)
-            .map_err(|error| os_error("watching a bell", error))
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error> {
+        reactor.add(&self.bell, bell, Watch::Readable)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        for fd in [self.bell.as_raw_fd(), self.control.raw_fd()] {
-            // The peer holds a copy of the bell, so closing it would not take it out of the set.
-            let _ = registry.deregister(&mut SourceFd(&fd));
-        }
+    fn deregister(&mut self, reactor: &Reactor) {
+        // The peer holds a copy of the bell, so closing it would not do.
+        reactor.remove(&self.bell);
+        reactor.remove(&self.control);
     }
 
     fn handle_notice(&mut self) -> Option<CloseReason> {

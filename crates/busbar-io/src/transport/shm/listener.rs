@@ -2,19 +2,16 @@
 
 use std::task::Waker;
 
-use busbar_proto::Error;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-use std::os::fd::AsRawFd;
-
 use crate::connection::{Acceptor, Incoming};
 use crate::endpoint::{Endpoint, ShmName};
 use crate::options::ListenOptions;
 use crate::os::os_error;
+use crate::reactor::{Reactor, Token, Watch};
 use crate::transport;
 use crate::transport::shm::handshake::Answering;
 use crate::transport::shm::rendezvous;
 use crate::transport::unix_socket::Bound;
+use busbar_proto::Error;
 
 pub(super) struct ShmListener {
     bound: Bound,
@@ -34,15 +31,12 @@ impl ShmListener {
 }
 
 impl Acceptor for ShmListener {
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
-        registry
-            .register(&mut SourceFd(&self.bound.listener.as_raw_fd()), control, Interest::READABLE)
-            .map_err(|error| os_error("watching the rendezvous socket", error))
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error> {
+        reactor.add(&self.bound.listener, control, Watch::Readable)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        // Closing the descriptor, which follows, would do as well.
-        let _ = registry.deregister(&mut SourceFd(&self.bound.listener.as_raw_fd()));
+    fn deregister(&mut self, reactor: &Reactor) {
+        reactor.remove(&self.bound.listener);
     }
 
     fn accept(&mut self, waker: &Waker) -> Result<Option<Incoming>, Error> {

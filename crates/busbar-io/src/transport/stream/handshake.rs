@@ -9,12 +9,12 @@ use std::time::Instant;
 use busbar_proto::frame::{Decoder, Kind};
 use busbar_proto::session::Resume;
 use busbar_proto::{Agreement, Code, Error, Hello, Limits, negotiate};
-use mio::{Registry, Token};
 
 use crate::connection::{Connection, Handshake, Identity, Terms};
 use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::peer::{Peer, Process};
+use crate::reactor::{Reactor, Token};
 use crate::transport::introduction::{self, Asking};
 
 use super::link::StreamConnection;
@@ -116,7 +116,7 @@ impl Dialing {
     }
 
     /// Takes one step; `false`: not before something happens.
-    fn step(&mut self, registry: &Registry) -> Result<bool, Error> {
+    fn step(&mut self, reactor: &Reactor) -> Result<bool, Error> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Resolving(mut resolution) => {
                 let Some(addresses) = resolution.poll() else {
@@ -129,7 +129,7 @@ impl Dialing {
             Stage::Connecting(mut race) => {
                 let unwatched = || Error::new(Code::Io, "a handshake that nobody watches");
                 let token = self.token.ok_or_else(unwatched)?;
-                let Some(socket) = race.advance(registry, token, Instant::now())? else {
+                let Some(socket) = race.advance(reactor, token, Instant::now())? else {
                     self.stage = Stage::Connecting(race);
                     return Ok(false);
                 };
@@ -157,15 +157,15 @@ impl Dialing {
 }
 
 impl Handshake for Dialing {
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error> {
         self.token = Some(control);
-        self.socket().map_or(Ok(()), |socket| socket.register(registry, control))
+        self.socket().map_or(Ok(()), |socket| socket.register(reactor, control))
     }
 
-    fn deregister(&mut self, registry: &Registry) {
+    fn deregister(&mut self, reactor: &Reactor) {
         match &mut self.stage {
-            Stage::Connecting(race) => race.deregister(registry),
-            _ => drop(self.socket().map(|socket| socket.deregister(registry))),
+            Stage::Connecting(race) => race.deregister(reactor),
+            _ => drop(self.socket().map(|socket| socket.deregister(reactor))),
         }
     }
 
@@ -176,8 +176,8 @@ impl Handshake for Dialing {
         }
     }
 
-    fn advance(&mut self, registry: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
-        while self.step(registry)? {}
+    fn advance(&mut self, reactor: &Reactor) -> Result<Option<Box<dyn Connection>>, Error> {
+        while self.step(reactor)? {}
         let Stage::Introducing(introduction) = &mut self.stage else { return Ok(None) };
         let theirs = match introduction.read_frame().map_err(introduction::unanswered)? {
             None => return Ok(None),
@@ -274,18 +274,18 @@ impl Answering {
 }
 
 impl Handshake for Answering {
-    fn register(&mut self, registry: &Registry, control: Token) -> Result<(), Error> {
+    fn register(&mut self, reactor: &Reactor, control: Token) -> Result<(), Error> {
         let Some(introduction) = &mut self.introduction else { return Ok(()) };
-        introduction.wire.socket.register(registry, control)
+        introduction.wire.socket.register(reactor, control)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
+    fn deregister(&mut self, reactor: &Reactor) {
         if let Some(introduction) = &mut self.introduction {
-            introduction.wire.socket.deregister(registry);
+            introduction.wire.socket.deregister(reactor);
         }
     }
 
-    fn advance(&mut self, _: &Registry) -> Result<Option<Box<dyn Connection>>, Error> {
+    fn advance(&mut self, _: &Reactor) -> Result<Option<Box<dyn Connection>>, Error> {
         let Some(mut introduction) = self.introduction.take() else { return Ok(None) };
         let answered = self.answer(&mut introduction);
         if let Ok(Some((agreed, hello))) = &answered {

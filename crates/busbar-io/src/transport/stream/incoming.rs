@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use busbar_proto::frame::{self, Frame, Header, Kind};
 use busbar_proto::session::Seq;
@@ -18,6 +19,7 @@ use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::INLINE_MAX;
 use bytes::Bytes;
 
+use crate::clock;
 use crate::connection::SessionNews;
 use crate::inbox::Inbox;
 use crate::loan::Lease;
@@ -69,6 +71,8 @@ pub(super) struct Incoming {
     pub(super) arrivals: u64,
     pub(super) messages: u64,
     pub(super) bytes: u64,
+    /// Messages that were of no more use when they were to be received.
+    pub(super) stale: u64,
 }
 
 /// What the session is told, and what it says.
@@ -119,6 +123,7 @@ impl Incoming {
             arrivals: 0,
             messages: 0,
             bytes: 0,
+            stale: 0,
         };
         incoming.scan();
         incoming
@@ -302,16 +307,25 @@ impl Incoming {
         inbox: &mut Inbox<'_>,
         max: usize,
     ) -> Result<(), Error> {
-        let mut count = 0;
+        let (mut count, mut looks) = (0, 0);
         while count < max && inbox.slots_left() > 0 {
             if self.ready == 0 {
+                if looks == READS_MAX {
+                    break;
+                }
+                looks += u32::from(count == 0);
                 self.scan();
                 self.fill_for_call(wire);
             }
-            if self.ready == 0 || !self.deliver(inbox) {
+            if self.ready == 0 {
                 break;
             }
-            count += 1;
+            if self.deliver(inbox) {
+                count += 1;
+            } else if self.ready > 0 {
+                break;
+            }
+            // Otherwise nothing of what was there was worth anything: there may be more.
         }
         if count == 0 && self.ready == 0 && self.outcome.is_some() && !self.is_told {
             return Err(Error::new(Code::Closed, "the stream has come to its end"));
@@ -329,24 +343,19 @@ impl Incoming {
             };
             let Frame { header, payload } = frame;
             let is_last = header.fragment.is_none_or(|it| it.index + 1 == it.count);
-            if header.is_reliable && is_last {
-                let session = self.session.as_mut().expect("invariant: scanned");
-                match session.verdicts.front() {
-                    None => return false,
-                    Some(true) => {}
-                    Some(false) => {
-                        session.verdicts.pop_front();
-                        if header.fragment.is_some() {
-                            let whole = self.wholes.pop_front();
-                            self.whole_bytes -= whole.map_or(0, |whole| whole.len());
-                        }
-                        self.start += len;
-                        self.received_one();
-                        if self.ready == 0 {
-                            return false;
-                        }
-                        continue;
+            if is_last && header.kind == Kind::Data {
+                let is_new = match &self.session {
+                    Some(session) if header.is_reliable => session.verdicts.front().copied(),
+                    _ => Some(true),
+                };
+                let Some(is_new) = is_new else { return false };
+                let is_stale = header.deadline_micros.is_some_and(|at| at <= now_micros());
+                if !is_new || is_stale {
+                    self.drop_first(&header, len, is_new);
+                    if self.ready == 0 {
+                        return false;
                     }
+                    continue;
                 }
             }
             let bytes = match header.fragment {
@@ -380,12 +389,31 @@ impl Incoming {
                 session.verdicts.pop_front();
                 inbox.note_seq(Seq(header.seq));
             }
+            if let Some(at) = header.deadline_micros {
+                inbox.note_expiry(Duration::from_micros(at));
+            }
             self.start += len;
             self.received_one();
             self.messages += 1;
             self.bytes += bytes as u64;
             return true;
         }
+    }
+
+    /// Drops the first message, whose last frame this is: it has come twice, or is stale.
+    fn drop_first(&mut self, header: &Header, len: usize, is_stale: bool) {
+        if let Some(session) = self.session.as_mut().filter(|_| header.is_reliable) {
+            session.verdicts.pop_front();
+            let expired = SessionNews::Expired(header.channel, Seq(header.seq));
+            session.news.extend(is_stale.then_some(expired));
+        }
+        if header.fragment.is_some() {
+            let whole = self.wholes.pop_front();
+            self.whole_bytes -= whole.map_or(0, |whole| whole.len());
+        }
+        self.stale += u64::from(is_stale);
+        self.start += len;
+        self.received_one();
     }
 
     /// The first message is dealt with.
@@ -443,6 +471,11 @@ impl Incoming {
                     let message = format!("the peer sent {kind:?} on an established connection");
                     return self.breach(Error::new(Code::Protocol, message));
                 }
+            }
+            if let Some(left) = header.deadline_micros {
+                // From now on it says when, and no longer for how long.
+                let at = now_micros().saturating_add(left);
+                frame::set_deadline(&mut self.buffer[self.scanned..self.scanned + len], at);
             }
             self.scanned += len;
             if self.ready == 0 {
@@ -504,6 +537,11 @@ impl Incoming {
             self.start = 0;
         }
     }
+}
+
+/// The time now, as deadlines of received frames have it.
+fn now_micros() -> u64 {
+    u64::try_from(clock::now().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn ended_by(error: &io::Error) -> Outcome {

@@ -1,17 +1,19 @@
 //! An established stream: the two halves, behind the engine's traits.
 
+use std::time::Instant;
+
 use busbar_proto::frame::Header;
-use busbar_proto::session::{Resume, Seq};
+use busbar_proto::session::Resume;
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use bytes::{Bytes, BytesMut};
-use mio::{Registry, Token};
 
-use crate::connection::{Connection, SessionNews, Terms};
+use crate::connection::{Connection, Numbered, SessionNews, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::Loan;
 use crate::options::PipeOptions;
 use crate::peer::Peer;
+use crate::reactor::{Reactor, Token};
 
 use super::incoming::Incoming;
 use super::outgoing::{Label, Outgoing};
@@ -152,6 +154,7 @@ impl Link for StreamConnection {
             reads: self.incoming.reads,
             writes: self.outgoing.writes,
             reassemblies_expired: self.incoming.expired(),
+            messages_expired: self.incoming.stale,
             ..LinkStats::default()
         }
     }
@@ -159,15 +162,12 @@ impl Link for StreamConnection {
 
 impl Connection for StreamConnection {
     /// The handshake has registered the socket already; one that lingers comes from elsewhere.
-    fn register(&mut self, registry: &Registry, bell: Token) -> Result<(), Error> {
-        self.wire
-            .socket
-            .reregister(registry, bell)
-            .or_else(|_| self.wire.socket.register(registry, bell))
+    fn register(&mut self, reactor: &Reactor, bell: Token) -> Result<(), Error> {
+        self.wire.socket.adopt(reactor, bell)
     }
 
-    fn deregister(&mut self, registry: &Registry) {
-        self.wire.socket.deregister(registry);
+    fn deregister(&mut self, reactor: &Reactor) {
+        self.wire.socket.deregister(reactor);
     }
 
     fn handle_bell(&mut self, is_ending: bool) -> Result<Option<CloseReason>, Error> {
@@ -211,7 +211,7 @@ impl Connection for StreamConnection {
     }
 
     fn unsent_messages(&self) -> usize {
-        self.outgoing.unsent_messages()
+        self.outgoing.unsent_messages(&self.wire)
     }
 
     fn close(&mut self, reason: &CloseReason) {
@@ -271,8 +271,23 @@ impl Connection for StreamConnection {
         self.outgoing.has_lossy_under_way()
     }
 
-    fn send_reliable(&mut self, channel: u16, seq: Seq, payload: &Bytes) -> Result<bool, Error> {
-        self.outgoing.send(&mut self.wire, Label { channel, seq: Some(seq) }, payload)
+    fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Instant,
+    ) -> Result<bool, Error> {
+        let label = Label { expires: Some(expires), ..Label::plain(channel) };
+        self.outgoing.send(&mut self.wire, label, payload)
+    }
+
+    fn tells_expiry(&self) -> bool {
+        true
+    }
+
+    fn send_reliable(&mut self, label: Numbered, payload: &Bytes) -> Result<bool, Error> {
+        let Numbered { channel, seq, expires } = label;
+        self.outgoing.send(&mut self.wire, Label { channel, seq: Some(seq), expires }, payload)
     }
 
     fn send_control(&mut self, header: &Header) -> Result<bool, Error> {

@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::time::Instant;
 
 use busbar_proto::frame::{self, Fragment, HEAD_BYTES_MAX, HEADER_BYTES, Header, Kind};
 use busbar_proto::session::Seq;
@@ -50,6 +51,8 @@ pub(super) struct Outgoing {
     /// Where the first frame begins of which nothing or not everything is written, unless only its
     /// rest was ever queued.
     front: usize,
+    /// What `front` was of a queue that was taken as a whole.
+    taken_front: usize,
     /// Frames in `queue` from `front` on.
     frames: usize,
     bytes_max: usize,
@@ -80,13 +83,28 @@ pub(super) struct Label {
     pub(super) channel: u16,
     /// Its number in the session; `None`: it is no message of a session, and numbered here.
     pub(super) seq: Option<Seq>,
+    /// When it is of no more use.
+    pub(super) expires: Option<Instant>,
 }
 
 impl Label {
     /// That of a message outside the session.
     #[inline]
     pub(super) fn plain(channel: u16) -> Self {
-        Self { channel, seq: None }
+        Self { channel, seq: None, expires: None }
+    }
+
+    /// How long it is of use from now on.
+    #[inline]
+    fn deadline_micros(self) -> Option<u64> {
+        let left = self.expires?.saturating_duration_since(Instant::now());
+        Some(u64::try_from(left.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Bytes that precede it in a frame of its own.
+    #[inline]
+    fn head_bytes(self) -> usize {
+        if self.expires.is_some() { HEAD_BYTES_MAX } else { HEADER_BYTES }
     }
 }
 
@@ -115,6 +133,7 @@ impl Outgoing {
             queue: Vec::new(),
             written: 0,
             front: 0,
+            taken_front: 0,
             frames: 0,
             bytes_max: usize::try_from(options.ring_bytes).unwrap_or(usize::MAX),
             frames_max: options.queue_messages.map_or(usize::MAX, usize::from),
@@ -178,7 +197,7 @@ impl Outgoing {
                 return Err(Error::new(Code::InvalidArgument, message));
             }
             None if payload.len() <= COPY_MAX => {
-                let fits = self.makes_room(wire, HEADER_BYTES + payload.len());
+                let fits = self.makes_room(wire, label.head_bytes() + payload.len());
                 return if fits { self.push(label, payload).map(|()| true) } else { Ok(false) };
             }
             None => {
@@ -250,7 +269,7 @@ impl Outgoing {
         if self.is_closing && self.queued() == 0 && !self.is_shut {
             wire.finish();
             self.write_queue(wire, usize::MAX);
-            if !wire.holds_back() || self.has_failed {
+            if self.has_failed || wire.flush() {
                 self.is_shut = true;
                 wire.shut_down_writing();
             }
@@ -258,21 +277,35 @@ impl Outgoing {
     }
 
     fn write_queue(&mut self, wire: &mut Wire, max: usize) {
+        if let Some(error) = wire.take_failure() {
+            self.note(wire, Err(error));
+        }
         let mut left = max;
         while left > 0 && self.wants_flush(wire) {
             self.writes += 1;
             let some = left.min(self.queued());
-            let written = wire.write(&self.queue[self.written..self.written + some]);
-            if let Some(len) = self.note(written) {
-                self.advance(len);
-                left -= len;
+            let written = if some == self.queued() {
+                wire.write_queue(&mut self.queue, self.written)
+            } else {
+                wire.write(&self.queue[self.written..self.written + some])
+            };
+            match self.note(wire, written) {
+                None => {}
+                Some(_) if self.queue.is_empty() => {
+                    self.taken_front = self.front;
+                    (self.written, self.front, self.frames) = (0, 0, 0);
+                }
+                Some(len) => {
+                    self.advance(len);
+                    left -= len;
+                }
             }
         }
     }
 
     /// Whether [`Outgoing::flush`] has something to do.
     pub(super) fn wants_flush(&self, wire: &Wire) -> bool {
-        self.has_unsent(wire) && !self.is_blocked
+        (self.queued() > 0 || wire.has_backlog()) && !self.has_failed && !self.is_blocked
     }
 
     /// Whether something is queued, here or below.
@@ -281,15 +314,26 @@ impl Outgoing {
     }
 
     /// Messages that were accepted and of which nothing or not everything was written.
-    pub(super) fn unsent_messages(&self) -> usize {
-        let mut rest = self.queue.get(self.front..).unwrap_or_default();
-        let mut count = self.lost;
-        while let Ok(Some((frame, len))) = frame::first(rest, self.limits) {
+    pub(super) fn unsent_messages(&self, wire: &Wire) -> usize {
+        if self.has_failed {
+            return self.lost;
+        }
+        let taken = |bytes: &[u8], sent| self.messages_in(bytes, self.taken_front, sent);
+        let taken = wire.look_unsent(taken).unwrap_or(0);
+        taken + self.messages_in(&self.queue, self.front, self.written)
+    }
+
+    /// Messages among the frames from `front` on of which not everything is written.
+    fn messages_in(&self, queue: &[u8], front: usize, written: usize) -> usize {
+        let (mut at, mut count) = (front, 0);
+        while let Ok(Some((frame, len))) =
+            frame::first(queue.get(at..).unwrap_or_default(), self.limits)
+        {
             let Header { kind, channel, fragment, is_reliable, .. } = frame.header;
             let is_last = fragment.is_none_or(|it| it.index + 1 == it.count);
             let is_message = kind == Kind::Data && channel != ANNOUNCEMENTS && !is_reliable;
-            count += usize::from(is_message && is_last);
-            rest = &rest[len..];
+            at += len;
+            count += usize::from(is_message && is_last && at > written);
         }
         count
     }
@@ -315,7 +359,7 @@ impl Outgoing {
 
     /// Gives up what is queued: nobody reads any more.
     pub(super) fn give_up(&mut self, wire: &mut Wire) {
-        self.fail();
+        self.fail(wire);
         if !std::mem::replace(&mut self.is_shut, true) {
             wire.shut_down_writing();
         }
@@ -359,10 +403,12 @@ impl Outgoing {
 
     /// Queues a message that is one frame.
     fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
-        let Label { channel, seq } = label;
+        let Label { channel, seq, .. } = label;
         let is_reliable = seq.is_some();
         let seq = seq.map_or_else(|| self.seqs.take(channel), |seq| seq.0);
-        let header = Header { channel, seq, is_reliable, ..Header::new(Kind::Data) };
+        let deadline_micros = label.deadline_micros();
+        let header =
+            Header { channel, seq, is_reliable, deadline_micros, ..Header::new(Kind::Data) };
         frame::encode(&header, payload, self.limits, &mut self.queue)?;
         self.frames += 1;
         self.count(payload.len());
@@ -431,7 +477,7 @@ impl Outgoing {
         self.writes += 1;
         let written = wire.write_vectored(parts);
         let mut sent = 0;
-        if let Some(len) = self.note(written) {
+        if let Some(len) = self.note(wire, written) {
             sent = self.settle(len, frames, &heads, payload) - it.done;
         }
         self.heads = heads;
@@ -476,26 +522,32 @@ impl Outgoing {
             count: narrow(it.total.div_ceil(max)),
             total_bytes: it.total as u64,
         });
-        let Label { channel, seq } = it.label;
-        let is_reliable = seq.is_some();
-        Header { channel, seq: it.seq, is_reliable, fragment, ..Header::new(Kind::Data) }
+        let is_last = it.total - at <= max;
+        Header {
+            channel: it.label.channel,
+            seq: it.seq,
+            is_reliable: it.label.seq.is_some(),
+            fragment,
+            deadline_micros: it.label.deadline_micros().filter(|_| is_last),
+            ..Header::new(Kind::Data)
+        }
     }
 
     /// The outcome of a write: the bytes it took, if any.
-    fn note(&mut self, written: io::Result<usize>) -> Option<usize> {
+    fn note(&mut self, wire: &Wire, written: io::Result<usize>) -> Option<usize> {
         match written {
             Ok(len) => return Some(len),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => self.is_blocked = true,
                 io::ErrorKind::Interrupted => {}
-                _ => self.fail(),
+                _ => self.fail(wire),
             },
         }
         None
     }
 
-    fn fail(&mut self) {
-        self.lost = self.unsent_messages();
+    fn fail(&mut self, wire: &Wire) {
+        self.lost = self.unsent_messages(wire);
         self.has_failed = true;
         self.under_way = None;
         self.queue = Vec::new();

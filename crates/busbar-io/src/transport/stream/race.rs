@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use busbar_proto::{Code, Error};
-use mio::{Registry, Token};
 
 use super::handshake::connect_error;
 use super::socket::Socket;
+use crate::reactor::{Reactor, Token};
 
 /// How long an address has to answer before the next is tried as well (RFC 8305 §5).
 const PAUSE: Duration = Duration::from_millis(250);
@@ -51,13 +51,13 @@ impl Race {
     /// How the last address failed, if all have.
     pub(super) fn advance(
         &mut self,
-        registry: &Registry,
+        reactor: &Reactor,
         token: Token,
         now: Instant,
     ) -> Result<Option<Socket>, Error> {
         loop {
-            if let Some(winner) = self.look(registry, now) {
-                self.deregister(registry);
+            if let Some(winner) = self.look(reactor, now) {
+                self.deregister(reactor);
                 self.attempts.clear();
                 return Ok(Some(winner));
             }
@@ -65,7 +65,7 @@ impl Race {
             let Some(address) = self.others.front().copied().filter(|_| is_due) else { break };
             self.others.pop_front();
             self.next_at = (!self.others.is_empty()).then_some(now + PAUSE);
-            self.attempt(address, registry, token, now);
+            self.attempt(address, reactor, token, now);
         }
         if self.attempts.is_empty() { Err(self.all_failed()) } else { Ok(None) }
     }
@@ -75,18 +75,18 @@ impl Race {
         self.next_at
     }
 
-    pub(super) fn deregister(&mut self, registry: &Registry) {
+    pub(super) fn deregister(&mut self, reactor: &Reactor) {
         for attempt in &mut self.attempts {
-            attempt.socket.deregister(registry);
+            attempt.socket.deregister(reactor);
         }
     }
 
-    fn attempt(&mut self, address: SocketAddr, registry: &Registry, token: Token, now: Instant) {
+    fn attempt(&mut self, address: SocketAddr, reactor: &Reactor, token: Token, now: Instant) {
         let connected = mio::net::TcpStream::connect(address)
             .map_err(|error| connect_error(&address, error))
             .and_then(|stream| {
-                let mut socket = Socket::Tcp(stream);
-                socket.register(registry, token).map(|()| socket)
+                let socket = Socket::tcp(stream);
+                socket.register(reactor, token).map(|()| socket)
             });
         match connected {
             Ok(socket) => self.attempts.push(Attempt { address, socket }),
@@ -95,7 +95,7 @@ impl Race {
     }
 
     /// Takes the first socket that is connected, and lets go of those that never will be.
-    fn look(&mut self, registry: &Registry, now: Instant) -> Option<Socket> {
+    fn look(&mut self, reactor: &Reactor, now: Instant) -> Option<Socket> {
         let mut index = 0;
         while let Some(Attempt { address, socket }) = self.attempts.get_mut(index) {
             let error = match socket.take_error() {
@@ -109,7 +109,7 @@ impl Race {
                 Ok(None) => nobody_but_itself(address),
                 Ok(Some(error)) | Err(error) => connect_error(address, error),
             };
-            socket.deregister(registry);
+            socket.deregister(reactor);
             self.attempts.remove(index);
             self.fail(error, now);
         }

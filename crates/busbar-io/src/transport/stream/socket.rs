@@ -1,19 +1,19 @@
 //! A connected stream socket, of either family, that never waits.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry, Token};
-use rustix::net::{SendAncillaryBuffer, Shutdown, sockopt};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, Shutdown, sockopt};
 
 use busbar_proto::Error;
 
 use crate::options::{Heartbeat, PipeOptions};
 use crate::os::os_error;
 use crate::peer::Peer;
+use crate::reactor::{Port, Reactor, Token, Watch};
 use crate::transport::sockets::{self, SEND_FLAGS};
 
 /// Queues smaller than this, which is the default, narrow the kernel's buffers as well.
@@ -26,34 +26,91 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 
 /// See the [module](self).
-#[derive(Debug)]
-pub(in crate::transport) enum Socket {
+pub(in crate::transport) struct Socket {
+    /// Once the reactor reads and writes for it. Dropped first: the reactor has to let go.
+    port: Option<Port>,
+    stream: Stream,
+}
+
+enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Socket {
+    pub(in crate::transport) fn tcp(stream: TcpStream) -> Self {
+        Self { port: None, stream: Stream::Tcp(stream) }
+    }
+
+    pub(in crate::transport) fn unix(stream: UnixStream) -> Self {
+        Self { port: None, stream: Stream::Unix(stream) }
+    }
+
     /// Reads what is there; 0 at the end of the stream.
     pub(super) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => (&*stream).read(bytes),
-            Self::Unix(stream) => (&*stream).read(bytes),
+        match &self.port {
+            None => Ok(rustix::net::recv(self, bytes, RecvFlags::DONTWAIT)?.0),
+            Some(port) => port.read(bytes),
         }
     }
 
     /// Writes the first part of `bytes`, as much as there is room for.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(self, bytes, SEND_FLAGS)?)
+        match &self.port {
+            None => Ok(rustix::net::send(self, bytes, SEND_FLAGS)?),
+            Some(port) => port.write(bytes),
+        }
     }
 
-    /// As [`Socket::write`], from several places at once.
+    /// As [`Socket::write`], from byte `from` of a queue. What is written of it may also be taken
+    /// away as a whole: then it is empty.
+    pub(super) fn write_queue(&self, queue: &mut Vec<u8>, from: usize) -> io::Result<usize> {
+        match &self.port {
+            None => self.write(&queue[from..]),
+            Some(port) => {
+                let len = queue.len() - from;
+                port.write_queue(queue, from).map(|()| len)
+            }
+        }
+    }
+
+    /// As [`Socket::write`], from several places at once, without copying.
     pub(super) fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let Some(port) = &self.port {
+            port.clear()?;
+        }
         let mut ancillary = SendAncillaryBuffer::default();
-        Ok(rustix::net::sendmsg(self, parts, &mut ancillary, SEND_FLAGS)?)
+        let written = rustix::net::sendmsg(self, parts, &mut ancillary, SEND_FLAGS);
+        if let (Some(port), Err(Errno::AGAIN)) = (&self.port, &written) {
+            port.await_room();
+        }
+        Ok(written?)
+    }
+
+    /// Whether something that was written is not in the socket yet. An edge tells when it is, if it
+    /// was asked for by [`Socket::flush`].
+    pub(super) fn holds_back(&self) -> bool {
+        self.port.as_ref().is_some_and(Port::is_sending)
+    }
+
+    /// Writes at once what was put off until the end of the turn; whether that was all.
+    pub(super) fn flush(&self) -> bool {
+        self.port.as_ref().is_none_or(Port::flush)
+    }
+
+    /// Lets `look` see what of a queue was taken and is not in the socket, with how much of it is.
+    pub(super) fn look_unsent<T>(&self, look: impl FnOnce(&[u8], usize) -> T) -> Option<T> {
+        self.port.as_ref()?.look_unsent(look)
+    }
+
+    /// How writing what was put off has failed, once.
+    pub(super) fn take_failure(&self) -> Option<io::Error> {
+        self.port.as_ref()?.take_send_failure()
     }
 
     /// Tells the peer that nothing more will be written.
     pub(super) fn shut_down_writing(&self) {
+        self.flush();
         // Fails only where the connection is gone, of which reading will tell.
         let _ = rustix::net::shutdown(self, Shutdown::Write);
     }
@@ -61,7 +118,7 @@ impl Socket {
     /// Whether what was written reaches the peer even if the socket is closed now. A TCP socket
     /// that is closed answers what still arrives with a reset, which discards what is under way.
     pub(super) fn keeps_what_was_written(&self) -> bool {
-        matches!(self, Self::Unix(_))
+        matches!(self.stream, Stream::Unix(_))
     }
 
     /// Prepares a connected socket for a pipe with these options.
@@ -70,7 +127,7 @@ impl Socket {
     /// `Io`.
     pub(super) fn set_up(&self, options: &PipeOptions) -> Result<(), Error> {
         sockets::keep_quiet(self).map_err(|errno| os_error("setting SO_NOSIGPIPE", errno))?;
-        if let Self::Tcp(_) = self {
+        if let Stream::Tcp(_) = self.stream {
             // Messages are gathered here; the kernel holding them back as well helps nobody.
             sockopt::set_tcp_nodelay(self, true)
                 .map_err(|errno| os_error("setting TCP_NODELAY", errno))?;
@@ -106,74 +163,69 @@ impl Socket {
 
     /// The failure of a connection attempt, if it has failed.
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self {
-            Self::Tcp(stream) => stream.take_error(),
-            Self::Unix(stream) => stream.take_error(),
+        match &self.stream {
+            Stream::Tcp(stream) => stream.take_error(),
+            Stream::Unix(stream) => stream.take_error(),
         }
     }
 
     /// Whether the connection stands.
     pub(super) fn is_connected(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().is_ok(),
-            Self::Unix(_) => true,
+        match &self.stream {
+            Stream::Tcp(stream) => stream.peer_addr().is_ok(),
+            Stream::Unix(_) => true,
         }
     }
 
     /// Whether both ends of the connection are this socket: TCP allows two ends that connect to
     /// each other at the same time, and one that does so alone.
     pub(super) fn is_its_own_peer(&self) -> bool {
-        let Self::Tcp(stream) = self else { return false };
+        let Stream::Tcp(stream) = &self.stream else { return false };
         let ends = (stream.local_addr(), stream.peer_addr());
         matches!(ends, (Ok(ours), Ok(theirs)) if ours == theirs)
     }
 
     /// Who is at the other end, as the system has it.
     pub(super) fn peer(&self) -> Result<Peer, Error> {
-        Ok(match self {
-            Self::Tcp(stream) => Peer { address: stream.peer_addr().ok(), ..Peer::default() },
-            Self::Unix(stream) => {
+        Ok(match &self.stream {
+            Stream::Tcp(stream) => Peer { address: stream.peer_addr().ok(), ..Peer::default() },
+            Stream::Unix(stream) => {
                 Peer { process: Some(sockets::process_of(stream)?), ..Peer::default() }
             }
         })
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.source().register(registry, token, both).map_err(unwatched)
+    /// Tells the edges of a socket on which the ends introduce themselves.
+    pub(super) fn register(&self, reactor: &Reactor, token: Token) -> Result<(), Error> {
+        reactor.add(self, token, Watch::Both)
     }
 
-    /// Gives the edges of the socket to another token. Those that were there already are reported
-    /// once more.
-    pub(super) fn reregister(&mut self, registry: &Registry, token: Token) -> Result<(), Error> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.source().reregister(registry, token, both).map_err(unwatched)
+    /// Has the reactor read and write, if it does, and gives the edges to another token. Those that
+    /// were there already are told once more.
+    pub(super) fn adopt(&mut self, reactor: &Reactor, token: Token) -> Result<(), Error> {
+        if let Some(port) = &self.port {
+            port.set_token(Some(token));
+            return Ok(());
+        }
+        self.port = reactor.adopt(self, token)?;
+        if self.port.is_some() { Ok(()) } else { reactor.change(self, token, Watch::Both) }
     }
 
-    pub(super) fn deregister(&mut self, registry: &Registry) {
-        // Closing the descriptor, which follows, would do as well.
-        let _ = self.source().deregister(registry);
-    }
-
-    fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Unix(stream) => stream,
+    pub(super) fn deregister(&self, reactor: &Reactor) {
+        match &self.port {
+            None => reactor.remove(self),
+            Some(port) => port.set_token(None),
         }
     }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
     }
-}
-
-fn unwatched(error: io::Error) -> Error {
-    os_error("watching a socket", error)
 }
 
 #[cfg(test)]
@@ -185,7 +237,7 @@ mod tests {
     fn connected() -> (TcpListener, Socket) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (listener, Socket::Tcp(TcpStream::from_std(stream)))
+        (listener, Socket::tcp(TcpStream::from_std(stream)))
     }
 
     /// [D14] the heartbeat decides how the system looks after an idle connection

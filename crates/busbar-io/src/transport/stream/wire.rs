@@ -52,6 +52,15 @@ impl Wire {
         }
     }
 
+    /// As [`Wire::write`], from byte `from` of a queue. What is written of it may also be taken
+    /// away as a whole: then it is empty.
+    pub(super) fn write_queue(&mut self, queue: &mut Vec<u8>, from: usize) -> io::Result<usize> {
+        match &self.tls {
+            None if from < queue.len() => self.socket.write_queue(queue, from),
+            _ => self.write(&queue[from..]),
+        }
+    }
+
     /// As [`Wire::write`], from several places at once.
     pub(super) fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.tls {
@@ -62,7 +71,28 @@ impl Wire {
 
     /// Whether something that was written is still on this side of the socket.
     pub(super) fn holds_back(&self) -> bool {
+        self.has_backlog() || self.socket.holds_back()
+    }
+
+    /// Whether something of it waits for another [`Wire::write`].
+    pub(super) fn has_backlog(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.holds_back())
+    }
+
+    /// Writes at once what was put off; whether nothing is held back. If something is, an edge
+    /// tells when it is not.
+    pub(super) fn flush(&self) -> bool {
+        self.socket.flush() && !self.has_backlog()
+    }
+
+    /// Lets `look` see what of a queue was taken and is not in the socket, with how much of it is.
+    pub(super) fn look_unsent<T>(&self, look: impl FnOnce(&[u8], usize) -> T) -> Option<T> {
+        if self.tls.is_some() { None } else { self.socket.look_unsent(look) }
+    }
+
+    /// How writing what was put off has failed, once.
+    pub(super) fn take_failure(&self) -> Option<io::Error> {
+        self.socket.take_failure()
     }
 
     /// Whether the next read has something to tell that the socket does not announce.

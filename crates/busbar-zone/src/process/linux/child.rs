@@ -58,6 +58,28 @@ pub(super) struct Child {
     is_gone: bool,
 }
 
+/// A host that has begun and waits to be told what for: most of what a start takes is behind it.
+pub(super) struct Spare(Option<(Process, UnixStream)>);
+
+impl Spare {
+    /// The host, if it still waits.
+    fn take(mut self) -> Option<(Process, UnixStream)> {
+        let (process, _) = self.0.as_mut()?;
+        let is_waiting = matches!(process.try_wait(), Ok(None));
+        self.0.take_if(|_| is_waiting)
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some((process, _)) = &mut self.0 {
+            // It may have ended.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
 impl Recipe {
     /// # Errors
     /// As those of loading: `Damaged`, `Target`, `Symbol`, `Io`.
@@ -79,6 +101,15 @@ impl Recipe {
         format!("{id} ({})", self.source.display())
     }
 
+    /// A host for a start to come.
+    ///
+    /// # Errors
+    /// `Host`, `Io`.
+    pub(super) fn spare(&self) -> Result<Spare> {
+        let (control, theirs) = UnixStream::pair().map_err(io_error)?;
+        Ok(Spare(Some((self.spawn(theirs)?, control))))
+    }
+
     /// Starts a host, and whether its instance has state. `born` is told of its process at once,
     /// `bound` what the library says of itself, before any instance is made.
     ///
@@ -86,14 +117,20 @@ impl Recipe {
     /// What the host says; `Crashed`, `TimedOut`, `Host`, `Io`.
     pub(super) fn start(
         &self,
+        spare: Option<Spare>,
         generation: u32,
         born: impl FnOnce(u32, &Arc<OwnedFd>),
         bound: impl FnOnce(Bound) -> Result<()>,
     ) -> Result<(Child, Line, bool)> {
         let deadline = Instant::now() + self.options.start_timeout;
-        let (control, theirs) = UnixStream::pair().map_err(io_error)?;
         let bell = bell().map_err(|errno| os("making a bell", errno))?;
-        let mut process = self.spawn(theirs)?;
+        let (mut process, control) = match spare.and_then(Spare::take) {
+            Some(waiting) => waiting,
+            None => {
+                let (control, theirs) = UnixStream::pair().map_err(io_error)?;
+                (self.spawn(theirs)?, control)
+            }
+        };
         let pidfd = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
         let pidfd = pidfd.ok_or(Errno::SRCH);
         let pidfd = pidfd.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));

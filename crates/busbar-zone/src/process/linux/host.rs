@@ -26,7 +26,7 @@ use super::line::{Line, hush, ring};
 use super::relay::Relay;
 use super::sandbox;
 use super::wire::{self, Answer, BUILD, Bound, Go, Launch, WireError, WireMethod, WireType};
-use super::wire::{HEAD, LAUNCH_DESCRIPTORS, MESSAGE_BYTES_MAX, WAITING, answer, order};
+use super::wire::{AWAKE, HEAD, LAUNCH_DESCRIPTORS, MESSAGE_BYTES_MAX, WAITING, answer, order};
 use crate::host::on_thread_of;
 use crate::image::Image;
 use crate::library::Library;
@@ -238,6 +238,8 @@ struct Host {
     repeatable: Vec<bool>,
     /// Whether other threads run calls that nobody waits for awake.
     has_threads: bool,
+    /// Whether the plugin runs calls as it pleases.
+    is_asynchronous: bool,
     spin: Duration,
     buffer: Vec<u8>,
     messages: Vec<(u16, Received)>,
@@ -255,11 +257,13 @@ impl Host {
     ) -> Self {
         let methods = zone.methods();
         let is = |flags: u32, wanted| flags & wanted == wanted;
+        let is_asynchronous = local.generations.now().is_asynchronous();
         // One that waits keeps all waiting that are not thread-safe.
         let never_wait = methods.iter().all(|method| is(method.flags, flag::SYNC));
-        let needed = if never_wait { flag::SYNC } else { flag::SYNC | flag::THREAD_SAFE };
+        let is_free = never_wait && !is_asynchronous;
+        let needed = if is_free { flag::SYNC } else { flag::SYNC | flag::THREAD_SAFE };
         // One that asks its parent waits, and this thread is who brings the answer.
-        let may_be = !relay.has_parent() && !local.generations.now().is_asynchronous();
+        let may_be = !relay.has_parent();
         let direct = methods.iter().map(|method| may_be && is(method.flags, needed)).collect();
         let repeatable = methods.iter().map(|method| is(method.flags, flag::IDEMPOTENT)).collect();
         let (buffer, room) = (vec![0; BUFFER_BYTES], vec![0; ROOM_BYTES]);
@@ -274,6 +278,7 @@ impl Host {
             direct,
             repeatable,
             has_threads,
+            is_asynchronous,
             spin,
             buffer,
             messages,
@@ -305,13 +310,17 @@ impl Host {
     }
 
     fn look(&self) {
-        let mut line = self.answers.lock();
-        for _ in 0..LOOKS {
-            if line.is_readable() {
-                break;
+        {
+            let mut line = self.answers.lock();
+            for _ in 0..LOOKS {
+                if line.is_readable() {
+                    return;
+                }
+                std::hint::spin_loop();
             }
-            std::hint::spin_loop();
         }
+        // Whoever is to call may wait for this very core.
+        std::thread::yield_now();
     }
 
     /// Takes messages and deals with them; how many there were, and whether somebody waits awake.
@@ -350,12 +359,14 @@ impl Host {
                 let (token, method, flags, input) = wire::split_call(message)?;
                 let is_awaited = flags & WAITING != 0;
                 let is_direct = *self.direct.get(method as usize)?;
-                if is_direct && (is_awaited || !self.has_threads) {
+                // What was handed to another thread before goes on there, and ends first.
+                let is_next = !self.is_asynchronous || self.zone.open_calls() == 0;
+                if is_direct && is_next && (is_awaited || !self.has_threads) {
                     self.run_here(token, method, input);
                 } else {
                     self.hand_over(token, method, input);
                 }
-                Some(is_awaited)
+                Some(is_awaited || flags & AWAKE != 0)
             }
             order::CANCEL => {
                 let (token, _) = wire::split_head(message)?;

@@ -1,7 +1,7 @@
 //! One generation of a plugin in its process: started, called through what it shares with its
 //! supervisor, ended.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,10 @@ const END_MIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Hosted {
     pub(super) shared: Arc<Shared>,
-    pub(super) recipe: Recipe,
+    /// What another process is started by; `None` once it has ended, as whoever still holds the
+    /// zone would keep the copy of its library.
+    recipe: Mutex<Option<Recipe>>,
+    hash: FileHash,
     /// `None` if they were never registered.
     types: Option<Types>,
     registry: &'static Registry,
@@ -83,7 +86,8 @@ impl Hosted {
             Ok((types, numbered.try_recv().map_err(|_| internal())?))
         });
         let (supervisor, registry) = (Mutex::new(Some(thread)), place.registry);
-        let hosted = |types| Self { shared, recipe, types, registry, supervisor };
+        let (hash, recipe) = (recipe.hash, Mutex::new(Some(recipe)));
+        let hosted = |types| Self { shared, recipe, hash, types, registry, supervisor };
         match opened {
             Ok((types, numbering)) => Ok((Arc::new(hosted(Some(types))), numbering)),
             Err(error) => {
@@ -96,7 +100,7 @@ impl Hosted {
     }
 
     pub(super) fn hash(&self) -> FileHash {
-        self.recipe.hash
+        self.hash
     }
 
     /// Whether there is a process that is called, or soon will be.
@@ -140,6 +144,21 @@ impl Hosted {
     /// What the plugin's own end comes to; `TimedOut` if a call did not end; `Crashed` if the
     /// process did.
     pub(super) fn end(&self, grace: Duration) -> Result<()> {
+        let ended = self.end_process(grace);
+        *self.lock_recipe() = None;
+        ended
+    }
+
+    /// How its process is started, unless it has ended.
+    pub(super) fn recipe(&self) -> Option<Recipe> {
+        self.lock_recipe().clone()
+    }
+
+    fn lock_recipe(&self) -> MutexGuard<'_, Option<Recipe>> {
+        self.recipe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_process(&self, grace: Duration) -> Result<()> {
         let mut live = self.shared.lock();
         live.is_closing = true;
         let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).to_le_bytes();

@@ -17,7 +17,7 @@ use super::ProcessStatus;
 use super::calls::{Calls, InFlight};
 use super::line::{Line, ring};
 use super::upcalls::Upcalls;
-use super::wire::{Bound, HEAD, MESSAGE_BYTES_MAX, answer, call_head, order, read_error};
+use super::wire::{AWAKE, Bound, HEAD, MESSAGE_BYTES_MAX, answer, call_head, order, read_error};
 use super::wire::{CALL_HEAD, split_call, split_head, split_parent_call, state_head};
 use crate::pending::{CallId, Pending, closed};
 use crate::queue::WAITING_MAX;
@@ -374,6 +374,15 @@ impl Shared {
         self.pump()
     }
 
+    /// Somebody looks for answers until they [`Self::rest`].
+    pub(super) fn attend(&self) {
+        let mut live = self.lock();
+        live.spinners += 1;
+        if let Some(line) = &mut live.line {
+            line.unpark();
+        }
+    }
+
     /// A caller does not look for its answer any longer.
     pub(super) fn rest(&self) {
         let mut live = self.lock();
@@ -530,7 +539,8 @@ impl Live {
         if is_timed {
             call.since = Some(Instant::now());
         }
-        let head = call_head(token, target, call.flags);
+        let awake = if self.spinners > 0 { AWAKE } else { 0 };
+        let head = call_head(token, target, call.flags | awake);
         self.order(order::CALL, &head, input);
     }
 

@@ -20,7 +20,7 @@ use crate::local::Local;
 use crate::pending::{CallId, GivenUp, Pending, closed};
 use crate::reload::{PROBATION, log_roll_back};
 use crate::source::Source;
-use crate::transport::{Identity, Transport};
+use crate::transport::{Attendance, Identity, Transport};
 use crate::{
     Error, ErrorKind, Object, Options, Parent, ProcessOptions, ReloadOptions, Reloaded, Result,
     Stage, State, Trust,
@@ -28,6 +28,9 @@ use crate::{
 
 /// How often a caller looks for an answer before somebody else may.
 const LOOKS: u32 = 64;
+/// A caller looks longer than the process does, which may be asleep: if it did not, both might
+/// always find each other asleep.
+const CALLER_SPINS: u32 = 4;
 /// What handing state over takes besides waiting for calls.
 const STATE_TIME: Duration = Duration::from_secs(5);
 
@@ -220,11 +223,8 @@ impl Remote {
     }
 
     fn put_on_probation(&self, last: &Hosted, next: &Hosted) {
-        if !last.is_well() {
-            return;
-        }
-        let (remote, generation, recipe) =
-            (Weak::clone(&self.this), next.shared.generation, last.recipe.clone());
+        let Some(recipe) = last.recipe().filter(|_| last.is_well()) else { return };
+        let (remote, generation) = (Weak::clone(&self.this), next.shared.generation);
         let roll_back = Box::new(move || {
             if let Some(remote) = remote.upgrade() {
                 remote.roll_back(generation, recipe);
@@ -288,11 +288,28 @@ impl Remote {
         let begin = Instant::now();
         loop {
             shared.pump_awake(LOOKS);
-            if is_done() || begin.elapsed() >= self.process.spin {
+            if is_done() || begin.elapsed() >= CALLER_SPINS * self.process.spin {
                 break;
             }
+            // The process may wait for this very core.
+            std::thread::yield_now();
         }
         shared.rest();
+    }
+}
+
+/// The process that was called when this was made.
+struct Attending(Arc<Hosted>);
+
+impl Attendance for Attending {
+    fn look(&self) -> bool {
+        self.0.shared.pump_awake(1) > 0
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.0.shared.rest();
     }
 }
 
@@ -381,6 +398,15 @@ impl Transport for Arc<Remote> {
             self.look_for(&hosted.shared, is_done);
         }
         Ok(())
+    }
+
+    fn attend(&self) -> Option<Box<dyn Attendance>> {
+        if self.process.spin.is_zero() {
+            return None;
+        }
+        let hosted = self.current();
+        hosted.shared.attend();
+        Some(Box::new(Attending(hosted)))
     }
 
     fn hold(&self, object: u64) -> Result<Object> {

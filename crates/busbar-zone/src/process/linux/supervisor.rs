@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::ProcessOptions;
 use super::calls::InFlight;
-use super::child::{Child, Recipe};
+use super::child::{Child, Recipe, Spare};
 use super::line::{Line, hush};
 use super::live::{Phase, Probation, Shared};
 use super::wire::Bound;
@@ -44,14 +44,28 @@ pub(super) struct Supervisor {
     crash_window: Duration,
     memory_bytes: Option<u64>,
     crashes: VecDeque<Instant>,
+    /// The host that follows the next crash: of a plugin that has crashed before.
+    spare: Option<Spare>,
+    /// Whether one was tried to be had since the last start.
+    has_provided: bool,
 }
 
 impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>, recipe: Recipe, options: &ProcessOptions) -> Self {
         let ProcessOptions { call_timeout, crashes_max, crash_window, .. } = *options;
         let memory_bytes = options.sandbox.memory_bytes;
-        let (crashes_max, crashes) = (crashes_max as usize, VecDeque::new());
-        Self { shared, recipe, call_timeout, crashes_max, crash_window, memory_bytes, crashes }
+        let (crashes_max, crashes, spare) = (crashes_max as usize, VecDeque::new(), None);
+        Self {
+            shared,
+            recipe,
+            call_timeout,
+            crashes_max,
+            crash_window,
+            memory_bytes,
+            crashes,
+            spare,
+            has_provided: false,
+        }
     }
 
     /// The thread's work. `opened` is told how the first start went.
@@ -96,8 +110,9 @@ impl Supervisor {
         child
     }
 
-    fn start(&self, check: &dyn Fn(&Bound) -> Result<()>) -> Result<Started> {
-        let shared = &*self.shared;
+    fn start(&mut self, check: &dyn Fn(&Bound) -> Result<()>) -> Result<Started> {
+        let (shared, spare) = (&*self.shared, self.spare.take());
+        self.has_provided = false;
         let generation = shared.count_start();
         shared.lock().generation = generation;
         let owner: Weak<dyn Owner> = Weak::<Shared>::clone(&shared.this);
@@ -111,7 +126,7 @@ impl Supervisor {
                 live.kill();
             }
         };
-        self.recipe.start(generation, born, |bound| {
+        self.recipe.start(spare, generation, born, |bound| {
             check(&bound)?;
             let first = shared.bound.get_or_init(|| bound.clone());
             if *first == bound {
@@ -124,8 +139,8 @@ impl Supervisor {
     }
 
     /// Until the process has ended; how it did.
-    fn serve(&self, mut child: Child) -> String {
-        let shared = &*self.shared;
+    fn serve(&mut self, mut child: Child) -> String {
+        let shared = Arc::clone(&self.shared);
         let mut reason = None;
         loop {
             if reason.is_none() {
@@ -135,6 +150,9 @@ impl Supervisor {
             }
             if !self.may_sleep(&mut reason) {
                 continue;
+            }
+            if reason.is_none() {
+                self.provide();
             }
             if self.sleep(&mut child, reason.is_some()) {
                 break;
@@ -151,6 +169,21 @@ impl Supervisor {
         // What it had answered, counts.
         while reason.is_none() && shared.pump() > 0 {}
         reason.unwrap_or_else(|| self.with_limits(how))
+    }
+
+    /// Has a host ready for the next crash, if there was one before and nobody waits for anything.
+    /// A plugin that does not crash has no second process.
+    fn provide(&mut self) {
+        if self.has_provided {
+            return;
+        }
+        let live = self.shared.lock();
+        let is_wanted = live.status.crashes > 0 && live.calls.len() == 0 && !live.is_closing;
+        drop(live);
+        if is_wanted {
+            // Without one, the next start begins at its beginning, and says what is wrong.
+            (self.spare, self.has_provided) = (self.recipe.spare().ok(), true);
+        }
     }
 
     /// Sleep is announced; `false` if there is something to do.

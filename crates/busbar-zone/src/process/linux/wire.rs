@@ -71,6 +71,8 @@ pub(super) const HEAD: usize = 8;
 
 /// A flag of calls: somebody waits awake.
 pub(super) const WAITING: u32 = 1;
+/// A flag of calls: somebody looks for answers, and may call again soon.
+pub(super) const AWAKE: u32 = 2;
 
 /// No message is longer, whatever it holds.
 pub(super) const MESSAGE_BYTES_MAX: usize = (1 << 30) + CALL_HEAD;

@@ -2,13 +2,12 @@
 
 use std::net::TcpListener;
 
-use mio::{Events, Poll};
-
 use super::*;
 use crate::connection::{Acceptor, Identity, Incoming};
 use crate::engine::Engine;
 use crate::event::{Event, PipeId};
 use crate::options::{ListenOptions, PipeOptions};
+use crate::reactor::EngineOptions;
 use crate::transport::stream::Dialing;
 
 const TOKEN: Token = Token(7);
@@ -41,30 +40,31 @@ fn black_hole() -> (SocketAddr, impl Sized) {
 /// A race on a clock of its own.
 struct Watched {
     race: Race,
-    poll: Poll,
+    reactor: Reactor,
     now: Instant,
 }
 
 impl Watched {
     fn new(addresses: &[SocketAddr]) -> Self {
         let race = Race::new(addresses.iter().copied().collect());
-        Self { race, poll: Poll::new().unwrap(), now: Instant::now() }
+        let (reactor, _) = Reactor::new(EngineOptions::default(), Token(0)).unwrap();
+        Self { race, reactor, now: Instant::now() }
     }
 
     fn advance(&mut self) -> Result<Option<Socket>, Error> {
-        self.race.advance(self.poll.registry(), TOKEN, self.now)
+        self.race.advance(&self.reactor, TOKEN, self.now)
     }
 
     /// Waits for what sockets have to say.
     fn finish(&mut self) -> Result<Socket, Error> {
         let begin = Instant::now();
-        let mut events = Events::with_capacity(8);
+        let mut edges = Vec::new();
         loop {
             if let Some(winner) = self.advance()? {
                 return Ok(winner);
             }
             assert!(begin.elapsed() < PATIENCE);
-            self.poll.poll(&mut events, Some(Duration::from_millis(10))).unwrap();
+            self.reactor.wait(Some(Duration::from_millis(10)), &mut edges);
         }
     }
 }
@@ -137,11 +137,11 @@ fn all_may_fail() {
 struct Once(Option<Dialing>);
 
 impl Acceptor for Once {
-    fn register(&mut self, _: &Registry, _: Token) -> Result<(), Error> {
+    fn register(&mut self, _: &Reactor, _: Token) -> Result<(), Error> {
         Ok(())
     }
 
-    fn deregister(&mut self, _: &Registry) {}
+    fn deregister(&mut self, _: &Reactor) {}
 
     fn accept(&mut self, _: &std::task::Waker) -> Result<Option<Incoming>, Error> {
         Ok(self.0.take().map(|dialing| Incoming::Handshake(Box::new(dialing))))

@@ -1,0 +1,264 @@
+//! What an engine waits with: descriptors that report edges, and sockets that are read and written.
+//!
+//! | backend | descriptors | sockets |
+//! |---|---|---|
+//! | [`Poll`](Backend::Poll) | the system's poll set: epoll, kqueue | read and written when there is an edge |
+//! | [`Uring`](Backend::Uring) | multishot polls | completions: what came has been received already |
+//!
+//! Either way an edge means "look again", is told once, and may be told for nothing; the
+//! transports know no difference but that a socket is *adopted* ([`Reactor::adopt`]) once its ends
+//! have introduced themselves.
+
+mod poll;
+#[cfg_attr(not(target_os = "linux"), path = "reactor/absent.rs")]
+mod uring;
+
+use std::env;
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
+
+use busbar_proto::{Code, Error};
+
+use crate::os::os_error;
+use uring::Uring;
+pub(crate) use uring::{Accepts, Port};
+
+/// Says which backend engines use that are not told: `poll` or `uring`.
+const VARIABLE: &str = "BUSBAR_IO";
+
+/// How an engine gets at its descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The system's poll set: epoll or kqueue. Everywhere.
+    Poll,
+    /// io_uring, on Linux from about 6.1, unless the system or a sandbox forbids it.
+    Uring,
+}
+
+/// How to make an [`Engine`](crate::Engine).
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// The backend; `None`: what the environment variable `BUSBAR_IO` says, or else
+    /// `Poll`.
+    pub backend: Option<Backend>,
+    /// Whether only the thread that makes the engine will ever drive it. With `Uring` that saves
+    /// interruptions; driven by another thread, such an engine stands still.
+    pub single_thread: bool,
+}
+
+/// What the reactor calls a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) usize);
+
+/// Of what to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Readable,
+    /// Also of room to write.
+    Both,
+}
+
+/// A descriptor that is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Edge {
+    pub(crate) token: Token,
+    /// It has also said that nothing will follow.
+    pub(crate) is_ending: bool,
+}
+
+/// See the [module](self).
+pub(crate) enum Reactor {
+    Poll(poll::Poll),
+    Uring(Uring),
+}
+
+/// Wakes whoever waits, from any thread.
+#[derive(Debug)]
+pub(crate) enum Bell {
+    Poll(mio::Waker),
+    Uring(uring::Bell),
+}
+
+impl Backend {
+    /// The backend for an engine that asks for `wanted`.
+    ///
+    /// # Errors
+    /// `NotSupported` if it is not there; `InvalidArgument` if the environment asks for something
+    /// that does not exist.
+    fn choose(wanted: Option<Self>) -> Result<Self, Error> {
+        let wanted = match (wanted, env::var(VARIABLE)) {
+            (None, Ok(name)) if !name.is_empty() => Some(name.parse()?),
+            (wanted, _) => wanted,
+        };
+        match wanted {
+            Some(Self::Uring) => {
+                let missing = |why| {
+                    let message = format!("io_uring does not work here: {why}; use `poll`");
+                    Error::new(Code::NotSupported, message)
+                };
+                uring::check().map(|()| Self::Uring).map_err(missing)
+            }
+            Some(Self::Poll) | None => Ok(Self::Poll),
+        }
+    }
+}
+
+impl std::str::FromStr for Backend {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "poll" => Ok(Self::Poll),
+            "uring" => Ok(Self::Uring),
+            _ => {
+                let message = format!("{VARIABLE} is {name:?}: it must be `uring` or `poll`");
+                Err(Error::new(Code::InvalidArgument, message))
+            }
+        }
+    }
+}
+
+impl Reactor {
+    /// A reactor that watches nothing, and the bell that wakes it by an edge with the token `bell`.
+    ///
+    /// # Errors
+    /// As [`Backend::choose`]; `Io` or `OutOfMemory` when descriptors are short.
+    pub(crate) fn new(options: EngineOptions, bell: Token) -> Result<(Self, Bell), Error> {
+        match Backend::choose(options.backend)? {
+            Backend::Poll => {
+                let (poll, bell) = poll::Poll::new(bell)?;
+                Ok((Self::Poll(poll), Bell::Poll(bell)))
+            }
+            Backend::Uring => {
+                let failed = |error| os_error("creating an io_uring", error);
+                let uring = Uring::new(options.single_thread).map_err(failed)?;
+                let bell = uring.bell(bell).map_err(failed)?;
+                Ok((Self::Uring(uring), Bell::Uring(bell)))
+            }
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        match self {
+            Self::Poll(_) => Backend::Poll,
+            Self::Uring(_) => Backend::Uring,
+        }
+    }
+
+    /// Tells the edges of a descriptor from now on, that which it has at present first. It must be
+    /// removed before it is closed.
+    #[cfg(unix)]
+    pub(crate) fn add(&self, fd: &impl AsFd, token: Token, watch: Watch) -> Result<(), Error> {
+        let fd = fd.as_fd().as_raw_fd();
+        let added = match self {
+            Self::Poll(poll) => poll.add(fd, token, watch),
+            Self::Uring(uring) => uring.add(fd, token, watch),
+        };
+        added.map_err(|error| os_error("watching a descriptor", error))
+    }
+
+    /// Gives the edges of a descriptor that may have been added to another token. Those that were
+    /// there already are told once more.
+    #[cfg(unix)]
+    pub(crate) fn change(&self, fd: &impl AsFd, token: Token, watch: Watch) -> Result<(), Error> {
+        match self {
+            Self::Poll(poll) => {
+                let raw = fd.as_fd().as_raw_fd();
+                poll.change(raw, token, watch).or_else(|_| self.add(fd, token, watch))
+            }
+            Self::Uring(_) => self.add(fd, token, watch),
+        }
+    }
+
+    /// Forgets a descriptor, if it was added.
+    #[cfg(unix)]
+    pub(crate) fn remove(&self, fd: &impl AsFd) {
+        let fd = fd.as_fd().as_raw_fd();
+        match self {
+            Self::Poll(poll) => poll.remove(fd),
+            Self::Uring(uring) => uring.remove(fd),
+        }
+    }
+
+    /// Has a connected socket read and written from now on, if this reactor does that.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, `Io`.
+    #[cfg(unix)]
+    pub(crate) fn adopt(&self, socket: &impl AsFd, token: Token) -> Result<Option<Port>, Error> {
+        let Self::Uring(uring) = self else { return Ok(None) };
+        let adopted = uring.adopt(socket.as_fd(), token);
+        adopted.map(Some).map_err(|error| os_error("adopting a socket", error))
+    }
+
+    /// Has connections of a listening socket accepted from now on, if this reactor does that.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, `Io`.
+    #[cfg(unix)]
+    pub(crate) fn listen(
+        &self,
+        socket: &impl AsFd,
+        token: Token,
+    ) -> Result<Option<Accepts>, Error> {
+        let Self::Uring(uring) = self else { return Ok(None) };
+        let listening = uring.listen(socket.as_fd(), token);
+        listening.map(Some).map_err(|error| os_error("accepting connections", error))
+    }
+
+    /// Waits up to `timeout` (`None`: for ever) for edges, and appends them to `edges`.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) {
+        match self {
+            Self::Poll(poll) => poll.wait(timeout, edges),
+            Self::Uring(uring) => uring.wait(timeout, edges),
+        }
+    }
+
+    /// Has what was written in this turn sent; whether there are edges of which the descriptor does
+    /// not tell.
+    pub(crate) fn submit(&self) -> bool {
+        match self {
+            Self::Poll(_) => false,
+            Self::Uring(uring) => uring.submit(),
+        }
+    }
+
+    /// Whether there is something to tell or to do of which the descriptor does not tell.
+    pub(crate) fn has_work(&self) -> bool {
+        match self {
+            Self::Poll(_) => false,
+            Self::Uring(uring) => uring.has_work(),
+        }
+    }
+
+    /// System calls made to wait and, if they are made here, to read and write.
+    pub(crate) fn calls(&self) -> u64 {
+        match self {
+            Self::Poll(poll) => poll.calls(),
+            Self::Uring(uring) => uring.enters(),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for Reactor {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Poll(poll) => poll.as_raw_fd(),
+            Self::Uring(uring) => uring.as_raw_fd(),
+        }
+    }
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        match self {
+            // Fails only when the descriptor is gone, that is, when the engine is.
+            Self::Poll(waker) => drop(waker.wake()),
+            Self::Uring(bell) => bell.ring(),
+        }
+    }
+}
