@@ -1,7 +1,7 @@
 /**
- * `npm run test:types`: the long form of what the tests do with archives. Random values of every
- * sample type go from Rust to TypeScript and back, and damaged archives, messages and files are read
- * by both.
+ * `npm run test:types`: the long form of what the tests do with archives. Random values of each
+ * sample type go from Rust to TypeScript and back, and damaged archives, messages and files are
+ * read by both.
  *
  *     npm run test:types -- [mutations] [values]
  *

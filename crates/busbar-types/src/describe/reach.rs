@@ -9,7 +9,7 @@ pub(super) const fn mentions_by_name(name: &str, body: &BodyDesc) -> bool {
     any_field(body, Question::MentionsByName { name })
 }
 
-/// Whether an archive of `body` can hold lists of values that take no bytes, as far as this can see:
+/// Whether an archive of `body` can hold lists of values that take no bytes, as far as this sees:
 /// what is mentioned by name only is not looked into.
 pub(super) const fn lists_empties(body: &BodyDesc) -> bool {
     any_field(body, Question::ListsEmpties)

@@ -86,8 +86,8 @@ fn check_depth<T: Type + Send + Debug>(name: &str, leaf: u32, make: fn(u32) -> T
     }
 }
 
-/// [T35] archives of recursive types are read as deep as is documented, on a small stack, and refused
-/// if they are deeper, however deep: nobody's stack overflows
+/// [T35] archives of recursive types are read as deep as is documented, on a small stack, and are
+/// refused if they are deeper, however deep: nobody's stack overflows
 #[test]
 fn deep_archives_are_refused() {
     check_depth("Chain", 0, chain);
@@ -138,7 +138,7 @@ fn announce(bytes: &mut [u8], length: u32, other: u32) {
     bytes[at..at + 4].copy_from_slice(&other.to_le_bytes());
 }
 
-/// [T35] lists of values that take no bytes end where those of TypeScript do, whatever they announce
+/// [T35] lists of values that take no bytes end where those of TypeScript do, whatever they say
 #[test]
 fn endless_lists_are_refused() {
     let longest = deep(|| lists(4096));

@@ -1,4 +1,4 @@
-//! Defaults that their field cannot hold, names that schemas do not take, and recursion that is none.
+//! Defaults that fields cannot hold, names that schemas do not take, recursion that is none.
 
 use busbar_types::Type;
 
