@@ -17,6 +17,9 @@ use crate::inbox::ANNOUNCEMENTS;
 use crate::loan::Loan;
 use crate::qos::{QosStats, SendOptions, SendingQos, Sent, Throttles};
 
+/// The lane of messages that are sent outside a session, one by one: no message has this channel.
+const ONCE: u16 = ANNOUNCEMENTS;
+
 pub(super) struct Sending {
     queue: Queue<Outbound>,
     throttles: Throttles,
@@ -41,6 +44,8 @@ struct Outbound {
     payload: Payload,
     /// When it is of no more use, once it is offered.
     expires: Option<Instant>,
+    /// Whether it goes outside the session, whatever holds for its channel.
+    is_once: bool,
 }
 
 enum Payload {
@@ -59,6 +64,9 @@ impl Outbound {
             self.payload = Payload::Bytes(Bytes::copy_from_slice(&loan[..*len]));
         }
         match &mut self.payload {
+            Payload::Bytes(bytes) if self.is_once => {
+                link.send_once(self.channel, bytes, self.expires)
+            }
             Payload::Bytes(bytes) => match self.expires {
                 None => link.send_bytes(self.channel, bytes),
                 Some(expires) => link.send_until(self.channel, bytes, expires),
@@ -80,7 +88,10 @@ impl Outbound {
 impl Sending {
     pub(super) fn new(qos: &SendingQos) -> Self {
         Self {
-            queue: Queue::new(qos.standard, qos.channels.iter().copied()),
+            queue: Queue::new(
+                qos.standard,
+                qos.channels.iter().copied().chain([(ONCE, qos.standard)]),
+            ),
             throttles: Throttles::new(qos.rate, qos.shared_rate.clone(), clock::now()),
             ahead: VecDeque::new(),
             begun: None,
@@ -165,6 +176,7 @@ impl Sending {
     pub(super) fn pump(&mut self, link: &mut dyn Connection) -> Result<(), Error> {
         let now = clock::now();
         (self.is_blocked, self.resume_at) = (false, None);
+        self.queue.release();
         loop {
             if let Some(first) = self.ahead.front_mut() {
                 if !first.send(link)? {
@@ -192,6 +204,7 @@ impl Sending {
             message.expires = expires.and_then(clock::instant);
             match message.send(link) {
                 Ok(true) => drop(self.take(size, is_control)),
+                Ok(false) if !is_control && link.refuses_by_channel() => self.queue.hold(),
                 Ok(false) if message.is_divisible() => self.begun = self.take(size, is_control),
                 Ok(false) => {
                     self.is_blocked = true;
@@ -212,7 +225,7 @@ impl Sending {
         self.ahead.clear();
         self.ahead.extend(messages.iter().map(|message| {
             let payload = Payload::Bytes(message.clone());
-            Outbound { channel, payload, expires: None }
+            Outbound { channel, payload, expires: None, is_once: false }
         }));
     }
 
@@ -297,19 +310,22 @@ impl Sending {
         options: SendOptions,
         payload: impl FnOnce() -> Payload,
     ) -> Result<Sent, Error> {
-        let make = || Outbound { channel, payload: payload(), expires: None };
+        let is_once = options.is_once;
+        // Lanes do not wait for each other: what is sent once has one of its own.
+        let lane = if is_once { ONCE } else { channel };
+        let make = || Outbound { channel, payload: payload(), expires: None, is_once };
         if channel == ANNOUNCEMENTS {
             self.queue.offer_control(make());
             self.failure = self.pump(link).err();
             return Ok(Sent::Accepted);
         }
-        if !self.queue.admits(channel, size) {
+        if !self.queue.admits(lane, size) {
             // Before somebody is refused or dropped, what can go goes.
             self.pump(link)?;
         }
         let now = clock::now();
         let terms: Terms = options.terms(now);
-        let sent = match self.queue.offer(channel, size, terms, now, make) {
+        let sent = match self.queue.offer(lane, size, terms, now, make) {
             Admission::Queued => Sent::Accepted,
             Admission::Refused => Sent::Refused,
             Admission::Dropped => Sent::Dropped,

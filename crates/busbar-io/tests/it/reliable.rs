@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
-    ANNOUNCEMENTS, Acknowledge, Backoff, CloseReason, Code, ConnectionState, Event, Interest,
-    ListenOptions, PipeId, PipeOptions, SendOptions, Sent, SessionOptions,
+    ANNOUNCEMENTS, Acknowledge, Backoff, ChannelOptions, CloseReason, Code, ConnectionState, Event,
+    Interest, ListenOptions, PipeId, PipeOptions, Qos, SendOptions, SendingQos, Sent,
+    SessionOptions,
 };
 
 use crate::support::{Driven, PATIENCE, Random, Scratch};
@@ -286,6 +287,78 @@ fn stale_messages_are_dropped_at_the_receiver() {
         ends.until(|ends| ends.unconfirmed() == 0);
         assert_eq!(ends.there.engine.stats(back).unwrap().duplicates, 0);
     }
+}
+
+/// Channels with lanes of their own.
+fn lanes(channels: &[u16]) -> Qos {
+    let mut qos = Qos::default();
+    let mut sending = SendingQos::default();
+    sending.channels = channels.iter().map(|&it| (it, ChannelOptions::default())).collect();
+    qos.sending = Some(sending);
+    qos
+}
+
+/// [D04] a full window holds back its own lane and no other: what is sent once on a channel of its
+/// own, or by itself, goes on; nothing reliable is lost
+#[test]
+fn lanes_do_not_wait_for_each_other() {
+    let mut session = SessionOptions::default();
+    session.window_messages = 4;
+    let mut options = reliable(session);
+    options.lossy_channels = Arc::from([7]);
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7, 8])).unwrap();
+    for n in 0..20u8 {
+        assert!(ends.here.engine.send(out, 0, &[n]).unwrap());
+    }
+    let mut once = SendOptions::default();
+    once.is_once = true;
+    // Each arrives while the window of channel 0 is full; the other reliable channel has its own.
+    let mut received = ends.received_there(4);
+    for round in 0..30 {
+        let (channel, options) =
+            [(7, SendOptions::default()), (0, once), (8, SendOptions::default())][round % 3];
+        let sent = ends.here.engine.send_with(out, channel, &[100], options).unwrap();
+        assert_eq!(sent, Sent::Accepted);
+        if round % 3 < 2 || round < 12 {
+            assert_eq!(ends.received_there(1), [[100]], "round {round}");
+        }
+    }
+    // Channel 8 has filled its window, too.
+    assert_eq!(ends.here.engine.stats(out).unwrap().qos.messages_queued, 16 + 6);
+    let mut done = 4 + 20 + 4;
+    while received.len() < 20 + 6 {
+        ends.there.engine.processed(back, done).unwrap();
+        let more = ends.received_there(1);
+        done += more.len() as u64;
+        received.extend(more);
+    }
+    let of_channel_0: Vec<_> = received.iter().filter(|it| it[0] < 100).flatten().collect();
+    assert!(of_channel_0.into_iter().copied().eq(0..20));
+    ends.there.engine.processed(back, done).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
+}
+
+/// [D04] what is sent once waits for the connection, and what is reliable does not wait for that
+#[test]
+fn lossy_messages_hold_nothing_up_while_there_is_no_connection() {
+    let mut options = reliable(SessionOptions::default());
+    options.lossy_channels = Arc::from([7]);
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+    ends.relay.cut();
+    ends.until(|ends| ends.here.engine.state(out) != Some(ConnectionState::Connected));
+    for n in 0..10u8 {
+        assert!(ends.here.engine.send(out, 7, &[100]).unwrap());
+        assert!(ends.here.engine.send(out, 0, &[n]).unwrap());
+    }
+    assert_eq!(ends.unconfirmed(), 10);
+    let received = ends.received_there(20);
+    assert!(received.iter().filter(|it| it[0] < 100).map(|it| it[0]).eq(0..10));
+    ends.there.engine.processed(back, 20).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
 }
 
 /// [D26] what became stale while there was no connection is not sent over the next one
