@@ -133,11 +133,18 @@ test('[Z03 Z07] inline calls nest, and may give their memory away', async (t) =>
 
 test('[Z07] callSync() serves what the plugin asks meanwhile', async (t) => {
   if (!MODES.includes('process')) return void t.pass();
-  const expose = { double: (payload: Buffer): Buffer => Buffer.concat([payload, payload]) };
+  const expose = {
+    double: (payload: Buffer): Buffer => Buffer.concat([payload, payload]),
+    later: async (): Promise<Buffer> => Buffer.from('later'),
+  };
   await using zone = await open('process', { expose });
   const { argument } = captured();
   t.is(zone.callSync('ask', argument).toString(), 'abab');
   t.throws(() => zone.callSync('ask', captured('none').argument), { code: 'ERR_NOT_SUPPORTED' });
+  // This thread cannot wait for the plugin and run what the promise needs.
+  const promised = { code: 'ERR_NOT_SUPPORTED', message: /later\(\) gives a promise/ };
+  t.throws(() => zone.callSync('ask', captured('later').argument), promised);
+  t.is((await zone.call('ask', captured('later').argument)).toString(), 'later');
 });
 
 test('[Z07] callSync() of one zone leaves what another asks to the loop', async (t) => {

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 
 import test, { type ExecutionContext } from 'ava';
@@ -28,6 +29,7 @@ import {
   type LoadZoneOptions,
   type Promised,
   type ReloadEvent,
+  type ZoneMode,
 } from '../index.js';
 import { PHYSICS } from './helpers/built.js';
 import { run } from './helpers/child.js';
@@ -194,9 +196,47 @@ test('[Z03] a getter of an argument may call the plugin', async (t) => {
   t.is(physics.length(point), 5);
 });
 
+/** Threads of its own, where a zone has some. */
+function threadsOf(mode: ZoneMode): { threads?: number } {
+  return mode === 'dedicated' ? { threads: 4 } : {};
+}
+
+/** The 99th percentile of how long the loop was held up meanwhile, in milliseconds. */
+async function delayDuring(work: () => Promise<unknown>): Promise<number> {
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  await work();
+  delay.disable();
+  return delay.percentile(99) / 1e6;
+}
+
 for (const mode of ['shared', 'dedicated'] as const) {
+  test.serial(`[Z04] ${mode}: 1000 calls of 5 ms at a time hold the loop up by less`, async (t) => {
+    await using zone = await loadZone({ path: PHYSICS, mode, ...threadsOf(mode) });
+    const physics = zone.interface<Promised<Physics>>(NUMBERS);
+    const delays: number[] = [];
+    // The machine may be busy with something else, as it is then without any call, too.
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const begin = Date.now();
+      const during = await delayDuring(async () => {
+        const calls = Array.from({ length: 1000 }, () => physics.sleep(5));
+        const ended = await Promise.all(calls);
+        t.is(ended.filter((isZoneThread) => isZoneThread).length, 1000);
+      });
+      const took = Date.now() - begin;
+      if (during < 5) return;
+      const without = await delayDuring(() => setTimeout(Math.min(took, 1000)));
+      delays.push(during);
+      if (during < 2 * without) {
+        t.log(`the machine is busy: ${during} ms with calls, ${without} ms without`);
+        return;
+      }
+    }
+    t.fail(`the loop was held up by ${delays.join(', ')} ms`);
+  });
+
   test(`[Z04 Z08 Z09 Z11] ${mode}: calls are promises, and the loop goes on`, async (t) => {
-    await using zone = await loadZone({ path: PHYSICS, mode, threads: 2 });
+    await using zone = await loadZone({ path: PHYSICS, mode, ...threadsOf(mode) });
     const physics = zone.interface<Promised<Physics>>(NUMBERS);
     const calls = Array.from({ length: 500 }, (_, i) => physics.add(i, i));
     t.deepEqual(
@@ -247,6 +287,35 @@ test('[Z17] calls that wait for a thread do not run once they are given up', asy
   await t.throwsAsync(added, { code: 'ABORT_ERR' });
   await busy;
   t.is(await physics.total(), 0);
+});
+
+test('[Z15] modes are what is documented, and what does not go together is refused', async (t) => {
+  type Is<A, B> = [A, B] extends [B, A] ? true : false;
+  const modes: Is<ZoneMode, 'inline' | 'shared' | 'dedicated' | 'process'> = true;
+  const options: Is<
+    Pick<LoadZoneOptions, 'path' | 'name' | 'mode' | 'threads'>,
+    {
+      readonly path?: string;
+      readonly name?: string;
+      readonly mode?: ZoneMode;
+      readonly threads?: number;
+    }
+  > = true;
+  t.true(modes && options);
+  const declared = readFileSync(new URL('../dist/zone.d.ts', import.meta.url), 'utf8');
+  t.regex(declared, /type ZoneMode = 'inline' \| 'shared' \| 'dedicated' \| 'process';/);
+  // Before anything is loaded or asked of another thread: within this turn.
+  const refused: unknown[] = [];
+  const wrong = { path: '/nowhere/none.so', mode: 'inline', threads: 2 } as const;
+  loadZone(wrong).catch((error: unknown) => refused.push(error));
+  loadZone({ path: '/nowhere/none.so', mode: 'fast' as 'inline' }).catch((error: unknown) => {
+    refused.push(error);
+  });
+  await Promise.resolve();
+  t.deepEqual(
+    refused.map((error) => (error as BusbarError).code),
+    ['ERR_INVALID_ARGUMENT', 'ERR_INVALID_ARGUMENT'],
+  );
 });
 
 test('[D10 Z17] errors of plugins say whose they are', async (t) => {
@@ -337,6 +406,10 @@ test('[Z17] what is wrong has a code and says so', async (t) => {
     [{ path: PHYSICS, name: 'physics' }, 'ERR_INVALID_ARGUMENT'],
     [{ path: PHYSICS, mode: 'elsewhere' as 'inline' }, 'ERR_INVALID_ARGUMENT', /inline, shared/],
     [{ path: PHYSICS, threads: 0 }, 'ERR_INVALID_ARGUMENT', /threads/],
+    [{ path: PHYSICS, mode: 'inline', threads: 2 }, 'ERR_INVALID_ARGUMENT', /threads .*inline/],
+    [{ path: PHYSICS, mode: 'shared', threads: 2 }, 'ERR_INVALID_ARGUMENT', /threads .*shared/],
+    [{ path: PHYSICS, mode: 'dedicated', process: {} }, 'ERR_INVALID_ARGUMENT', /mode process/],
+    [{ path: PHYSICS, onReload: 1 as never }, 'ERR_INVALID_ARGUMENT', /onReload/],
     [{ path: PHYSICS, config: 1n }, 'ERR_INVALID_ARGUMENT', /JSON/],
     [{ path: `${folder}/none.so` }, 'ERR_NOT_FOUND', /none\.so/],
     [{ name: 'none', folders: [folder] }, 'ERR_NOT_FOUND', /none/],

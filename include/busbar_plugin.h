@@ -177,7 +177,12 @@ struct busbar_plugin {
   void (*cancel)(const busbar_plugin *plugin, uint64_t token);
 };
 
-#define BUSBAR_PLUGIN_UNLOADABLE 1u  /* all its threads end in deactivate, nothing else stays */
+/*
+ * All its threads end in deactivate, and nothing else of it stays: no handlers, no atexit, no
+ * thread-locals on threads of the host. When all its instances were of dedicated zones and those are
+ * closed, it is unmapped, if it has no types.
+ */
+#define BUSBAR_PLUGIN_UNLOADABLE 1u
 #define BUSBAR_PLUGIN_SINGLETON 2u   /* one instance in a process */
 #define BUSBAR_PLUGIN_OWN_RUNTIME 4u /* has threads of its own */
 #define BUSBAR_PLUGIN_STATE 8u       /* has the extension BUSBAR_EXT_STATE */
@@ -243,15 +248,28 @@ typedef struct busbar_ext_state {
   busbar_status (*load)(const busbar_plugin *plugin, busbar_slice in, uint64_t schema_hash);
 } busbar_ext_state;
 
+/* A call of a batch. All but the two that the plugin sets is the host's. */
+typedef struct busbar_record {
+  uint32_t method;
+  uint32_t in_offset; /* where in the arena its input is */
+  uint32_t in_length;
+  uint32_t out_offset; /* where its result goes: never into an input of its own */
+  uint32_t out_room;
+  uint32_t out_length; /* set: as busbar_buf.len */
+  int32_t status;      /* PENDING; set: as call returns */
+  uint32_t reserved;   /* 0 */
+} busbar_record;
+
 /*
- * Many calls at once. [active] A record is 8 words: method, in_off, in_len, out_off, out_cap,
- * out_len, status, 0. The plugin sets out_len and status.
+ * Many calls of methods with SYNC at once. [active] They run in order, up to the first that fails:
+ * its status is returned then, with its text given to error(), and those behind it stay PENDING;
+ * the host goes on with them. OK: all were run. Plugins without it are called one by one.
  */
 typedef struct busbar_ext_batch {
   uint32_t struct_size;
   uint32_t reserved;
   busbar_status (*call_batch)(const busbar_plugin *plugin, uint8_t *arena, size_t arena_len,
-                              uint32_t *records, uint32_t n);
+                              busbar_record *records, uint32_t n);
 } busbar_ext_batch;
 
 /* HTTP requests by id alone. [active] */

@@ -8,7 +8,8 @@ export interface ExposedContext {
 
 /**
  * A function that a plugin may call by its name in {@link LoadZoneOptions.expose}. What it throws,
- * the plugin is told, with the message.
+ * the plugin is told, with the message. It may give a promise, but not while this thread waits for
+ * the plugin, in an inline call or in `callSync()` of the same zone: that is `ERR_NOT_SUPPORTED`.
  *
  * @example
  * ```ts

@@ -2,6 +2,7 @@
 
 import { BusbarError, callNative, invalidArgument, show } from './errors.js';
 import type {
+  NativeMethod,
   NativeReload,
   NativeSubmit,
   NativeZone,
@@ -50,7 +51,10 @@ export interface LoadZoneOptions extends WaitOptions {
   readonly folders?: readonly string[];
   /** Which threads run its methods. `'shared'`; `'process'` for libraries in Go. */
   readonly mode?: ZoneMode;
-  /** How many threads a dedicated zone has, or one in a process for what may wait, 1–64. 1. */
+  /**
+   * How many threads a dedicated zone has, or one in a process for what may wait, 1–64; the other
+   * modes take none. 1.
+   */
   readonly threads?: number;
   /** How its process is run, if the mode is `'process'`. */
   readonly process?: ZoneProcessOptions;
@@ -66,7 +70,8 @@ export interface LoadZoneOptions extends WaitOptions {
   /**
    * Functions that the plugin may call by name, with bytes, from any of its threads. Their results
    * are bytes, nothing, or promises of these; what they throw, the plugin is told. Within an inline
-   * call or `callSync()` they run before that returns, and must not give promises. None.
+   * call or `callSync()` they run before that returns; one that gives a promise there is
+   * `ERR_NOT_SUPPORTED` for the plugin, as this thread cannot wait for it. None.
    */
   readonly expose?: Readonly<Record<string, ExposedFunction>>;
   /** Is told, once, of each generation of the plugin that panics, or whose process crashes. */
@@ -338,7 +343,7 @@ export class Zone {
   get methods(): readonly ZoneMethod[] {
     return this.#native.methods().map(({ name, flags }) => ({
       name,
-      sync: (flags & 1) !== 0,
+      sync: isSync({ flags }),
       threadSafe: (flags & 2) !== 0,
       oneway: (flags & 4) !== 0,
       idempotent: (flags & 8) !== 0,
@@ -376,7 +381,7 @@ export class Zone {
     const types = this.#native.types();
     const functions = this.#native.methods().map((method) => {
       const signature = signatureOf(method, types, options);
-      return [method.name, this.#function(method.name, method.number, signature)] as const;
+      return [method.name, this.#function(method, signature)] as const;
     });
     return Object.freeze(Object.assign(Object.create(null), Object.fromEntries(functions))) as T;
   }
@@ -411,21 +416,21 @@ export class Zone {
     const { resultBytes = RESULT_BYTES, ...compile } = options;
     checkInteger('resultBytes', resultBytes, 1, inline.room);
     const types = this.#native.types();
-    const functions = this.#native.methods().flatMap((method, index) => {
-      if (this.methods[index]?.sync !== true) return [];
+    const functions = this.#native.methods().flatMap((method) => {
+      if (!isSync(method)) return [];
       const signature = signatureOf(method, types, compile);
-      return [[method.name, batchFunction(inline, index, signature, resultBytes)] as const];
+      return [[method.name, batchFunction(inline, method.number, signature, resultBytes)] as const];
     });
     return Object.freeze(
       Object.assign(Object.create(null), Object.fromEntries(functions)),
     ) as BatchOf<T>;
   }
 
-  #function(name: string, index: number, signature: Signature): (...values: unknown[]) => unknown {
+  #function(method: NativeMethod, signature: Signature): (...values: unknown[]) => unknown {
+    const { name, number } = method;
     const inline = this.#inline;
-    const isSync = this.methods[index]?.sync === true;
-    if (inline !== null && isSync) return inline.function(index, signature);
-    if (inline !== null) return (...values) => inline.apart(index, signature, values);
+    if (inline !== null && isSync(method)) return inline.function(number, signature);
+    if (inline !== null) return (...values) => inline.apart(number, signature, values);
     const [what, decode] = [`${name}()`, (bytes: Buffer) => signature.decode(bytes)];
     return (...values) => {
       let input;
@@ -434,7 +439,7 @@ export class Zone {
       } catch (error) {
         return Promise.reject(error);
       }
-      return this.#submit(what, index, input, undefined, decode);
+      return this.#submit(what, number, input, undefined, decode);
     };
   }
 
@@ -723,6 +728,11 @@ export class Zone {
   }
 }
 
+/** Whether a method never waits. */
+function isSync({ flags }: Pick<NativeMethod, 'flags'>): boolean {
+  return (flags & 1) !== 0;
+}
+
 interface Holder {
   readonly generation: number;
   readonly onDown: (event: ZoneDown) => void;
@@ -775,6 +785,9 @@ function checkLoad(options: LoadZoneOptions): NativeZoneOptions {
     throw invalidArgument(`mode is ${show(mode)}; it must be one of ${MODES.join(', ')}`);
   }
   checkInteger('threads', threads, 1, 64);
+  if (options.threads !== undefined && (mode === 'inline' || mode === 'shared') && !mayBeProcess) {
+    throw invalidArgument(`threads is for zones with threads of their own; this one is ${mode}`);
+  }
   checkInteger('arenaBytes', options.arenaBytes ?? ARENA_BYTES, 1024, 256 * 1024 * 1024, 16);
   checkFunction('onReload', options.onReload);
   checkFunction('onDown', options.onDown);

@@ -19,6 +19,12 @@ const LOOM = {
   CARGO_TARGET_DIR: `${process.env.CARGO_TARGET_DIR ?? 'target'}/loom`,
 };
 
+/** What is tested once more with an I/O thread, beside what conformance-thread.spec.ts does. */
+const THREAD = { BUSBAR_DRIVE: 'thread' };
+const SHARED = ['closing', 'processes', 'qos', 'reconnect', 'reliable']
+  .map((name) => `__test__/${name}.spec.ts`)
+  .join(' ');
+
 const PLUGINS = { folder: 'examples/plugin-host', needs: 'build' };
 const FLIGHTS = { folder: 'examples/flights', needs: 'peer' };
 
@@ -36,7 +42,7 @@ const TEST_STEPS = [
   { name: 'cargo', command: 'cargo test --workspace --no-fail-fast', count: 'cargo' },
   {
     name: 'loom',
-    command: 'cargo test -p busbar-shm --profile fast --lib loom',
+    command: 'cargo test -p busbar-shm -p busbar-zone --profile fast --lib loom',
     count: 'cargo',
     env: LOOM,
   },
@@ -52,6 +58,7 @@ const TEST_STEPS = [
   { name: 'lint', command: 'npm run lint', count: 'check' },
   { name: 'docs', command: 'npm run docs:check', count: 'check', needs: 'build' },
   { name: 'ava', command: 'ava --tap', count: 'tap', needs: 'peer' },
+  { name: 'ava-thread', command: `ava --tap ${SHARED}`, count: 'tap', needs: 'peer', env: THREAD },
   { name: 'pack', command: 'npm run pack:test', count: 'tap', needs: 'build' },
   { name: 'plugins-types', command: 'tsc -p jsconfig.json', count: 'check', ...PLUGINS },
   {

@@ -14,7 +14,7 @@ pub use growth::{Growing, read_growing};
 pub use plugin::{
     Answer, BatchExtension, Create, Host, LEGACY_GET_DESCRIPTORS, LEGACY_REGISTER,
     LegacyGetDescriptors, LegacyRegister, Manifest, ManifestEntry, Method, ObjectsExtension,
-    ParentExtension, Plugin, RequestExtension, StateExtension,
+    ParentExtension, Plugin, Record, RequestExtension, StateExtension,
 };
 pub use status::Status;
 pub use types::{

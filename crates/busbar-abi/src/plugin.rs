@@ -113,6 +113,28 @@ pub struct StateExtension {
     pub load: Option<unsafe extern "C" fn(*const Plugin, Slice, u64) -> Status>,
 }
 
+/// `busbar_record`: one call of a batch, where in an arena its input is, and where its result goes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Record {
+    /// Of hosts, a number of theirs; of plugins, [`Method::id`].
+    pub method: u32,
+    /// Where its input begins.
+    pub in_offset: u32,
+    /// Bytes of it.
+    pub in_length: u32,
+    /// Where its result begins; not within its input.
+    pub out_offset: u32,
+    /// Room for it.
+    pub out_room: u32,
+    /// Set: bytes of the result, or how much room it takes.
+    pub out_length: u32,
+    /// Set: 0, or what the call returned.
+    pub status: i32,
+    /// 0.
+    pub reserved: u32,
+}
+
 /// `busbar_ext_batch`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -121,7 +143,7 @@ pub struct BatchExtension {
     pub struct_size: u32,
     pub reserved: u32,
     pub call_batch:
-        Option<unsafe extern "C" fn(*const Plugin, *mut u8, usize, *mut u32, u32) -> Status>,
+        Option<unsafe extern "C" fn(*const Plugin, *mut u8, usize, *mut Record, u32) -> Status>,
 }
 
 /// `busbar_ext_request`.

@@ -65,6 +65,9 @@ fn table() -> Table {
             version target methods n_methods types n_types create
         }
         StateExtension = "busbar_ext_state" { struct_size reserved save load }
+        Record = "busbar_record" {
+            method in_offset in_length out_offset out_room out_length status reserved
+        }
         BatchExtension = "busbar_ext_batch" { struct_size reserved call_batch }
         RequestExtension = "busbar_ext_request" { struct_size reserved handle_request }
         ParentExtension = "busbar_ext_parent" {

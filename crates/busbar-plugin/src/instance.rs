@@ -144,16 +144,23 @@ unsafe extern "C" fn get_extension<P: Exports>(
     let id = unsafe { CStr::from_ptr(id) };
     match P::STATE {
         Some(state) if id == extension::STATE => ptr::from_ref(state).cast(),
-        _ if id == extension::OBJECTS => ptr::from_ref(&Released::<P>::TABLE).cast(),
+        _ if id == extension::OBJECTS => ptr::from_ref(&Tables::<P>::OBJECTS).cast(),
+        _ if id == extension::BATCH => ptr::from_ref(&Tables::<P>::BATCH).cast(),
         _ => ptr::null(),
     }
 }
 
-/// The extension of objects of `P`.
-struct Released<P>(PhantomData<P>);
+/// The extensions that every `P` has.
+struct Tables<P>(PhantomData<P>);
 
-impl<P: Exports> Released<P> {
-    const TABLE: abi::ObjectsExtension = abi::ObjectsExtension {
+impl<P: Exports> Tables<P> {
+    const BATCH: abi::BatchExtension = abi::BatchExtension {
+        struct_size: size_of::<abi::BatchExtension>() as u32,
+        reserved: 0,
+        call_batch: Some(call_batch::<P>),
+    };
+
+    const OBJECTS: abi::ObjectsExtension = abi::ObjectsExtension {
         struct_size: size_of::<abi::ObjectsExtension>() as u32,
         reserved: 0,
         released: Some(released::<P>),
@@ -184,6 +191,43 @@ unsafe extern "C" fn call<P: Exports>(
     guard(it.host, || {
         let input = input.ok_or_else(|| Error::of(Status::INVALID, "no input"))?;
         out.fill(|output| P::call(it.plugin()?, method, input, output))
+    })
+}
+
+unsafe extern "C" fn call_batch<P: Exports>(
+    plugin: *const abi::Plugin,
+    arena: *mut u8,
+    _arena_length: usize,
+    records: *mut abi::Record,
+    count: u32,
+) -> Status {
+    // SAFETY: the contract.
+    let it = unsafe { instance::<P>(plugin) };
+    let records = if records.is_null() {
+        &mut []
+    } else {
+        // SAFETY: the contract: ours alone during the call.
+        unsafe { std::slice::from_raw_parts_mut(records, count as usize) }
+    };
+    guard(it.host, || {
+        let plugin = it.plugin()?;
+        for record in records {
+            // SAFETY: the contract: within the arena, as is the room below.
+            let input = unsafe { arena.add(record.in_offset as usize) };
+            let input = Slice { ptr: input, len: record.in_length as usize };
+            // SAFETY: the contract: borrowed during the call.
+            let input = unsafe { input.bytes() }.unwrap_or_default();
+            // SAFETY: as above.
+            let room = unsafe { arena.add(record.out_offset as usize) };
+            let mut out = Buf { ptr: room, cap: record.out_room as usize, len: 0 };
+            // SAFETY: the contract: apart from the input, and ours alone during the call.
+            let mut filled = unsafe { Out::new(&raw mut out) };
+            let ended = filled.fill(|output| P::call(plugin, record.method, input, output));
+            record.out_length = u32::try_from(out.len).unwrap_or(u32::MAX);
+            record.status = ended.as_ref().err().map_or(Status::OK, Error::status).0;
+            ended?;
+        }
+        Ok(Status::OK)
     })
 }
 

@@ -17,6 +17,11 @@ struct Point {
     y: f64,
 }
 
+#[derive(Type)]
+struct Burn {
+    ms: u32,
+}
+
 fn physics() -> PathBuf {
     let bench = std::env::current_exe().expect("a path");
     let profile = bench.ancestors().nth(2).expect("target/release").to_owned();
@@ -81,6 +86,34 @@ fn inline(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What the direct call of a function in a library costs, with nothing in between.
+fn zone_sync_call(criterion: &mut Criterion) {
+    let zone = load(Mode::Inline);
+    let bound = zone.bind(zone.method("nothing").expect("it has it")).expect("it never waits");
+    criterion.bench_function("zone_sync_call", |bencher| {
+        bencher.iter(|| black_box(&bound).call(&[], &mut []));
+    });
+}
+
+/// A round trip to a zone with a thread of its own, alone and while another zone burns one.
+fn isolation(criterion: &mut Criterion) {
+    let dedicated = Mode::Dedicated { threads: NonZeroUsize::MIN };
+    let (zone, burner) = (load(dedicated), load(dedicated));
+    let nothing = zone.method("nothing").expect("it has it");
+    let mut group = criterion.benchmark_group("beside a zone that");
+    let round_trip = || {
+        let call = zone.start(nothing, Vec::new()).expect("queued");
+        call.wait(Duration::from_secs(10)).expect("it ends")
+    };
+    group.bench_function("is idle", |bencher| bencher.iter(round_trip));
+    let (mut ms, burn) = ([0; 8], burner.method("burn").expect("it has it"));
+    let length = Burn { ms: u32::MAX }.write_to_buffer(&mut ms).expect("it fits");
+    let burning = burner.start(burn, ms[..length].to_vec()).expect("queued");
+    group.bench_function("burns a processor", |bencher| bencher.iter(round_trip));
+    burning.cancel();
+    group.finish();
+}
+
 fn threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("round trip");
     let dedicated = Mode::Dedicated { threads: NonZeroUsize::MIN };
@@ -97,5 +130,5 @@ fn threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, inline, threads);
+criterion_group!(benches, zone_sync_call, inline, threads, isolation);
 criterion_main!(benches);

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_plugin::abi::Status;
 use busbar_plugin::{
@@ -174,6 +174,17 @@ impl Physics {
         }
         cancellation.check()?;
         Ok(self.cancelled.load(Ordering::Relaxed))
+    }
+
+    /// Keeps a processor busy until it is cancelled, or `ms` have passed.
+    #[method]
+    fn burn(&self, ms: u32) -> Result<()> {
+        let (cancellation, end) = (Cancellation::current(), Duration::from_millis(ms.into()));
+        let begin = Instant::now();
+        while begin.elapsed() < end {
+            cancellation.check()?;
+        }
+        Ok(())
     }
 
     /// Gives its turn away `turns` times.

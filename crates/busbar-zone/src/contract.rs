@@ -47,6 +47,11 @@ impl Method {
 }
 
 impl Contract {
+    /// Whether it says that nothing of it stays when its instances have ended.
+    pub(crate) fn is_unloadable(&self) -> bool {
+        self.flags & abi::plugin_flag::UNLOADABLE != 0
+    }
+
     /// # Errors
     /// `Null`, `Magic`, `Size`, `Version`, `Target`, `Name`, `SchemaInvalid`.
     ///

@@ -7,11 +7,11 @@
 //! bits 0–61  inside     calls, and tokens that are not completed
 //! ```
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::passage::{Passage, Passages};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
 
 const CLOSED: u64 = 1 << 63;
 const FAULTED: u64 = 1 << 62;
@@ -170,7 +170,7 @@ fn refusal(word: u64) -> Option<Refusal> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
     use std::thread;

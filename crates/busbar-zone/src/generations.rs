@@ -244,6 +244,11 @@ impl Generations {
         Arc::clone(list.last())
     }
 
+    /// Every instance that there is or was.
+    pub(crate) fn each(&self, look: impl FnMut(&Arc<Instance>)) {
+        self.lock().all.iter().for_each(look);
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().is_closed
     }

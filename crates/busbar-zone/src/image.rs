@@ -1,14 +1,16 @@
 //! Libraries as files and in memory: looked into before any code of them runs, mapped from a
-//! private copy, and never unmapped: code that ran once may have left threads, thread-locals or
-//! handlers behind.
+//! private copy, and not unmapped: code that ran once may have left threads, thread-locals or
+//! handlers behind. But for libraries that say that they leave nothing, once every thread is joined
+//! that ran their code.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libloading::Library;
 use object::read::NameOrOrdinal;
@@ -17,9 +19,14 @@ use object::{Architecture, BinaryFormat, Object, ObjectKind, ObjectSegment};
 use crate::source::Source;
 use crate::{Error, ErrorKind, Result, Stage};
 
-/// A mapped library.
+/// A mapped library. It stays mapped when this is dropped, unless it may be unloaded.
 #[derive(Debug)]
-pub(crate) struct Image(ManuallyDrop<Library>);
+pub(crate) struct Image {
+    library: ManuallyDrop<Library>,
+    /// Where its entry is, if that was claimed; 0 if not.
+    entry: AtomicUsize,
+    may_unload: AtomicBool,
+}
 
 impl Image {
     /// Maps what was verified.
@@ -59,7 +66,8 @@ impl Image {
             let message = format!("the system does not load it: {reason}");
             Error::new(ErrorKind::Damaged, Stage::Load, message).with_source(error)
         })?;
-        Ok(Self(ManuallyDrop::new(library)))
+        let library = ManuallyDrop::new(library);
+        Ok(Self { library, entry: AtomicUsize::new(0), may_unload: AtomicBool::new(false) })
     }
 
     /// The function `name`.
@@ -68,8 +76,47 @@ impl Image {
     /// If it is there, it must be of the type `T`, a function pointer.
     pub(crate) unsafe fn symbol<T: Copy>(&self, name: &str) -> Option<T> {
         // SAFETY: by this function's own contract.
-        unsafe { self.0.get::<T>(name.as_bytes()) }.ok().map(|symbol| *symbol)
+        unsafe { self.library.get::<T>(name.as_bytes()) }.ok().map(|symbol| *symbol)
     }
+
+    /// Refuses an entry that somebody has already: then the system gave the code of another copy.
+    pub(crate) fn claim_entry(&self, address: usize) -> Result<()> {
+        if lock_entries().insert(address) {
+            self.entry.store(address, Ordering::Relaxed);
+            return Ok(());
+        }
+        let message = "the system gave the code of a library that is loaded already";
+        Err(Error::new(ErrorKind::Internal, Stage::Load, message))
+    }
+
+    /// Unmaps it when this is dropped.
+    ///
+    /// # Safety
+    /// Whoever refers to anything of the library has this, too; and no thread that has run its code
+    /// needs it then.
+    pub(crate) unsafe fn unload_when_dropped(&self) {
+        self.may_unload.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if !*self.may_unload.get_mut() {
+            return;
+        }
+        lock_entries().remove(self.entry.get_mut());
+        // SAFETY: it is not used again. That nobody needs it, `unload_when_dropped` was promised.
+        let library = unsafe { ManuallyDrop::take(&mut self.library) };
+        if let Err(error) = library.close() {
+            log::warn!(target: "busbar::zone", "a library is not unloaded: {error}");
+        }
+    }
+}
+
+/// The entries of what is mapped.
+fn lock_entries() -> MutexGuard<'static, BTreeSet<usize>> {
+    static ENTRIES: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What libraries of this system are.
@@ -80,17 +127,6 @@ const FORMAT: BinaryFormat = if cfg!(windows) {
 } else {
     BinaryFormat::Elf
 };
-
-/// Refuses an entry that somebody has already: then the system gave the code of another copy.
-pub(crate) fn claim_entry(address: usize) -> Result<()> {
-    static KNOWN: Mutex<Option<HashSet<usize>>> = Mutex::new(None);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.get_or_insert_default().insert(address) {
-        return Ok(());
-    }
-    let message = "the system gave the code of a library that is loaded already";
-    Err(Error::new(ErrorKind::Internal, Stage::Load, message))
-}
 
 fn private_folder() -> std::io::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
@@ -184,7 +220,7 @@ pub(crate) fn no_entry(entries: &[&str]) -> Error {
 #[cfg(unix)]
 unsafe fn open(path: &Path) -> Result<Library, libloading::Error> {
     use libloading::os::unix::{Library as Unix, RTLD_LOCAL, RTLD_NOW};
-    let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_NODELETE;
+    let flags = RTLD_NOW | RTLD_LOCAL;
     // SAFETY: by the contract of `Image::load`.
     unsafe { Unix::open(Some(path), flags).map(Into::into) }
 }

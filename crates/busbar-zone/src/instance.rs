@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use busbar_abi::{
-    self as abi, Buf, ObjectsExtension, Plugin, Slice, StateExtension, Status, method as flag,
+    self as abi, BatchExtension, Buf, ObjectsExtension, Plugin, Record, Slice, StateExtension,
+    Status, method as flag,
 };
 
 use crate::contract::{Method, bad_size, null};
+use crate::extension::Extension;
 use crate::gate::Refusal;
 use crate::host::{Core, error_of, forget_error};
 use crate::library::Library;
@@ -44,6 +46,8 @@ pub(crate) struct Instance {
     watcher: OnceLock<Weak<dyn Watcher>>,
     /// What the plugin is told by that nobody holds an object.
     released: Option<Released>,
+    /// What runs many calls at once.
+    batch: Option<CallBatch>,
     /// What it is to be told of once others are let in again.
     unreleased: Mutex<Vec<u64>>,
 }
@@ -73,6 +77,7 @@ pub(crate) struct Birth<'a> {
     pub(crate) methods: &'a [Option<Target>],
 }
 
+type CallBatch = unsafe extern "C" fn(*const Plugin, *mut u8, usize, *mut Record, u32) -> Status;
 type Released = unsafe extern "C" fn(*const Plugin, u64);
 type Save = unsafe extern "C" fn(*const Plugin, *mut Buf, *mut u64) -> Status;
 type Load = unsafe extern "C" fn(*const Plugin, Slice, u64) -> Status;
@@ -115,6 +120,7 @@ impl Instance {
             state: Mutex::new(State::Bound),
             watcher: OnceLock::new(),
             released: None,
+            batch: None,
             unreleased: Mutex::default(),
         };
         if let Err(error) = instance.bring_up(birth.config) {
@@ -123,7 +129,8 @@ impl Instance {
             instance.destroy();
             return Err(error);
         }
-        instance.released = instance.objects_function();
+        instance.released = instance.extension::<ObjectsExtension>().and_then(|it| it.released);
+        instance.batch = instance.extension::<BatchExtension>().and_then(|it| it.call_batch);
         let instance = Arc::new(instance);
         let owner: Weak<dyn Owner> = Arc::<Self>::downgrade(&instance);
         core.objects.set_owner(owner);
@@ -333,8 +340,35 @@ impl Instance {
         Err(self.failed(method, status, &buf))
     }
 
+    /// Whether the plugin runs many calls at once.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Has the plugin run calls, once inside; `serial` is one of them that is not thread-safe. What
+    /// it returned: the records say which of them ran.
+    ///
+    /// # Errors
+    /// `NotSupported` if it has no such function; `InUse`.
+    pub(crate) fn call_batch(
+        &self,
+        serial: Option<Target>,
+        records: &mut [Record],
+        arena: &mut [u8],
+    ) -> Result<Status> {
+        let _one = serial.map(|method| self.turn(method)).transpose()?;
+        let batch = self.batch.ok_or_else(|| {
+            Error::new(ErrorKind::NotSupported, Stage::Call, "it runs calls one by one")
+        })?;
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let (arena, length, records) = (arena.as_mut_ptr(), arena.len(), records.as_mut_ptr());
+        // SAFETY: by the contract: the instance is active, as somebody is inside; the arena, and so
+        // many records within it, are there during the call.
+        Ok(unsafe { batch(self.plugin, arena, length, records, count) })
+    }
+
     #[cold]
-    fn failed(&self, method: Target, status: Status, buf: &Buf) -> Error {
+    pub(crate) fn failed(&self, method: Target, status: Status, buf: &Buf) -> Error {
         let error = if status.is_error() {
             let error = self.judge(error_of(status, Stage::Call));
             let is_too_small = status == Status::BUFFER_TOO_SMALL;
@@ -458,7 +492,7 @@ impl Instance {
         if self.state() != State::Faulted {
             // A panic may come now: then it is faulted, and this fails.
             let drained = self.advance(Step::Drain);
-            drained.or_else(|error| self.faulted().ok_or(error))?;
+            drained.or_else(|it| if self.state() == State::Faulted { Ok(()) } else { Err(it) })?;
         }
         if self.core.gate.wait_empty(soft) {
             return self.end_ways(hard.max(Instant::now() + WAYS_END)).map_err(|()| self.abandon());
@@ -494,15 +528,16 @@ impl Instance {
         &self.core.objects
     }
 
-    fn objects_function(&self) -> Option<Released> {
+    /// An extension of the plugin, if it has it.
+    fn extension<T: Extension>(&self) -> Option<T> {
         let get = self.table.get_extension?;
         // SAFETY: by the contract: from any thread; the name ends with NUL.
-        let extension = unsafe { get(self.plugin, abi::extension::OBJECTS.as_ptr()) };
+        let extension = unsafe { get(self.plugin, T::NAME.as_ptr()) };
         if extension.is_null() {
             return None;
         }
         // SAFETY: by the contract: what has this name is this.
-        unsafe { abi::read_growing(extension.cast::<ObjectsExtension>()) }.ok()?.released
+        unsafe { abi::read_growing(extension.cast::<T>()) }.ok()
     }
 
     /// Has `watcher` told of a panic, from now on.
@@ -555,14 +590,7 @@ impl Instance {
     }
 
     fn state_functions(&self) -> Option<(Save, Load)> {
-        let get = self.table.get_extension?;
-        // SAFETY: by the contract: from any thread; the name ends with NUL.
-        let extension = unsafe { get(self.plugin, abi::extension::STATE.as_ptr()) };
-        if extension.is_null() {
-            return None;
-        }
-        // SAFETY: by the contract: what has this name is this.
-        let table = unsafe { abi::read_growing(extension.cast::<StateExtension>()) }.ok()?;
+        let table = self.extension::<StateExtension>()?;
         Some((table.save?, table.load?))
     }
 
@@ -613,12 +641,9 @@ impl Instance {
         self.destroy();
     }
 
-    fn faulted(&self) -> Option<()> {
-        (self.state() == State::Faulted).then_some(())
-    }
-
     fn abandon(&self) -> Error {
         let _ = self.advance(Step::Abandon);
+        self.library.keep();
         self.core.objects.end();
         self.core.upward.end_all(Instant::now());
         ABANDONED.fetch_add(1, Ordering::Relaxed);
@@ -691,7 +716,6 @@ fn required(table: &Plugin) -> Result<Call> {
 
 impl Target {
     /// As the plugin numbers it.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn id(self) -> u32 {
         self.id
     }

@@ -12,16 +12,19 @@
 //! upward    the other way: methods of whoever loaded a zone        object
 //! process   the same in another process, which may crash                 busbar-host
 //! bound     one method for one thread: what can be done once is done    passage
+//! batch     many calls by one
 //! ```
 //!
 //! In-process plugins can do anything that the program can: what is refused here is refused because
 //! it would go wrong by accident. A library that is trusted and keeps to `include/busbar_plugin.h`
 //! cannot make this crate do what its safe functions do not say.
 
+mod batch;
 mod bound;
 mod call;
 mod contract;
 mod error;
+mod extension;
 mod gate;
 mod generations;
 mod host;
@@ -37,10 +40,10 @@ mod pending;
 mod pool;
 mod process;
 mod queue;
-mod record;
 mod reload;
 mod source;
 mod state;
+mod sync;
 mod transport;
 mod trust;
 mod types;
@@ -48,7 +51,11 @@ mod upward;
 mod watch;
 mod zone;
 
+#[cfg(all(test, loom))]
+mod loom_tests;
+
 pub use bound::Bound;
+pub use busbar_abi::Record;
 pub use call::Call;
 pub use contract::Method;
 pub use error::{Error, ErrorKind, Result, Stage};
@@ -61,7 +68,6 @@ pub use pending::{CallId, Completions};
 #[doc(hidden)]
 pub use process::run_host;
 pub use process::{Output, ProcessOptions, ProcessStatus, Sandbox};
-pub use record::Record;
 pub use reload::{ReloadOptions, Reloaded};
 pub use source::Sidecar;
 pub use state::State;

@@ -12,7 +12,7 @@ use busbar_types::registry::{Registry, TypeEntry};
 use busbar_types::schema::Schema;
 
 use crate::contract::{Contract, bad, check_count, named, null};
-use crate::image::{Image, claim_entry, no_entry};
+use crate::image::{Image, no_entry};
 use crate::source::Source;
 use crate::trust::FileHash;
 use crate::types;
@@ -30,12 +30,23 @@ pub(crate) struct Library {
     types: Types,
     /// An instance panicked: what its statics hold is anybody's guess.
     distrusted: AtomicBool,
-    /// How many instances there are.
-    instances: Mutex<usize>,
+    users: Mutex<LibraryUsers>,
     /// Of its file; none if it is compiled in.
     pub(crate) hash: Option<FileHash>,
     /// Of its file.
     image_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct LibraryUsers {
+    /// How many instances there are.
+    instances: usize,
+    /// How many instances there are or were whose threads have not been joined: as far as those of
+    /// this program, or of zones without threads of their own, never are.
+    unjoined: usize,
+    /// What was mapped; `None` if it is compiled in, or was unloaded. The types have it, too.
+    image: Option<Arc<Image>>,
+    is_unloaded: bool,
 }
 
 /// The types of a library, in a registry while somebody uses them.
@@ -155,11 +166,13 @@ impl Library {
         // SAFETY: what exports this name has this type; that is what the name is for.
         let entry = unsafe { image.symbol::<abi::ManifestEntry>(abi::ENTRY) };
         let entry = entry.ok_or_else(|| no_entry(&[abi::ENTRY]))?;
-        claim_entry(entry as usize)?;
+        image.claim_entry(entry as usize)?;
         // SAFETY: as above.
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
-        unsafe { Self::bind(entry, &schemas, Some(&image), path) }
+        let library = unsafe { Self::bind(entry, &schemas, Some(&image), path) }?;
+        lock(&library.users).image = Some(image);
+        Ok(library)
     }
 
     /// A plugin that is compiled in.
@@ -194,7 +207,7 @@ impl Library {
             contract,
             types: Types::new(entries),
             distrusted: AtomicBool::new(false),
-            instances: Mutex::new(0),
+            users: Mutex::default(),
             hash: None,
             image_bytes: 0,
         })
@@ -206,17 +219,43 @@ impl Library {
 
     /// One more instance, unless the plugin allows one only.
     pub(crate) fn add_instance(&self) -> Result<()> {
-        let mut instances = lock(&self.instances);
-        if *instances > 0 && self.contract.flags & abi::plugin_flag::SINGLETON != 0 {
+        let mut users = lock(&self.users);
+        if users.is_unloaded {
+            let message = "it was unloaded just now: load it once more";
+            return Err(Error::new(ErrorKind::Again, Stage::Ready, message));
+        }
+        if users.instances > 0 && self.contract.flags & abi::plugin_flag::SINGLETON != 0 {
             let message = "it allows one instance, and there is one";
             return Err(Error::new(ErrorKind::InUse, Stage::Ready, message));
         }
-        *instances += 1;
+        (users.instances, users.unjoined) = (users.instances + 1, users.unjoined + 1);
         Ok(())
     }
 
     pub(crate) fn remove_instance(&self) {
-        *lock(&self.instances) -= 1;
+        lock(&self.users).instances -= 1;
+    }
+
+    /// Every thread has been joined on which the host called an instance that has ended. If that
+    /// holds for all there were, and the plugin says that it leaves nothing behind, it is unmapped
+    /// as soon as nobody has types of it.
+    pub(crate) fn joined(&self) {
+        let mut users = lock(&self.users);
+        users.unjoined -= 1;
+        if users.unjoined > 0 || !self.contract.is_unloadable() || !self.is_reusable() {
+            return;
+        }
+        let Some(image) = users.image.take() else { return };
+        users.is_unloaded = true;
+        // SAFETY: its instances have ended, as have the threads that were inside; its types have
+        // the image. By the contract it has left nothing.
+        unsafe { image.unload_when_dropped() };
+    }
+
+    /// It stays mapped for ever: something of it may still run.
+    pub(crate) fn keep(&self) {
+        // As others may let go of it.
+        std::mem::forget(lock(&self.users).image.take());
     }
 
     /// It is not loaded from memory again.
@@ -224,10 +263,15 @@ impl Library {
         self.distrusted.store(true, Ordering::Relaxed);
     }
 
-    /// What its image takes, if nobody uses it: that is lost, as images are never unmapped.
+    /// What its image takes, if nobody uses it and it stays: that is lost.
     pub(crate) fn idle_bytes(&self) -> Option<usize> {
-        let is_idle = *lock(&self.instances) == 0 || !self.is_reusable();
-        is_idle.then_some(self.image_bytes)
+        let users = lock(&self.users);
+        let is_idle = users.instances == 0 || !self.is_reusable();
+        (is_idle && !users.is_unloaded).then_some(self.image_bytes)
+    }
+
+    pub(crate) fn is_unloaded(&self) -> bool {
+        lock(&self.users).is_unloaded
     }
 
     /// Whether another zone may have an instance of this image.
@@ -252,7 +296,13 @@ pub(crate) unsafe fn load_types(source: &Source, entries: &LegacyEntries) -> Res
         // SAFETY: as above.
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
-        return Ok(unsafe { Library::bind(entry, &schemas, Some(&image), &source.path) }?.types);
+        let library = unsafe { Library::bind(entry, &schemas, Some(&image), &source.path) }?;
+        if library.contract.is_unloadable() {
+            // SAFETY: there are no instances, and its types have the image. By the contract they
+            // leave nothing behind.
+            unsafe { image.unload_when_dropped() };
+        }
+        return Ok(library.types);
     }
     // SAFETY: as above.
     let descriptors = unsafe { legacy_descriptors(&image, entries) }?;
@@ -339,7 +389,7 @@ unsafe fn legacy_descriptors(
 unsafe fn schemas(image: &Image) -> Result<Vec<Schema>> {
     // SAFETY: as the caller promises.
     let Some(entry) = (unsafe { image.symbol::<Entry>(SYMBOL) }) else { return Ok(Vec::new()) };
-    // SAFETY: as the caller promises; images stay mapped for ever.
+    // SAFETY: as the caller promises; the image is mapped as long as anything of it is used.
     unsafe { describe_entry(entry) }
         .map_err(|error| bad(ErrorKind::SchemaInvalid, error.to_string()).with_source(error))
 }

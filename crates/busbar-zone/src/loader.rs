@@ -220,6 +220,7 @@ impl Loader {
     unsafe fn library(&self, source: &Source) -> Result<Arc<Library>> {
         // Held while loading: of two threads that load a file, one finds it loaded.
         let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+        libraries.retain(|(_, library)| !library.is_unloaded());
         let known = libraries.iter().find(|(hash, it)| *hash == source.hash && it.is_reusable());
         if let Some((_, library)) = known {
             return Ok(Arc::clone(library));

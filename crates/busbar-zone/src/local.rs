@@ -96,7 +96,9 @@ impl Local {
             config: config.to_owned(),
         };
         let made = maker.make(library, &numbering.targets, allow_versions);
-        let first = made.inspect_err(|_| end_threads(mode, threads.as_ref(), Duration::MAX))?;
+        let first = made.inspect_err(|_| {
+            end_threads(mode, threads.as_ref(), Duration::MAX);
+        })?;
         let generations = Generations::new(first, numbering);
         Ok(Arc::new_cyclic(|this: &Weak<Self>| {
             if let Some(threads) = &mut threads {
@@ -255,9 +257,11 @@ impl Maker {
     }
 }
 
-fn end_threads(mode: Mode, threads: Option<&Threads>, grace: Duration) {
-    if let (Mode::Dedicated { .. }, Some(threads)) = (mode, threads) {
-        threads.pool.close(grace);
+/// Ends the threads that a zone has of its own; whether there were some, and all have ended.
+fn end_threads(mode: Mode, threads: Option<&Threads>, grace: Duration) -> bool {
+    match (mode, threads) {
+        (Mode::Dedicated { .. }, Some(threads)) => threads.pool.close(grace),
+        _ => false,
     }
 }
 
@@ -362,7 +366,9 @@ impl Transport for Arc<Local> {
         let ended = self.end(&instance, soft, hard);
         if ended.is_ok() {
             let left = hard.saturating_duration_since(Instant::now());
-            end_threads(self.mode, self.threads.as_ref(), left.max(THREADS_END));
+            if end_threads(self.mode, self.threads.as_ref(), left.max(THREADS_END)) {
+                self.generations.each(|ended| ended.library().joined());
+            }
         }
         ended
     }
@@ -390,7 +396,7 @@ impl Runner for Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // A zone that was closed has none any more.
+        // A zone that was closed has none any more; what was not, stays mapped.
         end_threads(self.mode, self.threads.as_ref(), Duration::ZERO);
     }
 }

@@ -11,7 +11,7 @@
 //! out is known for what it is. Each call is told of once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use busbar_abi::Status;
@@ -19,6 +19,7 @@ use busbar_abi::Status;
 use crate::gate::Gate;
 use crate::host::Core;
 use crate::instance::Inside;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, ErrorKind, Result, Stage};
 
 /// No zone has more calls that have not ended.
@@ -133,11 +134,31 @@ impl Pending {
         Ok(CallId::new(index, slot.generation))
     }
 
-    /// Takes a call back whose submission failed: nobody is told.
-    pub(crate) fn retract(&self, id: CallId) {
-        if self.lock().take(id, None).is_some() {
+    /// A new call, which `send` has run and end later; if it cannot, nobody is told.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and what `send` says. Not what it says of a call that was ended
+    /// meanwhile, as the zone closes: that was told of.
+    pub(crate) fn submit(
+        &self,
+        method: u32,
+        reply: Reply,
+        send: impl FnOnce(CallId) -> Result<()>,
+    ) -> Result<CallId> {
+        let id = self.open(method, reply)?;
+        match send(id) {
+            Err(error) if self.retract(id) => Err(error),
+            _ => Ok(id),
+        }
+    }
+
+    /// Takes a call back of whose end nobody was told; whether it is one.
+    fn retract(&self, id: CallId) -> bool {
+        let is_open = self.lock().take(id, None).is_some();
+        if is_open {
             self.gate.leave();
         }
+        is_open
     }
 
     /// The call starts, in `inside` or elsewhere; `false` if it was given up.

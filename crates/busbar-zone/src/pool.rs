@@ -14,13 +14,17 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+// Of statics, which models do not share.
+use std::sync::Mutex as StaticMutex;
+use std::sync::{Arc, PoisonError};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use crate::patience::Patience;
 use crate::pending::CallId;
 use crate::queue::{Job, Queue};
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Condvar, Mutex, MutexGuard, thread, thread_local};
 use crate::{Error, ErrorKind, Result, Stage};
 
 /// Threads, and the queues that have work for them.
@@ -60,9 +64,9 @@ struct State {
 
 thread_local! {
     /// The same, if its threads are replaced.
-    static REPLACED: RefCell<Option<Arc<Inner>>> = const { RefCell::new(None) };
+    static REPLACED: RefCell<Option<Arc<Inner>>> = RefCell::default();
     /// The pool whose thread this is, by its address; 0 for none.
-    static POOL: Cell<usize> = const { Cell::new(0) };
+    static POOL: Cell<usize> = Cell::default();
 }
 
 impl Pool {
@@ -79,7 +83,7 @@ impl Pool {
         for _ in 0..threads.get() {
             let inner = Arc::clone(&pool.inner);
             inner.lock().live += 1;
-            let builder = std::thread::Builder::new().name(name.to_owned());
+            let builder = thread::Builder::new().name(name.to_owned());
             let thread = builder.spawn(move || inner.work()).map_err(|error| {
                 Error::new(ErrorKind::Io, Stage::Ready, error.to_string()).with_source(error)
             });
@@ -101,12 +105,12 @@ impl Pool {
     /// # Errors
     /// As [`Self::new`].
     pub(crate) fn shared() -> Result<(Arc<Self>, usize)> {
-        static SHARED: Mutex<Option<(Arc<Pool>, usize)>> = Mutex::new(None);
+        static SHARED: StaticMutex<Option<(Arc<Pool>, usize)>> = StaticMutex::new(None);
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = &*shared {
             return Ok(shared.clone());
         }
-        let most = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let most = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let name = "busbar-shared";
         let pool = Arc::new(Self::start(name, most.saturating_add(1), Some(name.to_owned()))?);
         Ok(shared.insert((pool, most.get())).clone())
@@ -141,7 +145,7 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        if POOL.get() == self.inner.address() {
+        if self.inner.is_here() {
             return Ok(work());
         }
         let (done, result) = sync_channel(1);
@@ -172,23 +176,24 @@ impl Pool {
         }
     }
 
-    /// Ends the threads, once they have run what waits, and waits for them as long as `grace`.
-    pub(crate) fn close(&self, grace: Duration) {
+    /// Ends the threads, once they have run what waits, and waits for them as long as `grace`;
+    /// whether all have ended.
+    pub(crate) fn close(&self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         let mut state = self.inner.lock();
         state.is_closing = true;
         self.inner.news.fetch_add(1, Ordering::Relaxed);
         self.inner.work.notify_all();
-        if POOL.get() == self.inner.address() {
+        if self.inner.is_here() {
             // This one of them ends when what it runs does.
-            return;
+            return false;
         }
         while state.live > 0 {
             let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
             let left = left.unwrap_or(Duration::from_secs(3600));
             if left == Duration::ZERO {
                 log::warn!(target: "busbar::zone", "{} threads of a zone stay", state.live);
-                return;
+                return false;
             }
             let waited = self.inner.ended.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -198,6 +203,7 @@ impl Pool {
             // They do not panic, and have nothing left to do.
             let _ = thread.join();
         }
+        true
     }
 
     fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -221,7 +227,7 @@ pub(crate) fn while_waiting<T>(wait: impl FnOnce() -> T) -> T {
             self.0.work.notify_one();
         }
     }
-    let pool = REPLACED.with_borrow(Option::clone);
+    let pool = REPLACED.with(|pool| pool.borrow().clone());
     let _back = pool.filter(Inner::replace).map(Back);
     wait()
 }
@@ -241,6 +247,11 @@ impl Inner {
         std::ptr::from_ref(self).addr()
     }
 
+    /// Whether this is one of its threads.
+    fn is_here(&self) -> bool {
+        POOL.with(Cell::get) == self.address()
+    }
+
     /// One thread more, unless there are too many; whether there is.
     fn replace(self: &Arc<Self>) -> bool {
         let Some(name) = &self.name else { return false };
@@ -256,7 +267,7 @@ impl Inner {
         (state.replacing, state.live) = (state.replacing + 1, state.live + 1);
         drop(state);
         let inner = Arc::clone(self);
-        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || inner.work());
+        let thread = thread::Builder::new().name(name.clone()).spawn(move || inner.work());
         if let Err(error) = &thread {
             let mut state = self.lock();
             (state.replacing, state.live) = (state.replacing - 1, state.live - 1);
@@ -278,8 +289,8 @@ impl Inner {
     }
 
     fn work(self: &Arc<Self>) {
-        POOL.set(self.address());
-        REPLACED.set(self.name.is_some().then(|| Arc::clone(self)));
+        POOL.with(|pool| pool.set(self.address()));
+        REPLACED.with(|pool| pool.replace(self.name.is_some().then(|| Arc::clone(self))));
         while let Some(next) = self.next() {
             // Whoever is told of ends may panic; that costs nobody else a thread.
             let run = catch_unwind(AssertUnwindSafe(|| match next {

@@ -4,13 +4,14 @@
 //! keep a thread waiting for their turn. All others run as threads come.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use crate::pending::CallId;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, ErrorKind, Result, Stage};
 
-/// Calls of a zone that may wait for a thread.
-pub(crate) const WAITING_MAX: usize = 4096;
+/// Calls of a zone that may wait for a thread; in the models, so few that some are refused.
+pub(crate) const WAITING_MAX: usize = if cfg!(loom) { 1 } else { 4096 };
 
 /// A call that was accepted.
 pub(crate) struct Job {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use busbar_types::registry::Registry;
 
+use crate::batch;
 use crate::bound::Bound;
 use crate::call::{Call, Shared};
 use crate::contract::Method;
@@ -17,12 +18,11 @@ use crate::library::Library;
 use crate::local::{Local, Plan};
 use crate::pending::{CallId, GivenUp, Pending, Reply};
 use crate::process::Remote;
-use crate::record::{Record, check, split};
 use crate::source::Source;
 use crate::transport::{Attendance, Transport};
 use crate::{
-    Completions, Error, ErrorKind, Object, Parent, ProcessOptions, ProcessStatus, Result, Stage,
-    State, Trust,
+    Completions, Error, ErrorKind, Object, Parent, ProcessOptions, ProcessStatus, Record, Result,
+    Stage, State, Trust,
 };
 
 /// Zones of zones of zones: no deeper than this.
@@ -307,34 +307,7 @@ impl Zone {
         arena: &mut [u8],
     ) -> Result<Vec<(usize, Error)>> {
         let Some(local) = &self.body.inline else { return Err(self.not_inline()) };
-        let inside = local.generations.enter()?;
-        for (index, record) in records.iter().enumerate() {
-            inside.instance().inline_target(record.method)?;
-            check(record, arena.len()).map_err(|message| {
-                let message = format!("record {index}: {message}");
-                Error::new(ErrorKind::InvalidArgument, Stage::Call, message)
-                    .of_plugin(self.plugin_id(), 0)
-            })?;
-        }
-        let mut failed = Vec::new();
-        for (index, record) in records.iter_mut().enumerate() {
-            let method = inside.instance().target(record.method)?;
-            let (input, out) = split(record, arena);
-            match inside.instance().call_inside(method, input, out) {
-                Ok(length) => (record.out_length, record.status) = (length as u32, 0),
-                Err(error) => {
-                    let needed = u32::try_from(error.needed()).unwrap_or(u32::MAX);
-                    let status = error.status().0;
-                    let status = if status < 0 { status } else { busbar_abi::Status::INTERNAL.0 };
-                    (record.out_length, record.status) = (needed, status);
-                    if inside.instance().state() == State::Faulted {
-                        return Err(error);
-                    }
-                    failed.push((index, error));
-                }
-            }
-        }
-        Ok(failed)
+        batch::run(local.generations.enter()?.instance(), records, arena)
     }
 
     /// Has `sink` told of the end of a call, under the number `operation`; if this fails, never. In
@@ -349,20 +322,19 @@ impl Zone {
         sink: Arc<dyn Completions>,
         operation: u64,
     ) -> Result<CallId> {
-        let id = self.open_call(method, sink, operation)?;
-        let submitted = self.body.transport.submit(method.0, input, id);
-        submitted.inspect_err(|_| self.body.pending.retract(id))?;
-        Ok(id)
+        self.open_call(method, sink, operation, |id| {
+            self.body.transport.submit(method.0, input, id)
+        })
     }
 
-    /// A new call, which is not submitted yet.
     fn open_call(
         &self,
         method: MethodId,
         sink: Arc<dyn Completions>,
         operation: u64,
+        send: impl FnOnce(CallId) -> Result<()>,
     ) -> Result<CallId> {
-        let id = self.body.pending.open(method.0, Reply { sink, operation });
+        let id = self.body.pending.submit(method.0, Reply { sink, operation }, send);
         id.map_err(|error| error.of_plugin(self.plugin_id(), 0))
     }
 
@@ -431,10 +403,10 @@ impl Zone {
         timeout: Duration,
     ) -> Result<Vec<u8>> {
         let shared = Call::shared();
-        let id = self.open_call(method, Arc::<Shared>::clone(&shared), 0)?;
-        let is_done = || shared.is_done();
-        let submitted = self.body.transport.submit_awaited(method.0, input, id, &is_done);
-        submitted.inspect_err(|_| self.body.pending.retract(id))?;
+        let id = self.open_call(method, Arc::<Shared>::clone(&shared), 0, |id| {
+            let is_done = || shared.is_done();
+            self.body.transport.submit_awaited(method.0, input, id, &is_done)
+        })?;
         let call = Call::new(shared, Arc::downgrade(&self.body), id);
         call.wait(timeout).map_err(|error| error.of_plugin(self.plugin_id(), self.generation()))
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use busbar_types::registry::Registry;
 use busbar_types::schema::hash_of;
@@ -17,6 +18,18 @@ pub(crate) const PLUGIN: &str = include_str!("fixtures/plugin.c");
 
 /// What `plugin.c` gives as the text of its type.
 pub(crate) const TEXT: &str = "a text, as far as C cares";
+
+/// Longer than anything takes that these tests wait for.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// Waits for what other threads or processes do soon.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LONG, "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// A folder that only its owner can write to.
 pub(crate) fn folder() -> TempDir {

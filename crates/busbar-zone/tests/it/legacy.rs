@@ -1,9 +1,5 @@
-//! Libraries of types alone, by the two legacy entries, built from declarations of their own; and a
-//! plugin that is compiled into this program.
+//! Libraries of types alone, by the two legacy entries, built from declarations of their own.
 
-use std::ffi::{c_char, c_void};
-
-use busbar_abi::{self as abi, Buf, Manifest, Method, Plugin, Slice, Status};
 use busbar_types::format::Formats;
 use busbar_types::registry::{ForeignValue, Registry};
 use busbar_zone::{ErrorKind, Loader};
@@ -141,80 +137,3 @@ fn legacy_is_no_plugin() {
     let error = crate::fixtures::load(&fixture.path, &options).expect_err("no plugin");
     assert_eq!(error.kind(), ErrorKind::Symbol);
 }
-
-/// A plugin without a library: `echo` and `fail`.
-pub(crate) unsafe extern "C" fn local_entry() -> *const Manifest {
-    unsafe extern "C" fn create(
-        _host: *const abi::Host,
-        _id: *const c_char,
-        out: *mut *const Plugin,
-    ) -> Status {
-        static PLUGIN: Shared = Shared(Plugin {
-            struct_size: size_of::<Plugin>() as u32,
-            abi_minor: 0,
-            plugin_data: std::ptr::null_mut::<c_void>(),
-            init: None,
-            activate: None,
-            deactivate: None,
-            destroy: Some(destroy),
-            get_extension: None,
-            call: Some(call),
-            start: None,
-            cancel: None,
-        });
-        // SAFETY: by the contract.
-        unsafe { out.write(&raw const PLUGIN.0) };
-        Status::OK
-    }
-    unsafe extern "C" fn destroy(_plugin: *const Plugin) {}
-    unsafe extern "C" fn call(
-        _plugin: *const Plugin,
-        method: u32,
-        input: Slice,
-        out: *mut Buf,
-    ) -> Status {
-        if method != 0 {
-            return Status(-1042);
-        }
-        // SAFETY: by the contract.
-        let input = unsafe { input.bytes() }.unwrap_or_default();
-        // SAFETY: by the contract.
-        let out = unsafe { &mut *out };
-        out.len = input.len();
-        if out.len > out.cap {
-            return Status::BUFFER_TOO_SMALL;
-        }
-        // SAFETY: there is room.
-        unsafe { std::ptr::copy_nonoverlapping(input.as_ptr(), out.ptr, input.len()) };
-        Status::OK
-    }
-    const FLAGS: u32 = abi::method::SYNC | abi::method::THREAD_SAFE;
-    static METHODS: [Method; 2] = [
-        Method { id: 0, flags: FLAGS, name: c"echo".as_ptr(), in_hash: 0, out_hash: 0 },
-        Method { id: 1, flags: FLAGS, name: c"fail".as_ptr(), in_hash: 0, out_hash: 0 },
-    ];
-    static MANIFEST: Manifest = Manifest {
-        magic: abi::MAGIC,
-        struct_size: size_of::<Manifest>() as u32,
-        abi_major: 1,
-        abi_minor: 0,
-        min_host_minor: 0,
-        pointer_bits: usize::BITS as u16,
-        flags: 0,
-        runtime: abi::runtime::RUST,
-        id: c"local.echo".as_ptr(),
-        version: c"0".as_ptr(),
-        target: abi::TARGET.as_ptr(),
-        methods: METHODS.as_ptr(),
-        n_methods: METHODS.len(),
-        types: std::ptr::null(),
-        n_types: 0,
-        create: Some(create),
-    };
-    &raw const MANIFEST
-}
-
-struct Shared(Plugin);
-
-// SAFETY: it has no data.
-unsafe impl Sync for Shared {}

@@ -3,7 +3,9 @@
 
 mod fixtures;
 mod hostile;
+mod images;
 mod legacy;
+mod local;
 mod modes;
 #[cfg(target_os = "linux")]
 mod process;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use busbar_zone::{Completions, ErrorKind, Mode, Options, Record, Result, State, Zone};
 
-use crate::fixtures::{Fixture, alive, inline, load, loader, options, registry, trusting, word};
-
-const LONG: Duration = Duration::from_secs(20);
+use crate::fixtures::{
+    Fixture, LONG, alive, inline, load, loader, options, registry, trusting, word,
+};
 
 pub(crate) fn dedicated(threads: usize) -> Mode {
     Mode::Dedicated { threads: NonZeroUsize::new(threads).expect("some") }
@@ -78,17 +78,13 @@ fn every_mode_conforms() {
     }
 }
 
-/// [Z21] … and without a library at all, compiled into the program
+/// [Z01 Z07 Z21] … and without a library at all, compiled into the program
 #[test]
 fn local_plugins_conform_as_well() {
     for mode in all() {
         // SAFETY: it keeps to the contract.
-        let zone = unsafe { loader().open(crate::legacy::local_entry, &Options::new(mode())) };
-        let zone = zone.expect("it opens");
-        assert_eq!(wait(&zone, "echo", b"local").expect("it echoes"), b"local");
-        assert_eq!(wait(&zone, "fail", b"").expect_err("it fails").kind(), ErrorKind::Failed);
-        zone.close(LONG).expect("it closes");
-        assert_eq!(wait(&zone, "echo", b"").expect_err("closed").kind(), ErrorKind::Closed);
+        let zone = unsafe { loader().open(crate::local::entry, &Options::new(mode())) };
+        conforms(&zone.expect("it opens"));
     }
 }
 
@@ -263,19 +259,21 @@ fn closing_under_load() {
 /// would do harm refused before any call
 #[test]
 fn batches() {
-    let fixture = Fixture::plugin(&[]);
-    let zone = inline(&fixture.path);
+    for (defines, calls) in [(&[][..], 0), (&["WITH_BATCH"], 3)] {
+        let fixture = Fixture::plugin(defines);
+        batches_of(&inline(&fixture.path), calls);
+    }
+}
+
+fn record(method: u32, input: (u32, u32), out: (u32, u32)) -> Record {
+    let ((in_offset, in_length), (out_offset, out_room)) = (input, out);
+    let (out_length, status, reserved) = (77, 77, 0);
+    Record { method, in_offset, in_length, out_offset, out_room, out_length, status, reserved }
+}
+
+/// What holds whether the plugin runs batches itself, by so many `calls`, or is called for each.
+fn batches_of(zone: &Zone, calls: usize) {
     let index = |name| zone.method(name).expect("it has it").index();
-    let record = |method, (in_offset, in_length), (out_offset, out_room)| Record {
-        method,
-        in_offset,
-        in_length,
-        out_offset,
-        out_room,
-        out_length: 77,
-        status: 77,
-        reserved: 0,
-    };
     let (echo, fail) = (index("echo"), index("fail"));
     let mut arena = *b"abcd............";
     let mut records = [
@@ -285,11 +283,18 @@ fn batches() {
         record(echo, (8, 2), (0, 4)),
     ];
     let failed = zone.call_batch(&mut records, &mut arena).expect("they run");
-    let failed: Vec<_> = failed.iter().map(|(index, error)| (*index, error.kind())).collect();
-    assert_eq!(failed, [(1, ErrorKind::Failed), (2, ErrorKind::BufferTooSmall)]);
+    let failed: Vec<_> =
+        failed.iter().map(|(index, error)| (*index, error.kind(), error.message())).collect();
+    let expected = (1, ErrorKind::Failed, "on purpose");
+    assert_eq!((failed.len(), failed[0]), (2, expected));
+    assert_eq!((failed[1].0, failed[1].1), (2, ErrorKind::BufferTooSmall));
     assert_eq!(&arena, b"abcd....abcd....");
     let ends: Vec<_> = records.iter().map(|it| (it.status, it.out_length)).collect();
     assert_eq!(ends, [(0, 4), (-1042, 0), (-2, 4), (0, 2)]);
+    let mut count = [0; 8];
+    let batches = zone.method("batches").expect("it has it");
+    zone.call(batches, &[], &mut count).expect("it counts");
+    assert_eq!(word(&count), calls);
 
     for wrong in [
         record(echo, (0, 17), (0, 0)),
@@ -304,6 +309,60 @@ fn batches() {
         assert!(!matches!(error.kind(), ErrorKind::Internal), "{error}");
         assert_eq!(records[0].status, 77, "none was run");
     }
+    // More than go together, and methods that run alone, from several threads.
+    let mut many: Vec<_> = (0..300).map(|n| record(echo, (n, 4), (300 + 4 * n, 4))).collect();
+    let mut arena: Vec<_> = (0..1600_u32).map(|n| n as u8).collect();
+    assert!(zone.call_batch(&mut many, &mut arena).expect("they run").is_empty());
+    assert!(many.iter().all(|it| (it.status, it.out_length) == (0, 4)));
+    assert!((0..300).all(|n| arena[300 + 4 * n] == n as u8));
+    let serial = index("serial");
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut arena = [0; 50];
+                let mut alone: Vec<_> =
+                    (0..10).map(|n| record(serial, (0, 0), (5 * n, 5))).collect();
+                zone.call_batch(&mut alone, &mut arena).expect("they run");
+                assert_eq!(arena, *b"alone".repeat(10));
+            });
+        }
+    });
+}
+
+/// [Z17] batches that a plugin says to have run and has not, or wrote beyond their rooms, are no
+/// results; nothing is run twice because of it
+#[test]
+fn batches_that_lie() {
+    for (define, kind) in [("BATCH_SKIPS", "returned"), ("BATCH_LIES", "says that it wrote")] {
+        let fixture = Fixture::plugin(&["WITH_BATCH", define]);
+        let zone = inline(&fixture.path);
+        let count = zone.method("count").expect("it has it").index();
+        let mut records = [record(count, (0, 0), (0, 0)); 3];
+        let failed = zone.call_batch(&mut records, &mut []).expect("they run");
+        assert!(!failed.is_empty());
+        for (_, error) in failed {
+            assert!(error.message().contains(kind), "{error}");
+        }
+        let mut counted = [0; 4];
+        let method = zone.method("counted").expect("it has it");
+        zone.call(method, &[], &mut counted).expect("it says");
+        assert_eq!(counted[0], 3, "each once");
+    }
+}
+
+/// [Z03] nothing is encoded on the way of an inline call: the plugin's own functions for that are
+/// never called
+#[test]
+fn inline_calls_encode_nothing() {
+    let fixture = Fixture::plugin(&[]);
+    let zone = inline(&fixture.path);
+    let mut out = [0; 8];
+    for _ in 0..1000 {
+        zone.call(zone.method("echo").expect("it has it"), b"12345678", &mut out).expect("runs");
+    }
+    let bound = zone.bind(zone.method("encoded").expect("it has it")).expect("it never waits");
+    assert_eq!(bound.call(&[], &mut out).expect("it counts"), 8);
+    assert_eq!(word(&out), 0);
 }
 
 /// [T33] closing what is in use waits, or is refused without any change, as one asks for

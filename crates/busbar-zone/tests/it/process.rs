@@ -7,16 +7,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use busbar_zone::{
     Error, ErrorKind, GoLibraries, Mode, Options, Output, ProcessOptions, Result, Stage,
 };
 use busbar_zone::{State, Zone};
 
-use crate::fixtures::{Fixture, load, options, process};
-
-const LONG: Duration = Duration::from_secs(20);
+use crate::fixtures::{Fixture, LONG, load, options, process, until};
 
 /// What these tests count, tests that run beside them would count, too.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -60,14 +58,6 @@ fn crashed(result: Result<Vec<u8>>, how: &str) -> Error {
     assert_eq!(error.kind(), ErrorKind::Crashed, "{error}");
     assert!(error.message().contains(how), "{error} lacks {how}");
     error
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < end, "never: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn is_alive(pid: u32) -> bool {

@@ -6,20 +6,9 @@ use std::time::{Duration, Instant};
 use busbar_types::Type;
 use busbar_zone::{Completions, ErrorKind, Loader, Mode, Options, Result, State, Zone};
 
-use crate::fixtures::{Fixture, load, loader, options, physics, word};
+use crate::fixtures::{Fixture, LONG, load, loader, options, physics, until, word};
 use crate::modes::{dedicated, wait};
 use crate::sdk::archive;
-
-const LONG: Duration = Duration::from_secs(20);
-
-/// Waits for what other threads do soon.
-pub(crate) fn until(mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < LONG, "it never holds");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 fn open(loader: &Loader, fixture: &Fixture, mode: Mode) -> Zone {
     // SAFETY: our own fixture.
@@ -141,13 +130,13 @@ fn calls_are_cancelled() {
     assert!(!waiting.cancel(), "once");
     assert_eq!(waiting.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
     assert_eq!((zone.open_calls(), zone.late_calls()), (1, 0));
-    until(|| key.open_calls() == 0);
+    until("nothing is open", || key.open_calls() == 0);
     std::thread::sleep(Duration::from_millis(20));
     assert!(running.cancel());
     assert_eq!(running.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
     assert_eq!(zone.open_calls(), 1, "it goes on, for nobody");
     wait(&key, "open", b"").expect("it opens");
-    until(|| zone.open_calls() == 0);
+    until("nothing is open", || zone.open_calls() == 0);
     assert_eq!(zone.late_calls(), 1);
     assert_eq!(wait(&zone, "noted", b"").expect("it says"), b"", "what waited did not run");
     zone.close(LONG).expect("nobody is inside");
@@ -171,7 +160,7 @@ fn asynchronous_calls_are_cancelled() {
             assert!(call.cancel(), "{mode:?}");
             assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
         }
-        until(|| zone.open_calls() == 0);
+        until("nothing is open", || zone.open_calls() == 0);
         zone.close(Duration::from_secs(60)).expect("nobody is inside");
         assert_eq!(zone.state(), State::Destroyed);
     }
@@ -234,7 +223,7 @@ fn calls_that_were_given_up_take_no_threads() {
             (0..most).map(|_| zone.start(method, Vec::new()).expect("queued")).collect();
         let waits = zone.method("waits").expect("it has it");
         // Those before have given their threads away.
-        until(|| count(&key, waits) >= most);
+        until("all wait", || count(&key, waits) >= most);
         for call in calls {
             assert!(call.cancel());
             assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
@@ -248,7 +237,7 @@ fn calls_that_were_given_up_take_no_threads() {
         zone.close(LONG).expect("all have ended");
     }
     if cfg!(target_os = "linux") {
-        until(|| threads("busbar-shared") <= most + 1);
+        until("as many threads", || threads("busbar-shared") <= most + 1);
     }
 }
 
@@ -267,10 +256,10 @@ fn shared_zones_share_threads() {
         ids.insert(word(&place[8..]));
     }
     // Others of these tests may wait for their parents.
-    until(|| threads("busbar-shared") == most);
+    until("as many threads", || threads("busbar-shared") == most);
     assert!(!ids.is_empty());
     drop(zones);
-    until(|| threads("busbar-shared") == most);
+    until("as many threads", || threads("busbar-shared") == most);
 }
 
 /// [Z09] a dedicated zone has threads of its own, as many as asked for, until it is closed; while
@@ -282,11 +271,11 @@ fn dedicated_zones_have_their_own_threads() {
     let key = open(&loader, &fixture, Mode::Inline);
     let busy = open(&loader, &fixture, dedicated(3));
     let name = format!("busbar-zone{}", busy.id());
-    until(|| threads(&name) == 3);
+    until("as many threads", || threads(&name) == 3);
     let method = busy.method("wait").expect("it has it");
     let calls: Vec<_> = (0..9).map(|_| busy.start(method, Vec::new()).expect("queued")).collect();
     let waits = key.method("waits").expect("it has it");
-    until(|| count(&key, waits) == 3);
+    until("all wait", || count(&key, waits) == 3);
     let other = open(&loader, &fixture, dedicated(1));
     for _ in 0..1000 {
         assert_eq!(wait(&other, "echo", b"abc").expect("it echoes"), b"abc");
@@ -297,7 +286,7 @@ fn dedicated_zones_have_their_own_threads() {
         call.wait(LONG).expect("it ends");
     }
     busy.close(LONG).expect("it closes");
-    until(|| threads(&name) == 0);
+    until("as many threads", || threads(&name) == 0);
 }
 
 #[expect(clippy::host_endian_bytes, reason = "the plugin is in this process")]
@@ -335,11 +324,11 @@ fn blocking_methods_see_cancellation() {
         let zone = load(&physics(), &options(mode)).expect("it loads");
         let patient = zone.method("patient").expect("it has it");
         let call = zone.start(patient, input.clone()).expect("queued");
-        until(|| zone.open_calls() == 1);
+        until("it has begun", || zone.open_calls() == 1);
         assert!(call.cancel());
         assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
         // Long before its minute is over, whether it had begun or not.
-        until(|| zone.open_calls() == 0);
+        until("nothing is open", || zone.open_calls() == 0);
         // One that has not begun when it is cancelled, and one that has.
         let second = zone.start(patient, input.clone()).expect("queued");
         let begin = Instant::now();
@@ -347,4 +336,71 @@ fn blocking_methods_see_cancellation() {
         assert!(begin.elapsed() < LONG, "not as long as it would");
         assert_eq!(second.wait(LONG).expect_err("closed").kind(), ErrorKind::Closed);
     }
+}
+
+/// [Z18] ten times as many calls as a queue has room for: what waits is bounded, in number and in
+/// memory, and what was accepted runs
+#[test]
+fn overload_takes_bounded_memory() {
+    const BYTES: usize = 16 << 10;
+    let (fixture, loader) = (Fixture::plugin(&[]), loader());
+    let key = open(&loader, &fixture, Mode::Inline);
+    let zone = open(&loader, &fixture, dedicated(1));
+    let method = zone.method("wait").expect("it has it");
+    let before = resident_bytes();
+    let (mut calls, mut refused) = (Vec::new(), 0);
+    for _ in 0..10 * 4096 {
+        match zone.start(method, vec![7; BYTES]) {
+            Ok(call) => calls.push(call),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Again);
+                assert!(error.is_retryable());
+                refused += 1;
+            }
+        }
+    }
+    // One more than that may run.
+    assert!((4096..=4097).contains(&calls.len()), "{}", calls.len());
+    assert_eq!((calls.len() + refused, zone.open_calls()), (10 * 4096, calls.len()));
+    // Other tests run meanwhile; without a bound it were 640 MiB.
+    let more = resident_bytes().saturating_sub(before);
+    assert!(more < 4 * 4096 * BYTES, "{more} bytes");
+    wait(&key, "open", b"").expect("it opens");
+    for call in calls {
+        call.wait(LONG).expect("it ends");
+    }
+    assert_eq!(wait(&zone, "echo", b"abc").expect("there is room again"), b"abc");
+    zone.close(LONG).expect("it closes");
+}
+
+/// Of this process; 0 where there is no such file.
+pub(crate) fn resident_bytes() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0_usize) * 4096
+}
+
+/// [Z09] while a zone burns all that its own threads can get, those of another zone serve it, and
+/// run none of its calls
+#[test]
+fn a_zone_that_burns_keeps_no_other_from_its_threads() {
+    #[derive(Type)]
+    struct Ms {
+        ms: u32,
+    }
+    let burner = load(&physics(), &options(dedicated(2))).expect("it loads");
+    let other = load(&physics(), &options(dedicated(1))).expect("it loads");
+    let burn = burner.method("burn").expect("it has it");
+    let input = archive(&Ms { ms: 60_000 });
+    let burning: Vec<_> =
+        (0..2).map(|_| burner.start(burn, input.clone()).expect("queued")).collect();
+    for _ in 0..200 {
+        wait(&other, "nothing", b"").expect("it runs");
+    }
+    assert_eq!(burner.open_calls(), 2, "they burn still");
+    for call in burning {
+        assert!(call.cancel());
+        assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
+    }
+    until("it burns no longer", || burner.open_calls() == 0);
 }

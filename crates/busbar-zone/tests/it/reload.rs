@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use busbar_zone::{Error, ErrorKind, Loader, Mode, ReloadOptions, Reloaded, State, Watch, Zone};
 
-use crate::fixtures::{Fixture, alive, loader, options, registry, trusting};
+use crate::fixtures::{Fixture, LONG, alive, loader, options, registry, trusting, until};
 use crate::modes::{all, all_of_files, dedicated, wait};
-use crate::queues::until;
-
-const LONG: Duration = Duration::from_secs(20);
 
 fn open(loader: &Loader, path: &Path, mode: Mode) -> Zone {
     // SAFETY: our own fixture.
@@ -116,13 +113,13 @@ fn no_call_fails() {
                 assert_eq!((error.kind(), error.status().0), (ErrorKind::Failed, -1007));
                 let error = reload(&loader, &zone, &cut.path).expect_err("it is cut off");
                 assert_eq!(error.kind(), ErrorKind::Damaged);
-                until(|| calls.load(Ordering::Relaxed) > seen);
+                until("more calls", || calls.load(Ordering::Relaxed) > seen);
             }
             done.store(true, Ordering::Relaxed);
         });
         assert_eq!(zone.generation(), 3 + 2 * reloads as u32 - reloads as u32);
         // Told first, out then.
-        until(|| zone.open_calls() == 0);
+        until("nothing is open", || zone.open_calls() == 0);
         assert_eq!(zone.late_calls(), 0);
         zone.close(LONG).expect("it closes");
         let after = left_behind();
@@ -141,12 +138,12 @@ fn calls_that_run_end_where_they_began() {
     let zone = open(&loader, &one.path, dedicated(3));
     let [block, stuck] = ["wait", "stuck"].map(|name| zone.method(name).expect("it has it"));
     let running = zone.start(block, Vec::new()).expect("queued");
-    until(|| zone.open_calls() == 1);
+    until("it has begun", || zone.open_calls() == 1);
     std::thread::scope(|scope| {
         let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
-        until(|| version(&zone) == 2);
+        until("the next version", || version(&zone) == 2);
         // A call is told of a moment before it is out.
-        until(|| zone.open_calls() == 1);
+        until("it has begun", || zone.open_calls() == 1);
         wait(&key, "open", b"").expect("it opens");
         running.wait(LONG).expect("it ends");
         reloading.join().expect("no panic").expect("it reloads");
@@ -258,11 +255,11 @@ fn a_panic_on_probation_is_rolled_back() {
         let zone = open(&loader, &one.path, mode());
         reload(&loader, &zone, &two.path).expect("it reloads");
         assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
-        until(|| zone.generation() == 3);
+        until("the next generation", || zone.generation() == 3);
         assert_eq!((version(&zone), zone.state()), (1, State::Active));
         // What came before has nothing before it.
         assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
-        until(|| zone.state() == State::Faulted);
+        until("it is faulted", || zone.state() == State::Faulted);
         assert_eq!(wait(&zone, "version", b"").expect_err("it ends").kind(), ErrorKind::Faulted);
         reload(&loader, &zone, &two.path).expect("a reload heals");
         assert_eq!((version(&zone), zone.generation()), (2, 4));
@@ -414,11 +411,11 @@ fn processes_follow_each_other() {
     assert!(!Path::new(&format!("/proc/{first}/exe")).exists(), "the first one is gone");
 
     assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
-    until(|| zone.generation() == 3);
+    until("the next generation", || zone.generation() == 3);
     assert_eq!((version(&zone), zone.state()), (1, State::Active));
     // What came before has nothing before it: it is started again.
     assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
-    until(|| zone.process().is_some_and(|it| it.crashes == 2 && it.starts == 4));
+    until("another process", || zone.process().is_some_and(|it| it.crashes == 2 && it.starts == 4));
     assert_eq!((version(&zone), zone.generation()), (1, 3));
 
     let [block, key] = ["wait", "open"].map(|name| zone.method(name).expect("it has it"));

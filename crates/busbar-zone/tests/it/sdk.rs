@@ -6,10 +6,8 @@ use busbar_types::registry::Origin;
 use busbar_types::{Type, read};
 use busbar_zone::{ErrorKind, Mode, Options, Zone};
 
-use crate::fixtures::{inline, load, loader, options, physics, quirks, registry, trusting};
+use crate::fixtures::{LONG, inline, load, loader, options, physics, quirks, registry, trusting};
 use crate::modes::{dedicated, wait};
-
-const LONG: Duration = Duration::from_secs(20);
 
 #[derive(Type)]
 #[busbar(name = "physics.Point")]
@@ -281,7 +279,9 @@ fn a_panic_while_writing_the_result() {
         assert_eq!(call::<Number>(&other, "add", &archive(&Pair { a: 2, b: 3 })).0, 5);
         match mode {
             // Another process takes its place; a call may still meet the end of the last one.
-            Mode::Process => crate::queues::until(|| table(&zone, false).is_ok()),
+            Mode::Process => {
+                crate::fixtures::until("it is there again", || table(&zone, false).is_ok())
+            }
             _ => assert_eq!(table(&zone, false).expect_err("no more").kind(), ErrorKind::Faulted),
         }
         zone.close(LONG).expect("it closes");

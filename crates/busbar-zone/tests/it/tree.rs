@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use busbar_zone::{ErrorKind, Loader, Mode, Options, State, Zone};
 
-use crate::fixtures::{Fixture, alive, folder, loader, physics, registry, trusting};
-
-const LONG: Duration = Duration::from_secs(20);
+use crate::fixtures::{Fixture, LONG, alive, folder, loader, physics, registry, trusting};
 
 fn child(loader: &Loader, path: &std::path::Path, parent: &Zone) -> Result<Zone, ErrorKind> {
     let mut options = Options::new(Mode::Inline);

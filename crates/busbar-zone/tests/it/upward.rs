@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use busbar_abi::Manifest;
 use busbar_types::{Type, read};
 use busbar_zone::{Answer, ErrorKind, Mode, Options, Parent, ParentCall, Result, State, Zone};
 
-use crate::fixtures::{load, loader, options, physics};
+use crate::fixtures::{LONG, load, loader, options, physics, until};
 use crate::modes::{all, dedicated, wait};
+#[cfg(target_os = "linux")]
+use crate::queues::resident_bytes;
 use crate::sdk::{archive, text};
-
-const LONG: Duration = Duration::from_secs(20);
 
 /// The plugin of the example, compiled into this program.
 #[path = "../../examples/physics.rs"]
@@ -31,6 +31,11 @@ struct Ask {
 
 #[derive(Type)]
 struct Number(u64);
+
+#[derive(Type)]
+struct Ms {
+    ms: u32,
+}
 
 /// Answers, and writes down what it is told.
 #[derive(Default)]
@@ -135,14 +140,6 @@ fn number(zone: &Zone, method: &str, input: &[u8]) -> Result<u64> {
     Ok(value::<Number>(&wait(zone, method, input)?).0)
 }
 
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < LONG, "{what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// How a method of the plugin may call its parent, in this mode.
 fn hows(zone: &Zone) -> &'static [&'static str] {
     // Inline, nothing waits.
@@ -225,7 +222,7 @@ fn closing_answers_what_goes_up() {
                 zone.start(zone.method(how).expect("it has it"), ask).expect("it starts")
             })
             .collect();
-        eventually("all ask", || lock(&tester.kept).len() == asks.len());
+        until("all ask", || lock(&tester.kept).len() == asks.len());
         zone.close(Duration::from_secs(2)).expect("nobody stays");
         for call in asks {
             assert_eq!(call.wait(LONG).expect_err("closed").kind(), ErrorKind::Closed);
@@ -233,7 +230,7 @@ fn closing_answers_what_goes_up() {
         let kept = std::mem::take(&mut *lock(&tester.kept));
         assert!(kept.iter().all(|answer| !answer.is_wanted()));
         let mut ids: Vec<_> = kept.iter().map(Answer::id).collect();
-        eventually("all are cancelled", || lock(&tester.cancelled).len() == ids.len());
+        until("all are cancelled", || lock(&tester.cancelled).len() == ids.len());
         ids.sort_unstable();
         lock(&tester.cancelled).sort_unstable();
         assert_eq!(*lock(&tester.cancelled), ids, "each once");
@@ -266,10 +263,10 @@ fn cancelling_goes_up() {
         let (zone, tester) = open(mode);
         let ask = archive(&Ask { method: "keep".to_owned(), input: Vec::new() });
         let call = zone.start(zone.method("ask_later").expect("it has it"), ask).expect("starts");
-        eventually("it asks", || lock(&tester.kept).len() == 1);
+        until("it asks", || lock(&tester.kept).len() == 1);
         assert!(call.cancel());
         assert_eq!(call.wait(LONG).expect_err("cancelled").kind(), ErrorKind::Cancelled);
-        eventually("the parent is told", || lock(&tester.cancelled).len() == 1);
+        until("the parent is told", || lock(&tester.cancelled).len() == 1);
         assert!(!lock(&tester.kept)[0].is_wanted());
         zone.close(LONG).expect("it closes");
     }
@@ -290,7 +287,7 @@ fn objects_are_released_once() {
         drop(held);
         assert_eq!(released(), 0);
         drop(last);
-        eventually("it is told", || released() == 1);
+        until("it is told", || released() == 1);
         assert_eq!(zone.hold(moon).expect_err("gone").kind(), ErrorKind::Stale);
         assert_eq!(name_of(moon).expect_err("gone").kind(), ErrorKind::Stale);
         assert_eq!(zone.hold(sun + 1).expect_err("never was").kind(), ErrorKind::Stale);
@@ -302,6 +299,97 @@ fn objects_are_released_once() {
     });
 }
 
+/// [Z02 Z12] what is released while a plugin lets nobody in, as its state is to be handed over, was
+/// never told of; now it is, once calls go on
+#[test]
+fn objects_are_released_after_a_hand_over() {
+    let folder = crate::fixtures::folder();
+    let next = folder.path().join("next.so");
+    let mut bytes = std::fs::read(physics()).expect("it is there");
+    bytes.extend_from_slice(b"another file");
+    std::fs::write(&next, bytes).expect("written");
+    for mode in [Mode::Shared, dedicated(2), Mode::Process] {
+        if !is_there(mode) {
+            continue;
+        }
+        let loader = loader();
+        // SAFETY: our own example.
+        let zone = unsafe { loader.load(&physics(), &options(mode)) }.expect("it loads");
+        let released = || number(&zone, "released", &[]).expect("counted");
+        let held = [(); 20].map(|()| {
+            let moon = number(&zone, "make", &text("moon")).expect("made");
+            zone.hold(moon).expect("it is there")
+        });
+        let sleep = zone.method("sleep").expect("it has it");
+        let call = zone.start(sleep, archive(&Ms { ms: 400 })).expect("queued");
+        until("it has begun", || zone.open_calls() == 1);
+        let mut short = busbar_zone::ReloadOptions::default();
+        short.grace = Duration::from_millis(200);
+        thread::scope(|scope| {
+            let reload = scope.spawn(|| {
+                // SAFETY: as above.
+                unsafe { loader.reload(&zone, &next, &short) }
+            });
+            for object in held {
+                drop(object);
+                thread::sleep(Duration::from_millis(15));
+            }
+            let error = reload.join().expect("no panic").expect_err("a call still runs");
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{mode:?} {error}");
+        });
+        call.wait(LONG).expect("it ends");
+        until("all are told of", || released() == 20);
+        zone.close(LONG).expect("it closes");
+    }
+}
+
+/// [Z07 Z13] a process that asks, and reads no answer, cannot have its parent keep them all: it is
+/// ended, and this process lives on
+#[test]
+#[cfg(target_os = "linux")]
+fn answers_that_nobody_reads_are_bounded() {
+    let (tester, parent) = tester();
+    let mut options = options(Mode::Process);
+    options.exposed = Some(&parent);
+    let zone = load(&physics(), &options).expect("it loads");
+    let pid = zone.process().and_then(|it| it.pid).expect("it runs").cast_signed();
+    let asks = 200;
+    let calls: Vec<_> = (0..asks)
+        .map(|_| {
+            let ask = archive(&Ask { method: "keep".to_owned(), input: Vec::new() });
+            zone.start(zone.method("ask_later").expect("it has it"), ask).expect("it starts")
+        })
+        .collect();
+    until("all ask", || lock(&tester.kept).len() == asks);
+    // SAFETY: a child of this process.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+    let before = resident_bytes();
+    let large = vec![7; 4 << 20];
+    for answer in std::mem::take(&mut *lock(&tester.kept)) {
+        answer.succeed(&large);
+    }
+    let more = resident_bytes().saturating_sub(before);
+    assert!(more < 512 << 20, "{more} bytes wait, of 800 MiB");
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGCONT) }, 0);
+    let (mut whole, mut refused) = (0, 0);
+    for call in calls {
+        match call.wait(LONG) {
+            Ok(result) => {
+                assert!(result == large);
+                whole += 1;
+            }
+            Err(error) => {
+                assert!(error.message().contains("wait for the plugin to read"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(whole >= 60 && refused >= 100, "{whole} {refused}");
+    assert_eq!(ask(&zone, "ask", "invert", &[1]).expect("it goes on"), [254]);
+    zone.close(LONG).expect("it closes");
+}
+
 /// [Z02] a parent is told once that a plugin does not need an object of its any more, by the plugin
 /// or by its end
 #[test]
@@ -310,7 +398,7 @@ fn lent_objects_come_back_once() {
         let [one, other, third] = [(); 3].map(|()| zone.lend().expect("there is room"));
         let give_back = |object| wait(zone, "give_back", &archive(&Number(object)));
         give_back(one).expect("it has it");
-        eventually("the parent is told", || *lock(&tester.released) == [one]);
+        until("the parent is told", || *lock(&tester.released) == [one]);
         if zone.mode() != Mode::Process {
             assert_eq!(give_back(one).expect_err("once").kind(), ErrorKind::Stale);
         }
@@ -335,7 +423,7 @@ fn going_down_is_told_once() {
         }
         // The second call may come while a process ends because of the first, or after that.
         let downs = || zone.process().map_or(1, |process| process.crashes as usize);
-        eventually("it is told", || (1..=downs()).contains(&lock(&tester.downs).len()));
+        until("it is told", || (1..=downs()).contains(&lock(&tester.downs).len()));
         assert_eq!(lock(&tester.downs)[0], 1);
         assert_eq!(held.number().expect_err("it is down").kind(), ErrorKind::Stale);
         zone.close(LONG).expect("it closes");
