@@ -64,7 +64,7 @@ class QueuedSend extends PendingSend {
 
 export class QueuedOutbox extends Outbox {
   private readonly others: Lane;
-  /** Of messages that are sent outside the session, one by one. */
+  /** Of messages that are sent outside the session, one by one, under the terms of their channels. */
   private readonly once: Lane;
   private readonly lanes: Map<number, Lane>;
   private pendingMessages = 0;
@@ -240,7 +240,7 @@ export class QueuedOutbox extends Outbox {
       if (options !== undefined && checkWait(options, what, SEND_OPTIONS)) {
         pending.deadline = new Deadline(options, what, giveUp);
       }
-      pending.arm(terms?.ttlMs ?? lane.settings.ttlMs, () => {
+      pending.arm(terms?.ttlMs ?? this.laneOf(channel, null).settings.ttlMs, () => {
         giveUp(expired(what));
         this.countExpired(pending);
       });
@@ -299,7 +299,7 @@ export class QueuedOutbox extends Outbox {
   }
 
   private policyOf(channel: number, terms: Terms | null): Backpressure {
-    return terms?.backpressure ?? this.laneOf(channel, terms).settings.backpressure;
+    return terms?.backpressure ?? this.laneOf(channel, null).settings.backpressure;
   }
 
   /** Whether a message need not wait for others. */

@@ -182,6 +182,11 @@ pub(crate) trait Connection: Link {
         }
     }
 
+    /// Whether messages belong to a session, unless they are sent once.
+    fn has_session(&self) -> bool {
+        false
+    }
+
     /// Whether a refused message says nothing of those on other channels.
     fn refuses_by_channel(&self) -> bool {
         false

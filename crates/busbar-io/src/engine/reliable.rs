@@ -547,6 +547,10 @@ impl Connection for Durable<'_> {
         self.send_lossy(|link| link.send_once(channel, payload, expires))
     }
 
+    fn has_session(&self) -> bool {
+        true
+    }
+
     fn refuses_by_channel(&self) -> bool {
         // In the middle of a message, the link waits for the rest of it.
         !self.below.has_lossy_under_way()

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use busbar_proto::qos::{Admission, Queue, Terms};
+use busbar_proto::qos::{Admission, ChannelOptions, Queue, Terms};
 use busbar_proto::{Code, Error};
 use busbar_shm::record::{INLINE_MAX, Kind, records};
 use bytes::Bytes;
@@ -88,10 +88,7 @@ impl Outbound {
 impl Sending {
     pub(super) fn new(qos: &SendingQos) -> Self {
         Self {
-            queue: Queue::new(
-                qos.standard,
-                qos.channels.iter().copied().chain([(ONCE, qos.standard)]),
-            ),
+            queue: Queue::new(qos.standard, qos.channels.iter().copied()),
             throttles: Throttles::new(qos.rate, qos.shared_rate.clone(), clock::now()),
             ahead: VecDeque::new(),
             begun: None,
@@ -229,6 +226,11 @@ impl Sending {
         }));
     }
 
+    /// Whether something waits for room that the link has only for others.
+    pub(super) fn is_held(&self) -> bool {
+        self.queue.has_held()
+    }
+
     /// Whether nothing is in it, and nobody waits to be told so.
     pub(super) fn is_idle(&self) -> bool {
         self.is_empty() && !self.is_writable()
@@ -302,17 +304,26 @@ impl Sending {
         self.queue.is_empty() && self.begun.is_none() && self.ahead.is_empty()
     }
 
+    /// The lane of what is sent once, so that it does not wait for others on `channel`; it is
+    /// treated as those.
+    fn once_lane(&mut self, channel: u16, options: &mut SendOptions) -> u16 {
+        let ChannelOptions { backpressure, ttl, .. } = self.queue.options(channel);
+        options.backpressure = options.backpressure.or(Some(backpressure));
+        options.ttl = options.ttl.or(ttl);
+        self.queue.separate(ONCE);
+        ONCE
+    }
+
     fn offer(
         &mut self,
         link: &mut dyn Connection,
         channel: u16,
         size: usize,
-        options: SendOptions,
+        mut options: SendOptions,
         payload: impl FnOnce() -> Payload,
     ) -> Result<Sent, Error> {
-        let is_once = options.is_once;
-        // Lanes do not wait for each other: what is sent once has one of its own.
-        let lane = if is_once { ONCE } else { channel };
+        let is_once = options.is_once && link.has_session();
+        let lane = if is_once { self.once_lane(channel, &mut options) } else { channel };
         let make = || Outbound { channel, payload: payload(), expires: None, is_once };
         if channel == ANNOUNCEMENTS {
             self.queue.offer_control(make());

@@ -73,6 +73,8 @@ pub struct Queue<T> {
     channels: HashMap<u16, usize>,
     /// By falling priority.
     levels: Vec<Level>,
+    /// Whether a lane is held.
+    has_held: bool,
 }
 
 #[derive(Debug)]
@@ -125,7 +127,25 @@ impl<T> Queue<T> {
             Scheduled { lane, options, level, start: 0, is_held: false }
         });
         let lanes = scheduled.collect();
-        Self { control: VecDeque::new(), lanes, channels: index, levels }
+        Self { control: VecDeque::new(), lanes, channels: index, levels, has_held: false }
+    }
+
+    /// Gives a channel a lane of its own, unless it has one, that is like that of all others.
+    pub fn separate(&mut self, channel: u16) {
+        if self.channels.contains_key(&channel) {
+            return;
+        }
+        let Scheduled { options, level, .. } = self.lanes[0];
+        let lane = Lane::new(options.marks, options.backpressure);
+        self.channels.insert(channel, self.lanes.len());
+        self.levels[level].lanes.push(self.lanes.len());
+        self.lanes.push(Scheduled { lane, options, level, start: 0, is_held: false });
+    }
+
+    /// How the messages of a channel are treated.
+    #[must_use]
+    pub fn options(&self, channel: u16) -> ChannelOptions {
+        self.lanes[self.lane_of(channel)].options
     }
 
     /// Offers a message of `size` payload bytes on `channel`, made by `make` if it may wait.
@@ -189,14 +209,22 @@ impl<T> Queue<T> {
     /// of other lanes can. Control messages hold back everything.
     pub fn hold(&mut self) {
         if let Some(Place::Lane(at)) = self.next() {
-            self.lanes[at].is_held = true;
+            (self.lanes[at].is_held, self.has_held) = (true, true);
         }
+    }
+
+    /// Whether a lane is held.
+    #[must_use]
+    pub fn has_held(&self) -> bool {
+        self.has_held
     }
 
     /// What was held may go again.
     pub fn release(&mut self) {
-        for scheduled in &mut self.lanes {
-            scheduled.is_held = false;
+        if std::mem::take(&mut self.has_held) {
+            for scheduled in &mut self.lanes {
+                scheduled.is_held = false;
+            }
         }
     }
 
