@@ -64,7 +64,7 @@ class QueuedSend extends PendingSend {
 
 export class QueuedOutbox extends Outbox {
   private readonly others: Lane;
-  /** Of messages that are sent outside the session, one by one, under the terms of their channels. */
+  /** Of messages that are sent outside the session, under the terms of their channels. */
   private readonly once: Lane;
   private readonly lanes: Map<number, Lane>;
   private pendingMessages = 0;

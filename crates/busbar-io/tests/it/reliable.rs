@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +33,9 @@ struct Relay {
     address: String,
     target: Arc<Mutex<String>>,
     live: Arc<Mutex<Vec<TcpStream>>>,
+    /// Percent of the pieces that are lost. What follows would make no sense, so the connection is
+    /// lost with each.
+    loss: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -41,6 +45,8 @@ impl Relay {
         let address = format!("tcp://{}", listener.local_addr().unwrap());
         let live = Arc::new(Mutex::new(Vec::new()));
         let (all, to) = (Arc::clone(&live), Arc::clone(&target));
+        let loss = Arc::new(AtomicU64::new(0));
+        let (losing, mut seed) = (Arc::clone(&loss), 0);
         // Both end with the process.
         thread::spawn(move || {
             for inner in listener.incoming() {
@@ -49,12 +55,14 @@ impl Relay {
                 let mut all = all.lock().unwrap();
                 for (from, to) in [(&inner, &outer), (&outer, &inner)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    thread::spawn(move || hand_on(from, to));
+                    let loss = Arc::clone(&losing);
+                    seed += 1;
+                    thread::spawn(move || hand_on(from, to, &loss, Random::new(seed)));
                 }
                 all.extend([inner, outer]);
             }
         });
-        Self { address, target, live }
+        Self { address, target, live, loss }
     }
 
     fn cut(&self) {
@@ -64,9 +72,13 @@ impl Relay {
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream) {
+fn hand_on(mut from: TcpStream, mut to: TcpStream, loss: &AtomicU64, mut random: Random) {
     let mut bytes = [0; 4096];
     while let Ok(len @ 1..) = from.read(&mut bytes) {
+        if random.below(100) < loss.load(Ordering::Relaxed) {
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            break;
+        }
         if to.write_all(&bytes[..len]).is_err() {
             break;
         }
@@ -338,6 +350,49 @@ fn lanes_do_not_wait_for_each_other() {
     assert!(of_channel_0.into_iter().copied().eq(0..20));
     ends.there.engine.processed(back, done).unwrap();
     ends.until(|ends| ends.unconfirmed() == 0);
+}
+
+/// [D04] one in ten pieces is lost on the way, and a connection with each: lossy messages arrive, or
+/// are lost with their connection, while nothing reliable is acknowledged at all; then, still under
+/// loss, everything reliable arrives, once and in order
+#[test]
+fn lossy_messages_flow_under_loss_and_reliable_ones_arrive() {
+    let mut session = SessionOptions::default();
+    (session.window_messages, session.attempts_max) = (8, u32::MAX);
+    let mut options = reliable(session);
+    options.lossy_channels = Arc::from([7]);
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+    for n in 0..60u8 {
+        assert!(ends.here.engine.send(out, 0, &[n]).unwrap());
+    }
+    ends.relay.loss.store(10, Ordering::Relaxed);
+    let (mut received, mut struck) = (Vec::new(), 0);
+    for n in 0..100u8 {
+        let engine = &mut ends.here.engine;
+        let is_connected = engine.state(out) == Some(ConnectionState::Connected);
+        // The connection that it goes over is this one, or the next.
+        let over = engine.stats(out).unwrap().reconnects + u64::from(!is_connected);
+        assert!(engine.send(out, 7, &[n, n]).unwrap());
+        ends.until(|ends| {
+            received.extend(ends.there.receive(back));
+            let is_lost = ends.here.engine.stats(out).unwrap().reconnects > over;
+            is_lost || received.contains(&vec![n, n])
+        });
+        struck += usize::from(!received.contains(&vec![n, n]));
+    }
+    let is_lossy = |it: &&Vec<u8>| it.len() == 2;
+    let lossy = received.iter().filter(is_lossy).count();
+    assert!(struck > 0 && lossy >= 100 - struck && lossy > 50, "{lossy} of 100, {struck} struck");
+    assert!(received.len() - lossy <= 8, "no more than a window, since nothing was acknowledged");
+    ends.until(|ends| {
+        received.extend(ends.there.receive(back));
+        ends.there.engine.processed(back, received.len() as u64).unwrap();
+        received.iter().filter(|it| it.len() == 1).count() >= 60 && ends.unconfirmed() == 0
+    });
+    let all: Vec<u8> = received.iter().filter(|it| it.len() == 1).map(|it| it[0]).collect();
+    assert!(all.into_iter().eq(0..60));
 }
 
 /// [D04] what is sent once waits for the connection, and what is reliable does not wait for that
