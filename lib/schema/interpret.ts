@@ -192,6 +192,7 @@ export class Interpreter {
       key: this.ops(form.key),
       value: this.ops(form.value),
       rules: keyRules(this.plan, form.key),
+      readsOnly: this.plan.readsOnly,
     } as unknown as MapRules<unknown, unknown>;
     const ops = mapOps(rules);
     return {
@@ -371,7 +372,8 @@ function list(elem: Ops): Behaviour {
       return values;
     },
     out(s, value: ArrayLike<never>) {
-      const length = lengthOf(value, elem.size);
+      const length = lengthOf(value, size);
+      if (size === 0) s.addEmpties(length);
       const base = s.rp;
       s.reserve(length * slots + 2);
       if (slots > 0) {

@@ -9,8 +9,8 @@
 import { inspect } from 'node:util';
 
 import { BusbarError } from '../errors.js';
-import type { MapOps, MapRules } from './maps.js';
-import { region, limits, enterArchive } from './region.js';
+import type { MapOps, MapRules, Visit } from './maps.js';
+import { region, limits, enterArchive, tooShort } from './region.js';
 
 /** Members of every cursor over a value of type T. */
 export interface Cursor<T> {
@@ -186,7 +186,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
   /** The value of a key. */
   get(key: K): W | undefined {
     let found: W | undefined;
-    this.#ops.visit(this.#d, this.#p, this.#lo, (k, v) => {
+    this.#visit((k, v) => {
       if (this.#rules.rules.compare(this.#key(k), key) !== 0) return false;
       found = this.#value(v);
       return true;
@@ -201,7 +201,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
 
   /** Calls `visit` with each entry; cursors of values are one and the same. */
   forEach(visit: (value: W, key: K) => void): void {
-    this.#ops.visit(this.#d, this.#p, this.#lo, (k, v) => {
+    this.#visit((k, v) => {
       visit(this.#value(v), this.#key(k));
       return false;
     });
@@ -213,7 +213,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
    */
   *[Symbol.iterator](): Generator<[K, W], void, undefined> {
     const places: [key: number, value: number][] = [];
-    this.#ops.visit(this.#d, this.#p, this.#lo, (k, v) => {
+    this.#visit((k, v) => {
       places.push([k, v]);
       return false;
     });
@@ -233,6 +233,11 @@ export class MapCursor<K, V, W> extends ShownCursor {
     return this.#ops.read(this.#d, this.#b, this.#p);
   }
 
+  #visit(visit: Visit): void {
+    const budget = { left: this.#p - this.#lo };
+    this.#ops.visit(this.#d, this.#p, this.#lo, budget, visit);
+  }
+
   #key(p: number): K {
     limit(this.#lo, this.#p);
     return this.#rules.key.read(this.#d, this.#b, p);
@@ -247,6 +252,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
 export function limit(lo: number, p: number): void {
   limits.lo = lo;
   limits.left = p - lo;
+  limits.empties = 0;
 }
 
 /** The part of `bytes` that a cursor is moved to, as the position of its root. */
@@ -268,6 +274,6 @@ export function rootOf(
     throw new BusbarError('ERR_INVALID_ARGUMENT', message);
   }
   const p = enterArchive(name, bytes, 0) - bytes.length + offset + length - size;
-  if (length < size) enterArchive(name, bytes.subarray(offset, offset + length), size);
+  if (length < size) throw tooShort(name, bytes, length, size);
   return p;
 }
