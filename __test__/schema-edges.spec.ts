@@ -209,6 +209,33 @@ for (const mode of MODES) {
   });
 }
 
+for (const mode of MODES) {
+  test(`[T09] ${mode}: no copy of a cursor has the memory around it`, (t) => {
+    const codec = compile<{ list: { n: number }[]; map: Map<string, number>; at: [number] }>(
+      describe('a.T', {
+        'a.T': { list: ['vec', 'a.I'], map: ['hashmap', 'string', 'u8'], at: ['tuple', 'u8'] },
+        'a.I': { n: 'u8' },
+      }),
+      { mode },
+    );
+    const secret = Buffer.from('a secret that lies beside it');
+    const archive = codec.encode({ list: [{ n: 1 }], map: new Map([['k', 1]]), at: [2] });
+    const memory = Buffer.concat([archive, secret]);
+    const view = codec.view(memory, 0, archive.length);
+    for (const cursor of [view, view.list, view.list.at(0), view.map, view.at]) {
+      const error = t.throws(() => structuredClone(cursor), { any: true, name: 'DataCloneError' });
+      t.regex((error as Error).message, /A cursor; clone what \$toObject\(\)/);
+    }
+    t.deepEqual(structuredClone(view.$toObject()), codec.decode(archive));
+    const odd = compile<{ toJSON: number; next: string }>(one({ toJSON: 'u8', next: 'string' }), {
+      mode,
+    });
+    const odds = odd.view(odd.encode({ toJSON: 5, next: 'x' }));
+    t.is(JSON.stringify(odds), '{}');
+    t.is(odds.next, 'x');
+  });
+}
+
 test('[T05] types may be called as what generated code needs', (t) => {
   const types = { 'a.ShownCursor': { b: 'b.ListCursor' }, 'b.ListCursor': { n: 'u8' } };
   const source = sourceOf(describe('a.ShownCursor', types));

@@ -70,6 +70,21 @@ export type MapView<K, V> = MapCursor<K, V, ViewOf<V>>;
 // oxlint-disable-next-line typescript/no-extraneous-class -- its members are defined below
 export abstract class ShownCursor {}
 
+/**
+ * A member of cursors that keeps them from being cloned, which would copy all the memory around:
+ * with private members, reading or making cursors would be slower.
+ */
+export const UNCLONED: unique symbol = Symbol(
+  'A cursor; clone what $toObject(), toArray() or toMap() gives. It',
+);
+
+/** Hides the members of a cursor whose type has a field called as what JSON asks for. */
+export function hide(cursor: ShownCursor): void {
+  for (const name of Object.keys(cursor)) {
+    Object.defineProperty(cursor, name, { enumerable: false });
+  }
+}
+
 interface Copies {
   $toObject?(): unknown;
   toArray?(): unknown;
@@ -106,6 +121,8 @@ export abstract class ListCursor<T, V> extends ShownCursor {
   $lo = 0;
   /** @internal */
   $n = 0;
+  /** @internal */
+  readonly $uncloned: symbol = UNCLONED;
 
   /** How many elements there are. */
   get length(): number {
@@ -150,6 +167,8 @@ export class MapCursor<K, V, W> extends ShownCursor {
   readonly #ops: MapOps<K, V>;
   readonly #rules: MapRules<K, V>;
   readonly #view: (d: DataView, b: Buffer, p: number, lo: number) => W;
+  /** @internal */
+  readonly $uncloned: symbol = UNCLONED;
   #d: DataView = region.d;
   #b: Buffer = region.b;
   #p = 0;
