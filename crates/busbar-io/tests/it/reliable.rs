@@ -352,7 +352,7 @@ fn lanes_do_not_wait_for_each_other() {
     ends.until(|ends| ends.unconfirmed() == 0);
 }
 
-/// [D04] one in ten pieces is lost on the way, and a connection with each: lossy messages arrive, or
+/// [D04] one in ten pieces is lost on the way, a connection with each: lossy messages arrive, or
 /// are lost with their connection, while nothing reliable is acknowledged at all; then, still under
 /// loss, everything reliable arrives, once and in order
 #[test]
