@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import test from 'ava';
 
 import { bindInproc, compile, connectInproc, registry } from '../index.js';
+import { OVERFLOW, Sink } from '../lib/schema/sink.js';
 import { sourceOf } from '../lib/schema/source.js';
 import { describe, type TypeSketch } from './helpers/schemas.js';
 
@@ -208,6 +209,33 @@ for (const mode of MODES) {
   });
 }
 
+for (const mode of MODES) {
+  test(`[T09] ${mode}: no copy of a cursor has the memory around it`, (t) => {
+    const codec = compile<{ list: { n: number }[]; map: Map<string, number>; at: [number] }>(
+      describe('a.T', {
+        'a.T': { list: ['vec', 'a.I'], map: ['hashmap', 'string', 'u8'], at: ['tuple', 'u8'] },
+        'a.I': { n: 'u8' },
+      }),
+      { mode },
+    );
+    const secret = Buffer.from('a secret that lies beside it');
+    const archive = codec.encode({ list: [{ n: 1 }], map: new Map([['k', 1]]), at: [2] });
+    const memory = Buffer.concat([archive, secret]);
+    const view = codec.view(memory, 0, archive.length);
+    for (const cursor of [view, view.list, view.list.at(0), view.map, view.at]) {
+      const error = t.throws(() => structuredClone(cursor), { any: true, name: 'DataCloneError' });
+      t.regex((error as Error).message, /A cursor; clone what \$toObject\(\)/);
+    }
+    t.deepEqual(structuredClone(view.$toObject()), codec.decode(archive));
+    const odd = compile<{ toJSON: number; next: string }>(one({ toJSON: 'u8', next: 'string' }), {
+      mode,
+    });
+    const odds = odd.view(odd.encode({ toJSON: 5, next: 'x' }));
+    t.is(JSON.stringify(odds), '{}');
+    t.is(odds.next, 'x');
+  });
+}
+
 test('[T05] types may be called as what generated code needs', (t) => {
   const types = { 'a.ShownCursor': { b: 'b.ListCursor' }, 'b.ListCursor': { n: 'u8' } };
   const source = sourceOf(describe('a.ShownCursor', types));
@@ -246,4 +274,95 @@ test('[T18] misspelt options of typed pipes are errors', async (t) => {
   await t.throwsAsync(typed.send({ a: 1 }, { timoutMs: 5 } as never), { message: /timoutMs/ });
   await pipe.close();
   await listener.close();
+});
+
+for (const mode of MODES) {
+  test(`[T35] ${mode}: many lists of nothing are bounded together`, (t) => {
+    const codec = compile<{ v: object[][] }>(
+      describe('a.T', { 'a.T': { v: ['vec', ['vec', 'a.U']] }, 'a.U': null }),
+      { mode },
+    );
+    const value = (lists: number): { v: object[][] } => {
+      const list = Array.from({ length: 4096 }, () => ({}));
+      return { v: Array.from({ length: lists }, () => list) };
+    };
+    const most = codec.encode(value(16));
+    t.is(codec.decode(most).v.length, 16);
+    t.is(codec.view(most).v.toArray().length, 16);
+    const message = /values that take no bytes/;
+    t.throws(() => codec.encode(value(17)), { code: 'ERR_SERIALIZE_FAILED', message });
+    t.is(codec.encodedSize(value(16)), most.length);
+    const lists = 2000;
+    const many = Buffer.alloc(lists * 8 + 8);
+    for (let i = 0; i < lists; i++) many.writeUInt32LE(4096, i * 8 + 4);
+    many.writeInt32LE(-lists * 8, lists * 8);
+    many.writeUInt32LE(lists, lists * 8 + 4);
+    const refusal = { code: 'ERR_ARCHIVE_INVALID', message: /values of no bytes/ };
+    t.throws(() => codec.decode(many), refusal);
+    t.throws(() => codec.view(many).v.toArray(), refusal);
+    t.is(codec.view(many).v.at(1999).length, 4096);
+  });
+
+  test(`[T34] ${mode}: bytes that are refused leave the last ones open`, (t) => {
+    const codec = compile<{ n: number; s: string }>(one({ n: 'u32', s: 'string' }), { mode });
+    const value = { n: 7, s: 'a text that is not inline' };
+    const archive = codec.encode(value);
+    const [bytes, target] = [new Uint8Array(archive), new Uint8Array(64)];
+    const view = codec.view(bytes);
+    t.is(codec.encodeInto(value, target), archive.length);
+    // Memory of which there is a DataView, but no Buffer: as if it were longer than one may be.
+    const { from } = Buffer;
+    const others = [new Uint8Array(128), new Uint8Array(256)] as const;
+    Buffer.from = () => {
+      throw new RangeError('too long');
+    };
+    try {
+      t.throws(() => codec.decode(others[0]), { code: 'ERR_BUFFER_DETACHED' });
+      t.throws(() => codec.encodeInto(value, others[1]), { code: 'ERR_BUFFER_DETACHED' });
+    } finally {
+      Buffer.from = from;
+    }
+    t.deepEqual(codec.decode(bytes), value);
+    t.is((view as unknown as { $move(b: Uint8Array): typeof view }).$move(bytes).n, 7);
+    target.fill(0xee);
+    t.is(codec.encodeInto(value, target), archive.length);
+    t.deepEqual(Buffer.from(target.subarray(0, archive.length)), archive);
+    t.true(
+      others.every((other) => other.every((byte) => byte === 0)),
+      'nothing is written there',
+    );
+  });
+
+  test(`[T34] ${mode}: bytes whose buffer was transferred are said to be`, (t) => {
+    const codec = compile<{ n: number; s: string }>(one({ n: 'u32', s: 'string' }), { mode });
+    const archive = codec.encode({ n: 7, s: 'a text that is not inline' });
+    const known = new Uint8Array(archive);
+    t.is(codec.decode(known).n, 7);
+    const view = codec.view(known) as unknown as { n: number; $move(bytes: Uint8Array): object };
+    structuredClone(known.buffer, { transfer: [known.buffer] });
+    const fresh = new Uint8Array(archive);
+    structuredClone(fresh.buffer, { transfer: [fresh.buffer] });
+    for (const bytes of [known, fresh]) {
+      const looks = [
+        () => codec.decode(bytes),
+        () => codec.view(bytes),
+        () => view.$move(bytes),
+        () => codec.validate(bytes),
+      ];
+      for (const look of looks) t.throws(look, { code: 'ERR_BUFFER_DETACHED' }, `${look}`);
+    }
+    t.throws(() => view.n, { instanceOf: TypeError });
+    t.throws(() => codec.decode(new Uint8Array(0)), { code: 'ERR_ARCHIVE_INVALID' });
+  });
+}
+
+test('[T34] an archive ends where its pointers do, whatever room there is', (t) => {
+  const [limit, offset] = [2 ** 31 - 1, 16];
+  const target = new Uint8Array(2 ** 31 + 64);
+  const s = new Sink();
+  const start = s.into(target, offset);
+  t.is(s.take(limit - 7, 1), start);
+  t.throws(() => s.take(8, 8), { message: OVERFLOW.message });
+  t.is(s.take(7, 1), start + limit - 7);
+  t.throws(() => s.take(1, 1), { message: OVERFLOW.message });
 });

@@ -3,7 +3,8 @@
  * read by the other, byte for byte, and damaged archives, judged by both. The Rust end is
  * crates/busbar-types/examples/peer.rs.
  *
- * `BUSBAR_PEER_VALUES` and `BUSBAR_FUZZ_ROUNDS` are the counts for each type, for longer runs.
+ * `BUSBAR_PEER_VALUES` is how many values there are of each type, `BUSBAR_FUZZ_ROUNDS` how many
+ * damaged archives of all types together, for longer runs.
  */
 
 import { execFile, execFileSync } from 'node:child_process';
@@ -15,8 +16,8 @@ import { BusbarError, compile, type ArchiveCodec } from '../index.js';
 import { PEER } from './helpers/built.js';
 import { random, seedOfRun } from './helpers/data.js';
 
-const VALUES = Number(process.env['BUSBAR_PEER_VALUES'] ?? 300);
-const ROUNDS = Number(process.env['BUSBAR_FUZZ_ROUNDS'] ?? 500);
+const VALUES = Number(process.env['BUSBAR_PEER_VALUES'] ?? 1000);
+const ROUNDS_ALL = Number(process.env['BUSBAR_FUZZ_ROUNDS'] ?? 50_000);
 
 const OUTPUT_MAX = 2 ** 31;
 
@@ -29,6 +30,8 @@ const TYPES = JSON.parse(execFileSync(PEER, ['types'], { encoding: 'utf8' }), (k
   // Random integers are beyond what numbers can hold.
   return key === 'ts' ? undefined : (value as unknown);
 }) as { root: string }[];
+
+const ROUNDS = Math.ceil(ROUNDS_ALL / TYPES.length);
 
 for (const type of TYPES) {
   const generated = compile<unknown>(JSON.stringify(type));
@@ -66,7 +69,7 @@ for (const type of TYPES) {
     const chance = random(seed);
     const below = (end: number): number => Math.floor(chance() * end);
     const good = records(await peer(['make', type.root, '50', String(seed)]));
-    const all = Array.from({ length: ROUNDS }, () => {
+    const damaged = Array.from({ length: ROUNDS }, () => {
       const bytes = Buffer.from(good[below(good.length)] as Buffer);
       for (let n = 1 + below(3); n > 0 && bytes.length > 0; n--) {
         // Near the end is the root, with the pointers.
@@ -78,7 +81,6 @@ for (const type of TYPES) {
       }
       return bytes.subarray(0, chance() < 0.1 ? below(bytes.length + 1) : bytes.length);
     });
-    const damaged = all.filter((bytes) => !isEndless(generated, bytes));
     const verdicts = await peer(['judge', type.root], damaged);
     const codecs = [generated, interpreted];
     for (const [index, bytes] of damaged.entries()) {
@@ -92,19 +94,6 @@ for (const type of TYPES) {
     }
     t.is(verdicts.length, damaged.length);
   });
-}
-
-/**
- * Four billion times nothing take no bytes and are valid, but rkyv looks at each of them, and
- * nobody wants them as a value.
- */
-function isEndless(codec: ArchiveCodec<unknown>, bytes: Uint8Array): boolean {
-  try {
-    codec.decode(bytes);
-    return false;
-  } catch (error) {
-    return error instanceof Error && /values of no bytes/.test(error.message);
-  }
 }
 
 /** The value that a cursor shows. */

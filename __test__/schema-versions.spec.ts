@@ -206,6 +206,89 @@ for (const options of MODES) {
     t.deepEqual(moved, { kind: 'Dot', value: { x: 3n, y: 4 } });
   });
 
+  test(`[T10] ${options.mode}: unknown variants read as one that the writer lacks, too`, (t) => {
+    const ours = describe('m.Side', { 'm.Side': { enum: { A: null, U: null } } });
+    const reader = JSON.parse(JSON.stringify(ours));
+    Object.assign(reader.types['m.Side'], { defaultVariant: 'U' });
+    reader.types['m.Side'].variants[1].tag = 5;
+    for (const key of ['text', 'hash']) delete reader.types['m.Side'][key];
+    const writer = side(['A', 'B']);
+    t.is(read(writer, reader, 'B'), 'U');
+    t.is(read(writer, reader, 'A'), 'A');
+    const view = compile<string>(reader, options)
+      .resolve(writer)
+      .view(compile(writer, options).encode('B'));
+    t.is((view as unknown as { $value: string }).$value, 'U');
+    const shape = (more: object): Descriptor =>
+      describe('m.Shape', { 'm.Shape': { enum: { Empty: null, ...more } } as TypeSketch });
+    const older = JSON.parse(JSON.stringify(shape({ Odd: null, Dot: ['u8'] })));
+    Object.assign(older.types['m.Shape'], { defaultVariant: 'Odd' });
+    older.types['m.Shape'].variants[1].tag = 7;
+    older.types['m.Shape'].variants[2].tag = 2;
+    for (const key of ['text', 'hash']) delete older.types['m.Shape'][key];
+    const newer = shape({ Line: ['u8'] });
+    const line = { kind: 'Line', value: [3] };
+    t.deepEqual(read(newer, older, line), { kind: 'Odd' });
+    const cursor = compile(older, options)
+      .resolve(newer)
+      .view(compile(newer, options).encode(line)) as unknown as { kind: string; value: unknown };
+    t.is(cursor.kind, 'Odd');
+    t.is(cursor.value, undefined);
+  });
+
+  test(`[T10] ${options.mode}: cursors show defaults as they show what was written`, (t) => {
+    const more: Types = { 'm.Shape': { enum: { Dot: ['u8'], Empty: null } } as TypeSketch };
+    const reader = order(
+      {
+        a: 'u8',
+        tags: { of: ['vec', 'string'], default: ['x', 'a text that is not inline'] },
+        grid: { of: ['array', ['vec', 'u16'], '2'], default: [[1], [2, 3]] },
+        pair: { of: ['tuple', 'u8', 'string'], default: [5, 'five'] },
+        map: { of: ['hashmap', 'string', 'u8'], default: [] },
+        tree: { of: ['btreemap', 'u8', ['vec', 'u8']], default: [] },
+        shape: { of: 'm.Shape', default: 'Empty' },
+        boxed: { of: ['box', ['vec', 'u32']], default: [7] },
+        bytes: { of: ['vec', 'u8'], default: [1, 2] },
+      } as TypeSketch,
+      more,
+    );
+    interface Shown {
+      a: number;
+      tags: string[];
+      grid: number[][];
+      pair: [number, string];
+      map: Map<string, number>;
+      tree: Map<number, Uint8Array>;
+      shape: { kind: string; value?: unknown };
+      boxed: number[];
+      bytes: Uint8Array;
+    }
+    const writer = one('u8');
+    const codec = compile<Shown>(reader, options).resolve(writer);
+    const [first, second] = [1, 2].map((a) => compile(writer, options).encode({ a }));
+    const view = codec.view(first as Buffer);
+    for (const archive of [first, second]) {
+      view.$move(archive as Buffer);
+      t.deepEqual(view.tags.toArray(), ['x', 'a text that is not inline']);
+      t.is(view.tags.at(1), 'a text that is not inline');
+      t.is(view.tags.length, 2);
+      t.deepEqual([...view.tags], ['x', 'a text that is not inline']);
+      t.deepEqual(view.grid.at(1).toArray(), [2, 3]);
+      t.is(view.pair[1], 'five');
+      t.deepEqual(view.pair.$toObject(), [5, 'five']);
+      t.is(view.map.size, 0);
+      t.deepEqual(view.map.toMap(), new Map());
+      t.is(view.tree.get(3), undefined);
+      const { shape } = view as unknown as { shape: { kind: string; $toObject(): unknown } };
+      t.is(shape.kind, 'Empty');
+      t.deepEqual(shape.$toObject(), { kind: 'Empty' });
+      t.deepEqual(view.boxed.toArray(), [7]);
+      t.deepEqual(view.bytes, Uint8Array.of(1, 2));
+    }
+    t.is(view.a, 2);
+    t.deepEqual(view.$toObject(), codec.decode(second as Buffer));
+  });
+
   test(`[T10] ${options.mode}: reads types inside of types, also of themselves`, (t) => {
     const tree = {
       v: 1,
@@ -327,6 +410,8 @@ const MISFITS: readonly (readonly [Sketch, unknown])[] = [
   ['u64', 2 ** 60],
   [{ of: 'u64', ts: 'number' }, '9007199254740993'],
   ['f32', 1e39],
+  ['string', 'half \ud800 of a pair'],
+  [['vec', 'string'], ['\udc00']],
   ['f64', 'much'],
   ['char', 'ab'],
   ['char', ''],
@@ -347,6 +432,12 @@ const DEFAULTS: readonly (readonly [Sketch, unknown, unknown])[] = [
   ['f64', -0.5, -0.5],
   ['f64', '-Infinity', -Infinity],
   ['f32', 'NaN', NaN],
+  ['f32', 0.1, 0.10000000149011612],
+  [
+    ['array', 'f32', '2'],
+    [0.1, '-Infinity'],
+    [Math.fround(0.1), -Infinity],
+  ],
   ['char', 'é', 'é'],
   ['char', '😀', '😀'],
   ['string', 'none', 'none'],

@@ -50,7 +50,10 @@ export interface Codec<T, V = RootView<T>> extends Decoder<T, V> {
    * @throws BusbarError `ERR_BUFFER_TOO_SMALL` if there is no room for them
    */
   encodeInto(value: T, target: Uint8Array, offset: number): number;
-  /** How the type that a peer announced differs from this one, for the error message. */
+  /**
+   * How the type that a peer announced differs from this one: not at all, even if its hash is this
+   * one's, if there are no reasons.
+   */
   compare?(descriptor: string): Pick<Comparison, 'reasons'>;
   /**
    * What reads the values of a peer with another version of the type, and that version's hash.

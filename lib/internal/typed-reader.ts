@@ -7,6 +7,7 @@ import type { Movable } from '../schema/views.js';
 import type { Codec, Decoder } from '../typed.js';
 import type { TypeAnnouncement } from './announcement.js';
 import { MessageView } from './message.js';
+import { isSameType } from './same-type.js';
 import type { PipeTypes } from './types.js';
 import type { Grade, Source } from './waiter.js';
 
@@ -90,7 +91,7 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
       const advice = `${codec.name} is expected: let it send by typed() as well`;
       throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message}; ${advice}`);
     }
-    if (announced.hash === codec.hash) return codec;
+    if (isSameType(announced, codec)) return codec;
     if (resolve && codec.resolve !== undefined) {
       const reader = codec.resolve(announced.descriptor);
       if (reader.hash === announced.hash) return reader;

@@ -5,7 +5,6 @@
  */
 
 import { BusbarError, invalidArgument } from '../errors.js';
-import type { Codec } from '../typed.js';
 import {
   ANNOUNCEMENTS,
   decodeAnnouncement,
@@ -13,6 +12,7 @@ import {
   type TypeAnnouncement,
 } from './announcement.js';
 import type { Outbox } from './outbox.js';
+import { isSameType, type Announced } from './same-type.js';
 
 /** What the types need of their pipe. */
 export interface TypesHost {
@@ -26,15 +26,18 @@ export interface TypesHost {
   takeAnnouncement(): Buffer | null;
 }
 
-type Announced = Pick<Codec<unknown, unknown>, 'name' | 'hash' | 'descriptor'>;
+/** What the descriptions of a peer's types may take together, in characters. */
+const DESCRIPTIONS_MAX = 16 * 2 ** 20;
 
 export class PipeTypes {
   /** Whether a channel has a type of this end. */
   isTyped = false;
 
   private readonly host: TypesHost;
-  private readonly own = new Map<number, bigint>();
+  private readonly own = new Map<number, Announced>();
   private readonly peers = new Map<number, TypeAnnouncement>();
+  /** Characters of their descriptions. */
+  private described = 0;
   /** Which connection of the pipe the messages are of that were received last. */
   connection = 0;
   /** What is wrong with the peer's announcements. */
@@ -47,13 +50,14 @@ export class PipeTypes {
   /** Tells the peer, unless it knows, what the values on `channel` are. */
   announce(channel: number, codec: Announced): void {
     const known = this.own.get(channel);
-    if (known === codec.hash) return;
+    if (known === codec) return;
     if (known !== undefined) {
+      if (isSameType(known, codec)) return;
       const message = `channel ${channel} carries another type than ${codec.name} already`;
       throw invalidArgument(`${message}; give each type a channel of its own`);
     }
     const { hash, descriptor } = codec;
-    this.own.set(channel, hash);
+    this.own.set(channel, codec);
     this.isTyped = true;
     const bytes = encodeAnnouncement({ channel, hash, descriptor });
     // If it cannot be sent, neither can the value behind it, and the next one tries again.
@@ -83,6 +87,7 @@ export class PipeTypes {
         if (bytes.length === 0) {
           // What follows came over another connection, and its types are announced anew.
           this.peers.clear();
+          this.described = 0;
           this.breach = null;
           this.connection++;
           continue;
@@ -97,10 +102,16 @@ export class PipeTypes {
   private keep(announcement: TypeAnnouncement | null): void {
     if (announcement === null) return;
     const known = this.peers.get(announcement.channel);
+    const { channel, hash, descriptor } = announcement;
     if (known === undefined) {
-      this.peers.set(announcement.channel, announcement);
-    } else if (known.hash !== announcement.hash) {
-      const message = `the peer announced a second type for channel ${announcement.channel}`;
+      this.described += descriptor.length;
+      if (this.described > DESCRIPTIONS_MAX) {
+        const message = `the peer's types take more than ${DESCRIPTIONS_MAX} characters`;
+        throw new BusbarError('ERR_PROTOCOL', message);
+      }
+      this.peers.set(channel, announcement);
+    } else if (known.hash !== hash || known.descriptor !== descriptor) {
+      const message = `the peer announced a second type for channel ${channel}`;
       throw new BusbarError('ERR_PROTOCOL', message);
     }
   }

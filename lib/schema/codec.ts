@@ -51,7 +51,8 @@ export interface ArchiveReader<T, V = RootView<T>> extends Decoder<T, V> {
   decode(bytes: Uint8Array): T;
   /**
    * A cursor that reads the archive in `bytes`, or in `size` of its bytes from `offset` on, in
-   * place. Move it to the next archive with `$move` instead of making another.
+   * place. Move it to the next archive with `$move` instead of making another. The bytes must stay:
+   * what a cursor reads after their buffer was transferred is a `TypeError`.
    */
   view(bytes: Uint8Array, offset?: number, size?: number): V;
   /** Throws unless the bytes are an archive of the type: what Rust's `rkyv::access` accepts. */

@@ -46,7 +46,7 @@ export function valueOfDefault(
       throw wrong();
     case 'string':
     case 'boxstr':
-      if (typeof json === 'string') return json;
+      if (typeof json === 'string' && isWellFormed(json)) return json;
       throw wrong();
     case 'unit':
       return null;
@@ -88,6 +88,11 @@ function elements(
   return elem.kind === 'u8' ? Uint8Array.from(values as number[]) : values;
 }
 
+/** Halves of surrogate pairs have no UTF-8. */
+function isWellFormed(text: string): boolean {
+  return !/\p{Cs}/u.test(text);
+}
+
 /** One Unicode scalar value: surrogates alone are none. */
 function isOneChar(text: string): boolean {
   return /^[^\p{Cs}]$/su.test(text);
@@ -113,8 +118,10 @@ function number(json: unknown, kind: string, options: FormOptions, wrong: () => 
 function float(json: unknown, bits: number, wrong: () => Error): number {
   const value = typeof json === 'string' ? BEYOND_JSON.get(json) : json;
   if (typeof value !== 'number') throw wrong();
-  if (bits === 32 && Number.isFinite(value) && !Number.isFinite(Math.fround(value))) throw wrong();
-  return value;
+  if (bits === 64) return value;
+  const rounded = Math.fround(value);
+  if (Number.isFinite(value) && !Number.isFinite(rounded)) throw wrong();
+  return rounded;
 }
 
 const BEYOND_JSON = new Map([

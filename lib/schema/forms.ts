@@ -37,8 +37,16 @@ export type Form = Layout &
     | { readonly form: 'tuple'; readonly parts: readonly Part[] }
     | { readonly form: 'map'; readonly sorted: boolean; readonly key: Form; readonly value: Form }
     | { readonly form: 'type'; readonly type: string }
-    | { readonly form: 'constant'; readonly value: unknown }
+    | { readonly form: 'constant'; readonly value: unknown; readonly shown: Shown | null }
   );
+
+/** A value in an archive of its own, for the cursors of those that are shown by one. */
+export interface Shown {
+  readonly place: Form;
+  readonly d: DataView;
+  readonly b: Buffer;
+  readonly at: number;
+}
 
 /** One of the forms. */
 export type FormOf<K extends Form['form']> = Extract<Form, { form: K }>;

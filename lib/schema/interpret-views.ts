@@ -7,7 +7,7 @@ import { isSome } from './numbers.js';
 import { unknownVariant } from './problems.js';
 import { checkEmpties, region, target } from './region.js';
 import * as strings from './strings.js';
-import { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor } from './views.js';
+import { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor, UNCLONED } from './views.js';
 
 /** Reads a place in place. */
 type Look = (d: DataView, b: Buffer, p: number, lo: number) => unknown;
@@ -20,19 +20,22 @@ export interface ViewMaker {
 
 /** What a cursor stands on. */
 class Place extends ShownCursor {
-  $d: DataView = region.d;
-  $b: Buffer = region.b;
-  $p = 0;
-  $lo = 0;
+  readonly $uncloned: symbol = UNCLONED;
+  #d: DataView = region.d;
+  #b: Buffer = region.b;
+  #p = 0;
+  #lo = 0;
 
   $set(d: DataView, b: Buffer, p: number, lo: number): this {
-    if (this.$d !== d) {
-      this.$d = d;
-      this.$b = b;
-    }
-    this.$p = p;
-    this.$lo = lo;
+    this.#d = d;
+    this.#b = b;
+    this.#p = p;
+    this.#lo = lo;
     return this;
+  }
+
+  $look(look: Look): unknown {
+    return look(this.#d, this.#b, this.#p, this.#lo);
   }
 }
 
@@ -85,20 +88,19 @@ class Maker implements ViewMaker {
   #variants(made: new () => Place, key: string): void {
     const type = typeForm(this.#interpreter.plan, key);
     if (type.form !== 'enum') return;
-    const find = (d: DataView, p: number): (typeof type.variants)[number] => {
+    const byTag = new Map(type.variants.map((variant) => [variant.tag, variant]));
+    getter(made, 'kind', () => (d, _, p) => {
       const tag = d.getUint8(p);
-      const found =
-        type.variants.find((variant) => variant.tag === tag) ??
-        type.variants.find(({ name }) => name === type.fallback);
-      if (found === undefined) throw unknownVariant(type.name, tag);
-      return found;
-    };
-    getter(made, 'kind', () => (d, _, p) => find(d, p).name);
+      const name = byTag.get(tag)?.name ?? type.fallback;
+      if (name === undefined) throw unknownVariant(type.name, tag);
+      return name;
+    });
     getter(made, 'value', () => {
       const cursors = new Map<string, Place>();
       return (d, b, p, lo) => {
-        const { name, shape, parts } = find(d, p);
-        if (shape === 'unit') return undefined;
+        const variant = byTag.get(d.getUint8(p));
+        if (variant === undefined || variant.shape === 'unit') return undefined;
+        const { name, shape, parts } = variant;
         let cursor = cursors.get(name);
         if (cursor === undefined) {
           const form = { form: 'tuple', parts, size: type.size, align: type.align } as const;
@@ -170,11 +172,17 @@ class Maker implements ViewMaker {
       }
       case 'type':
         return this.#type(form.type);
-      default: {
-        const ops = this.#interpreter.ops(form);
-        return (d, b, p) => ops.read(d, b, p);
+      case 'constant': {
+        if (form.shown === null) break;
+        const { place, d, b, at } = form.shown;
+        const look = this.#look(place);
+        return () => look(d, b, at, 0);
       }
+      default:
+        break;
     }
+    const ops = this.#interpreter.ops(form);
+    return (d, b, p) => ops.read(d, b, p);
   }
 
   #type(key: string): Look {
@@ -229,8 +237,10 @@ function wrapped(look: Look): Look {
 function cursorClass(ops: Pick<Ops, 'read' | 'size'>): new () => Place {
   return class extends Place {
     $toObject(): unknown {
-      limit(this.$lo, this.$p + ops.size);
-      return ops.read(this.$d, this.$b, this.$p);
+      return this.$look((d, b, p, lo) => {
+        limit(lo, p + ops.size);
+        return ops.read(d, b, p);
+      });
     }
   };
 }
@@ -244,7 +254,7 @@ function getter(made: new () => Place, name: string, look: () => Look): void {
     get(this: Place) {
       let own = looks.get(this);
       if (own === undefined) looks.set(this, (own = look()));
-      return own(this.$d, this.$b, this.$p, this.$lo);
+      return this.$look(own);
     },
   });
 }

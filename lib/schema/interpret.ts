@@ -192,6 +192,7 @@ export class Interpreter {
       key: this.ops(form.key),
       value: this.ops(form.value),
       rules: keyRules(this.plan, form.key),
+      readsOnly: this.plan.readsOnly,
     } as unknown as MapRules<unknown, unknown>;
     const ops = mapOps(rules);
     return {
@@ -242,7 +243,6 @@ export class Interpreter {
     const bodies = type.variants.map((variant) => this.#variant(type, variant));
     const byTag = new Map(bodies.map((body) => [body.tag, body]));
     const byName = new Map(bodies.map((body) => [body.name, body]));
-    const standard = fallback === undefined ? undefined : byName.get(fallback);
     const bodyOf = (value: unknown): (typeof bodies)[number] => {
       const kind: unknown = type.isPlain ? value : (value as { kind?: unknown } | null)?.kind;
       const body = byName.get(kind as string);
@@ -251,8 +251,12 @@ export class Interpreter {
     return {
       read(d, b, p) {
         const tag = d.getUint8(p);
-        const body = byTag.get(tag) ?? standard;
-        if (body === undefined) throw unknownVariant(name, tag);
+        const body = byTag.get(tag);
+        if (body === undefined) {
+          // The writer need not have the variant that stands for those it has.
+          if (fallback === undefined) throw unknownVariant(name, tag);
+          return type.isPlain ? fallback : { kind: fallback };
+        }
         if (type.isPlain) return body.name;
         if (body.shape === 'unit') return { kind: body.name };
         return { kind: body.name, value: body.parts.read(d, b, p) };
@@ -371,7 +375,8 @@ function list(elem: Ops): Behaviour {
       return values;
     },
     out(s, value: ArrayLike<never>) {
-      const length = lengthOf(value, elem.size);
+      const length = lengthOf(value, size);
+      if (size === 0) s.addEmpties(length);
       const base = s.rp;
       s.reserve(length * slots + 2);
       if (slots > 0) {

@@ -45,7 +45,10 @@ function rulesOf(plan: Plan, form: Form, depth: number): KeyRules {
       return keys.list(inner(form.elem), integerWidth(form.elem));
     case 'box':
       return inner(form.elem);
+    case 'constant':
+      return keys.constant;
     case 'option':
+    case 'some':
       return keys.option(inner(form.elem), form.nested);
     case 'tuple':
       return keys.parts(partRules(plan, form.parts, depth));

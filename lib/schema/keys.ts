@@ -3,6 +3,8 @@
  * their order as Rust's `Ord` has it. Both are built from functions for the parts of a key.
  */
 
+import { isDeepStrictEqual } from 'node:util';
+
 /** Feeds a key to a hasher. */
 export type HashKey<T = never> = (h: FxHasher, key: T) => void;
 
@@ -13,6 +15,8 @@ export type CompareKeys<T = never> = (a: T, b: T) => number;
 export interface KeyRules<T = never> {
   readonly hash: HashKey<T>;
   readonly compare: CompareKeys<T>;
+  /** Whether keys that say the same are one key of a JavaScript `Map`. */
+  readonly isPrimitive?: true;
 }
 
 const SEED_LOW = 0x2722_0a95;
@@ -80,7 +84,7 @@ function natural<T extends number | bigint | boolean>(a: T, b: T): number {
 /** Integers of at most 32 bits; of signed ones Rust hashes the unsigned bits of their own width. */
 export function small(bits: number): KeyRules<number> {
   const mask = bits === 32 ? -1 : (1 << bits) - 1;
-  return { hash: (h, key) => h.word(key & mask, 0), compare: natural };
+  return { hash: (h, key) => h.word(key & mask, 0), compare: natural, isPrimitive: true };
 }
 
 /** 64-bit integers, as numbers or bigints. */
@@ -90,6 +94,7 @@ export const long: KeyRules<number | bigint> = {
     h.word(Number(bits & 0xffff_ffffn) | 0, Number(bits >> 32n) | 0);
   },
   compare: natural,
+  isPrimitive: true,
 };
 
 /** 128-bit integers. */
@@ -99,22 +104,31 @@ export const huge: KeyRules<bigint> = {
     long.hash(h, BigInt.asUintN(64, key >> 64n));
   },
   compare: natural,
+  isPrimitive: true,
 };
 
 /** Booleans. */
 export const bool: KeyRules<boolean> = {
   hash: (h, key) => h.word(key ? 1 : 0, 0),
   compare: natural,
+  isPrimitive: true,
 };
 
 /** Characters. */
 export const char: KeyRules<string> = {
   hash: (h, key) => h.word(key.codePointAt(0) ?? 0, 0),
   compare: (a, b) => (a.codePointAt(0) ?? 0) - (b.codePointAt(0) ?? 0),
+  isPrimitive: true,
 };
 
 /** `()` */
 export const unit: KeyRules<null> = { hash: () => undefined, compare: () => 0 };
+
+/** What the writer does not have of a key: it is only compared, with what is asked for. */
+export const constant: KeyRules<unknown> = {
+  hash: () => undefined,
+  compare: (a, b) => (isDeepStrictEqual(a ?? null, b ?? null) ? 0 : 1),
+};
 
 /** Strings: ordered by their UTF-8, which is not the order of JavaScript. */
 export const string: KeyRules<string> = {
@@ -123,6 +137,7 @@ export const string: KeyRules<string> = {
     h.word(0xff, 0);
   },
   compare: (a, b) => (a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b))),
+  isPrimitive: true,
 };
 
 /** Bytes of any length. */
@@ -162,16 +177,17 @@ export function list<T>(elem: KeyRules<T>, width: number): KeyRules<ArrayLike<T>
   };
 }
 
-/** Options: nothing comes first. */
-export function option<T>(elem: KeyRules<T>, nested: boolean): KeyRules<T | null> {
-  const inner = (key: T | null): T => (nested ? (key as { some: T }).some : (key as T));
+/** Options: nothing, which `undefined` is as well as `null`, comes first. */
+export function option<T>(elem: KeyRules<T>, nested: boolean): KeyRules<T | null | undefined> {
+  const inner = (key: T): T => (nested ? (key as { some: T }).some : key);
+  const isNone = (key: unknown): key is null | undefined => key === null || key === undefined;
   return {
     hash(h, key) {
-      h.word(key === null ? 0 : 1, 0);
-      if (key !== null) elem.hash(h, inner(key));
+      h.word(isNone(key) ? 0 : 1, 0);
+      if (!isNone(key)) elem.hash(h, inner(key));
     },
     compare(a, b) {
-      if (a === null || b === null) return Number(a !== null) - Number(b !== null);
+      if (isNone(a) || isNone(b)) return Number(!isNone(a)) - Number(!isNone(b));
       return elem.compare(inner(a), inner(b));
     },
   };
@@ -210,9 +226,11 @@ export function variants(
       if (typeof key !== 'string') rule?.hash(h, held(key));
     },
     compare(a, b) {
-      const order = (rules[find(a)]?.[1] ?? 0) - (rules[find(b)]?.[1] ?? 0);
+      const [i, j] = [find(a), find(b)];
+      // Another version may lack the variant that unknown ones are read as.
+      const order = (rules[i]?.[1] ?? -1) - (rules[j]?.[1] ?? -1);
       if (order !== 0 || typeof a === 'string') return order;
-      return rules[find(a)]?.[2].compare(held(a), held(b)) ?? 0;
+      return rules[i]?.[2].compare(held(a), held(b)) ?? 0;
     },
   };
 }

@@ -9,10 +9,11 @@ import { FxHasher } from './keys.js';
 import { alignUp } from './layout.js';
 import { zero } from './lists.js';
 import { bad } from './numbers.js';
+import { archiveInvalid } from './problems.js';
 import { limits, outside } from './region.js';
 import type { Sink } from './sink.js';
 
-/** How keys or values are read and written. */
+/** How keys or values are read and, unless they are of another version, written. */
 export interface EntryPart<T> {
   readonly size: number;
   readonly align: number;
@@ -29,6 +30,8 @@ export interface MapRules<K, V> {
   readonly key: EntryPart<K>;
   readonly value: EntryPart<V>;
   readonly rules: KeyRules<K>;
+  /** Whether it is of another version, which is only read. */
+  readonly readsOnly?: boolean;
 }
 
 /** Reads and writes maps of one kind. */
@@ -36,8 +39,16 @@ export interface MapOps<K, V> {
   /** Phase one. Phase two is {@link fixMap}. */
   out(s: Sink, map: ReadonlyMap<K, V>): void;
   read(d: DataView, b: Buffer, p: number): Map<K, V>;
-  /** Calls `visit` with the positions of each entry, until it answers true. */
-  visit(d: DataView, p: number, lo: number, visit: Visit): void;
+  /**
+   * Calls `visit` with the positions of each entry, until it answers true. What the walk touches is
+   * charged to `budget`.
+   */
+  visit(d: DataView, p: number, lo: number, budget: Budget, visit: Visit): void;
+}
+
+/** How many bytes may still be touched: no archive has the same ones in two maps. */
+export interface Budget {
+  left: number;
 }
 
 /** Is told where a key and its value are; `true` ends the walk. */
@@ -116,16 +127,23 @@ function entriesOf<K, V>(map: ReadonlyMap<K, V>): [K, V][] {
   return bad(map, 'a Map');
 }
 
-/**
- * Throws if two keys say the same. Only objects can: of equal strings or numbers a Map keeps one.
- */
-function refuseDoubled<K, V>(sorted: readonly (readonly [K, V])[], map: MapRules<K, V>): void {
+/** The first of the sorted keys that says the same as the one before it. */
+function doubled<K, V>(
+  sorted: readonly (readonly [K, V])[],
+  { compare, isPrimitive }: KeyRules<K>,
+): readonly [K] | undefined {
+  if (isPrimitive === true) return undefined;
   for (let i = 1; i < sorted.length; i++) {
     const [key] = sorted[i] as readonly [K, V];
-    if (typeof key !== 'object') return;
     const [before] = sorted[i - 1] as readonly [K, V];
-    if (map.rules.compare(before, key) === 0) bad(key, 'a key that occurs once');
+    if (compare(before, key) === 0) return [key];
   }
+  return undefined;
+}
+
+function refuseDoubled<K, V>(sorted: readonly (readonly [K, V])[], rules: KeyRules<K>): void {
+  const found = doubled(sorted, rules);
+  if (found !== undefined) bad(found[0], 'a key that occurs once');
 }
 
 abstract class Base<K, V> {
@@ -137,18 +155,30 @@ abstract class Base<K, V> {
     this.layout = mapLayout(map.key, map.value);
   }
 
-  abstract visit(d: DataView, p: number, lo: number, visit: Visit): void;
+  abstract visit(d: DataView, p: number, lo: number, budget: Budget, visit: Visit): void;
 
   read(d: DataView, b: Buffer, p: number): Map<K, V> {
-    const { key, value } = this.map;
+    const { key, value, readsOnly } = this.map;
     const entries = new Map<K, V>();
-    this.visit(d, p, limits.lo, (k, v) => {
-      limits.left -= key.size + value.size + 1;
-      if (limits.left < 0) throw outside();
+    let count = 0;
+    this.visit(d, p, limits.lo, limits, (k, v) => {
       entries.set(key.read(d, b, k), value.read(d, b, v));
+      count++;
       return false;
     });
+    if (readsOnly === true) this.#checkKept(entries, count);
     return entries;
+  }
+
+  /** Throws if keys that the writer tells apart are the same here, so that entries got lost. */
+  #checkKept(entries: ReadonlyMap<K, V>, count: number): void {
+    const { rules } = this.map;
+    if (entries.size === count) {
+      if (rules.isPrimitive === true) return;
+      const sorted = [...entries].sort(([a], [b]) => rules.compare(a, b));
+      if (doubled(sorted, rules) === undefined) return;
+    }
+    throw archiveInvalid('', 'a key of the map occurs twice, as this version reads it');
   }
 }
 
@@ -157,11 +187,11 @@ class TableOps<K, V> extends Base<K, V> implements MapOps<K, V> {
     const entries = entriesOf(map);
     if (entries.length === 0) return s.push2(s.base, 0);
     const { key, value } = this.map;
-    if (typeof entries[0]?.[0] === 'object') {
-      const { compare } = this.map.rules;
+    const { rules } = this.map;
+    if (rules.isPrimitive !== true) {
       refuseDoubled(
-        entries.toSorted(([a], [b]) => compare(a, b)),
-        this.map,
+        entries.toSorted(([a], [b]) => rules.compare(a, b)),
+        rules,
       );
     }
     const { entry } = this.layout;
@@ -214,18 +244,27 @@ class TableOps<K, V> extends Base<K, V> implements MapOps<K, V> {
     return { controls, buckets };
   }
 
-  override visit(d: DataView, p: number, lo: number, visit: Visit): void {
+  override visit(d: DataView, p: number, lo: number, budget: Budget, visit: Visit): void {
     const capacity = d.getUint32(p + 8, true);
-    if (d.getUint32(p + 4, true) === 0) return;
+    const length = d.getUint32(p + 4, true);
+    if (length === 0) return;
     const { entry } = this.layout;
     const at = p + d.getInt32(p, true);
-    if (at - capacity * entry.size < lo || at + controlsOf(capacity) > p) throw outside();
+    const [start, end] = [at - capacity * entry.size, at + controlsOf(capacity)];
+    budget.left -= end - start;
+    if (start < lo || end > p || budget.left < 0) throw outside();
+    // However full a table is, many empty buckets would make short archives take long.
+    if (capacity > length * 4 + GROUP) throw sparse(length, capacity);
     for (let bucket = 0; bucket < capacity; bucket++) {
       if (d.getUint8(at + bucket) >= 0x80) continue;
       const key = at - (bucket + 1) * entry.size;
       if (visit(key, key + entry.value)) return;
     }
   }
+}
+
+function sparse(length: number, capacity: number): Error {
+  return archiveInvalid('', `a table of ${length} has ${capacity} buckets`);
 }
 
 /** The first free bucket on the probe sequence from `start`. */
@@ -244,10 +283,10 @@ function freeBucket(controls: Uint8Array, start: number, capacity: number): numb
   }
 }
 
-/** A visit to all entries: where the archive begins, and the bytes that may still be touched. */
+/** A visit to all entries, and where the archive begins. */
 interface Walk {
   readonly lo: number;
-  left: number;
+  readonly budget: Budget;
   readonly visit: Visit;
 }
 
@@ -259,7 +298,7 @@ class TreeOps<K, V> extends Base<K, V> implements MapOps<K, V> {
     const { compare } = this.map.rules;
     const entries = entriesOf(map).sort(([a], [b]) => compare(a, b));
     if (entries.length === 0) return s.push2(s.base, 0);
-    refuseDoubled(entries, this.map);
+    refuseDoubled(entries, this.map.rules);
     s.reserve(NODE * (this.map.key.slots + this.map.value.slots) + 2);
     s.push2(this.#write(s, entries), entries.length);
   }
@@ -349,21 +388,20 @@ class TreeOps<K, V> extends Base<K, V> implements MapOps<K, V> {
     return p;
   }
 
-  override visit(d: DataView, p: number, lo: number, visit: Visit): void {
+  override visit(d: DataView, p: number, lo: number, budget: Budget, visit: Visit): void {
     // Nodes that several others point to would be walked again and again: each byte counts once.
-    const walk = { lo, left: p - lo, visit };
-    if (d.getUint32(p + 4, true) !== 0) this.#walk(d, p, walk);
+    if (d.getUint32(p + 4, true) !== 0) this.#walk(d, p, { lo, budget, visit });
   }
 
   /** Visits the node that the pointer at `p` leads to; whether the walk ended. */
   #walk(d: DataView, p: number, walk: Walk): boolean {
-    const { lo, visit } = walk;
+    const { lo, budget, visit } = walk;
     const { node, leaf, inner } = this.layout;
     const at = p + d.getInt32(p, true);
     const isLeaf = at >= lo && at < p && d.getUint8(at) === LEAF;
     const { size } = isLeaf ? leaf : inner;
-    walk.left -= size;
-    if (at < lo || at + size > p || walk.left < 0) throw outside();
+    budget.left -= size;
+    if (at < lo || at + size > p || budget.left < 0) throw outside();
     const count = isLeaf ? d.getUint32(at + node.tail, true) : NODE;
     if (count > NODE) throw outside();
     for (let index = 0; index < count; index++) {

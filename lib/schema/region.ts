@@ -72,8 +72,11 @@ export function enterWords(bytes: Uint8Array): boolean {
 
 const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
-/** What a decode may still touch, so that no archive makes it read more than it is long. */
-export const limits: { lo: number; left: number } = { lo: 0, left: 0 };
+/**
+ * What a decode may still touch, so that no archive makes it read more than it is long, and the
+ * values of no bytes that it has read.
+ */
+export const limits: { lo: number; left: number; empties: number } = { lo: 0, left: 0, empties: 0 };
 
 /** Makes the memory of `bytes` the one to read from. */
 export function enter(bytes: Uint8Array): void {
@@ -120,8 +123,10 @@ function mayGrow(buffer: ArrayBufferLike & { resizable?: boolean; growable?: boo
 
 function openBuffer(into: Region, buffer: ArrayBufferLike): void {
   try {
-    into.d = new DataView(buffer);
-    into.b = Buffer.from(buffer);
+    // Both are made before either is kept: what is there stays whole if one is refused.
+    const [d, b] = [new DataView(buffer), Buffer.from(buffer)];
+    into.d = d;
+    into.b = b;
     into.buffer = buffer;
   } catch (cause) {
     const { byteLength } = buffer;
@@ -129,8 +134,22 @@ function openBuffer(into: Region, buffer: ArrayBufferLike): void {
       const range = `${constants.MAX_LENGTH} at most, the longest Buffer of this Node.js`;
       throw invalidArgument(`bytes is in memory of ${byteLength} bytes; it must have ${range}`);
     }
-    const message = 'the buffer was transferred or detached';
-    throw new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
+    throw detached(cause);
+  }
+}
+
+function detached(cause?: unknown): Error {
+  const message = 'the buffer was transferred or detached';
+  return new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
+}
+
+/** Throws if the memory of `bytes`, which seems to have none, is elsewhere now. */
+function checkAttached({ buffer }: Uint8Array): void {
+  if (buffer.byteLength > 0) return;
+  try {
+    Reflect.construct(DataView, [buffer]);
+  } catch (cause) {
+    throw detached(cause);
   }
 }
 
@@ -139,12 +158,17 @@ export function enterArchive(name: string, bytes: Uint8Array, size: number): num
   if (bytes !== region.bytes) open(region, bytes);
   const { length } = bytes;
   const byteOffset = region.start;
-  if (length < size) {
-    throw archiveInvalid(name, `there are ${length} bytes, its root alone takes ${size}`);
-  }
+  if (length < size) throw tooShort(name, bytes, length, size);
   limits.lo = byteOffset;
   limits.left = length;
+  limits.empties = 0;
   return byteOffset + length - size;
+}
+
+/** The error for `length` of some bytes, which are fewer than the root of an archive takes. */
+export function tooShort(name: string, bytes: Uint8Array, length: number, size: number): Error {
+  checkAttached(bytes);
+  return archiveInvalid(name, `there are ${length} bytes, its root alone takes ${size}`);
 }
 
 /** The error for whatever reading threw: an error of the engine means that it is no archive. */
@@ -161,7 +185,7 @@ export function claim(d: DataView, p: number, count: number, size: number): numb
   const at = p + d.getInt32(p, true);
   const bytes = count * size;
   if (at < limits.lo || at + bytes > p) throw outside();
-  if (size === 0) checkEmpties(count);
+  if (size === 0) claimEmpties(count);
   limits.left -= bytes;
   if (limits.left < 0) throw outside();
   return at;
@@ -177,10 +201,21 @@ export function target(d: DataView, p: number, bytes: number, lo: number): numbe
 /** A list of values that take no bytes may be as long as it likes, but not be read to its end. */
 export const EMPTIES_MAX = 4096;
 
+/** What all such lists of an archive have together, at most. */
+export const ALL_EMPTIES_MAX = 65_536;
+
 /** Throws for more elements without bytes than a list should have. */
 export function checkEmpties(count: number): void {
   if (count <= EMPTIES_MAX) return;
   throw archiveInvalid('', `a list has ${count} values of no bytes, too many to be read`);
+}
+
+function claimEmpties(count: number): void {
+  checkEmpties(count);
+  limits.empties += count;
+  if (limits.empties <= ALL_EMPTIES_MAX) return;
+  const message = `its lists have more than ${ALL_EMPTIES_MAX} values of no bytes`;
+  throw archiveInvalid('', `${message}, too many to be read`);
 }
 
 /** The error for a pointer that leads out of its archive, or parts that overlap. */

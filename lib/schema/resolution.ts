@@ -21,12 +21,16 @@ import {
   isPlain,
   type Form,
   type FormOptions,
+  planOf,
   type Part,
   type Plan,
+  type Shown,
   type TypeForm,
 } from './forms.js';
+import { Interpreter } from './interpret.js';
 import { isScalar } from './layout.js';
 import { join } from './problems.js';
+import { writeNew } from './writing.js';
 
 /** The plan that reads archives of `writer` as values of `reader`; the two must be resolvable. */
 export function resolvedPlan(writer: Descriptor, reader: Descriptor, options: FormOptions): Plan {
@@ -44,6 +48,8 @@ class Resolution {
   readonly #writer: Descriptor;
   readonly #reader: Descriptor;
   readonly #options: FormOptions;
+  /** The reader's own plan, if one of its defaults is shown by a cursor. */
+  #own: Plan | undefined;
 
   constructor(writer: Descriptor, reader: Descriptor, options: FormOptions) {
     this.#writer = writer;
@@ -107,10 +113,36 @@ class Resolution {
           options,
           this.#reader,
         );
-        return { name, at: 0, form: { form: 'constant', value, size: 0, align: 1 } };
+        const shown = this.#shown(value, our, options);
+        return { name, at: 0, form: { form: 'constant', value, shown, size: 0, align: 1 } };
       }
       return { name, at: their.offset, form: this.#form(their, our, options) };
     });
+  }
+
+  /** A default in an archive of its own, if cursors show it by a cursor. */
+  #shown(value: unknown, our: FieldDescriptor, options: FormOptions): Shown | null {
+    if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return null;
+    if (this.#own === undefined) {
+      this.#own = planOf(this.#reader, this.#options);
+      for (const [key, type] of this.#own.types) this.types.set(key, type);
+    }
+    const place = formOf(our, options);
+    const { size, align, slots, ...ops } = new Interpreter(this.#own).ops(place);
+    const bytes = writeNew(
+      { name: our.name, plan: () => this.#own as Plan },
+      (s) => {
+        s.reserve(slots);
+        ops.out(s, value as never);
+        const p = s.take(size, align);
+        s.ri = 0;
+        ops.fix(s, s.d, value as never, p);
+      },
+      value,
+    );
+    const archive = Buffer.from(Uint8Array.from(bytes).buffer);
+    const d = new DataView(archive.buffer);
+    return { place, d, b: archive, at: archive.length - size };
   }
 
   /** The form of the writer's place, read as the reader's. */

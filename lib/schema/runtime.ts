@@ -53,5 +53,14 @@ export {
   viewShared,
   viewString,
 } from './strings.js';
-export { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor } from './views.js';
+export {
+  hide,
+  limit,
+  ListCursor,
+  MapCursor,
+  noElement,
+  rootOf,
+  ShownCursor,
+  UNCLONED,
+} from './views.js';
 export { sizeOf, unwritten, writeInto, writeNew } from './writing.js';

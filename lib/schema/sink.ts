@@ -6,7 +6,8 @@
  */
 
 import { ARCHIVE_BYTES_MAX } from './layout.js';
-import { enterWritten, written } from './region.js';
+import { bad } from './numbers.js';
+import { ALL_EMPTIES_MAX, enterWritten, written } from './region.js';
 
 /** Thrown when the memory is full; whoever started the writing catches it. */
 export const OVERFLOW: Error = new Error('the target is full');
@@ -32,6 +33,8 @@ export class Sink {
   rp = 0;
   /** Next slot to recall. */
   ri = 0;
+  /** Elements of lists that take no bytes. */
+  empties = 0;
   /** Whether a value is being written: a getter of it may write another one. */
   busy = false;
 
@@ -54,9 +57,10 @@ export class Sink {
     }
     this.base = start;
     this.w = start;
-    this.end = written.start + target.length;
+    this.end = Math.min(written.start + target.length, start + ARCHIVE_BYTES_MAX);
     this.rp = 0;
     this.ri = 0;
+    this.empties = 0;
     this.busy = true;
     return start;
   }
@@ -70,6 +74,7 @@ export class Sink {
     this.end = this.#scratch.length;
     this.rp = 0;
     this.ri = 0;
+    this.empties = 0;
     this.busy = true;
   }
 
@@ -102,6 +107,13 @@ export class Sink {
     for (let at = w; at < p; at++) this.b[at] = 0;
     this.w = p + size;
     return p;
+  }
+
+  /** Counts elements of no bytes, of which readers take only so many. */
+  addEmpties(count: number): void {
+    this.empties += count;
+    if (this.empties <= ALL_EMPTIES_MAX) return;
+    bad(this.empties, `at most ${ALL_EMPTIES_MAX} values that take no bytes, in all lists`);
   }
 
   /** Remembers one number. */

@@ -9,8 +9,8 @@
 import { inspect } from 'node:util';
 
 import { BusbarError } from '../errors.js';
-import type { MapOps, MapRules } from './maps.js';
-import { region, limits, enterArchive } from './region.js';
+import type { MapOps, MapRules, Visit } from './maps.js';
+import { region, limits, enterArchive, tooShort } from './region.js';
 
 /** Members of every cursor over a value of type T. */
 export interface Cursor<T> {
@@ -70,6 +70,21 @@ export type MapView<K, V> = MapCursor<K, V, ViewOf<V>>;
 // oxlint-disable-next-line typescript/no-extraneous-class -- its members are defined below
 export abstract class ShownCursor {}
 
+/**
+ * A member of cursors that keeps them from being cloned, which would copy all the memory around:
+ * with private members, reading or making cursors would be slower.
+ */
+export const UNCLONED: unique symbol = Symbol(
+  'A cursor; clone what $toObject(), toArray() or toMap() gives. It',
+);
+
+/** Hides the members of a cursor whose type has a field called as what JSON asks for. */
+export function hide(cursor: ShownCursor): void {
+  for (const name of Object.keys(cursor)) {
+    Object.defineProperty(cursor, name, { enumerable: false });
+  }
+}
+
 interface Copies {
   $toObject?(): unknown;
   toArray?(): unknown;
@@ -106,6 +121,8 @@ export abstract class ListCursor<T, V> extends ShownCursor {
   $lo = 0;
   /** @internal */
   $n = 0;
+  /** @internal */
+  readonly $uncloned: symbol = UNCLONED;
 
   /** How many elements there are. */
   get length(): number {
@@ -150,6 +167,8 @@ export class MapCursor<K, V, W> extends ShownCursor {
   readonly #ops: MapOps<K, V>;
   readonly #rules: MapRules<K, V>;
   readonly #view: (d: DataView, b: Buffer, p: number, lo: number) => W;
+  /** @internal */
+  readonly $uncloned: symbol = UNCLONED;
   #d: DataView = region.d;
   #b: Buffer = region.b;
   #p = 0;
@@ -186,7 +205,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
   /** The value of a key. */
   get(key: K): W | undefined {
     let found: W | undefined;
-    this.#ops.visit(this.#d, this.#p, this.#lo, (k, v) => {
+    this.#visit((k, v) => {
       if (this.#rules.rules.compare(this.#key(k), key) !== 0) return false;
       found = this.#value(v);
       return true;
@@ -201,7 +220,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
 
   /** Calls `visit` with each entry; cursors of values are one and the same. */
   forEach(visit: (value: W, key: K) => void): void {
-    this.#ops.visit(this.#d, this.#p, this.#lo, (k, v) => {
+    this.#visit((k, v) => {
       visit(this.#value(v), this.#key(k));
       return false;
     });
@@ -213,7 +232,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
    */
   *[Symbol.iterator](): Generator<[K, W], void, undefined> {
     const places: [key: number, value: number][] = [];
-    this.#ops.visit(this.#d, this.#p, this.#lo, (k, v) => {
+    this.#visit((k, v) => {
       places.push([k, v]);
       return false;
     });
@@ -233,6 +252,11 @@ export class MapCursor<K, V, W> extends ShownCursor {
     return this.#ops.read(this.#d, this.#b, this.#p);
   }
 
+  #visit(visit: Visit): void {
+    const budget = { left: this.#p - this.#lo };
+    this.#ops.visit(this.#d, this.#p, this.#lo, budget, visit);
+  }
+
   #key(p: number): K {
     limit(this.#lo, this.#p);
     return this.#rules.key.read(this.#d, this.#b, p);
@@ -247,6 +271,7 @@ export class MapCursor<K, V, W> extends ShownCursor {
 export function limit(lo: number, p: number): void {
   limits.lo = lo;
   limits.left = p - lo;
+  limits.empties = 0;
 }
 
 /** The part of `bytes` that a cursor is moved to, as the position of its root. */
@@ -268,6 +293,6 @@ export function rootOf(
     throw new BusbarError('ERR_INVALID_ARGUMENT', message);
   }
   const p = enterArchive(name, bytes, 0) - bytes.length + offset + length - size;
-  if (length < size) enterArchive(name, bytes.subarray(offset, offset + length), size);
+  if (length < size) throw tooShort(name, bytes, length, size);
   return p;
 }

@@ -7,6 +7,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Lit, LitStr, Path, Result, Token, bracketed};
+use unicode_ident::{is_xid_continue, is_xid_start};
 
 /// Options of a type.
 #[derive(Default)]
@@ -61,7 +62,7 @@ pub(crate) struct FieldOptions {
     pub(crate) number: Option<Span>,
     pub(crate) bigint: Option<Span>,
     pub(crate) intern: Option<Span>,
-    pub(crate) recursive: bool,
+    pub(crate) recursive: Option<Span>,
 }
 
 impl FieldOptions {
@@ -81,7 +82,7 @@ impl FieldOptions {
             } else if meta.path.is_ident("intern") {
                 options.intern = Some(span);
             } else if meta.path.is_ident("recursive") {
-                options.recursive = true;
+                options.recursive = Some(span);
             } else {
                 return Err(unknown(&meta, "alias, default, number, bigint, intern, recursive"));
             }
@@ -148,9 +149,10 @@ fn ident_text(meta: &ParseNestedMeta<'_>) -> Result<String> {
     Err(Error::new(text.span(), "an alias of a field is an identifier"))
 }
 
+/// As schemas have it: an identifier of Rust, keywords included.
 fn is_ident(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+    let is_start = |c: char| is_xid_start(c) || c == '_';
+    name.starts_with(is_start) && name.chars().all(is_xid_continue)
 }
 
 /// A default value: a literal, `None`, or a list of defaults.
@@ -197,6 +199,9 @@ fn literal(negative: bool, literal: &Lit) -> Result<DefaultValue> {
         Lit::Int(int) => DefaultValue::Int { negative, magnitude: int.base10_parse()? },
         Lit::Float(float) => {
             let value: f64 = float.base10_parse()?;
+            if !value.is_finite() {
+                return Err(Error::new(float.span(), "this is more than any f64 holds"));
+            }
             DefaultValue::Float(if negative { -value } else { value })
         }
         Lit::Bool(value) if !negative => DefaultValue::Bool(value.value),

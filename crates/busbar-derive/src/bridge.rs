@@ -68,7 +68,7 @@ fn copy_fields(part: &Part, with_vis: bool) -> TokenStream {
         let vis = with_vis.then_some(&field.vis);
         let (ident, ty) = (&field.ident, &field.ty);
         let colon = ident.as_ref().map(|_| quote!(:));
-        let omit = field.options.recursive.then(|| quote!(#[rkyv(omit_bounds)]));
+        let omit = field.options.recursive.map(|_| quote!(#[rkyv(omit_bounds)]));
         quote!(#omit #vis #ident #colon #ty)
     });
     match part.shape {
@@ -80,7 +80,7 @@ fn copy_fields(part: &Part, with_vis: bool) -> TokenStream {
 
 fn is_recursive(input: &Input) -> bool {
     let parts = input.parts(&quote!(Self));
-    parts.iter().any(|(_, part)| part.fields.iter().any(|field| field.options.recursive))
+    parts.iter().any(|(_, part)| part.fields.iter().any(|field| field.options.recursive.is_some()))
 }
 
 /// rkyv deserializes the copy; its fields move into the declared type.

@@ -171,8 +171,11 @@ fn field_desc(krate: &Path, index: usize, field: &FieldInput, offset: &TokenStre
 }
 
 fn place(krate: &Path, field: &FieldInput) -> TokenStream {
-    let ty: Type =
-        if field.options.recursive { by_name_only(&field.ty, krate) } else { field.ty.clone() };
+    let ty: Type = if field.options.recursive.is_some() {
+        by_name_only(&field.ty, krate)
+    } else {
+        field.ty.clone()
+    };
     quote_spanned!(field.ty.span()=> <#ty as #krate::describe::Describe>::PLACE)
 }
 
@@ -207,6 +210,15 @@ fn checks(input: &Input) -> TokenStream {
                     const _: () = assert!(
                         #desc::has_wide_integer(#place),
                         "number and bigint are for fields with u64 or i64 in them"
+                    );
+                });
+            }
+            if let Some(span) = options.recursive {
+                let name = &input.name;
+                checks.extend(quote_spanned! { span=>
+                    const _: () = assert!(
+                        #desc::may_lead_to(<#ty as #krate::describe::Describe>::PLACE, #name),
+                        "recursive is for fields that lead back to the type they are in"
                     );
                 });
             }

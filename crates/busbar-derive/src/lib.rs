@@ -27,12 +27,13 @@ use syn::{DeriveInput, parse_macro_input};
 #[proc_macro_derive(Type, attributes(busbar))]
 pub fn derive_type(tokens: TokenStream) -> TokenStream {
     let derive_input = parse_macro_input!(tokens as DeriveInput);
-    let output = input::Input::parse(derive_input).map(|input| {
-        let bridge = bridge::emit(&input);
-        let description = describe::emit(&input);
-        quote!(#bridge #description)
-    });
-    output.unwrap_or_else(|error| error.to_compile_error()).into()
+    expand(derive_input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+fn expand(declaration: DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
+    let input = input::Input::parse(declaration)?;
+    let (bridge, description) = (bridge::emit(&input), describe::emit(&input));
+    Ok(quote!(#bridge #description))
 }
 
 /// Makes a library a plugin: stands on the `impl` block with its methods, of a type that is a
@@ -57,3 +58,6 @@ pub fn method(_options: TokenStream, item: TokenStream) -> TokenStream {
     let error = syn::Error::new_spanned(&item, message).to_compile_error();
     quote!(#item #error).into()
 }
+
+#[cfg(test)]
+mod tests;

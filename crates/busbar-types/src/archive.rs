@@ -5,20 +5,26 @@
 //! `build`.
 
 mod build;
+mod empties;
 mod limits;
 mod scratch;
 mod source;
 mod target;
 
 use std::fmt;
+use std::num::NonZeroUsize;
 
+use rkyv::api::access_with_context;
 use rkyv::api::high::HighValidator;
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::{BoxedError, Strategy};
 use rkyv::ser::Serializer;
+use rkyv::validation::Validator;
+use rkyv::validation::archive::ArchiveValidator;
+use rkyv::validation::shared::SharedValidator;
 use rkyv::{Archive, Deserialize, Portable, Serialize};
 
-pub use self::limits::Limits;
+pub use self::limits::{DEPTH_MAX, Limits};
 use self::scratch::{STACK_BYTES, StackScratch};
 pub(crate) use self::{
     build::{Values, build, build_place},
@@ -210,13 +216,22 @@ fn failed(error: &BoxedError) -> SerializeError {
     SerializeError::Failed { message: error.to_string() }
 }
 
-/// The archive in `bytes`, checked: whatever the bytes are, the result is safe to use.
+/// The archive in `bytes`, checked: whatever the bytes are, the result is safe to use, and neither
+/// checking nor reading it takes more stack or time than its size and its type explain.
 ///
 /// # Errors
-/// `ArchiveInvalid` if the bytes are no archive of `T`, or their address is not aligned for it.
+/// `ArchiveInvalid` if the bytes are no archive of `T`, their address is not aligned for it, values
+/// lie behind more than [`DEPTH_MAX`] pointers, or a list has more than 4096 values of no bytes.
 #[inline]
 pub fn access<T: Type>(bytes: &[u8]) -> Result<&<T as Archive>::Archived, Error> {
-    rkyv::access::<<T as Archive>::Archived, BoxedError>(bytes)
+    if const { empties::may_be_endless(T::DESC) } {
+        empties::check(T::DESC, bytes).map_err(|error| error.at(T::NAME))?;
+    }
+    // Counted are those that it may still enter, of which the root is one, and the last is refused.
+    const LEVELS: NonZeroUsize = NonZeroUsize::new(DEPTH_MAX as usize + 2).expect("not 0");
+    let archive = ArchiveValidator::with_max_depth(bytes, Some(LEVELS));
+    let mut validator = Validator::new(archive, SharedValidator::new());
+    access_with_context::<<T as Archive>::Archived, _, BoxedError>(bytes, &mut validator)
         .map_err(|error| invalid::<T>(&error))
 }
 
@@ -235,7 +250,8 @@ pub unsafe fn access_unchecked<T: Type>(bytes: &[u8]) -> &<T as Archive>::Archiv
 /// The value in an archive.
 ///
 /// # Errors
-/// `ArchiveInvalid` as [`access`].
+/// `ArchiveInvalid` as [`access`]. What `T` can hold and [`Type::write_to_buffer`] writes may be
+/// nested deeper than what is read.
 #[inline]
 pub fn read<T: Type>(bytes: &[u8]) -> Result<T, Error> {
     let archived = access::<T>(bytes)?;
@@ -245,7 +261,13 @@ pub fn read<T: Type>(bytes: &[u8]) -> Result<T, Error> {
 
 #[cold]
 fn invalid<T: Type>(error: &BoxedError) -> Error {
-    Error::new(ErrorKind::ArchiveInvalid, format!("the bytes are no archive: {error}")).at(T::NAME)
+    // rkyv keeps this reason to its traces, which only `Debug` shows.
+    let message = if format!("{error:?}").contains("ExceededMaximumSubtreeDepth") {
+        format!("the archive is nested more than {DEPTH_MAX} pointers deep")
+    } else {
+        format!("the bytes are no archive: {error}")
+    };
+    Error::new(ErrorKind::ArchiveInvalid, message).at(T::NAME)
 }
 
 const _: () = assert!(STACK_BYTES >= 1024, "what write_to_buffer promises of allocations");

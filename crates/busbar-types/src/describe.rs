@@ -5,12 +5,14 @@
 
 mod defaults;
 mod impls;
+mod reach;
 mod text;
 
 use std::collections::BTreeMap;
 
 pub use defaults::{DefaultDesc, default_fits, has_string, has_wide_integer};
 pub use impls::Recursive;
+pub use reach::may_lead_to;
 pub use text::{as_str, text_bytes, text_len};
 
 use crate::Error;
@@ -137,6 +139,11 @@ pub struct TypeDesc {
     pub text: &'static str,
     /// Former names.
     pub aliases: &'static [&'static str],
+    /// Whether it leads to mentions by name only, of others than itself: what is behind them the
+    /// hash does not cover.
+    pub mentions_by_name: bool,
+    /// Whether it has lists of values that take no bytes, other than behind mentions by name only.
+    pub lists_empties: bool,
 }
 
 impl TypeDesc {
@@ -150,7 +157,9 @@ impl TypeDesc {
         text: &'static str,
     ) -> Self {
         let hash = crate::schema::hash_of(text.as_bytes());
-        Self { name, body, size_bytes, align, hash, text, aliases }
+        let mentions_by_name = reach::mentions_by_name(name, &body);
+        let lists_empties = reach::lists_empties(&body);
+        Self { name, body, size_bytes, align, hash, text, aliases, mentions_by_name, lists_empties }
     }
 
     /// The owned schema with this type as its root.
@@ -246,7 +255,7 @@ fn field(desc: &FieldDesc) -> Field {
         name: desc.name.to_owned(),
         place: place_at(desc.place, desc.offset),
         aliases: owned(desc.aliases),
-        default: desc.default.as_ref().map(DefaultDesc::to_json),
+        default: desc.default.as_ref().map(|default| default.to_json(desc.place)),
         ts: desc.ts,
         intern: desc.intern,
     }

@@ -24,8 +24,8 @@ pub mod schema;
 pub mod transcode;
 
 pub use archive::{
-    ArchiveReader, ArchiveWriter, Generate, Limits, Scratch, SerializeError, Target, Type, access,
-    access_unchecked, read,
+    ArchiveReader, ArchiveWriter, DEPTH_MAX, Generate, Limits, Scratch, SerializeError, Target,
+    Type, access, access_unchecked, read,
 };
 pub use busbar_derive::Type;
 pub use error::{Error, ErrorKind};

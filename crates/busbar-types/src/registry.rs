@@ -188,6 +188,16 @@ impl TypeEntry {
         Err(Error::new(ErrorKind::SchemaInvalid, message).at(self.type_name.clone()))
     }
 
+    /// Whether this is the same version as `other`, which has its name and hash. A hash does not
+    /// cover what a type mentions by name only; where one side keeps its schema to itself, nobody
+    /// can tell.
+    fn agrees_with(&self, other: &Self) -> bool {
+        match (&self.schema, &other.schema) {
+            (Some(ours), Some(theirs)) => ours.has_texts_of(theirs),
+            _ => true,
+        }
+    }
+
     /// Whether there are functions behind it, and not just a description.
     fn has_code(&self) -> bool {
         self.writer.is_some() || self.foreign.is_some()
@@ -248,7 +258,11 @@ impl Registry {
     /// # Errors
     /// `SchemaMismatch` if another version of the type is registered.
     pub fn register<T: Type + Send>(&self) -> Result<Arc<TypeEntry>, Error> {
-        if let Some(entry) = self.lookup(T::NAME, Some(T::SCHEMA_HASH)).filter(|it| it.has_code()) {
+        // What the hash covers needs no second look.
+        if !T::DESC.mentions_by_name
+            && let Some(entry) = self.lookup(T::NAME, Some(T::SCHEMA_HASH))
+            && entry.has_code()
+        {
             return Ok(entry);
         }
         self.register_compiled_type(TypeEntry::of::<T>()?)
@@ -284,7 +298,8 @@ impl Registry {
     /// As [`Self::register_compiled_type`], but versions may coexist if `allow_versions`.
     ///
     /// # Errors
-    /// As [`Self::register_compiled_type`], without `SchemaMismatch` if `allow_versions`.
+    /// As [`Self::register_compiled_type`]; if `allow_versions`, `SchemaMismatch` only for another
+    /// version with the same hash, which differs in a type that is mentioned by name only.
     pub fn register_entry(
         &self,
         entry: TypeEntry,
@@ -302,6 +317,9 @@ impl Registry {
         if versions.contains(&entry.schema_hash) {
             let existing = self.by_key(&entry.type_name, entry.schema_hash);
             let existing = existing.expect("invariant: both maps change under the name's lock");
+            if !existing.agrees_with(&entry) {
+                return Err(Mismatch::new(&existing, &entry).into());
+            }
             if existing.has_code() || !entry.has_code() {
                 return Ok(existing);
             }
@@ -354,8 +372,11 @@ impl Registry {
         let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
         for (index, entry) in offered.iter().enumerate() {
             entry.check_schema()?;
-            let before = &offered[..index];
-            if !allow_versions && let Some(other) = self.other_version(entry, before) {
+            let other = self.other_version(entry, &offered[..index]);
+            // Versions of one hash cannot coexist.
+            let is_refused =
+                |it: &Arc<TypeEntry>| !allow_versions || it.schema_hash == entry.schema_hash;
+            if let Some(other) = other.filter(is_refused) {
                 return Err(Mismatch::new(&other, entry).into());
             }
         }
@@ -371,10 +392,11 @@ impl Registry {
         let registered = self.versions(&entry.type_name);
         let offered = before.iter().filter(|it| it.type_name == entry.type_name).map(Arc::clone);
         let versions: Vec<_> = registered.into_iter().chain(offered).collect();
-        if versions.iter().any(|it| it.schema_hash == entry.schema_hash) {
-            return None;
+        let mut same = versions.iter().filter(|it| it.schema_hash == entry.schema_hash).peekable();
+        if same.peek().is_none() {
+            return versions.into_iter().next();
         }
-        versions.into_iter().next()
+        same.find(|it| !it.agrees_with(entry)).map(Arc::clone)
     }
 
     /// Takes these very entries out, and not others of their names and hashes.

@@ -11,7 +11,7 @@ mod json;
 mod layout;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::Value;
@@ -102,6 +102,27 @@ impl Schema {
     #[must_use]
     pub fn resolve(&self, name: &str) -> &TypeSchema {
         self.types.get(name).expect("a mention in a checked schema resolves")
+    }
+
+    /// Whether all types that the root mentions, near and far, have the same texts in `other`. The
+    /// hash of the root alone does not say so of what is mentioned by name only.
+    #[must_use]
+    pub fn has_texts_of(&self, other: &Self) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![self.root.clone()];
+        while let Some(name) = open.pop() {
+            let ours = self.resolve(&name);
+            // What has the same text mentions the same names, so both sides are walked to the end.
+            if other.get(&name).is_none_or(|theirs| theirs.text != ours.text) {
+                return false;
+            }
+            ours.for_each_mention(&mut |mention, _| {
+                if seen.insert(mention.to_owned()) {
+                    open.push(mention.to_owned());
+                }
+            });
+        }
+        true
     }
 
     /// The schema of one of the types in this schema, without those that it does not mention.

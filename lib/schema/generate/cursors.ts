@@ -3,7 +3,7 @@
  * when first asked for and then moved.
  */
 
-import type { Form, FormOf, Part, TypeForm } from '../forms.js';
+import type { Form, FormOf, Part, Shown, TypeForm } from '../forms.js';
 import { get, key, plus, quote, uses, type Emitter } from './emitter.js';
 import { constant, reader, typeReader } from './readers.js';
 
@@ -117,6 +117,7 @@ function partsCursor(
   for (const { name: part, at, form } of parts) {
     const [type, expression] = look(e, c, form, plus('this.$p', at));
     c.member(`get ${key(part)}()${e.type(type)} {\nreturn ${expression};\n}`);
+    if (part === 'toJSON') c.member(`constructor() {\nsuper();\n${e.rt('hide')}(this);\n}`);
   }
   finish(c, name, value, read, size, root);
 }
@@ -151,6 +152,7 @@ function finish(
     `$b${e.type('Buffer')} = ${region}.b;`,
     '$p = 0;',
     '$lo = 0;',
+    `${e.typed ? 'readonly ' : ''}$uncloned${e.type('symbol')} = ${e.rt('UNCLONED')};`,
   ];
   const head = `${e.typed ? 'export ' : ''}class ${name} extends ${e.rt('ShownCursor')}`;
   e.add(c.text(head, fields));
@@ -230,7 +232,7 @@ function look(e: Emitter, c: Class, form: Form, p: string): readonly [type: stri
       return [name, moved(c.nested(name, `new ${name}()`), p)];
     }
     case 'constant':
-      return plain(constant(e, form.value));
+      return form.shown === null ? plain(constant(e, form.value)) : lookShown(e, c, form.shown);
     default:
       return plain(reader(e, form, p, d, b));
   }
@@ -250,6 +252,19 @@ function lookBehind(
   );
   const at = `${e.rt('target')}(this.$d, ${p}, ${form.elem.size}, this.$lo)`;
   return [type, `this.${method}(${at})`];
+}
+
+/** A value in an archive of its own is the only part of a cursor over that archive. */
+function lookShown(e: Emitter, c: Class, shown: Shown): readonly [string, string] {
+  const { place, at } = shown;
+  const type = e.valueType(place);
+  const name = e.helper('$Shown', shown, (made) => {
+    const read = reader(e, place, 'this.$p', 'this.$d', 'this.$b');
+    partsCursor(e, made, [{ name: 'value', at: 0, form: place }], type, read, place.size, null);
+  });
+  const index = e.constants.push(shown) - 1;
+  const make = `new ${name}().$set(constants[${index}].d, constants[${index}].b, ${at}, 0)`;
+  return [type, `${c.nested(name, make)}.value`];
 }
 
 function lookTuple(

@@ -1,4 +1,7 @@
-/** Generated rules of maps: how their keys and values are read, written, hashed and ordered. */
+/**
+ * Generated rules of maps: how their keys and values are read, written, hashed and ordered. What
+ * reads another version writes nothing, and only compares keys.
+ */
 
 import { slotsOf, typeForm, type Form, type FormOf, type Part } from '../forms.js';
 import { schemaInvalid } from '../problems.js';
@@ -21,6 +24,7 @@ export function nameMap(e: Emitter, form: FormOf<'map'>): string {
       `key: ${part(e, form.key)},`,
       `value: ${part(e, form.value)},`,
       `rules: ${e.as(keyRules(e, form.key, 0), `unknown as keys.KeyRules<${k}>`)},`,
+      ...(e.plan.readsOnly ? ['readsOnly: true,'] : []),
     ];
     e.rt('MapRules');
     e.add(`const rules${name}${e.type(`MapRules${types}`)} = {\n${rules.join('\n')}\n};`);
@@ -31,8 +35,10 @@ export function nameMap(e: Emitter, form: FormOf<'map'>): string {
 function part(e: Emitter, form: Form): string {
   const [read, put, place] = [e.fresh('read'), e.fresh('out'), e.fresh('fix')];
   const type = e.valueType(form);
-  e.rt('Sink');
+  const { size, align } = form;
   e.fn(read, READ, type, [`return ${reader(e, form, 'p')};`]);
+  if (e.plan.readsOnly) return `{ size: ${size}, align: ${align}, slots: 0, read: ${read} }`;
+  e.rt('Sink');
   e.fn(
     put,
     [
@@ -49,7 +55,6 @@ function part(e: Emitter, form: Form): string {
     ['p', 'number'],
   ] as const;
   e.fn(place, parameters, 'void', fix(e, form, 'v', 'p'));
-  const { size, align } = form;
   const slots = slotsOf(e.plan, form);
   const shape = `size: ${size}, align: ${align}, slots: ${slots}`;
   return `{ ${shape}, read: ${read}, out: ${put}, fix: ${place} }`;
@@ -88,7 +93,10 @@ function keyRules(e: Emitter, form: Form, depth: number): string {
     }
     case 'box':
       return inner(form.elem);
+    case 'constant':
+      return `${keys}.constant`;
     case 'option':
+    case 'some':
       return `${keys}.option(${e.as(inner(form.elem), 'never')}, ${form.nested})`;
     case 'tuple':
       return partRules(e, form.parts, depth);

@@ -227,6 +227,7 @@ function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>): string {
     const fixes = fix(e, elem, 'one', 'at');
     e.fn(name, parameters, 'void', [
       `const length = ${e.rt('lengthOf')}(v, ${elem.size});`,
+      ...(elem.size === 0 ? ['s.addEmpties(length);'] : []),
       'const base = s.rp;',
       `s.reserve(length * ${slots} + 2);`,
       ...outLoop,

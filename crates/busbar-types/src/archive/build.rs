@@ -9,6 +9,7 @@
 mod key;
 mod maps;
 
+use super::empties::{EMPTIES_MAX, too_many_empties};
 use super::limits::Depth;
 use super::source::{INLINE_MAX, NOWHERE, broken, count};
 use crate::schema::{Body, Field, Kind, Place, Scalar, Schema, TypeSchema, prefix};
@@ -350,6 +351,11 @@ impl<'a, 'v, V: Values<'a>> Builder<'a, 'v, V> {
         match kind {
             Kind::Array { length, .. } if found != count(*length) => {
                 Err(broken(format!("has {found} elements, but the array has {length}")))
+            }
+            Kind::Vec(elem) | Kind::BoxSlice(elem)
+                if elem.size_bytes == 0 && found > EMPTIES_MAX =>
+            {
+                Err(too_many_empties(found))
             }
             _ => Ok(items),
         }

@@ -3,6 +3,10 @@
 use super::source::broken;
 use crate::Error;
 
+/// Pointers behind pointers in an archive that is read as a Rust type. A level takes some hundred
+/// bytes of the stack, a few thousand without optimization, and strangers say how many there are.
+pub const DEPTH_MAX: u32 = 128;
+
 /// Bounds on one message, archive or JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "meant to be written as a literal")]

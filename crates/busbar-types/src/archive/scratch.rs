@@ -4,6 +4,7 @@
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
@@ -26,9 +27,12 @@ thread_local! {
 /// The working memory of one serialization.
 #[derive(Debug)]
 pub struct Scratch<'a> {
-    stack: &'a mut StackScratch,
+    /// Made once: what is lent points into the piece by this pointer, and a new borrow of the piece
+    /// would end it.
+    stack: NonNull<u8>,
     used: usize,
     overflow: Option<Overflow>,
+    borrowed: PhantomData<&'a mut StackScratch>,
 }
 
 /// The arena, and the handle that borrows from it.
@@ -70,11 +74,8 @@ impl Drop for Overflow {
 impl<'a> Scratch<'a> {
     #[inline]
     pub(super) fn new(stack: &'a mut StackScratch) -> Self {
-        Self { stack, used: 0, overflow: None }
-    }
-
-    fn stack_start(&mut self) -> NonNull<u8> {
-        NonNull::from(&mut *self.stack).cast()
+        let stack = NonNull::from(stack).cast();
+        Self { stack, used: 0, overflow: None, borrowed: PhantomData }
     }
 }
 
@@ -84,7 +85,7 @@ impl<'a> Scratch<'a> {
 unsafe impl Allocator<BoxedError> for Scratch<'_> {
     #[inline]
     unsafe fn push_alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, BoxedError> {
-        let start = self.stack_start();
+        let start = self.stack;
         let address = start.as_ptr().addr() + self.used;
         let from = self.used + (address.next_multiple_of(layout.align()) - address);
         if from.checked_add(layout.size()).is_some_and(|end| end <= STACK_BYTES) {
@@ -100,7 +101,7 @@ unsafe impl Allocator<BoxedError> for Scratch<'_> {
 
     #[inline]
     unsafe fn pop_alloc(&mut self, memory: NonNull<u8>, layout: Layout) -> Result<(), BoxedError> {
-        let start = self.stack_start().as_ptr().addr();
+        let start = self.stack.as_ptr().addr();
         let address = memory.as_ptr().addr();
         if (start..start + STACK_BYTES).contains(&address) {
             self.used = address - start;
@@ -113,5 +114,37 @@ unsafe impl Allocator<BoxedError> for Scratch<'_> {
             },
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [T02] pieces of working memory stay usable while others are taken and given back, from the
+    /// stack and from the arena; Miri sees what is merely lucky
+    #[test]
+    fn pieces_outlive_those_taken_after_them() {
+        let mut stack = StackScratch::uninit();
+        let mut scratch = Scratch::new(&mut stack);
+        let mut taken: Vec<(NonNull<u8>, Layout)> = Vec::new();
+        for (index, size) in [8, 24, 1, 512, 2000, 16].into_iter().enumerate() {
+            let layout = Layout::from_size_align(size, 8).expect("a layout");
+            // SAFETY: the layout has a size, and what is taken is given back last first.
+            let piece = unsafe { Allocator::<BoxedError>::push_alloc(&mut scratch, layout) };
+            let piece = piece.expect("memory").cast::<u8>();
+            // SAFETY: the piece is ours and that long.
+            unsafe { piece.write_bytes(index as u8 + 1, size) };
+            taken.push((piece, layout));
+        }
+        for (index, (piece, layout)) in taken.into_iter().enumerate().rev() {
+            // SAFETY: as long as when it was filled, and not given back.
+            let bytes = unsafe { std::slice::from_raw_parts(piece.as_ptr(), layout.size()) };
+            assert!(bytes.iter().all(|&byte| byte == index as u8 + 1), "piece {index}");
+            // SAFETY: it is the one that was taken last.
+            let given = unsafe { scratch.pop_alloc(piece, layout) };
+            given.expect("given back");
+        }
+        assert_eq!(scratch.used, 0);
     }
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::empties::{EMPTIES_MAX, too_many_empties};
 use crate::schema::{Place, Scalar};
 use crate::{Error, ErrorKind};
 
@@ -23,9 +24,6 @@ pub(crate) const GROUP: usize = 16;
 /// An archive, not trusted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Archived<'a>(pub(crate) &'a [u8]);
-
-/// A list of values that take no bytes may say any length: a few bytes must not become gigabytes.
-const EMPTIES_MAX: usize = 4096;
 
 /// Elements one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +97,7 @@ impl<'a> Archived<'a> {
     pub(crate) fn slice(self, at: usize, elem: &Place) -> Result<Run, Error> {
         let run = Run { start: self.target(at)?, count: self.length(at + 4)? };
         if elem.size_bytes == 0 && run.count > EMPTIES_MAX {
-            return Err(broken("has too many values of no bytes to be read"));
+            return Err(too_many_empties(run.count));
         }
         self.checked(run, elem)
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Number, Value};
 
+use super::reach::is_same;
 use super::{BodyDesc, KindDesc, PlaceDesc};
 use crate::json;
 use crate::schema::{Scalar, Shape};
@@ -30,16 +31,45 @@ pub enum DefaultDesc {
 }
 
 impl DefaultDesc {
-    /// The value as descriptors carry it.
+    /// The value of `place` as descriptors carry it.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self, place: &PlaceDesc) -> Value {
+        match (self, &place.kind) {
+            (_, KindDesc::Option { elem, .. } | KindDesc::Box(elem))
+                if !matches!(self, Self::Null) =>
+            {
+                self.to_json(elem)
+            }
+            // As an integer it would be a string, where it is large, and that is no float.
+            (Self::Int { .. }, KindDesc::Scalar(Scalar::F32 | Scalar::F64)) => {
+                Number::from_f64(self.to_f64()).map_or(Value::Null, Value::Number)
+            }
+            (
+                Self::List(values),
+                KindDesc::Vec(elem) | KindDesc::BoxSlice(elem) | KindDesc::Array { elem, .. },
+            ) => Value::Array(values.iter().map(|value| value.to_json(elem)).collect()),
+            _ => self.as_written(),
+        }
+    }
+
+    fn as_written(&self) -> Value {
         match self {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(*value),
             Self::Int { negative, magnitude } => json::integer(*negative, *magnitude),
             Self::Float(value) => Number::from_f64(*value).map_or(Value::Null, Value::Number),
             Self::Str(value) => Value::String((*value).to_owned()),
-            Self::List(values) => Value::Array(values.iter().map(Self::to_json).collect()),
+            Self::List(values) => Value::Array(values.iter().map(Self::as_written).collect()),
+        }
+    }
+
+    /// A number as a float; not a number for what is none.
+    const fn to_f64(&self) -> f64 {
+        match self {
+            Self::Int { negative: false, magnitude } => *magnitude as f64,
+            Self::Int { negative: true, magnitude } => -(*magnitude as f64),
+            Self::Float(value) => *value,
+            _ => f64::NAN,
         }
     }
 }
@@ -81,8 +111,10 @@ const fn all_fit(elem: &PlaceDesc, values: &[DefaultDesc]) -> bool {
 
 const fn scalar_fits(scalar: Scalar, default: &DefaultDesc) -> bool {
     match (scalar, default) {
-        (Scalar::Bool, DefaultDesc::Bool(_))
-        | (Scalar::F32 | Scalar::F64, DefaultDesc::Float(_) | DefaultDesc::Int { .. }) => true,
+        (Scalar::Bool, DefaultDesc::Bool(_)) => true,
+        (Scalar::F64, number) => number.to_f64().is_finite(),
+        // What rounds to infinity is beyond it.
+        (Scalar::F32, number) => (number.to_f64() as f32).is_finite(),
         (Scalar::Char, DefaultDesc::Str(text)) => is_one_char(text.as_bytes()),
         (_, DefaultDesc::Int { negative, magnitude }) => {
             let Some((signed, bits)) = scalar.integer() else { return false };
@@ -125,21 +157,6 @@ const fn is_all_unit(body: &BodyDesc) -> bool {
     let mut index = 0;
     while index < variants.len() {
         if !matches!(variants[index].shape, Shape::Unit) {
-            return false;
-        }
-        index += 1;
-    }
-    true
-}
-
-const fn is_same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut index = 0;
-    while index < a.len() {
-        if a[index] != b[index] {
             return false;
         }
         index += 1;

@@ -10,6 +10,9 @@ pub(super) const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"\x89busbar\n";
 const VERSION: u16 = 1;
 
+/// Relative pointers reach no further, so no archive is longer.
+pub(super) const ARCHIVE_BYTES_MAX: u64 = i32::MAX as u64;
+
 const AT_MAGIC: Range<usize> = 0..8;
 const AT_VERSION: Range<usize> = 8..10;
 const AT_HEADER_BYTES: Range<usize> = 10..12;
@@ -58,6 +61,12 @@ impl Header {
                 "it has {file_bytes} bytes, but its header announces 64 and {archive_bytes}"
             ));
         }
+        if archive_bytes > ARCHIVE_BYTES_MAX {
+            return Err(format!(
+                "its archive has {archive_bytes} bytes, more than the {ARCHIVE_BYTES_MAX} that \
+                 archives have at most"
+            ));
+        }
         Ok(Self { schema_hash, archive_bytes })
     }
 }
@@ -82,6 +91,18 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, GOLDEN.replace(' ', "") + &"00".repeat(32));
         assert_eq!(Header::decode(&bytes, 112), Ok(header));
+    }
+
+    /// [T35] what announces more bytes than archives have is refused before anything is mapped
+    #[test]
+    fn archives_end_where_pointers_do() {
+        let of = |archive_bytes| Header { schema_hash: 7, archive_bytes };
+        let largest = of(ARCHIVE_BYTES_MAX);
+        assert_eq!(Header::decode(&largest.encode(), ARCHIVE_BYTES_MAX + 64), Ok(largest));
+        for archive_bytes in [ARCHIVE_BYTES_MAX + 1, 32 << 30] {
+            let refused = Header::decode(&of(archive_bytes).encode(), archive_bytes + 64);
+            assert!(refused.is_err_and(|why| why.contains("at most")), "{archive_bytes}");
+        }
     }
 
     /// [T35] a change of any byte but those of the hash is refused, and so is another length

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::file::Problem;
 use super::guard::Guard;
-use super::header::{HEADER_BYTES, Header};
+use super::header::{ARCHIVE_BYTES_MAX, HEADER_BYTES, Header};
 use crate::Error;
 
 /// A file for an archive of known size: [`create`](Self::create), write into
@@ -108,8 +108,10 @@ fn create(path: &Path, header: Header) -> Result<NewFile, Problem> {
     let file = make_file(folder.unwrap_or(Path::new(".")))
         .map_err(|error| Problem::Os("making a file next to it", error))?;
     let too_large = || Problem::Os("reserving its bytes", io::ErrorKind::FileTooLarge.into());
+    // Also of 32 bits, where a mapping is no longer than what is signed.
     let file_bytes = usize::try_from(header.archive_bytes)
         .ok()
+        .filter(|_| header.archive_bytes <= ARCHIVE_BYTES_MAX)
         .and_then(|bytes| bytes.checked_add(HEADER_BYTES))
         .filter(|bytes| isize::try_from(*bytes).is_ok())
         .ok_or_else(too_large)?;
@@ -138,8 +140,10 @@ fn make_file(folder: &Path) -> io::Result<NamedTempFile> {
 /// Gives the file its bytes, all zeros, so that writing to a mapping of it cannot run out of disk.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    use rustix::io::Errno;
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::{Errno, retry_on_intr};
+    // Large files take long enough for a signal to come.
+    match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, bytes)) {
         // Not every file system can.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, bytes),
         result => Ok(result?),

@@ -16,7 +16,7 @@ pub struct Mismatch {
     pub existing_hash: u64,
     /// Who registered it.
     pub existing_origin: Origin,
-    /// The hash of the refused version.
+    /// The hash of the refused version: another, unless all that differs is mentioned by name only.
     pub offered_hash: u64,
     /// Who offered it.
     pub offered_origin: Origin,
@@ -55,6 +55,9 @@ impl fmt::Display for Mismatch {
             self.offered_hash,
             self.offered_origin
         )?;
+        if self.existing_hash == self.offered_hash {
+            f.write_str("; types that it mentions by name only are others")?;
+        }
         match &self.first_difference {
             Some(difference) => write!(f, "; first difference: {difference}"),
             None => Ok(()),

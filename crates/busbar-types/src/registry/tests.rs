@@ -32,6 +32,35 @@ mod newer {
     }
 }
 
+/// Two versions of a circle: all that differs is in a type that the first mentions by name only.
+mod circles {
+    macro_rules! circle {
+        ($name:ident $x:ident $y:ident) => {
+            pub(crate) mod $name {
+                use crate::Type;
+
+                #[derive(Type, Debug)]
+                #[busbar(name = "graph.Node")]
+                pub(crate) struct Node {
+                    id: u32,
+                    #[busbar(recursive)]
+                    edges: Vec<Edge>,
+                }
+
+                #[derive(Type, Debug)]
+                #[busbar(name = "graph.Edge")]
+                pub(crate) struct Edge {
+                    $x: u32,
+                    $y: u32,
+                    nodes: Vec<Node>,
+                }
+            }
+        };
+    }
+    circle!(older x y);
+    circle!(newer y x);
+}
+
 /// Writes the number that the pointer points to.
 struct Numbers {
     calls: AtomicUsize,
@@ -236,6 +265,46 @@ fn a_failed_load_leaves_what_there_was() {
     assert!(registry.lookup("market.Pos", None).is_none());
     let entries = registry.register_all(&pair, true).expect("versions are allowed");
     assert_eq!((entries.len(), registry.versions("market.Pos").len()), (3, 2));
+}
+
+/// [T10 T25] a version with the same hash, whose difference is in a type that is mentioned by name
+/// only, is a mismatch, in whatever way it comes and even where versions may coexist
+#[test]
+fn what_a_hash_does_not_cover_is_compared() {
+    use circles::{newer, older};
+    assert_eq!(older::Node::SCHEMA_HASH, newer::Node::SCHEMA_HASH);
+    assert_ne!(older::Edge::SCHEMA_HASH, newer::Edge::SCHEMA_HASH);
+    let registry = Registry::new();
+    let entry = registry.register::<older::Node>().expect("the first");
+    let again = registry.register::<older::Node>().expect("the same");
+    assert!(Arc::ptr_eq(&entry, &again));
+
+    let offer = || {
+        let schema = newer::Node::schema().expect("valid");
+        TypeEntry::of_schema(schema, Origin::Descriptor(String::from("test")))
+    };
+    let refusals = [
+        registry.register::<newer::Node>().err(),
+        registry.register_entry(offer(), false).err(),
+        registry.register_entry(offer(), true).err(),
+        registry.register_all(&[Arc::new(offer())], false).err(),
+        registry.register_all(&[Arc::new(offer())], true).err(),
+    ];
+    for error in refusals {
+        let error = error.expect("refused");
+        assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+        assert!(error.message().contains("by name only"), "{error}");
+        let mismatch: &Mismatch = error.source().and_then(|e| e.downcast_ref()).expect("the data");
+        assert_eq!(mismatch.first_difference.as_deref(), Some("Node.edges[]: fields reordered"));
+    }
+    // Two of one offer, neither of which is registered then.
+    let fresh = Registry::new();
+    let older = Arc::new(TypeEntry::of::<older::Node>().expect("valid"));
+    fresh
+        .register_all(&[Arc::clone(&older), Arc::new(offer())], true)
+        .expect_err("two of one hash");
+    assert!(fresh.entries().is_empty());
+    fresh.register_all(&[Arc::clone(&older), older], true).expect("the same twice");
 }
 
 /// [T41] after unregistering, lookups find nothing and calls under way go on

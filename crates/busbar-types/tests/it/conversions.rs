@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use busbar_types::compare::{Verdict, compare};
 use busbar_types::convert::Conversion;
 use busbar_types::rkyv::util::AlignedVec;
+use busbar_types::schema::Schema;
 use busbar_types::{ErrorKind, Limits, Type, access, read};
 
 use crate::formats::archive;
@@ -416,4 +417,47 @@ fn hostile_archives_are_converted_or_refused() {
         }
     }
     assert!(accepted > refused / 10 && refused > accepted / 10, "{accepted} and {refused}");
+}
+
+/// Defaults of floats, written down as integers that no float of JSON would be printed as.
+mod floats {
+    use busbar_types::Type;
+
+    #[derive(Type)]
+    #[busbar(name = "m.Floats")]
+    pub(super) struct Older {
+        pub(super) id: u8,
+    }
+
+    #[derive(Type, Debug, PartialEq)]
+    #[busbar(name = "m.Floats")]
+    pub(super) struct Newer {
+        pub(super) id: u8,
+        #[busbar(default = 10000000000000000)]
+        pub(super) large: f64,
+        #[busbar(default = -170141183460469231731687303715884105728)]
+        pub(super) narrow: f32,
+        #[busbar(default = [1, -18014398509481984])]
+        pub(super) list: Vec<Option<f64>>,
+        #[busbar(default = -9007199254740993)]
+        pub(super) boxed: Box<f64>,
+    }
+}
+
+/// [T10] integers as defaults of floats are floats, however large they are
+#[test]
+fn integers_are_defaults_of_floats() {
+    let schema = floats::Newer::schema().expect("a schema");
+    assert_eq!(Schema::from_json(&schema.to_json()).expect("our own"), schema);
+    let converted = conversion::<floats::Older, floats::Newer>()
+        .convert(&archive(&floats::Older { id: 3 }))
+        .expect("an archive");
+    let expected = floats::Newer {
+        id: 3,
+        large: 1e16,
+        narrow: -(2_f32.powi(127)),
+        list: vec![Some(1.0), Some(-18_014_398_509_481_984.0)],
+        boxed: Box::new(-9_007_199_254_740_992.0),
+    };
+    assert_eq!(value_of::<floats::Newer>(&converted), expected);
 }

@@ -20,7 +20,7 @@ pub(crate) fn mutate(rng: &mut Rng, bytes: &mut [u8]) {
     }
 }
 
-/// How many mutations hostile input is tried with.
+/// How many mutations hostile input is tried with, over all types.
 pub(crate) fn rounds(usually: u64) -> u64 {
     let rounds = std::env::var("BUSBAR_FUZZ_ROUNDS").ok();
     rounds.map_or(usually, |rounds| rounds.parse().expect("a number of rounds"))

@@ -9,6 +9,7 @@ mod golden;
 mod hostile;
 mod library;
 mod mapped;
+mod nesting;
 mod random;
 mod round_trip;
 mod samples;
