@@ -1,7 +1,7 @@
 /** Mapped files: written here or by Rust, read in place here, whatever others do to them. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { pathToFileURL } from 'node:url';
 
@@ -100,6 +100,33 @@ test('[T35] what is no mapped file of the type is refused', (t) => {
     t.throws(() => openMapped(wrong as never, ROSTER), { code: 'ERR_INVALID_ARGUMENT' });
     t.throws(() => writeMapped(wrong as never, ROSTER, VALUE), { code: 'ERR_INVALID_ARGUMENT' });
   }
+});
+
+test('[T35] a file is refused that is longer than any archive', (t) => {
+  const path = pathOf(t);
+  writeMapped(path, ROSTER, VALUE);
+  // Sparse, so that it takes no room.
+  const bytes = 2 ** 33;
+  const header = readFileSync(path).subarray(0, 64);
+  header.writeBigUInt64LE(BigInt(bytes), 24);
+  writeFileSync(path, header);
+  truncateSync(path, 64 + bytes);
+  for (const validate of [true, false]) {
+    t.throws(() => openMapped(path, ROSTER, { validate }), { code: 'ERR_ARCHIVE_INVALID' });
+  }
+});
+
+test('[T35] a file that is changed while it is validated is refused', (t) => {
+  const path = pathOf(t);
+  writeMapped(path, ROSTER, VALUE);
+  const changing = {
+    ...ROSTER,
+    validate(bytes: Uint8Array): void {
+      ROSTER.validate(bytes);
+      truncateSync(path, 80);
+    },
+  };
+  t.throws(() => openMapped(path, changing), { code: 'ERR_ARCHIVE_INVALID' });
 });
 
 test('[T35] damaged files are values or typed errors', (t) => {

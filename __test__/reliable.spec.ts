@@ -328,6 +328,32 @@ test('[D04] lossy channels pass a full window, and are not repeated', async (t) 
   }
 });
 
+test('[D04] reliable and lossy messages of one pipe do not wait for each other', async (t) => {
+  const { client, server, relay } = await ends(t, { windowMessages: 4, lossyChannels: [7] });
+  // Six wait for the window: what is sent once overtakes them, by its channel or by itself.
+  const sending = Array.from({ length: 10 }, (_, n) => client.send(`${n}`));
+  const got: string[] = [];
+  for (let n = 0; n < 4; n++) got.push(String((await server.borrow()).bytes));
+  const waiting = client.send('ten', { backpressure: 'block' });
+  await client.send('lossy', { channel: 7 });
+  await client.send('once', { reliable: false });
+  t.true(client.trySend('once more', { reliable: false }));
+  while (got.length < 14) {
+    got.push(String((await server.borrow()).bytes));
+    if (got.length === 9) relay.cut();
+  }
+  await Promise.all([...sending, waiting]);
+  const isLossy = (text: string): boolean => !/^([0-9]|ten)$/.test(text);
+  t.deepEqual(
+    got.filter((text) => !isLossy(text)),
+    [...Array.from({ length: 10 }, (_, n) => `${n}`), 'ten'],
+  );
+  t.deepEqual(got.filter(isLossy).toSorted(), ['lossy', 'once', 'once more']);
+  await t.throwsAsync(client.send('x', { reliable: 1 } as never), {
+    code: 'ERR_INVALID_ARGUMENT',
+  });
+});
+
 test('[D26 D30] messages with terms of their own do not wait for acknowledgements', async (t) => {
   const { client, server } = await ends(t);
   const count = 50;

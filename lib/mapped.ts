@@ -5,6 +5,7 @@ import type { NativeMappedFile } from './internal/binding.js';
 import { checkFlag, checkNames, pathOf } from './internal/checks.js';
 import { native } from './internal/native.js';
 import type { ArchiveCodec } from './schema/codec.js';
+import { ARCHIVE_BYTES_MAX } from './schema/layout.js';
 
 /** How a mapped file is opened. */
 export interface OpenMappedOptions {
@@ -88,6 +89,9 @@ export class MappedFile<T, V> {
  * Opens a mapped file for reading in place: no bytes are read until something of it is looked at,
  * apart from validation.
  *
+ * A file says which type it holds by a hash. Of types that are mentioned in a circle (`recursive`),
+ * the hash has only the names: two versions that differ in such a type only pass for each other.
+ *
  * @throws BusbarError `ERR_NOT_FOUND`, `ERR_IO`; `ERR_ARCHIVE_INVALID` if it is no mapped file or
  * not whole; `ERR_SCHEMA_MISMATCH` if it holds another type, with both hashes
  *
@@ -128,8 +132,32 @@ export function openMapped<T, V>(
     const message = `${name} holds a type with the hash ${theirs}, not ${codec.name} (${ours})`;
     throw new BusbarError('ERR_SCHEMA_MISMATCH', message);
   }
-  const file = new MappedFile(name, codec, opened);
-  if (validate) codec.validate(file.bytes);
+  const file = placed(name, codec, opened);
+  if (validate) {
+    codec.validate(file.bytes);
+    // What was changed meanwhile may be other bytes than those that were looked at.
+    file.verify();
+  }
+  return file;
+}
+
+/** A file in memory, unless it is longer than an archive can be. */
+function placed<T, V>(
+  name: string,
+  codec: ArchiveCodec<T, V>,
+  opened: NativeMappedFile,
+): MappedFile<T, V> {
+  const tooLong = (cause?: unknown): BusbarError => {
+    const message = `${name} has more than the ${ARCHIVE_BYTES_MAX} bytes of an archive`;
+    return new BusbarError('ERR_ARCHIVE_INVALID', message, { cause });
+  };
+  let file: MappedFile<T, V>;
+  try {
+    file = new MappedFile(name, codec, opened);
+  } catch (error) {
+    throw (error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE' ? tooLong(error) : error;
+  }
+  if (file.bytes.length > ARCHIVE_BYTES_MAX) throw tooLong();
   return file;
 }
 

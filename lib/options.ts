@@ -216,8 +216,9 @@ export function dialSettings(options: DialOptions | undefined, address: string):
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
-  const { native: common, ...settings } = settingsOf(values, isRemote(address));
-  const plain: NativePipeOptions = { ...common, ...sessionOf(values['reliable']) };
+  const session = sessionOf(values['reliable']);
+  const { native: common, ...settings } = settingsOf(withLanes(values, session), isRemote(address));
+  const plain: NativePipeOptions = { ...common, ...session };
   const reconnect = reconnectOf(values['reconnect'] ?? values['reliable'] !== false);
   const reconnects = reconnect.reconnect !== 0;
   const retry = { retry: Number(values['retry']), connectTimeoutMs: Math.min(timeoutMs, 2 ** 31) };
@@ -234,8 +235,10 @@ export function listenSettings(
   address: string,
 ): ListenSettings {
   const values = checked(options, LISTEN);
-  const { native: plain, maxPendingSends, qos } = settingsOf(values, isRemote(address));
-  const native: NativePipeOptions = { ...plain, ...sessionsOf(values['reliable']) };
+  const session = sessionsOf(values['reliable']);
+  const lanes = withLanes(values, session);
+  const { native: plain, maxPendingSends, qos } = settingsOf(lanes, isRemote(address));
+  const native: NativePipeOptions = { ...plain, ...session };
   if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
   const authorize = values['authorize'] as Authorize | undefined;
   return {
@@ -321,6 +324,14 @@ const LISTEN: Rules = {
   },
   signal: SIGNAL,
 };
+
+/** Gives lossy channels lanes of their own, so that they do not wait for the session's window. */
+function withLanes(values: Values, session: Pick<NativePipeOptions, 'lossyChannels'>): Values {
+  const { lossyChannels = [] } = session;
+  if (lossyChannels.length === 0) return values;
+  const lanes = Object.fromEntries(lossyChannels.map((channel) => [channel, {}]));
+  return { ...values, channels: { ...lanes, ...(values['channels'] as object | undefined) } };
+}
 
 function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
   const { reliable, receiveBackpressure = 'block' } = values;

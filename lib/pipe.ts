@@ -40,6 +40,11 @@ export interface SendOptions extends TrySendOptions, WaitOptions {}
 export interface TrySendOptions extends ReserveOptions {
   /** For how long the message is of use, in milliseconds; then it is dropped instead of sent. */
   readonly ttlMs?: number;
+  /**
+   * `false`: on a reliable pipe the message is sent outside the session, at most once, as on
+   * `lossyChannels`; it does not wait for what is not acknowledged. `true`: as for its channel.
+   */
+  readonly reliable?: boolean;
   /** What becomes of the message if there is no room for it; as for its channel by default. */
   readonly backpressure?: Backpressure;
 }

@@ -31,6 +31,18 @@ const WORDS: Readonly<Record<number, string>> = {
   8: 'uint64_t',
 };
 
+/** Keywords of C and C++, and macros of their headers, which no field can be called as. */
+const KEYWORDS: ReadonlySet<string> = new Set(
+  `alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t
+  char8_t class co_await co_return co_yield compl concept const const_cast consteval constexpr
+  constinit continue decltype default delete do double dynamic_cast else enum errno explicit export
+  extern false float for friend goto if inline int linux long mutable namespace new noexcept not
+  not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires
+  restrict return short signed sizeof static static_assert static_cast struct switch template this
+  thread_local throw true try typedef typeid typename typeof typeof_unqual union unix unsigned
+  using virtual void volatile wchar_t while xor xor_eq`.split(/\s+/),
+);
+
 const ALIGNED = [
   '#ifdef __cplusplus',
   '#define BUSBAR_ALIGNED(bytes) alignas(bytes)',
@@ -104,7 +116,9 @@ function typeText(name: string, type: TypeDescriptor): string {
   const macro = ident.replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase();
   const head = [`/* ${name} */`, `#define ${macro}_HASH UINT64_C(0x${type.hash})`];
   if (type.kind === 'enum') {
-    const tags = type.variants.map((it) => `#define ${macro}_${it.name.toUpperCase()} ${it.tag}`);
+    const names = type.variants.map((it) => it.name);
+    const macros = distinct(names, (it) => `${macro}_${it.toUpperCase()}`, [`${macro}_HASH`]);
+    const tags = type.variants.map((it, index) => `#define ${macros[index]} ${it.tag}`);
     const words = wordsOf(type.size, type.align);
     const isPlain = type.size === 1;
     const declared = isPlain
@@ -118,10 +132,15 @@ function typeText(name: string, type: TypeDescriptor): string {
   }
   const lines: string[] = [];
   let end = 0;
-  for (const field of [...type.fields].sort((a, b) => a.offset - b.offset)) {
-    if (field.size === 0) continue;
+  const fields = type.fields.filter(({ size }) => size > 0).sort((a, b) => a.offset - b.offset);
+  const spell = (it: string): string => (/^\d/.test(it) ? `value${it}` : it);
+  const members = distinct(
+    fields.map((field) => field.name),
+    spell,
+  );
+  for (const [index, field] of fields.entries()) {
     if (field.offset > end) lines.push(`  uint8_t gap${end}[${field.offset - end}];`);
-    lines.push(`  ${declare(/^\d/.test(field.name) ? `value${field.name}` : field.name, field)};`);
+    lines.push(`  ${declare(members[index] as string, field)};`);
     end = field.offset + field.size;
   }
   if (type.size > end) lines.push(`  uint8_t gap${end}[${type.size - end}];`);
@@ -145,6 +164,21 @@ function wordsOf(size: number, align: number): { type: string; count: number } {
   const type = WORDS[align];
   if (type !== undefined) return { type, count: size / align };
   return { type: `BUSBAR_ALIGNED(${align}) uint8_t`, count: size };
+}
+
+/** A name of C for each name, that no keyword is and no two of them share. */
+function distinct(
+  names: readonly string[],
+  spell: (name: string) => string,
+  taken: readonly string[] = [],
+): string[] {
+  const used = new Set(taken);
+  return names.map((name) => {
+    let ident = spell(name);
+    while (KEYWORDS.has(ident) || used.has(ident)) ident += '_';
+    used.add(ident);
+    return ident;
+  });
 }
 
 function identOf(name: string): string {

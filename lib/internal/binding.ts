@@ -238,9 +238,16 @@ export interface NativePort {
   send(pipe: number, channel: number, bytes: Uint8Array): number;
   /**
    * Offers one message under terms of its own; below 0 they are absent. 0 = refused, 1 = accepted,
-   * 2 = dropped. A pipe without a queue gets one.
+   * 2 = dropped. `once`: outside the session of a reliable pipe. A pipe without a queue gets one.
    */
-  sendWith(pipe: number, channel: number, bytes: Uint8Array, policy: number, ttlMs: number): number;
+  sendWith(
+    pipe: number,
+    channel: number,
+    bytes: Uint8Array,
+    policy: number,
+    ttlMs: number,
+    once: boolean,
+  ): number;
   /** Gives up a message. `true` if it is too large to be ever sent by a single send(). */
   abandon(pipe: number): boolean;
   /**

@@ -3,7 +3,7 @@
 import { invalidArgument, show } from '../errors.js';
 import type { Backpressure, ChannelOptions, RateOptions } from '../qos.js';
 import { ANNOUNCEMENTS } from './announcement.js';
-import { checkObject } from './checks.js';
+import { checkFlag, checkObject } from './checks.js';
 import { checked, choice, integer, type Rule, type Rules, type Values } from './rules.js';
 
 /** How the messages of one channel are sent, without what has a default in the core. */
@@ -26,6 +26,7 @@ export interface QosSettings {
 
 /** What holds for one message. Absent: as for its channel. */
 export interface Terms {
+  readonly reliable?: boolean;
   readonly ttlMs?: number;
   readonly backpressure?: Backpressure;
 }
@@ -114,8 +115,9 @@ export function qosSettings(values: Values): QosSettings | null {
 
 /** Checks the terms of a message; `null` if it has none of its own. */
 export function termsOf(options: Terms): Terms | null {
-  const { ttlMs, backpressure } = checkObject(options);
-  if (ttlMs === undefined && backpressure === undefined) return null;
+  const { ttlMs, backpressure, reliable = true } = checkObject(options);
+  checkFlag('reliable', reliable);
+  if (ttlMs === undefined && backpressure === undefined && reliable) return null;
   if (ttlMs !== undefined) TTL.check('ttlMs', ttlMs);
   if (backpressure !== undefined) LANE['backpressure']?.check('backpressure', backpressure);
   return options;

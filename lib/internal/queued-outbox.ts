@@ -64,6 +64,8 @@ class QueuedSend extends PendingSend {
 
 export class QueuedOutbox extends Outbox {
   private readonly others: Lane;
+  /** Of messages that are sent outside the session, under the terms of their channels. */
+  private readonly once: Lane;
   private readonly lanes: Map<number, Lane>;
   private pendingMessages = 0;
   /** What was accepted before the pipe had a queue. */
@@ -78,6 +80,7 @@ export class QueuedOutbox extends Outbox {
     super(host, limits, new DirectSender(host, limits.maxMessageBytes));
     const laneOf = (settings: LaneSettings): Lane => ({ settings, queue: new Deque() });
     this.others = laneOf(qos?.standard ?? STANDARD_LANE);
+    this.once = laneOf(qos?.standard ?? STANDARD_LANE);
     const own = [...(qos?.channels ?? [])];
     this.lanes = new Map(own.map(([channel, settings]) => [channel, laneOf(settings)]));
     this.previous = previous;
@@ -123,7 +126,7 @@ export class QueuedOutbox extends Outbox {
 
   override sendLoan(loan: Loaned, channel: number, mayWait: boolean): Promise<void> | null {
     this.checkOpen();
-    const lane = this.laneOf(channel);
+    const lane = this.laneOf(channel, null);
     if (this.mayGo(lane) && this.commit(loan, channel)) return DONE;
     if (!mayWait) return null;
     return this.wait([loan], channel, undefined, null, 'commit()', false);
@@ -134,6 +137,7 @@ export class QueuedOutbox extends Outbox {
     if (this.sender.isDead) return;
     previous?.handleWritable();
     this.serveLane(this.others);
+    this.serveLane(this.once);
     for (const lane of this.lanes.values()) this.serveLane(lane);
     if (this.sender.isDead) return;
     if (this.pendingMessages > 0 || previous?.hasSubmitted === false) return host.want(WRITABLE);
@@ -152,7 +156,7 @@ export class QueuedOutbox extends Outbox {
     super.fail(error);
     this.previous?.fail(error);
     this.pendingMessages = 0;
-    for (const { queue } of [this.others, ...this.lanes.values()]) {
+    for (const { queue } of [this.others, this.once, ...this.lanes.values()]) {
       for (const pending of queue.drain()) pending.reject(error);
     }
   }
@@ -187,7 +191,9 @@ export class QueuedOutbox extends Outbox {
   private offerNow(data: Sendable, channel: number, terms: Terms | null): Outcome {
     const bytes = typeof data === 'string' ? Buffer.from(data) : bytesOf(data);
     this.sender.checkLength(bytes.length);
-    return this.mayGo(this.laneOf(channel)) ? this.offerBytes(bytes, channel, terms) : REFUSED;
+    return this.mayGo(this.laneOf(channel, terms))
+      ? this.offerBytes(bytes, channel, terms)
+      : REFUSED;
   }
 
   private offerBytes(
@@ -198,7 +204,7 @@ export class QueuedOutbox extends Outbox {
   ): Outcome {
     const { port, handle } = this.host;
     const policy = terms?.backpressure === undefined ? -1 : POLICIES.indexOf(terms.backpressure);
-    const result = port.native.sendWith(handle, channel, bytes, policy, ttlMs);
+    const result = port.native.sendWith(handle, channel, bytes, policy, ttlMs, isOnce(terms));
     if (result < 0) throw errorOf(result, 'sending');
     return ANSWERS[result] ?? ACCEPTED;
   }
@@ -223,7 +229,7 @@ export class QueuedOutbox extends Outbox {
       const own = messages.map((it) => (typeof it === 'string' ? Buffer.from(it) : it));
       const pending = new QueuedSend(own, channel, resolve, reject);
       pending.terms = terms;
-      const lane = this.laneOf(channel);
+      const lane = this.laneOf(channel, terms);
       const refusal = isRest ? null : this.overflow(own.length, this.pendingMessages);
       if (refusal !== null) return pending.reject(refusal);
       const giveUp = (error: BusbarError): void => {
@@ -234,7 +240,7 @@ export class QueuedOutbox extends Outbox {
       if (options !== undefined && checkWait(options, what, SEND_OPTIONS)) {
         pending.deadline = new Deadline(options, what, giveUp);
       }
-      pending.arm(terms?.ttlMs ?? lane.settings.ttlMs, () => {
+      pending.arm(terms?.ttlMs ?? this.laneOf(channel, null).settings.ttlMs, () => {
         giveUp(expired(what));
         this.countExpired(pending);
       });
@@ -287,12 +293,13 @@ export class QueuedOutbox extends Outbox {
     return this.offerBytes(bytes, channel, terms, ttlMs) !== REFUSED;
   }
 
-  private laneOf(channel: number): Lane {
+  private laneOf(channel: number, terms: Terms | null): Lane {
+    if (isOnce(terms)) return this.once;
     return this.lanes.get(channel) ?? this.others;
   }
 
   private policyOf(channel: number, terms: Terms | null): Backpressure {
-    return terms?.backpressure ?? this.laneOf(channel).settings.backpressure;
+    return terms?.backpressure ?? this.laneOf(channel, null).settings.backpressure;
   }
 
   /** Whether a message need not wait for others. */
@@ -303,6 +310,10 @@ export class QueuedOutbox extends Outbox {
 
 /** What the results of `sendWith` mean. */
 const ANSWERS: readonly Outcome[] = [REFUSED, ACCEPTED, DROPPED];
+
+function isOnce(terms: Terms | null): boolean {
+  return terms !== null && terms.reliable === false;
+}
 
 const NOTHING = new Uint8Array(1);
 

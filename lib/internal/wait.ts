@@ -15,7 +15,12 @@ export interface WaitOptions {
 const WAIT_OPTIONS: readonly string[] = ['signal', 'timeoutMs', 'channel', 'max'];
 
 /** Options of sending. */
-export const SEND_OPTIONS: readonly string[] = [...WAIT_OPTIONS, 'ttlMs', 'backpressure'];
+export const SEND_OPTIONS: readonly string[] = [
+  ...WAIT_OPTIONS,
+  'ttlMs',
+  'backpressure',
+  'reliable',
+];
 
 /** A signal and a timer that are armed; `disarm()` before the wait ends otherwise. */
 export class Deadline {

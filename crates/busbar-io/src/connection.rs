@@ -166,6 +166,32 @@ pub(crate) trait Connection: Link {
         self.send_bytes(channel, payload)
     }
 
+    /// Offers a message outside the session of the connection, if it has one; `expires` as there.
+    ///
+    /// # Errors
+    /// As [`Link::send_bytes`].
+    fn send_once(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Option<Instant>,
+    ) -> Result<bool, Error> {
+        match expires {
+            None => self.send_bytes(channel, payload),
+            Some(expires) => self.send_until(channel, payload, expires),
+        }
+    }
+
+    /// Whether messages belong to a session, unless they are sent once.
+    fn has_session(&self) -> bool {
+        false
+    }
+
+    /// Whether a refused message says nothing of those on other channels.
+    fn refuses_by_channel(&self) -> bool {
+        false
+    }
+
     /// Whether the receiver is told so.
     fn tells_expiry(&self) -> bool {
         false

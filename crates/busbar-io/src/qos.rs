@@ -61,6 +61,9 @@ pub struct SendOptions {
     pub backpressure: Option<Backpressure>,
     /// For how long it is of use; `None`: as its channel says.
     pub ttl: Option<Duration>,
+    /// Whether it is sent outside the session of the pipe, if it has one: at most once, and without
+    /// waiting for what is not acknowledged.
+    pub is_once: bool,
 }
 
 /// What became of a message.

@@ -73,6 +73,14 @@ pub(crate) fn double(env: sys::napi_env, value: sys::napi_value) -> f64 {
     number
 }
 
+/// A boolean argument.
+pub(crate) fn is_true(env: sys::napi_env, value: sys::napi_value) -> bool {
+    let mut is = false;
+    // SAFETY: on thread; the out-pointer is a live local.
+    unsafe { sys::napi_get_value_bool(env, value, &raw mut is) };
+    is
+}
+
 /// A string argument.
 pub(crate) fn string(env: sys::napi_env, value: sys::napi_value) -> String {
     let mut len = 0;

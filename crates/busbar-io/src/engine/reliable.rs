@@ -538,6 +538,24 @@ impl Connection for Durable<'_> {
         self.send_in_session(channel, payload.len(), Some(expires), || payload.clone())
     }
 
+    fn send_once(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Option<Instant>,
+    ) -> Result<bool, Error> {
+        self.send_lossy(|link| link.send_once(channel, payload, expires))
+    }
+
+    fn has_session(&self) -> bool {
+        true
+    }
+
+    fn refuses_by_channel(&self) -> bool {
+        // In the middle of a message, the link waits for the rest of it.
+        !self.below.has_lossy_under_way()
+    }
+
     fn tells_expiry(&self) -> bool {
         true
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use busbar_proto::qos::{Admission, Queue, Terms};
+use busbar_proto::qos::{Admission, ChannelOptions, Queue, Terms};
 use busbar_proto::{Code, Error};
 use busbar_shm::record::{INLINE_MAX, Kind, records};
 use bytes::Bytes;
@@ -16,6 +16,9 @@ use crate::connection::Connection;
 use crate::inbox::ANNOUNCEMENTS;
 use crate::loan::Loan;
 use crate::qos::{QosStats, SendOptions, SendingQos, Sent, Throttles};
+
+/// The lane of messages that are sent outside a session, one by one: no message has this channel.
+const ONCE: u16 = ANNOUNCEMENTS;
 
 pub(super) struct Sending {
     queue: Queue<Outbound>,
@@ -41,6 +44,8 @@ struct Outbound {
     payload: Payload,
     /// When it is of no more use, once it is offered.
     expires: Option<Instant>,
+    /// Whether it goes outside the session, whatever holds for its channel.
+    is_once: bool,
 }
 
 enum Payload {
@@ -59,6 +64,9 @@ impl Outbound {
             self.payload = Payload::Bytes(Bytes::copy_from_slice(&loan[..*len]));
         }
         match &mut self.payload {
+            Payload::Bytes(bytes) if self.is_once => {
+                link.send_once(self.channel, bytes, self.expires)
+            }
             Payload::Bytes(bytes) => match self.expires {
                 None => link.send_bytes(self.channel, bytes),
                 Some(expires) => link.send_until(self.channel, bytes, expires),
@@ -165,6 +173,7 @@ impl Sending {
     pub(super) fn pump(&mut self, link: &mut dyn Connection) -> Result<(), Error> {
         let now = clock::now();
         (self.is_blocked, self.resume_at) = (false, None);
+        self.queue.release();
         loop {
             if let Some(first) = self.ahead.front_mut() {
                 if !first.send(link)? {
@@ -192,6 +201,7 @@ impl Sending {
             message.expires = expires.and_then(clock::instant);
             match message.send(link) {
                 Ok(true) => drop(self.take(size, is_control)),
+                Ok(false) if !is_control && link.refuses_by_channel() => self.queue.hold(),
                 Ok(false) if message.is_divisible() => self.begun = self.take(size, is_control),
                 Ok(false) => {
                     self.is_blocked = true;
@@ -212,8 +222,13 @@ impl Sending {
         self.ahead.clear();
         self.ahead.extend(messages.iter().map(|message| {
             let payload = Payload::Bytes(message.clone());
-            Outbound { channel, payload, expires: None }
+            Outbound { channel, payload, expires: None, is_once: false }
         }));
+    }
+
+    /// Whether something waits for room that the link has only for others.
+    pub(super) fn is_held(&self) -> bool {
+        self.queue.has_held()
     }
 
     /// Whether nothing is in it, and nobody waits to be told so.
@@ -289,27 +304,39 @@ impl Sending {
         self.queue.is_empty() && self.begun.is_none() && self.ahead.is_empty()
     }
 
+    /// The lane of what is sent once, so that it does not wait for others on `channel`; it is
+    /// treated as those.
+    fn once_lane(&mut self, channel: u16, options: &mut SendOptions) -> u16 {
+        let ChannelOptions { backpressure, ttl, .. } = self.queue.options(channel);
+        options.backpressure = options.backpressure.or(Some(backpressure));
+        options.ttl = options.ttl.or(ttl);
+        self.queue.separate(ONCE);
+        ONCE
+    }
+
     fn offer(
         &mut self,
         link: &mut dyn Connection,
         channel: u16,
         size: usize,
-        options: SendOptions,
+        mut options: SendOptions,
         payload: impl FnOnce() -> Payload,
     ) -> Result<Sent, Error> {
-        let make = || Outbound { channel, payload: payload(), expires: None };
+        let is_once = options.is_once && link.has_session();
+        let lane = if is_once { self.once_lane(channel, &mut options) } else { channel };
+        let make = || Outbound { channel, payload: payload(), expires: None, is_once };
         if channel == ANNOUNCEMENTS {
             self.queue.offer_control(make());
             self.failure = self.pump(link).err();
             return Ok(Sent::Accepted);
         }
-        if !self.queue.admits(channel, size) {
+        if !self.queue.admits(lane, size) {
             // Before somebody is refused or dropped, what can go goes.
             self.pump(link)?;
         }
         let now = clock::now();
         let terms: Terms = options.terms(now);
-        let sent = match self.queue.offer(channel, size, terms, now, make) {
+        let sent = match self.queue.offer(lane, size, terms, now, make) {
             Admission::Queued => Sent::Accepted,
             Admission::Refused => Sent::Refused,
             Admission::Dropped => Sent::Dropped,

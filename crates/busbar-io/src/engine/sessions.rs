@@ -311,6 +311,14 @@ impl Engine {
             // A connection that is over says so itself.
             let _ = reliable.pump(&mut **connection);
         }
+        let mut pumped = None;
+        if let Some(sending) = &mut entry.sending
+            && sending.is_held()
+            && !is_over
+        {
+            // An acknowledgement may have made room. Nothing else says so.
+            pumped = Some(sending.pump(&mut reliable.over(&mut **connection)));
+        }
         while let Some(event) = reliable.session.poll_event() {
             match event {
                 SessionEvent::DeliveryFailed { .. } => {
@@ -322,6 +330,10 @@ impl Engine {
             }
         }
         self.note_work(id);
+        if let Some(result) = pumped {
+            let _ = self.checked(id, result);
+            self.note_queue(id);
+        }
         self.received(id, attended);
     }
 }

@@ -1,5 +1,6 @@
 //! Engines that an I/O thread tends while their owners do something else.
 
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +60,10 @@ impl Owner {
     fn round(&mut self) {
         if self.io.prepare_sleep(&mut self.events) == Readiness::Sleep {
             let mut events = mio::Events::with_capacity(1);
-            self.bell.poll(&mut events, Some(PATIENCE)).unwrap();
+            // io_uring interrupts the thread when one of its operations has come to an end.
+            while let Err(error) = self.bell.poll(&mut events, Some(PATIENCE)) {
+                assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+            }
             assert!(!events.is_empty(), "asleep for ever; {:?}", self.events);
         }
         self.io.turn(&mut self.events);

@@ -2,13 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
-    ANNOUNCEMENTS, Acknowledge, Backoff, CloseReason, Code, ConnectionState, Event, Interest,
-    ListenOptions, PipeId, PipeOptions, SendOptions, Sent, SessionOptions,
+    ANNOUNCEMENTS, Acknowledge, Backoff, ChannelOptions, CloseReason, Code, ConnectionState, Event,
+    Interest, ListenOptions, PipeId, PipeOptions, Qos, SendOptions, SendingQos, Sent,
+    SessionOptions,
 };
 
 use crate::support::{Driven, PATIENCE, Random, Scratch};
@@ -31,6 +33,9 @@ struct Relay {
     address: String,
     target: Arc<Mutex<String>>,
     live: Arc<Mutex<Vec<TcpStream>>>,
+    /// Percent of the pieces that are lost. What follows would make no sense, so the connection is
+    /// lost with each.
+    loss: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -40,6 +45,8 @@ impl Relay {
         let address = format!("tcp://{}", listener.local_addr().unwrap());
         let live = Arc::new(Mutex::new(Vec::new()));
         let (all, to) = (Arc::clone(&live), Arc::clone(&target));
+        let loss = Arc::new(AtomicU64::new(0));
+        let (losing, mut seed) = (Arc::clone(&loss), 0);
         // Both end with the process.
         thread::spawn(move || {
             for inner in listener.incoming() {
@@ -48,12 +55,14 @@ impl Relay {
                 let mut all = all.lock().unwrap();
                 for (from, to) in [(&inner, &outer), (&outer, &inner)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    thread::spawn(move || hand_on(from, to));
+                    let loss = Arc::clone(&losing);
+                    seed += 1;
+                    thread::spawn(move || hand_on(from, to, &loss, Random::new(seed)));
                 }
                 all.extend([inner, outer]);
             }
         });
-        Self { address, target, live }
+        Self { address, target, live, loss }
     }
 
     fn cut(&self) {
@@ -63,9 +72,13 @@ impl Relay {
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream) {
+fn hand_on(mut from: TcpStream, mut to: TcpStream, loss: &AtomicU64, mut random: Random) {
     let mut bytes = [0; 4096];
     while let Ok(len @ 1..) = from.read(&mut bytes) {
+        if random.below(100) < loss.load(Ordering::Relaxed) {
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            break;
+        }
         if to.write_all(&bytes[..len]).is_err() {
             break;
         }
@@ -286,6 +299,121 @@ fn stale_messages_are_dropped_at_the_receiver() {
         ends.until(|ends| ends.unconfirmed() == 0);
         assert_eq!(ends.there.engine.stats(back).unwrap().duplicates, 0);
     }
+}
+
+/// Channels with lanes of their own.
+fn lanes(channels: &[u16]) -> Qos {
+    let mut qos = Qos::default();
+    let mut sending = SendingQos::default();
+    sending.channels = channels.iter().map(|&it| (it, ChannelOptions::default())).collect();
+    qos.sending = Some(sending);
+    qos
+}
+
+/// [D04] a full window holds back its own lane and no other: what is sent once on a channel of its
+/// own, or by itself, goes on; nothing reliable is lost
+#[test]
+fn lanes_do_not_wait_for_each_other() {
+    let mut session = SessionOptions::default();
+    session.window_messages = 4;
+    let mut options = reliable(session);
+    options.lossy_channels = Arc::from([7]);
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7, 8])).unwrap();
+    for n in 0..20u8 {
+        assert!(ends.here.engine.send(out, 0, &[n]).unwrap());
+    }
+    let mut once = SendOptions::default();
+    once.is_once = true;
+    // Each arrives while the window of channel 0 is full; the other reliable channel has its own.
+    let mut received = ends.received_there(4);
+    for round in 0..30 {
+        let (channel, options) =
+            [(7, SendOptions::default()), (0, once), (8, SendOptions::default())][round % 3];
+        let sent = ends.here.engine.send_with(out, channel, &[100], options).unwrap();
+        assert_eq!(sent, Sent::Accepted);
+        if round % 3 < 2 || round < 12 {
+            assert_eq!(ends.received_there(1), [[100]], "round {round}");
+        }
+    }
+    // Channel 8 has filled its window, too.
+    assert_eq!(ends.here.engine.stats(out).unwrap().qos.messages_queued, 16 + 6);
+    let mut done = 4 + 20 + 4;
+    while received.len() < 20 + 6 {
+        ends.there.engine.processed(back, done).unwrap();
+        let more = ends.received_there(1);
+        done += more.len() as u64;
+        received.extend(more);
+    }
+    let of_channel_0: Vec<_> = received.iter().filter(|it| it[0] < 100).flatten().collect();
+    assert!(of_channel_0.into_iter().copied().eq(0..20));
+    ends.there.engine.processed(back, done).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
+}
+
+/// [D04] one in ten pieces is lost on the way, a connection with each: lossy messages arrive, or
+/// are lost with their connection, while nothing reliable is acknowledged at all; then, still under
+/// loss, everything reliable arrives, once and in order
+#[test]
+fn lossy_messages_flow_under_loss_and_reliable_ones_arrive() {
+    let mut session = SessionOptions::default();
+    (session.window_messages, session.attempts_max) = (8, u32::MAX);
+    let mut options = reliable(session);
+    options.lossy_channels = Arc::from([7]);
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+    for n in 0..60u8 {
+        assert!(ends.here.engine.send(out, 0, &[n]).unwrap());
+    }
+    ends.relay.loss.store(10, Ordering::Relaxed);
+    let (mut received, mut struck) = (Vec::new(), 0);
+    for n in 0..100u8 {
+        let engine = &mut ends.here.engine;
+        let is_connected = engine.state(out) == Some(ConnectionState::Connected);
+        // The connection that it goes over is this one, or the next.
+        let over = engine.stats(out).unwrap().reconnects + u64::from(!is_connected);
+        assert!(engine.send(out, 7, &[n, n]).unwrap());
+        ends.until(|ends| {
+            received.extend(ends.there.receive(back));
+            let is_lost = ends.here.engine.stats(out).unwrap().reconnects > over;
+            is_lost || received.contains(&vec![n, n])
+        });
+        struck += usize::from(!received.contains(&vec![n, n]));
+    }
+    let is_lossy = |it: &&Vec<u8>| it.len() == 2;
+    let lossy = received.iter().filter(is_lossy).count();
+    assert!(struck > 0 && lossy >= 100 - struck && lossy > 50, "{lossy} of 100, {struck} struck");
+    assert!(received.len() - lossy <= 8, "no more than a window, since nothing was acknowledged");
+    ends.until(|ends| {
+        received.extend(ends.there.receive(back));
+        ends.there.engine.processed(back, received.len() as u64).unwrap();
+        received.iter().filter(|it| it.len() == 1).count() >= 60 && ends.unconfirmed() == 0
+    });
+    let all: Vec<u8> = received.iter().filter(|it| it.len() == 1).map(|it| it[0]).collect();
+    assert!(all.into_iter().eq(0..60));
+}
+
+/// [D04] what is sent once waits for the connection, and what is reliable does not wait for that
+#[test]
+fn lossy_messages_hold_nothing_up_while_there_is_no_connection() {
+    let mut options = reliable(SessionOptions::default());
+    options.lossy_channels = Arc::from([7]);
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+    ends.relay.cut();
+    ends.until(|ends| ends.here.engine.state(out) != Some(ConnectionState::Connected));
+    for n in 0..10u8 {
+        assert!(ends.here.engine.send(out, 7, &[100]).unwrap());
+        assert!(ends.here.engine.send(out, 0, &[n]).unwrap());
+    }
+    assert_eq!(ends.unconfirmed(), 10);
+    let received = ends.received_there(20);
+    assert!(received.iter().filter(|it| it[0] < 100).map(|it| it[0]).eq(0..10));
+    ends.there.engine.processed(back, 20).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
 }
 
 /// [D26] what became stale while there was no connection is not sent over the next one

@@ -120,7 +120,7 @@ callbacks! {
         done(env, result.map(i32::from))
     }
 
-    fn send_with(port, env, args: 5) {
+    fn send_with(port, env, args: 6) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
         let channel = channel(env, args[1]);
         // TypeScript has looked whether it is detached: what has no memory is empty.
@@ -129,7 +129,8 @@ callbacks! {
             Some((start, len)) => unsafe { std::slice::from_raw_parts(start, len) },
             None => &[],
         };
-        let terms = options::terms(raw::double(env, args[3]), raw::double(env, args[4]));
+        let mut terms = options::terms(raw::double(env, args[3]), raw::double(env, args[4]));
+        terms.is_once = raw::is_true(env, args[5]);
         let result = port.state.borrow_mut().engine.hold().send_with(pipe, channel, payload, terms);
         port.after_call();
         done(env, result.map(|sent| match sent {

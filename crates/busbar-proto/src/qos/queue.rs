@@ -73,6 +73,8 @@ pub struct Queue<T> {
     channels: HashMap<u16, usize>,
     /// By falling priority.
     levels: Vec<Level>,
+    /// Whether a lane is held.
+    has_held: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,8 @@ struct Scheduled<T> {
     level: usize,
     /// Its place on the virtual clock.
     start: u128,
+    /// See [`Queue::hold`].
+    is_held: bool,
 }
 
 #[derive(Debug)]
@@ -120,10 +124,28 @@ impl<T> Queue<T> {
             let level = priorities.partition_point(|&priority| priority > options.priority);
             levels[level].lanes.push(at);
             let lane = Lane::new(options.marks, options.backpressure);
-            Scheduled { lane, options, level, start: 0 }
+            Scheduled { lane, options, level, start: 0, is_held: false }
         });
         let lanes = scheduled.collect();
-        Self { control: VecDeque::new(), lanes, channels: index, levels }
+        Self { control: VecDeque::new(), lanes, channels: index, levels, has_held: false }
+    }
+
+    /// Gives a channel a lane of its own, unless it has one, that is like that of all others.
+    pub fn separate(&mut self, channel: u16) {
+        if self.channels.contains_key(&channel) {
+            return;
+        }
+        let Scheduled { options, level, .. } = self.lanes[0];
+        let lane = Lane::new(options.marks, options.backpressure);
+        self.channels.insert(channel, self.lanes.len());
+        self.levels[level].lanes.push(self.lanes.len());
+        self.lanes.push(Scheduled { lane, options, level, start: 0, is_held: false });
+    }
+
+    /// How the messages of a channel are treated.
+    #[must_use]
+    pub fn options(&self, channel: u16) -> ChannelOptions {
+        self.lanes[self.lane_of(channel)].options
     }
 
     /// Offers a message of `size` payload bytes on `channel`, made by `make` if it may wait.
@@ -183,13 +205,36 @@ impl<T> Queue<T> {
         }
     }
 
+    /// The message that [`Queue::peek`] has shown cannot go, and none of its lane before it; those
+    /// of other lanes can. Control messages hold back everything.
+    pub fn hold(&mut self) {
+        if let Some(Place::Lane(at)) = self.next() {
+            (self.lanes[at].is_held, self.has_held) = (true, true);
+        }
+    }
+
+    /// Whether a lane is held.
+    #[must_use]
+    pub fn has_held(&self) -> bool {
+        self.has_held
+    }
+
+    /// What was held may go again.
+    pub fn release(&mut self) {
+        if std::mem::take(&mut self.has_held) {
+            for scheduled in &mut self.lanes {
+                scheduled.is_held = false;
+            }
+        }
+    }
+
     /// Takes the message that [`Queue::peek`] has shown.
     pub fn take(&mut self) -> Option<T> {
         let at = match self.next()? {
             Place::Control => return self.control.pop_front(),
             Place::Lane(at) => at,
         };
-        let Scheduled { lane, options, level, start } = &mut self.lanes[at];
+        let Scheduled { lane, options, level, start, .. } = &mut self.lanes[at];
         let (_, size) = lane.peek()?;
         self.levels[*level].clock = *start;
         let cost = (size as u128 + MESSAGE_COST) * CLOCK_SCALE;
@@ -260,7 +305,8 @@ impl<T> Queue<T> {
             return Some(Place::Control);
         }
         self.levels.iter().find_map(|level| {
-            let waiting = level.lanes.iter().filter(|&&at| !self.lanes[at].lane.is_empty());
+            let may_go = |it: &Scheduled<T>| !it.is_held && !it.lane.is_empty();
+            let waiting = level.lanes.iter().filter(|&&at| may_go(&self.lanes[at]));
             waiting.min_by_key(|&&at| self.lanes[at].start).map(|&at| Place::Lane(at))
         })
     }

@@ -100,6 +100,33 @@ fn a_full_channel_does_not_hold_up_another() {
     assert!(queue.is_writable());
 }
 
+/// [D04] a lane that is held lets all others pass, in their order, and loses nothing
+#[test]
+fn a_held_lane_lets_others_pass() {
+    let mut queue = Queue::new(options(0, 1), [(1, options(7, 1))]);
+    queue.separate(2);
+    queue.separate(2);
+    assert_eq!(queue.options(2), options(0, 1));
+    for n in 0..2 {
+        for channel in [0, 1, 2] {
+            queue.offer(channel, 1, Terms::default(), Duration::ZERO, || (channel, n));
+        }
+    }
+    queue.hold();
+    assert!(queue.has_held());
+    assert_eq!(queue.take(), Some((0, 0)), "the lane of the higher priority is held");
+    queue.hold();
+    assert_eq!([queue.take(), queue.take()], [Some((0, 1)), None], "channel 2 is held, too");
+    queue.offer_control((9, 9));
+    queue.hold();
+    assert_eq!(queue.take(), Some((9, 9)), "what goes before all others is never held");
+    assert_eq!(queue.len(), 4);
+    queue.release();
+    assert!(!queue.has_held());
+    let taken: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
+    assert_eq!(taken, [(1, 0), (1, 1), (2, 0), (2, 1)]);
+}
+
 /// [D27] [T18] what must come first does, and is never dropped
 #[test]
 fn control_messages_go_first() {
