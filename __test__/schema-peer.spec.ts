@@ -98,8 +98,8 @@ for (const type of TYPES) {
 }
 
 /**
- * Four billion times nothing take no bytes. Rust refuses them; `validate()` lets them pass, and only
- * reading them as a value does not.
+ * Four billion times nothing take no bytes. Rust refuses them; `validate()` lets them pass, and
+ * only reading them as a value does not.
  */
 function isEndless(codec: ArchiveCodec<unknown>, bytes: Uint8Array): boolean {
   try {
