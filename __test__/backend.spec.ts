@@ -19,6 +19,8 @@ test.serial('[D50] configure() takes what it knows; nothing chosen is the poll s
   t.throws(() => configure({ backend: 'uring' }), { code: 'ERR_INVALID_STATE' });
 });
 
+const BUSBAR = new URL('../index.js', import.meta.url).href;
+
 test('[D50] BUSBAR_IO chooses, and is checked', async (t) => {
   const script = `
     import { backend } from ${JSON.stringify(new URL('../index.js', import.meta.url).href)};
@@ -41,7 +43,7 @@ test('[D50] BUSBAR_IO chooses, and is checked', async (t) => {
 
 test('[D50] an I/O thread has the poll set, and says so', async (t) => {
   const script = `
-    import { backend, configure } from ${JSON.stringify(new URL('../index.js', import.meta.url).href)};
+    import { backend, configure } from ${JSON.stringify(BUSBAR)};
     configure({ io: 'thread', backend: 'uring' });
     try {
       console.log(backend());

@@ -48,7 +48,7 @@ for (const scheme of PLAIN_SCHEMES) {
     t.is(handled.stdout, 'uncaught: thrown on purpose\nstill works');
   });
 
-  test(`[D17] ${scheme}: what is sent goes out although something of the turn throws`, async (t) => {
+  test(`[D17] ${scheme}: what is sent goes out in a turn that throws`, async (t) => {
     const exit = await run('throwing-tick.js', [scheme]);
     t.like(exit, { code: 0, stdout: 're: 0\nre: 1\nre: 2' }, exit.stderr);
   });

@@ -26,7 +26,7 @@ export class BatchView implements Batch {
   private readonly receipts: Receipts | null;
   private readonly base: number;
 
-  /** `large` are payloads that were fetched before; `behind` as many messages are fetched behind. */
+  /** `large` are payloads that were fetched before, as were so many messages `behind` it. */
   constructor(
     port: Port,
     memory: BatchMemory,

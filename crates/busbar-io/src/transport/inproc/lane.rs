@@ -49,7 +49,7 @@ impl Lane {
     }
 
     pub(super) fn stats(&self) -> LaneStats {
-        // The receiver takes what is in the queue, of which the sender has yet to publish the count.
+        // The receiver takes what is in the queue before the sender has published its count.
         let (taken_messages, taken_bytes) = self.taken.load();
         let (messages_sent, bytes_sent) = self.published.load();
         LaneStats {
