@@ -45,6 +45,7 @@ for (const mode of MODES) {
     const endless = Buffer.from([0, 0, 0, 0, 255, 255, 255, 255]);
     const looks = [
       () => codec.decode(endless),
+      () => codec.validate(endless),
       () => codec.view(endless).u.toArray(),
       () => codec.view(endless).u.length,
     ];

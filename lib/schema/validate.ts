@@ -13,7 +13,7 @@ import { typeForm, type Form, type FormOf, type Part, type Plan, type TypeForm }
 import { controlsOf, mapLayout } from './maps.js';
 import { isScalarValue } from './numbers.js';
 import { archiveInvalid, join } from './problems.js';
-import { enterArchive, region, unreadable } from './region.js';
+import { checkEmpties, enterArchive, region, unreadable } from './region.js';
 import { inlineLength } from './strings.js';
 
 /** Throws unless the bytes are an archive. */
@@ -184,6 +184,7 @@ class Maker {
     return (c, p) => {
       const at = p + c.d.getInt32(p, true);
       const length = c.d.getUint32(p + 4, true);
+      if (size === 0) checkEmpties(length);
       c.within(at, length * size, align, path, () => {
         if (check === null) return;
         // Without bytes there is nothing that could differ from one element to the next.
