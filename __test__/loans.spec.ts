@@ -1,6 +1,6 @@
 /** Loans: large payloads that nobody copies, and where their memory goes. */
 
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 
 import { pattern, sameBytes } from './helpers/data.js';
 import { isStream, pairOf, PLAIN_SCHEMES, SCHEMES } from './helpers/pairs.js';
@@ -22,6 +22,18 @@ for (const scheme of SCHEMES) {
     t.is(client.stats().loansSent, 3);
     t.is(server.stats().loansReceived, 3);
     t.is(client.stats().fragmented, 0);
+  });
+
+  test(`[D43] ${scheme}: memory of loans and reservations stays where it is`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const reservation = client.reserve(100_000);
+    pattern(100_000, 1).copy(reservation.bytes);
+    refusesToMove(t, reservation.bytes);
+    await reservation.commit();
+    const loan = await server.borrow();
+    refusesToMove(t, loan.bytes);
+    sameBytes(t, loan.bytes, pattern(100_000, 1));
+    loan.release();
   });
 
   test(`[D43] ${scheme}: a loan is over when it is released`, async (t) => {
@@ -103,4 +115,18 @@ for (const scheme of PLAIN_SCHEMES) {
     });
     t.is(code, 0, stderr);
   });
+}
+
+/** Node 20 has no `transfer()`, and clones what must not be transferred; later versions throw. */
+function refusesToMove(t: ExecutionContext<unknown>, bytes: Buffer): void {
+  const memory = bytes.buffer as ArrayBuffer & { transfer?: () => ArrayBuffer };
+  if (memory.transfer === undefined) t.false('transfer' in ArrayBuffer.prototype);
+  else t.throws(() => memory.transfer?.(), { code: 'ERR_NOT_SUPPORTED', message: /copy it/ });
+  try {
+    structuredClone(memory, { transfer: [memory] });
+  } catch (error) {
+    t.is((error as Error).name, 'DataCloneError');
+  }
+  t.is(bytes.length, memory.byteLength);
+  t.true(bytes.length > 0);
 }

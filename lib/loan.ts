@@ -23,8 +23,8 @@
  */
 export interface Loan {
   /**
-   * The payload. Must not be written to. A reference to it that was kept beyond `release()` is
-   * empty, or for small payloads stays as it was.
+   * The payload. Must not be written to, and its memory cannot be transferred. A reference to it
+   * that was kept beyond `release()` is empty, or for small payloads stays as it was.
    *
    * @throws BusbarError `ERR_LOAN_EXPIRED` (not retryable) after `release()`
    */

@@ -3,6 +3,7 @@
 import { errorOf } from '../errors.js';
 import { OWNED } from './binding.js';
 import { CHUNK_BYTES, FastBuffer, SLICE_MAX } from './chunk.js';
+import { confine } from './confined.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
 
@@ -10,7 +11,7 @@ import type { Port } from './port.js';
 export function copyLarge(port: Port, index: number, length: number, meta: number): Buffer {
   if ((meta & OWNED) !== 0 && length > CHUNK_BYTES) {
     const memory = port.native.lease(index);
-    if (typeof memory !== 'number') return new FastBuffer(memory, 0, length);
+    if (typeof memory !== 'number') return new FastBuffer(confine(memory), 0, length);
   }
   return copyInto(port.chunk.allocate(length), port, index);
 }
@@ -20,7 +21,7 @@ export function lendLarge(port: Port, index: number, length: number, channel: nu
   const memory = port.native.lease(index);
   if (typeof memory === 'number') throw errorOf(memory, 'borrowing a large message');
   const id = port.native.lastId();
-  return new LoanView(new FastBuffer(memory, 0, length), channel, port.native, id);
+  return new LoanView(new FastBuffer(confine(memory), 0, length), channel, port.native, id);
 }
 
 /** The cheaper of the two for a short use: mapping memory costs as much as copying this much. */

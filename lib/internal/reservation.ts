@@ -4,6 +4,7 @@ import { BusbarError, errorOf, invalidArgument, show } from '../errors.js';
 import type { Reservation } from '../reservation.js';
 import { detached } from './bytes.js';
 import { FastBuffer } from './chunk.js';
+import { confine } from './confined.js';
 import type { Outbox } from './outbox.js';
 import { Loaned } from './pending.js';
 import { INLINE_MAX, recordBytes } from './record.js';
@@ -85,7 +86,7 @@ class OpenReservation implements Reservation {
     if (typeof memory === 'number') throw errorOf(memory, 'reserving');
     this.loan = port.native.lastId();
     this.place = 'loan';
-    return new FastBuffer(memory, 0, this.length);
+    return new FastBuffer(confine(memory), 0, this.length);
   }
 
   /** Commits in place, if that is where the bytes still lie and nothing waits in front. */
