@@ -1,6 +1,7 @@
 /** Settings of a whole thread, which are made before its first pipe. */
 
 import { BusbarError, invalidArgument, show } from './errors.js';
+import { checkObject } from './internal/checks.js';
 import {
   checkIo,
   chooseBackend,
@@ -59,10 +60,7 @@ export interface EnvironmentOptions {
  * ```
  */
 export function configure(options: EnvironmentOptions): void {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidArgument(`options is ${show(options)}; it must be an object`);
-  }
-  const { io, backend: wanted } = options;
+  const { io, backend: wanted } = checkObject(options);
   if (io !== undefined) checkIo(io, 'io');
   if (wanted !== undefined && wanted !== 'poll' && wanted !== 'uring') {
     throw invalidArgument(`backend is ${show(wanted)}; it must be 'poll' or 'uring'`);

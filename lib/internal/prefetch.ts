@@ -105,9 +105,10 @@ export class Prefetch {
     const slots = (this.slots as Uint32Array).slice(3 * head, 3 * (head + count));
     let moved: Map<number, LoanView> | null = null;
     if (large !== null) {
-      const here = [...large].filter(([i]) => i < head + count);
-      moved = new Map(here.map(([i, loan]) => [i - head, loan]));
-      for (const [i] of here) large.delete(i);
+      moved = new Map();
+      for (const [i, loan] of large) {
+        if (i < head + count && large.delete(i)) moved.set(i - head, loan);
+      }
     }
     this.head += count;
     const memory = viewsOf(this.bytes, this.memory);

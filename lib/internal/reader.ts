@@ -124,7 +124,7 @@ export class Reader implements Source {
   }
 
   readMessage(): Buffer | null {
-    if (this.prefetch.length === 0 && !this.hasFetched && !this.refill()) return null;
+    if (!this.hasFetched && !this.refill()) return null;
     return this.prefetch.take();
   }
 
@@ -133,18 +133,13 @@ export class Reader implements Source {
   }
 
   receipt(): Receipt | null {
-    const { receipts } = this.host;
-    if (receipts === null) return null;
-    return receipts.at(receipts.placeOf(this.prefetch.length), this.prefetch.channel);
+    return this.receiptOn(this.prefetch.channel);
   }
 
   readLoan(): Loan | null {
     const isFetched = this.hasFetched;
     const loan = isFetched ? this.prefetch.takeLoan() : this.fetchLoan();
-    const { receipts } = this.host;
-    if (loan !== null && receipts !== null) {
-      loan.receipt = receipts.at(receipts.placeOf(this.prefetch.length), loan.channel);
-    }
+    if (loan !== null) loan.receipt = this.receiptOn(loan.channel);
     return loan;
   }
 
@@ -179,6 +174,12 @@ export class Reader implements Source {
     if (!this.isEnded || this.isEmpty) return;
     this.isEmpty = true;
     this.host.drained();
+  }
+
+  /** The receipt of the message that was taken last, which came on `channel`. */
+  private receiptOn(channel: number): Receipt | null {
+    const { receipts } = this.host;
+    return receipts && receipts.at(receipts.placeOf(this.prefetch.length), channel);
   }
 
   /** A loan straight from the core. */

@@ -114,7 +114,7 @@ pub struct StateExtension {
 }
 
 /// `busbar_record`: one call of a batch, where in an arena its input is, and where its result goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Record {
     /// Of hosts, a number of theirs; of plugins, [`Method::id`].

@@ -220,7 +220,8 @@ impl Port {
                 return;
             }
             self.registers.begin_call(count);
-            self.call_on_wake();
+            // It says in a register that it has run.
+            raw::call_back(self.env, self.on_wake);
             is_staged = self.registers.end_call();
         }
     }
@@ -243,21 +244,6 @@ impl Port {
             *delivered = 0;
         }
         count
-    }
-
-    /// Calls JavaScript, which says in a register that it has run.
-    fn call_on_wake(&self) {
-        let env = self.env;
-        let mut scope = std::ptr::null_mut();
-        // SAFETY: on the environment's thread; the out-pointer is a live local.
-        if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
-            return;
-        }
-        if let Some(function) = raw::referenced(env, self.on_wake) {
-            raw::call_back(env, function);
-        }
-        // SAFETY: as above; the scope was opened here.
-        unsafe { sys::napi_close_handle_scope(env, scope) };
     }
 }
 

@@ -310,13 +310,25 @@ pub(crate) fn referenced(env: sys::napi_env, reference: sys::napi_ref) -> Option
     (!value.is_null()).then_some(value)
 }
 
-/// Calls a function without arguments from outside of JavaScript, as Node calls its own; `false` if
-/// it did not run to its end.
-pub(crate) fn call_back(env: sys::napi_env, function: sys::napi_value) -> bool {
+/// Calls the function behind a reference, without arguments and from outside of JavaScript, as Node
+/// calls its own; `false` if it did not run to its end.
+pub(crate) fn call_back(env: sys::napi_env, function: sys::napi_ref) -> bool {
+    let mut scope = ptr::null_mut();
+    // SAFETY: on the environment's thread; the out-pointer is a live local.
+    if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
+        return false;
+    }
+    let is_done = referenced(env, function).is_some_and(|function| call_scoped(env, function));
+    // SAFETY: as above; the scope was opened here.
+    unsafe { sys::napi_close_handle_scope(env, scope) };
+    is_done
+}
+
+fn call_scoped(env: sys::napi_env, function: sys::napi_value) -> bool {
     let (none, no_context) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: on thread, with a handle scope of the caller's. There are no arguments, and the
-    // receiver, which must be an object, is the function itself. A null context means that nobody
-    // follows this callback in async hooks.
+    // SAFETY: on thread, within a handle scope. There are no arguments, and the receiver, which must
+    // be an object, is the function itself. A null context means that nobody follows this callback
+    // in async hooks.
     let status = unsafe {
         sys::napi_make_callback(env, no_context, function, function, 0, ptr::null(), none)
     };

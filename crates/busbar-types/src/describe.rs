@@ -10,9 +10,9 @@ mod text;
 
 use std::collections::BTreeMap;
 
-pub use defaults::{DefaultDesc, default_fits, has_string, has_wide_integer};
+pub use defaults::{DefaultDesc, default_fits};
 pub use impls::Recursive;
-pub use reach::may_lead_to;
+pub use reach::{has_string, has_wide_integer, may_lead_to};
 pub use text::{as_str, text_bytes, text_len};
 
 use crate::Error;

@@ -68,16 +68,7 @@ fn inline(criterion: &mut Criterion) {
     group.bench_function("a typed value", |bencher| {
         bencher.iter(|| zone.call(black_box(length), black_box(bytes), out));
     });
-    let record = Record {
-        method: nothing.index(),
-        in_offset: 0,
-        in_length: 0,
-        out_offset: 0,
-        out_room: 0,
-        out_length: 0,
-        status: 0,
-        reserved: 0,
-    };
+    let record = Record { method: nothing.index(), ..Record::default() };
     let mut records = [record; 64];
     group.throughput(criterion::Throughput::Elements(64));
     group.bench_function("a batch of 64", |bencher| {

@@ -63,7 +63,7 @@ impl Run<'_> {
         let next = &self.records[self.ended..];
         let next = &next[..next.len().min(TOGETHER)];
         // A copy: what the plugin writes beside its two words is nothing to anybody.
-        let (mut given, mut serial) = ([UNUSED; TOGETHER], None);
+        let (mut given, mut serial) = ([Record::default(); TOGETHER], None);
         for (to, from) in given.iter_mut().zip(next) {
             let target = self.instance.target(from.method)?;
             if !target.is_thread_safe() {
@@ -116,17 +116,6 @@ impl Run<'_> {
         Ok(())
     }
 }
-
-const UNUSED: Record = Record {
-    method: 0,
-    in_offset: 0,
-    in_length: 0,
-    out_offset: 0,
-    out_room: 0,
-    out_length: 0,
-    status: 0,
-    reserved: 0,
-};
 
 /// Whether a record lies within an arena of so many bytes, and its result not in its input.
 fn check(record: &Record, arena: usize) -> Result<(), String> {

@@ -147,7 +147,7 @@ impl Watcher {
         let mut deliveries = 0;
         while deliveries < DELIVERIES_MAX && (self.outbox.has_ends() || self.look()) {
             deliveries += 1;
-            if !self.call_on_wake() {
+            if !raw::call_back(self.env, self.on_wake) {
                 break;
             }
         }
@@ -183,23 +183,6 @@ impl Watcher {
         });
         self.patience.set(patience);
         is_there
-    }
-
-    /// Calls JavaScript; `false` if it did not run to its end.
-    fn call_on_wake(&self) -> bool {
-        let mut scope = ptr::null_mut();
-        // SAFETY: on the environment's thread; the out-pointer is a live local.
-        let status = unsafe { sys::napi_open_handle_scope(self.env, &raw mut scope) };
-        if status != sys::Status::napi_ok {
-            return false;
-        }
-        let mut is_done = false;
-        if let Some(function) = raw::referenced(self.env, self.on_wake) {
-            is_done = raw::call_back(self.env, function);
-        }
-        // SAFETY: as above; the scope was opened here.
-        unsafe { sys::napi_close_handle_scope(self.env, scope) };
-        is_done
     }
 
     fn close(&self) {

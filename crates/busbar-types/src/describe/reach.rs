@@ -2,6 +2,7 @@
 //! the walk there, because a constant cannot follow them round a circle.
 
 use super::{BodyDesc, FieldDesc, KindDesc, PlaceDesc};
+use crate::schema::Scalar;
 
 /// Whether a type called `name` that is made of `body` mentions others by name only, itself or in
 /// what it mentions. Its hash does not cover those.
@@ -22,8 +23,23 @@ pub const fn may_lead_to(place: &PlaceDesc, name: &str) -> bool {
     any(place, Question::MayLeadTo { name })
 }
 
+/// Whether the option `number` or `bigint` says anything about `place`: it holds `u64` or `i64`,
+/// itself or in containers, but not in other user types, which have options of their own.
+#[must_use]
+pub const fn has_wide_integer(place: &PlaceDesc) -> bool {
+    any(place, Question::HasWideInteger)
+}
+
+/// Whether the option `intern` says anything about `place`.
+#[must_use]
+pub const fn has_string(place: &PlaceDesc) -> bool {
+    any(place, Question::HasString)
+}
+
 #[derive(Clone, Copy)]
 enum Question<'a> {
+    HasWideInteger,
+    HasString,
     MentionsByName { name: &'a str },
     ListsEmpties,
     MayLeadTo { name: &'a str },
@@ -58,7 +74,9 @@ const fn any_of(fields: &[FieldDesc], question: Question<'_>) -> bool {
 
 const fn any(place: &PlaceDesc, question: Question<'_>) -> bool {
     match &place.kind {
-        KindDesc::Scalar(_) | KindDesc::Unit | KindDesc::String | KindDesc::BoxStr => false,
+        KindDesc::Scalar(Scalar::U64 | Scalar::I64) => matches!(question, Question::HasWideInteger),
+        KindDesc::String | KindDesc::BoxStr => matches!(question, Question::HasString),
+        KindDesc::Scalar(_) | KindDesc::Unit => false,
         KindDesc::Vec(elem) | KindDesc::BoxSlice(elem) => {
             (elem.size_bytes == 0 && matches!(question, Question::ListsEmpties))
                 || any(elem, question)
@@ -81,13 +99,14 @@ const fn any(place: &PlaceDesc, question: Question<'_>) -> bool {
         }
         // Each type answers once, so that types in types in types cost the compiler no more.
         KindDesc::Type(desc) => match question {
+            Question::HasWideInteger | Question::HasString => false,
             Question::MentionsByName { .. } => desc.mentions_by_name,
             Question::ListsEmpties => desc.lists_empties,
             Question::MayLeadTo { name } => is_same(desc.name, name) || desc.mentions_by_name,
         },
         KindDesc::Recursive { name: mention, .. } => match question {
             Question::MentionsByName { name } => !is_same(mention, name),
-            Question::ListsEmpties => false,
+            Question::HasWideInteger | Question::HasString | Question::ListsEmpties => false,
             Question::MayLeadTo { .. } => true,
         },
     }
