@@ -6,13 +6,13 @@
  *     npm run bench [-- options of the benchmarks]
  *
  * Plain Node without dependencies, because it runs before any is installed. A test run goes through
- * all of TEST_STEPS whatever fails on the way, and ends with the sum over them.
+ * all of TEST_STEPS whatever fails on the way, and ends with what failed and the sum over them.
  */
 import { delimiter } from 'node:path';
 
 import { install } from './install.mjs';
 import { execute } from './execute.mjs';
-import { COUNTERS } from './counters.mjs';
+import { COUNTERS, FAILURES } from './counters.mjs';
 
 const LOOM = {
   RUSTFLAGS: '--cfg loom',
@@ -24,6 +24,9 @@ const THREAD = { BUSBAR_DRIVE: 'thread' };
 const SHARED = ['closing', 'processes', 'qos', 'reconnect', 'reliable']
   .map((name) => `__test__/${name}.spec.ts`)
   .join(' ');
+
+/** How much of what a failed test printed is said again at the end. */
+const SAID_LINES = 25;
 
 const PLUGINS = { folder: 'examples/plugin-host', needs: 'build' };
 const FLIGHTS = { folder: 'examples/flights', needs: 'peer' };
@@ -111,16 +114,16 @@ async function bench() {
 async function test() {
   const steps = chosenSteps();
   await install('.');
-  const failedSteps = new Set();
+  const failedSteps = new Map();
   const total = { passed: 0, failed: 0, skipped: 0 };
   for (const step of steps) {
     const result = failedSteps.has(step.needs) ? notRun(step) : await runStep(step);
-    if (result.failed > 0) failedSteps.add(step.name);
+    if (result.failed > 0) failedSteps.set(step.name, result.failures);
     total.passed += result.passed;
     total.failed += result.failed;
     total.skipped += result.skipped ?? 0;
   }
-  if (failedSteps.size > 0) console.log(`\nfailed: ${[...failedSteps].join(', ')}`);
+  for (const [name, failures] of failedSteps) report(name, failures);
   if (total.skipped > 0)
     console.log(`\n${total.skipped} skipped, because something is missing here`);
   console.log(`\n${total.passed} passed, ${total.failed} failed`);
@@ -142,9 +145,20 @@ async function runStep({ name, command, count, env, folder = '.' }) {
   await install(folder);
   const { status, output } = await execute(command, { env, cwd: folder, capture: true });
   const result = judge(COUNTERS[count](output, status), status);
+  const found = result.failed > 0 ? FAILURES[count](output) : [];
+  // One that broke off says in its last lines where it was.
+  const failures = found.length > 0 ? found : [{ title: `status ${status}`, said: output }];
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   console.log(`--- ${name}: ${result.passed} passed, ${result.failed} failed (${seconds} s)`);
-  return result;
+  return { ...result, failures };
+}
+
+/** Says again, at the end, what failed in a step, with the last lines that were printed of it. */
+function report(step, failures) {
+  for (const { title, said } of failures) {
+    console.log(`\nfailed: ${step}: ${title}`);
+    console.log(said.trimEnd().split('\n').slice(-SAID_LINES).join('\n'));
+  }
 }
 
 /** A runner that ran nothing, or that ends badly without a failed test, is itself a failure. */
@@ -155,7 +169,7 @@ function judge({ passed, failed, skipped = 0 }, status) {
 
 function notRun({ name, needs }) {
   console.log(`\n=== ${name}: not run, because ${needs} failed`);
-  return { passed: 0, failed: 1 };
+  return { passed: 0, failed: 1, failures: [{ title: `${needs} failed`, said: '' }] };
 }
 
 async function must(command) {
