@@ -79,7 +79,14 @@ export function build({ id, build: compile }) {
 
 /** @param {string} library */
 function buildRust(library) {
-  run('plugin-rust', 'cargo', ['build', '--release', '--quiet', '--target-dir', 'target']);
+  run('plugin-rust', 'cargo', [
+    'build',
+    '--release',
+    '--locked',
+    '--quiet',
+    '--target-dir',
+    'target',
+  ]);
   copyFileSync(join(EXAMPLES, 'plugin-rust/target/release', libraryName('geometry')), library);
 }
 
