@@ -23,7 +23,7 @@ import { checkNames } from './internal/checks.js';
 import type { Sendable } from './internal/pending.js';
 import { termsOf } from './internal/qos.js';
 import { reserve } from './internal/reservation.js';
-import { SEND_OPTIONS, type WaitOptions } from './internal/wait.js';
+import { TRY_SEND_OPTIONS, type WaitOptions } from './internal/wait.js';
 import { LOAN, MESSAGE, Messages } from './internal/waiter.js';
 import type { Loan } from './loan.js';
 import type { Message } from './message.js';
@@ -194,7 +194,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
     const core = this.#core;
     if (options === undefined && !core.types.isTyped) return core.outbox.trySend(data, 0);
     const terms = options === undefined ? null : termsOf(options);
-    if (options !== undefined) checkNames(options, SEND_OPTIONS);
+    if (options !== undefined) checkNames(options, TRY_SEND_OPTIONS);
     const outbox = terms === null ? core.outbox : core.queuedOutbox();
     return outbox.trySend(data, untyped(core, options), terms);
   }
@@ -228,9 +228,12 @@ export class Pipe extends EventEmitter<PipeEvents> {
     return reserve(this.#core.outbox, length, untyped(this.#core, options));
   }
 
-  /** Hands over now what would be handed over at the end of this turn of the event loop. */
+  /**
+   * Hands over now what would be handed over at the end of this turn of the event loop: to the peer,
+   * or, on streams, to the system, for as far as there is room.
+   */
   flush(): void {
-    this.#core.outbox.sender.flush();
+    this.#core.flush();
   }
 
   /**

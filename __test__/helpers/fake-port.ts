@@ -62,6 +62,7 @@ export class FakePort implements NativePort {
   readonly interests: number[] = [];
   readonly closed: { handle: number; status: number; text: string }[] = [];
   readonly abandoned: number[] = [];
+  flushes = 0;
   readonly released: number[] = [];
   readonly discarded: number[] = [];
   /** What the next submit() returns instead of doing anything. */
@@ -323,6 +324,10 @@ export class FakePort implements NativePort {
 
   refuse(handle: number, text: string): void {
     this.close(handle, 0, text);
+  }
+
+  flush(): void {
+    this.flushes++;
   }
 
   abandon(handle: number): boolean {

@@ -252,6 +252,8 @@ export interface NativePort {
   ): number;
   /** Gives up a message. `true` if it is too large to be ever sent by a single send(). */
   abandon(pipe: number): boolean;
+  /** Writes to sockets what has been put off until the end of the turn, of all pipes. */
+  flush(): void;
   /**
    * Lends `length` writable bytes of shared memory. null = none free (send a plain copy instead);
    * a number = error. The loan is known by `loanId()` directly after.

@@ -60,6 +60,8 @@ export class PipeCore implements PipeSink {
   reason: CloseReason | null = null;
   face: Face | null = null;
 
+  /** Whether the core collects what is sent, and writes it at the end of the turn. */
+  private readonly isStream: boolean;
   /** Whether messages outlive the connection. */
   private readonly isReliable: boolean;
   private readonly opening: Opening | null;
@@ -88,6 +90,7 @@ export class PipeCore implements PipeSink {
     this.handle = handle;
     this.address = address;
     this.state = state;
+    this.isStream = !/^(shm|inproc):/.test(address);
     this.spins = SPINNING.has(settings.native.wait);
     this.limits = {
       maxMessageBytes: settings.native.maxMessageBytes,
@@ -156,6 +159,11 @@ export class PipeCore implements PipeSink {
   metrics(): PipeMetrics {
     const { handle: pipe, address, state } = this;
     return { pipe, address, state, ...this.stats() };
+  }
+
+  flush(): void {
+    this.outbox.sender.flush();
+    if (this.isStream && this.held) this.port.native.flush();
   }
 
   /** The outbox for messages with terms of their own, which need a queue in the core. */

@@ -109,6 +109,10 @@ export class Outbox {
         throw invalidArgument(`messages is ${show(messages)}; it must be an array`);
       }
       if (options !== undefined) checkWait(options, 'sendBatch()', SEND_OPTIONS);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    try {
       while (sent < messages.length) {
         if (this.isReady) sent = this.sender.placeRun(messages, sent, channel);
         if (sent === messages.length) break;

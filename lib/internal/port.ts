@@ -238,6 +238,7 @@ export class Port {
   /** The environment is about to end: what was accepted goes out, and no socket is left behind. */
   handleExit(): void {
     this.flush();
+    this.native.flush();
     for (const listener of this.listeners) {
       if (listener !== undefined) this.native.closeListener(listener.handle);
     }

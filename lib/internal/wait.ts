@@ -14,14 +14,11 @@ export interface WaitOptions {
 /** Options of waiting calls: a limit that is misspelt would be none. */
 const WAIT_OPTIONS: readonly string[] = ['signal', 'timeoutMs'];
 
+/** Options of sending at once. */
+export const TRY_SEND_OPTIONS: readonly string[] = ['channel', 'ttlMs', 'backpressure', 'reliable'];
+
 /** Options of sending. */
-export const SEND_OPTIONS: readonly string[] = [
-  ...WAIT_OPTIONS,
-  'channel',
-  'ttlMs',
-  'backpressure',
-  'reliable',
-];
+export const SEND_OPTIONS: readonly string[] = [...WAIT_OPTIONS, ...TRY_SEND_OPTIONS];
 
 /** A signal and a timer that are armed; `disarm()` before the wait ends otherwise. */
 export class Deadline {

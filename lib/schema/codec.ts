@@ -75,14 +75,19 @@ export interface ArchiveCodec<T, V = RootView<T>> extends Codec<T, V>, ArchiveRe
   decode(bytes: Uint8Array): T;
   view(bytes: Uint8Array, offset?: number, size?: number): V;
   /** Whether this version can read what another one wrote, and how they differ. */
-  compare(writer: DescriptorSource): Comparison;
+  compare(writer: DescriptorSource | Described): Comparison;
   /**
    * Reads what another version of the type wrote, in place as its own: fields are found by name,
    * aliases and defaults stand in for what is missing, numbers widen.
    *
    * @throws SchemaError `ERR_SCHEMA_MISMATCH` if the versions are incompatible, with the reasons
    */
-  resolve(writer: DescriptorSource): ArchiveReader<T, V>;
+  resolve(writer: DescriptorSource | Described): ArchiveReader<T, V>;
+}
+
+/** What says of itself which type it is for: a codec, of this package or any other. */
+export interface Described {
+  readonly descriptor: string;
 }
 
 /** What reads archives: generated or interpreted. */
@@ -190,6 +195,12 @@ export function checkRoot(descriptor: unknown): Descriptor {
   return subDescriptor(all, all.root);
 }
 
+/** As {@link checkRoot}, also of a codec. */
+function checkWriter(writer: unknown): Descriptor {
+  const { descriptor = writer } = (writer ?? {}) as { readonly descriptor?: unknown };
+  return checkRoot(descriptor);
+}
+
 /** Whether code is to be generated. */
 function generates(mode: string): boolean {
   if (mode === 'generated' || mode === 'interpreted') return mode === 'generated';
@@ -212,9 +223,9 @@ export function codecOf<T, V>(
     encode: machine.encode,
     encodeInto: machine.encodeInto,
     encodedSize: machine.encodedSize,
-    compare: (writer: unknown) => compareDescriptors(checkRoot(writer), layout),
+    compare: (writer: unknown) => compareDescriptors(checkWriter(writer), layout),
     resolve(writer: unknown) {
-      const theirs = checkRoot(writer);
+      const theirs = checkWriter(writer);
       // By everything they say: hashes of other versions may be made to collide.
       const key = JSON.stringify(theirs);
       const reader = readers.get(key) ?? resolved<T, V>(theirs, layout, choices);

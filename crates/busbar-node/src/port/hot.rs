@@ -62,11 +62,12 @@ macro_rules! callbacks {
 pub(super) use callbacks;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 16] = [
+    let functions: [(&CStr, Function); 17] = [
         (c"interest", interest),
         (c"submit", submit),
         (c"send", send),
         (c"sendWith", send_with),
+        (c"flush", flush),
         (c"abandon", abandon),
         (c"loan", loan),
         (c"lastId", last_id),
@@ -138,6 +139,12 @@ callbacks! {
             Sent::Accepted => 1,
             Sent::Dropped => 2,
         }))
+    }
+
+    fn flush(port, env, _args: 0) {
+        port.state.borrow_mut().engine.hold().flush();
+        port.after_call();
+        raw::undefined(env)
     }
 
     fn abandon(port, env, args: 1) {
