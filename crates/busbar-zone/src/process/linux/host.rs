@@ -126,11 +126,11 @@ fn serve(control: &UnixStream) -> Result<(), End> {
     let bound = Answer::Bound(bound(&library)?);
     wire::send(control, &bound, &[std::os::fd::AsFd::as_fd(&segment_fd)])?;
     drop((segment_fd, peer_fd, library_fd));
-    wire::receive::<Go>(control, None)?;
+    let (Go { generation }, _) = wire::receive::<Go>(control, None)?;
 
     let threads = NonZeroUsize::new(launch.threads).unwrap_or(NonZeroUsize::MIN);
     let mut options = Options::new(Mode::Dedicated { threads });
-    (options.config, options.generation) = (&launch.config, launch.generation);
+    (options.config, options.generation) = (&launch.config, generation);
     let relay = Arc::new(Relay::new(&answers, launch.has_parent));
     let parent: Arc<dyn Parent> = Arc::<Relay>::clone(&relay);
     options.exposed = Some(&parent);
