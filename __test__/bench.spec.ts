@@ -119,10 +119,9 @@ test('[M13] a typed case reports nanoseconds and checks codecs before timing', a
 test('[M13 Z20] a plugin case reports nanoseconds and checks calls before timing', async (t) => {
   await withDirectory(async (out) => {
     const names = ['sync/64B/busbar', 'sync/64B/wasm', 'async/64B/busbar', 'async/64B/postM'];
-    const modes = ['inline arena', 'shared', 'dedicated', 'process'].map((mode) => `busbar ${mode}`);
     const lines = await bench(out, ...names.map((name) => `plugins/${name}`));
     const contenders = lines.map((line) => `${line.case} ${line.contender}`);
-    for (const wanted of [...modes, 'wasm', 'postMessage']) {
+    for (const wanted of ['busbar inline arena', 'busbar dedicated', 'wasm', 'postMessage']) {
       t.true(
         contenders.some((contender) => contender.endsWith(wanted)),
         contenders.join(),
@@ -133,9 +132,6 @@ test('[M13 Z20] a plugin case reports nanoseconds and checks calls before timing
       t.is(line['kind'], 'call');
       t.is(line['peer'], line.contender.startsWith('busbar') ? null : line.contender);
       t.true((line['nsPerOp'] as number) > 0);
-      const percentiles = ['p50Ns', 'p90Ns', 'p95Ns', 'p99Ns'].map((name) => line[name] as number);
-      t.true((percentiles[0] as number) > 0);
-      t.deepEqual(percentiles, percentiles.toSorted((a, b) => a - b), line.contender);
     }
     const report = await readFile(join(out, 'js-latest.md'), 'utf8');
     t.regex(report, /postMessage \|.*\| (met|\*\*missed\*\*) \|/);

@@ -27,9 +27,7 @@ use busbar_zone::{
     CallId, Error, FileHash, GoLibraries, Listener, Loader, MethodId, Mode, Options, Parent,
     ReloadOptions, Reloaded, Trust, Watch, Zone,
 };
-use napi::bindgen_prelude::{
-    BigInt, Buffer, Env, FnArgs, Function, Object, Uint32Array, Unknown,
-};
+use napi::bindgen_prelude::{BigInt, Buffer, Env, FnArgs, Function, Object, Uint32Array, Unknown};
 use napi::{JsValue, Status, sys};
 use napi_derive::napi;
 

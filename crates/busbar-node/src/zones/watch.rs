@@ -194,9 +194,8 @@ impl Watcher {
             return false;
         }
         let attended = self.attended.borrow();
-        let is_there = || {
-            self.outbox.has_ends() || attended.iter().any(|(_, attendance)| attendance.look())
-        };
+        let is_there =
+            || self.outbox.has_ends() || attended.iter().any(|(_, attendance)| attendance.look());
         let mut patience = self.patience.get();
         if !patience.is_left() || self.is_busy() {
             return is_there();

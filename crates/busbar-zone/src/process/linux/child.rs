@@ -138,9 +138,7 @@ impl Recipe {
         let Launched { mut child, segment, their_bell } = launched;
         born(child.process.id(), &child.pidfd);
         match self.greet(&child, generation, deadline, bound) {
-            Ok((peer, has_state)) => {
-                Ok((child, Line::new(segment, peer, their_bell), has_state))
-            }
+            Ok((peer, has_state)) => Ok((child, Line::new(segment, peer, their_bell), has_state)),
             Err(failure) => Err(child.judge(failure, self.options.start_timeout)),
         }
     }
