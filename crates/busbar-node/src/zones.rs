@@ -644,9 +644,9 @@ impl NativeZone {
     }
 
     /// A function that runs a method elsewhere and waits for it on this thread,
-    /// `call(method, input, out, timeoutMs)`. The result lies in `out`, and its length is given; or,
-    /// if it has no room there, it is given itself. It throws as [`Self::submitter`]'s, what the
-    /// call fails with, and `ERR_TIMED_OUT`.
+    /// `call(method, input, out, timeoutMs)`. The result lies in `out`, and its length is given;
+    /// or, if it has no room there, it is given itself. It throws as [`Self::submitter`]'s, what
+    /// the call fails with, and `ERR_TIMED_OUT`.
     #[napi]
     pub fn waiter<'env>(&self, env: &'env Env) -> Unknown<'env> {
         let function = waiting::waiter(env.raw(), &self.zone, &self.outbox, self.exposed);

@@ -83,8 +83,8 @@ pub(crate) unsafe extern "C" fn create<P: Exports>(
 /// The contract. The result must not outlive the call.
 #[inline]
 unsafe fn instance<'a, P>(plugin: *const abi::Plugin) -> &'a Instance<P> {
-    // SAFETY: the contract: `create` gave it, as a pointer into the whole; `destroy`, which ends it,
-    // is the last call.
+    // SAFETY: the contract: `create` gave it, as a pointer into the whole; `destroy`, which ends
+    // it, is the last call.
     unsafe { &*plugin.cast::<Instance<P>>() }
 }
 
