@@ -85,8 +85,14 @@ pub(crate) trait Connection: Link {
         false
     }
 
-    /// Frees parts of messages that have not grown since this was called last.
-    fn expire_unfinished(&mut self) {}
+    /// Frees parts of messages that have not grown since this was called last. Returns how the
+    /// connection has ended, if it was of no use without them.
+    ///
+    /// # Errors
+    /// How the peer broke the rules.
+    fn expire_unfinished(&mut self) -> Result<Option<CloseReason>, Error> {
+        Ok(None)
+    }
 
     /// Messages that were accepted and have not left this end.
     fn unsent_messages(&self) -> usize {

@@ -175,9 +175,12 @@ impl Engine {
     fn expire_unfinished(&mut self, id: PipeId, now: Instant) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Phase::Connected(connection) = &mut entry.phase else { return };
-        connection.expire_unfinished();
+        let outcome = connection.expire_unfinished();
         if connection.has_unfinished() {
             self.timers.set(Timer::Reassembly(id), now + entry.reassembly_timeout);
+        }
+        if entry.reason.is_none() {
+            self.handle_outcome(id, outcome);
         }
     }
 
