@@ -193,6 +193,15 @@ pub(crate) trait Connection: Link {
         false
     }
 
+    /// Makes sure that a message which waits for room is not refused for its channel later.
+    ///
+    /// # Errors
+    /// Why this connection does not take messages on the channel.
+    fn open_channel(&mut self, channel: u16) -> Result<(), Error> {
+        let _ = channel;
+        Ok(())
+    }
+
     /// Whether a refused message says nothing of those on other channels.
     fn refuses_by_channel(&self) -> bool {
         false

@@ -392,6 +392,34 @@ fn lanes_do_not_wait_for_each_other() {
     ends.until(|ends| ends.unconfirmed() == 0);
 }
 
+/// [D04] [D30] a message on one channel more than a session has is refused when it is offered, be
+/// there a queue or not; nothing that was accepted is lost, and lossy channels do not count
+#[test]
+fn one_channel_too_many_is_refused_at_once() {
+    for is_queued in [true, false] {
+        let mut options = reliable(SessionOptions::default());
+        options.lossy_channels = Arc::from([700]);
+        let mut ends = Ends::with(&options);
+        let out = ends.out;
+        if is_queued {
+            ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+        }
+        for channel in 0..128 {
+            assert!(ends.here.engine.send(out, channel, &[1]).unwrap());
+        }
+        let error = ends.here.engine.send(out, 500, &[2]).unwrap_err();
+        assert_eq!(error.code(), Code::ChannelsExhausted, "{error}");
+        assert!(ends.here.engine.send(out, 700, &[1]).unwrap());
+        let mut once = SendOptions::default();
+        once.is_once = true;
+        let sent = ends.here.engine.send_with(out, 500, &[1], once).unwrap();
+        assert_eq!(sent, Sent::Accepted);
+        assert!(ends.here.engine.send(out, 127, &[1]).unwrap());
+        assert_eq!(ends.received_there(131), vec![[1]; 131]);
+        assert_eq!(ends.here.engine.stats(out).unwrap().qos.sends_lost, 0);
+    }
+}
+
 /// [D04] one in ten pieces is lost on the way, a connection with each: lossy messages arrive, or
 /// are lost with their connection, while nothing reliable is acknowledged at all; then, still under
 /// loss, everything reliable arrives, once and in order
