@@ -420,6 +420,25 @@ fn one_channel_too_many_is_refused_at_once() {
     }
 }
 
+/// [D04] an announcement that has to wait for room in the session holds the queue up only until
+/// there is some
+#[test]
+fn a_queue_goes_on_behind_an_announcement_that_waits() {
+    let mut session = SessionOptions::default();
+    session.window_messages = 4;
+    let mut ends = Ends::with(&reliable(session));
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+    for n in 0..6 {
+        assert!(ends.here.engine.send(out, ANNOUNCEMENTS, &[n]).unwrap());
+    }
+    assert!(ends.here.engine.send(out, 7, b"behind").unwrap());
+    assert_eq!(ends.received_there(1), [b"behind"]);
+    for n in 0..6 {
+        assert_eq!(ends.there.engine.take_announcement(back).unwrap(), [n].as_slice());
+    }
+}
+
 /// [D04] one in ten pieces is lost on the way, a connection with each: lossy messages arrive, or
 /// are lost with their connection, while nothing reliable is acknowledged at all; then, still under
 /// loss, everything reliable arrives, once and in order
