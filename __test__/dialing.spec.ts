@@ -222,9 +222,9 @@ test('[D58] a message that is too large for this peer is lost alone, and told', 
   // Answers with the HELLO of the dialer, in which it takes messages of up to 100 bytes.
   const server = createServer((socket) => {
     socket.on('error', () => {});
-    socket.once('data', (hello) => {
-      hello.writeBigUInt64BE(100n, 16 + 40);
-      socket.write(hello);
+    socket.once('data', (said) => {
+      said.writeBigUInt64BE(100n, 16 + 40);
+      socket.write(said);
       socket.on('data', (bytes) => heard.push(bytes));
     });
   });
