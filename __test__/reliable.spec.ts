@@ -410,6 +410,19 @@ test('[D30] a session that was lost is told of, at both ends', async (t) => {
   for (const [error] of (await errors) as unknown as [BusbarError][])
     t.is(error.code, 'ERR_SESSION_LOST');
   await t.throwsAsync(client.send('b'), { code: 'ERR_SESSION_LOST' });
+  t.is(client.stats().messagesUnconfirmed, 1, 'the message that was received and not done with');
+});
+
+test('[D30 D35] what the peer had not processed when it closed can be counted', async (t) => {
+  const { client, server } = await ends(t);
+  for (const text of ['a', 'b', 'c']) await client.send(text);
+  t.is(String(await server.receive()), 'a');
+  const closed = once(client, 'close').then(() => client.stats().messagesUnconfirmed);
+  await server.close({ lingerMs: 0 });
+  await t.throwsAsync(client.receive(), { code: 'ERR_CLOSED' });
+  t.is(await closed, 3, "'a' was received, but nobody asked for what comes after it");
+  await client.close();
+  t.is(client.stats().messagesUnconfirmed, 3);
 });
 
 test('[D30] both ends must choose it, where it is of use', async (t) => {

@@ -68,7 +68,10 @@ export interface PipeStats {
   readonly messagesReady: number;
   /** Payload bytes of those. */
   readonly bytesReady: number;
-  /** Reliable messages that were accepted and that the peer has not acknowledged. */
+  /**
+   * Reliable messages that were accepted and that the peer has not acknowledged. Of a pipe that is
+   * over, as at its end: the peer may have processed them or not.
+   */
   readonly messagesUnconfirmed: number;
 }
 

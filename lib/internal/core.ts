@@ -364,7 +364,8 @@ export class PipeCore implements PipeSink {
       const lingerMs = Math.max(0, this.lingersUntil - Date.now());
       lost = this.port.native.close(this.handle, status, text, lingerMs);
       this.last.sendsLost += lost;
-      Object.assign(this.last, noGauges());
+      const { messagesUnconfirmed } = this.last;
+      Object.assign(this.last, noGauges(), { messagesUnconfirmed });
     } catch (error) {
       this.report(fromNative(error));
     }

@@ -412,7 +412,7 @@ impl PipeEntry {
             sending.give_up();
         }
         if let Some(reliable) = &mut self.reliable {
-            reliable.session.lose();
+            reliable.lose();
         }
     }
 }
