@@ -41,7 +41,7 @@ export interface EnvironmentOptions {
    * variable `BUSBAR_IO` says. `'uring'` where it does not work is `ERR_NOT_SUPPORTED` at the first
    * pipe or listener; so it is with `io: 'thread'`.
    */
-  readonly backend?: Backend;
+  readonly backend?: Backend | 'auto';
 }
 
 /**
@@ -62,13 +62,15 @@ export interface EnvironmentOptions {
 export function configure(options: EnvironmentOptions): void {
   const { io, backend: wanted } = checkObject(options);
   if (io !== undefined) checkIo(io, 'io');
-  if (wanted !== undefined && wanted !== 'poll' && wanted !== 'uring') {
-    throw invalidArgument(`backend is ${show(wanted)}; it must be 'poll' or 'uring'`);
+  if (wanted !== undefined && !BACKENDS.includes(wanted)) {
+    throw invalidArgument(`backend is ${show(wanted)}; it must be 'auto', 'poll' or 'uring'`);
   }
   const port = openedPort();
   if (port !== null) {
     if (io !== undefined) checkSame('io', port.io, io);
-    if (wanted !== undefined) checkSame('backend', port.native.backend(), wanted);
+    if (wanted !== undefined && wanted !== 'auto') {
+      checkSame('backend', port.native.backend(), wanted);
+    }
   }
   if (io !== undefined) chooseIo(io);
   if (wanted !== undefined) chooseBackend(wanted);
@@ -89,6 +91,8 @@ export function configure(options: EnvironmentOptions): void {
 export function backend(): Backend {
   return environmentPort().native.backend() as Backend;
 }
+
+const BACKENDS: readonly (Backend | 'auto')[] = ['auto', 'poll', 'uring'];
 
 function checkSame(name: string, actual: string, wanted: string): void {
   if (actual === wanted) return;

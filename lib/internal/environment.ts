@@ -28,8 +28,8 @@ export function chooseIo(mode: IoMode): void {
 }
 
 /** Chooses what reaches sockets, unless the port is open. */
-export function chooseBackend(name: Backend): void {
-  backend = name;
+export function chooseBackend(name: Backend | 'auto'): void {
+  backend = name === 'auto' ? null : name;
 }
 
 /** Checks a way to drive ports. */

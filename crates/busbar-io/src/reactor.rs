@@ -24,7 +24,8 @@ use crate::os::os_error;
 use uring::Uring;
 pub(crate) use uring::{Accepts, Port};
 
-/// Says which backend engines use that are not told: `poll` or `uring`.
+/// Says which backend engines use that are not told: `poll`, `uring`, or `auto` for the automatic
+/// choice.
 const VARIABLE: &str = "BUSBAR_IO";
 
 /// How an engine gets at its descriptors.
@@ -82,6 +83,13 @@ pub(crate) enum Bell {
     Uring(uring::Bell),
 }
 
+/// Waits for a reactor that others may use meanwhile.
+#[cfg(unix)]
+pub(crate) enum Watcher {
+    Poll(poll::Watcher),
+    Uring(uring::Watcher),
+}
+
 impl Backend {
     /// The backend for an engine that asks for `wanted`.
     ///
@@ -89,8 +97,9 @@ impl Backend {
     /// `NotSupported` if it is not there; `InvalidArgument` if the environment asks for something
     /// that does not exist.
     fn choose(wanted: Option<Self>) -> Result<Self, Error> {
-        let wanted = match (wanted, env::var(VARIABLE)) {
-            (None, Ok(name)) if !name.is_empty() => Some(name.parse()?),
+        let wanted = match (wanted, env::var(VARIABLE).as_deref()) {
+            (None, Ok("" | "auto")) => None,
+            (None, Ok(name)) => Some(name.parse()?),
             (wanted, _) => wanted,
         };
         match wanted {
@@ -114,7 +123,7 @@ impl std::str::FromStr for Backend {
             "poll" => Ok(Self::Poll),
             "uring" => Ok(Self::Uring),
             _ => {
-                let message = format!("{VARIABLE} is {name:?}: it must be `uring` or `poll`");
+                let message = format!("no backend is called {name:?}: `auto`, `poll` and `uring` are");
                 Err(Error::new(Code::InvalidArgument, message))
             }
         }
@@ -209,6 +218,19 @@ impl Reactor {
         listening.map(Some).map_err(|error| os_error("accepting connections", error))
     }
 
+    /// What waits for edges beside whoever uses this reactor.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when descriptors are short.
+    #[cfg(unix)]
+    pub(crate) fn watcher(&self) -> Result<Watcher, Error> {
+        let made = match self {
+            Self::Poll(poll) => poll.watcher().map(Watcher::Poll),
+            Self::Uring(uring) => uring.watcher().map(Watcher::Uring),
+        };
+        made.map_err(|error| os_error("watching an engine", error))
+    }
+
     /// Waits up to `timeout` (`None`: for ever) for edges, and appends them to `edges`.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) {
         match self {
@@ -249,6 +271,18 @@ impl AsRawFd for Reactor {
         match self {
             Self::Poll(poll) => poll.as_raw_fd(),
             Self::Uring(uring) => uring.as_raw_fd(),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Watcher {
+    /// Returns when [`Reactor::wait`] has something to tell, after `timeout` (`None`: never), or
+    /// for no reason.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) {
+        match self {
+            Self::Poll(watcher) => watcher.wait(timeout),
+            Self::Uring(watcher) => watcher.wait(timeout),
         }
     }
 }

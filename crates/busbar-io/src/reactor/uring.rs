@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use super::{Edge, Token, Watch};
 use crate::slots::{Handle, Slots};
-pub(crate) use port::{Accepts, Bell, Port};
+pub(crate) use port::{Accepts, Bell, Port, Watcher};
 use ring::{Done, OpId, Ring, mask};
 pub(super) use selftest::check;
 use stream::Stream;
@@ -183,6 +183,11 @@ impl Uring {
             }
             edges.push(edge);
         }
+    }
+
+    /// What waits for completions beside whoever uses this ring.
+    pub(super) fn watcher(&self) -> io::Result<Watcher> {
+        self.lock().ring.as_fd().try_clone_to_owned().map(Watcher)
     }
 
     /// Submits what was begun, if anything was; whether there are edges to tell of.
