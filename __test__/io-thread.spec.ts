@@ -107,20 +107,23 @@ const WAKES = { '': 'uv_poll', tsfn: 'threadsafe-function' };
 
 for (const [wake, kind] of Object.entries(WAKES)) {
   for (const [io, backend] of MODES.flatMap((io) => BACKENDS.map((it) => [io, it] as const))) {
-    linux(`[D26 D28 D44] ${kind}, ${io}, ${backend}: what is due needs no other wake-up`, async (t) => {
-      const env = { BUSBAR_WAKE: wake, BUSBAR_DRIVE: io, BUSBAR_IO: backend };
-      const listener = await listen(freshAddress('tcp'));
-      t.teardown(() => listener.close());
-      const child = start('throttled.js', [listener.address], { env });
-      t.teardown(() => child.kill());
-      const pipe = await listener.accept();
-      t.is(await child.line(), `${kind} ${io}`);
-      const came = [await pipe.receive(), await pipe.receive()];
-      t.deepEqual(came.map(String), ['now', 'later']);
-      child.tell('report');
-      t.is(await child.line(), '1');
-      t.like(await child.exited, { code: 0, late: false });
-    });
+    linux(
+      `[D26 D28 D44] ${kind}, ${io}, ${backend}: what is due needs no other wake-up`,
+      async (t) => {
+        const env = { BUSBAR_WAKE: wake, BUSBAR_DRIVE: io, BUSBAR_IO: backend };
+        const listener = await listen(freshAddress('tcp'));
+        t.teardown(() => listener.close());
+        const child = start('throttled.js', [listener.address], { env });
+        t.teardown(() => child.kill());
+        const pipe = await listener.accept();
+        t.is(await child.line(), `${kind} ${io}`);
+        const came = [await pipe.receive(), await pipe.receive()];
+        t.deepEqual(came.map(String), ['now', 'later']);
+        child.tell('report');
+        t.is(await child.line(), '1');
+        t.like(await child.exited, { code: 0, late: false });
+      },
+    );
   }
 }
 

@@ -85,7 +85,8 @@ export async function countCalls(pids, folder, work) {
   tracer.kill('SIGINT');
   await ended;
   const total = /^\s*100\.00\s+[\d.]+\s+\d+\s+(\d+)\s.*total$/m.exec(readFileSync(file, 'utf8'));
-  return total === null ? null : Number(total[1]);
+  // Without a call there is no table.
+  return Number(total?.[1] ?? 0);
 }
 
 /**

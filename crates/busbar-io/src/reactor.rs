@@ -123,7 +123,8 @@ impl std::str::FromStr for Backend {
             "poll" => Ok(Self::Poll),
             "uring" => Ok(Self::Uring),
             _ => {
-                let message = format!("no backend is called {name:?}: `auto`, `poll` and `uring` are");
+                let message =
+                    format!("no backend is called {name:?}: `auto`, `poll` and `uring` are");
                 Err(Error::new(Code::InvalidArgument, message))
             }
         }
