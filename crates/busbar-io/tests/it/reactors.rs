@@ -5,7 +5,7 @@ use std::env;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use busbar_io::{Backend, Engine, EngineOptions, Event, Interest, PipeOptions};
+use busbar_io::{Backend, Engine, EngineOptions, Event, Interest, IoThread, PipeOptions};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::child::say;
@@ -55,6 +55,7 @@ fn the_suite_passes_over_the_other_reactor() {
 fn a_sandbox_without_io_uring_gets_the_poll_set() {
     let mut child = Role::start("sandboxed", "-");
     assert_eq!(child.hears("backend"), "Poll");
+    assert_eq!(child.hears("shared"), "Poll");
     assert_eq!(child.hears("forced"), "NotSupported");
     assert_eq!(child.hears("suite"), "true");
     child.finish();
@@ -68,6 +69,8 @@ pub(crate) fn sandboxed() {
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, target).unwrap();
     seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter).unwrap()).unwrap();
     say("backend", &format!("{:?}", Engine::new().unwrap().backend()));
+    let shared = IoThread::start().unwrap();
+    say("shared", &format!("{:?}", shared.lock().backend()));
     let refused = Engine::with(options(Backend::Uring)).err().unwrap();
     assert!(refused.message().contains("io_uring does not work here"), "{refused}");
     say("forced", &format!("{:?}", refused.code()));
@@ -100,6 +103,17 @@ pub(crate) fn backend() {
         Err(error) => format!("{:?} {}", error.code(), error.message()),
     };
     say("backend", &told);
+}
+
+/// [D23 D50] an I/O thread has the backend that it was started with
+#[test]
+fn io_threads_have_backends() {
+    for backend in backends() {
+        let thread = IoThread::with(options(backend)).unwrap();
+        assert_eq!(thread.lock().backend(), backend);
+    }
+    let own = Engine::new().unwrap().backend();
+    assert_eq!(IoThread::start().unwrap().lock().backend(), own);
 }
 
 /// [D46 D48] a batch of 64 costs less than a tenth of a system call for each message, whoever makes
