@@ -91,13 +91,13 @@ pub(crate) enum Watcher {
 }
 
 impl Backend {
-    /// The backend for an engine that asks for `wanted`.
+    /// The backend for an engine with these options.
     ///
     /// # Errors
     /// `NotSupported` if it is not there; `InvalidArgument` if the environment asks for something
     /// that does not exist.
-    fn choose(wanted: Option<Self>) -> Result<Self, Error> {
-        let wanted = match (wanted, env::var(VARIABLE).as_deref()) {
+    fn choose(options: EngineOptions) -> Result<Self, Error> {
+        let wanted = match (options.backend, env::var(VARIABLE).as_deref()) {
             (None, Ok("" | "auto")) => None,
             (None, Ok(name)) => Some(name.parse()?),
             (wanted, _) => wanted,
@@ -108,7 +108,8 @@ impl Backend {
                     let message = format!("io_uring does not work here: {why}; use `poll`");
                     Error::new(Code::NotSupported, message)
                 };
-                uring::check().map(|()| Self::Uring).map_err(missing)
+                let works = uring::check(options.single_thread);
+                works.map(|()| Self::Uring).map_err(missing)
             }
             Some(Self::Poll) | None => Ok(Self::Poll),
         }
@@ -137,7 +138,7 @@ impl Reactor {
     /// # Errors
     /// As [`Backend::choose`]; `Io` or `OutOfMemory` when descriptors are short.
     pub(crate) fn new(options: EngineOptions, bell: Token) -> Result<(Self, Bell), Error> {
-        match Backend::choose(options.backend)? {
+        match Backend::choose(options)? {
             Backend::Poll => {
                 let (poll, bell) = poll::Poll::new(bell)?;
                 Ok((Self::Poll(poll), Bell::Poll(bell)))

@@ -21,7 +21,7 @@ pub(crate) struct Port(Infallible);
 
 pub(crate) struct Accepts(Infallible);
 
-pub(super) fn check() -> Result<(), String> {
+pub(super) fn check(_: bool) -> Result<(), String> {
     Err("only Linux has it".to_owned())
 }
 

@@ -24,29 +24,27 @@ enum Step {
     Watch,
 }
 
-/// Tries once for the process; why not, if it does not work.
-pub(in crate::reactor) fn check() -> Result<(), String> {
-    static OUTCOME: OnceLock<Result<(), String>> = OnceLock::new();
-    OUTCOME.get_or_init(|| try_all().map_err(|error| error.to_string())).clone()
+/// Tries each kind of ring once for the process; why not, if it does not work.
+pub(in crate::reactor) fn check(single_thread: bool) -> Result<(), String> {
+    static OUTCOMES: [OnceLock<Result<(), String>>; 2] = [const { OnceLock::new() }; 2];
+    let outcome = &OUTCOMES[usize::from(single_thread)];
+    outcome.get_or_init(|| try_all(single_thread).map_err(|error| error.to_string())).clone()
 }
 
-fn try_all() -> io::Result<()> {
-    for single_thread in [true, false] {
-        let mut ring = Ring::new(single_thread)?;
-        let (here, there) = UnixStream::pair()?;
-        exchanges(&mut ring, &here, &there)?;
-        accepts(&mut ring)?;
-        watches(&mut ring)?;
-        ends(&mut ring, there)?;
-    }
-    Ok(())
+fn try_all(single_thread: bool) -> io::Result<()> {
+    let mut ring = Ring::new(single_thread)?;
+    let (here, there) = UnixStream::pair()?;
+    exchanges(&mut ring, &here, &there)?;
+    accepts(&mut ring)?;
+    watches(&mut ring)?;
+    ends(&mut ring, there)
 }
 
 /// What is sent is received, over and over, each time into one of the shared buffers.
 fn exchanges(ring: &mut Ring<Step>, here: &UnixStream, there: &UnixStream) -> io::Result<()> {
     ring.receive(here.as_raw_fd(), Step::Receive).ok_or(io::ErrorKind::OutOfMemory)?;
     ring.enter(Some(Duration::ZERO))?;
-    for round in 0..2 * BUFFERS {
+    for round in 0..BUFFERS + 2 {
         let bytes = vec![round as u8; BUFFER_BYTES / 4];
         ring.send(there.as_raw_fd(), bytes.clone(), 1, Step::Send);
         let sent = expect(ring, Step::Send)?;
