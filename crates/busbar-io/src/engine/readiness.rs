@@ -214,6 +214,9 @@ impl Engine {
 
     fn poll_hot(&mut self, events: &mut Vec<Event>) {
         self.flush();
+        if self.descriptors.reactor().has_work() {
+            self.poll_descriptors(Some(Duration::ZERO));
+        }
         self.look(events);
     }
 

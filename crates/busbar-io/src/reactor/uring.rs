@@ -194,7 +194,7 @@ impl Uring {
     pub(super) fn submit(&self) -> bool {
         let mut state = self.lock();
         state.settle();
-        if state.ring.has_unsubmitted() {
+        if state.ring.wants_enter() {
             state.enter(Some(Duration::ZERO));
         }
         !state.edges.is_empty()
@@ -203,7 +203,7 @@ impl Uring {
     /// Whether there are edges that were not told, or something was begun and not submitted.
     pub(super) fn has_work(&self) -> bool {
         let mut state = self.lock();
-        !state.edges.is_empty() || state.ring.has_unsubmitted()
+        !state.edges.is_empty() || state.ring.wants_enter()
     }
 
     /// Calls of the kernel so far.
