@@ -24,8 +24,9 @@ export type IoMode = 'loop' | 'thread';
  * How sockets are reached:
  *
  * - `'poll'`: the system's poll set (epoll, kqueue). Everywhere.
- * - `'uring'`: io_uring, on Linux from about 6.1, where no sandbox forbids it. Fewer system calls:
- *   what came has been received already, and what all pipes send in a turn is one call.
+ * - `'uring'`: io_uring, on Linux from about 6.1, where no sandbox forbids it. Fewer system calls
+ *   where there are many pipes: what came has been received already, and what all of them send in
+ *   a turn is one call.
  */
 export type Backend = 'poll' | 'uring';
 
@@ -37,9 +38,10 @@ export interface EnvironmentOptions {
    */
   readonly io?: IoMode;
   /**
-   * How the pipes of this thread reach their sockets. `'poll'` by default, or what the environment
-   * variable `BUSBAR_IO` says. `'uring'` where it does not work is `ERR_NOT_SUPPORTED` at the first
-   * pipe or listener; so it is with `io: 'thread'`.
+   * How the pipes of this thread reach their sockets. `'auto'` is io_uring where a self-test finds
+   * that it works, and the poll set elsewhere; `'uring'` where it does not work is
+   * `ERR_NOT_SUPPORTED` at the first pipe or listener. `'poll'` by default, or what the environment
+   * variable `BUSBAR_IO` says.
    */
   readonly backend?: Backend | 'auto';
 }

@@ -5,7 +5,9 @@ use std::env;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use busbar_io::{Backend, Engine, EngineOptions, Event, Interest, IoThread, PipeOptions};
+use busbar_io::{
+    Backend, BackendChoice, Engine, EngineOptions, Event, Interest, IoThread, PipeOptions,
+};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::child::say;
@@ -16,9 +18,9 @@ const READABLE: Interest = Interest { readable: true, writable: false };
 /// Of the three calls of io_uring, on every architecture.
 const IO_URING_CALLS: std::ops::RangeInclusive<i64> = 425..=427;
 
-fn options(backend: Backend) -> EngineOptions {
+fn options(backend: impl Into<BackendChoice>) -> EngineOptions {
     let mut options = EngineOptions::default();
-    options.backend = Some(backend);
+    options.backend = Some(backend.into());
     options
 }
 
@@ -49,8 +51,8 @@ fn the_suite_passes_over_the_other_reactor() {
     assert!(text.contains("test conformance::tcp::echoes_every_size ... ok"), "{text}");
 }
 
-/// [D50] where io_uring is forbidden, engines use the poll set, and everything works; who insists
-/// on io_uring is told why not
+/// [D50] where io_uring is forbidden, whoever leaves the choice open gets the poll set, and
+/// everything works; who insists on io_uring is told why not
 #[test]
 fn a_sandbox_without_io_uring_gets_the_poll_set() {
     let mut child = Role::start("sandboxed", "-");
@@ -68,8 +70,9 @@ pub(crate) fn sandboxed() {
     let target = env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, target).unwrap();
     seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter).unwrap()).unwrap();
-    say("backend", &format!("{:?}", Engine::new().unwrap().backend()));
-    let shared = IoThread::start().unwrap();
+    let automatic = Engine::with(options(BackendChoice::Auto)).unwrap();
+    say("backend", &format!("{:?}", automatic.backend()));
+    let shared = IoThread::with(options(BackendChoice::Auto)).unwrap();
     say("shared", &format!("{:?}", shared.lock().backend()));
     let refused = Engine::with(options(Backend::Uring)).err().unwrap();
     assert!(refused.message().contains("io_uring does not work here"), "{refused}");
@@ -77,6 +80,7 @@ pub(crate) fn sandboxed() {
     // The filter goes on to whatever this process starts.
     let mut suite = Command::new(env::current_exe().unwrap());
     suite.args(["conformance::tcp::", "conformance::uds::"]).env_remove("BUSBAR_TEST_ROLE");
+    suite.env("BUSBAR_IO", "auto");
     let status = suite.stdout(Stdio::null()).status().unwrap();
     say("suite", &status.success().to_string());
 }
@@ -89,9 +93,12 @@ fn the_environment_chooses() {
         Role::spawn(command.env("BUSBAR_IO", value)).hears("backend")
     };
     assert_eq!(asked("poll"), "Poll");
-    if backends().contains(&Backend::Uring) {
+    let best = backends().pop().unwrap();
+    assert_eq!(asked("auto"), format!("{best:?}"));
+    if best == Backend::Uring {
         assert_eq!(asked("uring"), "Uring");
     }
+    assert_eq!(asked(""), "Poll");
     let wrong = asked("epoll");
     assert!(wrong.contains("InvalidArgument") && wrong.contains("epoll"), "{wrong}");
 }

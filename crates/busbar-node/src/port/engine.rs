@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-use busbar_io::{Backend, Engine, EngineOptions, Error, Event, Readiness};
+use busbar_io::{BackendChoice, Engine, EngineOptions, Error, Event, Readiness};
 #[cfg(unix)]
 use busbar_io::{EngineGuard, IoThread};
 
@@ -27,7 +27,7 @@ pub(crate) enum Held<'a> {
 }
 
 impl PortEngine {
-    pub(super) fn new(has_thread: bool, backend: Option<Backend>) -> Result<Self, Error> {
+    pub(super) fn new(has_thread: bool, backend: Option<BackendChoice>) -> Result<Self, Error> {
         let mut options = EngineOptions::default();
         options.backend = backend;
         #[cfg(unix)]
