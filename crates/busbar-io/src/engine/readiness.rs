@@ -44,6 +44,11 @@ impl Engine {
     pub fn prepare_sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
         self.ahead = Ahead::default();
         self.poll_hot(events);
+        if events.is_empty() && self.descriptors.reactor().has_work() {
+            // Writing has brought news, of which the descriptor does not tell.
+            self.poll_descriptors(Some(Duration::ZERO));
+            self.poll_hot(events);
+        }
         if !events.is_empty() {
             return Readiness::Events;
         }
@@ -214,9 +219,6 @@ impl Engine {
 
     fn poll_hot(&mut self, events: &mut Vec<Event>) {
         self.flush();
-        if self.descriptors.reactor().has_work() {
-            self.poll_descriptors(Some(Duration::ZERO));
-        }
         self.look(events);
     }
 
