@@ -5,7 +5,6 @@
  * ready. The report says what happened and where: times, percentiles, sleeps, cores.
  */
 import { currentCpu, nowNs } from './machine.js';
-import { HeapCounter } from './heap.js';
 import { startLoad } from './load.js';
 import { percentiles } from './stats.js';
 import { loadTransport } from './transport.js';
@@ -18,7 +17,6 @@ import { loadTransport } from './transport.js';
  * @property {number} endNs
  * @property {import('./stats.js').Percentiles | null} times of a job that takes samples
  * @property {import('./transport.js').Counters | null} counters during this job
- * @property {number} objects allocated on V8's heap, if that was asked for
  * @property {number} switches voluntary context switches of the whole process during this job
  * @property {number} preemptions involuntary ones: others wanted the core
  * @property {(number | null)[]} cpus where the thread was at the start and at the end
@@ -68,12 +66,10 @@ export class BenchEnd {
    *
    * @param {Job} job
    * @param {number} n
-   * @param {boolean} counting whether to count objects
    */
-  async arm(job, n, counting) {
+  async arm(job, n) {
     if (this.#end === null) throw new Error('arm before the ends have met');
-    const counter = counting ? await HeapCounter.start() : null;
-    this.#job = perform(this.#end, job, n, counter);
+    this.#job = perform(this.#end, job, n);
     // finish() reports a failure; until then it must not count as unhandled.
     this.#job.catch(() => {});
   }
@@ -94,10 +90,9 @@ export class BenchEnd {
  * @param {import('./transport.js').End} end
  * @param {Job} job
  * @param {number} n
- * @param {HeapCounter | null} counter
  * @returns {Promise<JobReport>}
  */
-async function perform(end, job, n, counter) {
+async function perform(end, job, n) {
   const samples = job === 'ping' || job === 'take' ? new Float64Array(n) : null;
   const before = end.counters();
   const usage = process.resourceUsage();
@@ -112,7 +107,6 @@ async function perform(end, job, n, counter) {
     endNs,
     times: samples === null ? null : percentiles(samples),
     counters: difference(before, end.counters()),
-    objects: (await counter?.stop()) ?? 0,
     switches: used.voluntaryContextSwitches - usage.voluntaryContextSwitches,
     preemptions: used.involuntaryContextSwitches - usage.involuntaryContextSwitches,
     cpus: [cpuBefore, currentCpu()],

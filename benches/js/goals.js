@@ -13,8 +13,7 @@ import { TYPED_GOALS } from './types/goals.js';
  * @typedef {import('./runner.js').Result | import('./types/runner.js').TypedResult |
  *   import('./plugins/runner.js').CallResult} Result
  */
-/** @typedef {'p50Ns' | 'p99Ns' | 'nsPerOp' | 'msgPerSec' | 'bytesPerSec'} Speed */
-/** @typedef {Speed | keyof import('./costs.js').Costs} Metric */
+/** @typedef {'p50Ns' | 'p99Ns' | 'nsPerOp' | 'msgPerSec' | 'bytesPerSec'} Metric */
 
 /**
  * @typedef {object} Goal
@@ -40,8 +39,6 @@ import { TYPED_GOALS } from './types/goals.js';
 const ZEROMQ = 'zeromq.js ipc';
 const UDS = 'node:net uds';
 const BATCHED = 'node:net uds batched';
-
-const NETWORK_SCHEMES = ['tcp', 'uds'];
 
 /** @type {readonly Goal[]} */
 export const GOALS = [
@@ -95,13 +92,6 @@ export const GOALS = [
     contender: `busbar ${name}`,
     metric: /** @type {const} */ ('msgPerSec'),
     atLeast: 5e6,
-  })),
-  ...NETWORK_SCHEMES.map((scheme) => ({
-    text: `one way 64 B over ${scheme}: system calls a message`,
-    cases: ['network/throughput/64B'],
-    contender: `busbar ${scheme} owned`,
-    metric: /** @type {const} */ ('syscalls'),
-    atMost: 0.1,
   })),
   ...TYPED_GOALS,
   ...CALL_GOALS,
@@ -168,7 +158,7 @@ export function ratios(own, results) {
  */
 function measure(goal, values, results) {
   if (goal.flatWithin !== undefined) return Math.max(...values) / Math.min(...values);
-  const worst = isLessBetter(goal.metric) ? Math.max(...values) : Math.min(...values);
+  const worst = isTime(goal.metric) ? Math.max(...values) : Math.min(...values);
   if (goal.peer === undefined) return worst;
   const own = find(results, goal.cases[0] ?? '', goal.contender);
   const peer = find(results, goal.cases[0] ?? '', goal.peer);
@@ -209,8 +199,8 @@ function figureOf(result, metric) {
  * @param {Metric} metric
  * @returns {boolean}
  */
-function isLessBetter(metric) {
-  return metric !== 'msgPerSec' && metric !== 'bytesPerSec';
+function isTime(metric) {
+  return metric.includes('Ns') || metric === 'nsPerOp';
 }
 
 /**

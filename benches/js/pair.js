@@ -23,7 +23,6 @@ import { nodeOn } from './machine.js';
  * @property {number[] | null} cpus where server and client run; null = anywhere
  * @property {number} timeoutMs after which each child ends itself, whatever it is doing
  * @property {string | null} profileDir where --cpu-prof writes, null = no profile
- * @property {Readonly<Record<string, string>>} [env] more of the environment
  */
 
 export class Pair {
@@ -78,34 +77,17 @@ export class Pair {
    * Does the case's job with `n` messages.
    *
    * @param {number} n
-   * @param {readonly Side[]} [counting] which ends count their objects, which takes time
    * @returns {Promise<Record<Side, import('./end.js').JobReport>>}
    */
-  async run(n, counting = []) {
+  async run(n) {
     const [serverJob, clientJob] = JOBS[this.#spec.kind];
-    await this.#call('server', 'arm', serverJob, n, counting.includes('server'));
-    await this.#call('client', 'arm', clientJob, n, counting.includes('client'));
+    await this.#call('server', 'arm', serverJob, n);
+    await this.#call('client', 'arm', clientJob, n);
     const [server, client] = await Promise.all([
       this.#call('server', 'finish'),
       this.#call('client', 'finish'),
     ]);
     return /** @type {Record<Side, import('./end.js').JobReport>} */ ({ server, client });
-  }
-
-  /**
-   * @param {number} n
-   * @returns {Promise<number>} objects that both ends allocate while they do the case's job
-   */
-  async countObjects(n) {
-    // A thread is counted once.
-    const isShared = this.#spec.topology === 'thread';
-    const { server, client } = await this.run(n, isShared ? ['client'] : ['server', 'client']);
-    return server.objects + client.objects;
-  }
-
-  /** @returns {number[]} the processes */
-  pids() {
-    return [...new Set(Object.values(this.#children))].map((child) => child.pid);
   }
 
   /** Closes the connection in good order, then ends like {@link abandon}. */
@@ -203,7 +185,7 @@ class BenchChild {
    * @param {string} label
    * @param {PairOptions} options
    */
-  constructor(holds, side, label, { cpus, timeoutMs, profileDir, env = {} }) {
+  constructor(holds, side, label, { cpus, timeoutMs, profileDir }) {
     const { execPath, execArgv } = nodeOn(cpus?.[side] ?? null);
     if (profileDir !== null) {
       execArgv.push('--cpu-prof', `--cpu-prof-dir=${profileDir}`);
@@ -215,7 +197,6 @@ class BenchChild {
       execPath,
       execArgv,
       stdio: ['ignore', 2, 2, 'ipc'],
-      env: { ...process.env, ...env },
       serialization: 'advanced',
     });
     this.#process.on('message', (message) => this.#answer(/** @type {any} */ (message)));
@@ -240,10 +221,6 @@ class BenchChild {
       this.#calls.set(id, { resolve, reject });
       this.#process.send({ id, side, method, args });
     });
-  }
-
-  get pid() {
-    return this.#process.pid ?? 0;
   }
 
   /** Tells the process to end, and waits until it has. */

@@ -3,7 +3,6 @@
  * The results of a run as Markdown: the verdict on each goal with the ratios to the peers of the
  * same run, then a table for each case.
  */
-import { UNKNOWN } from './costs.js';
 import { bandwidth, digits, nanoseconds, rate, ratio, time } from './format.js';
 import { judge, ratios } from './goals.js';
 
@@ -81,7 +80,6 @@ function goalTable(verdicts) {
 function figure(goal, value) {
   if (goal.peer !== undefined || goal.flatWithin !== undefined) return ratio(value);
   if (goal.metric === 'msgPerSec') return rate(value);
-  if (Object.hasOwn(UNKNOWN, goal.metric)) return digits(value);
   return goal.metric === 'bytesPerSec' ? bandwidth(value) : time(value);
 }
 
@@ -112,7 +110,6 @@ function timeTable(lines) {
       each(line.bells),
       each(line.wakes),
       each(line.switches),
-      ...costs(line),
       `${line.preemptions ?? '–'}`,
       ranOn(line),
       line.peer === null ? ratioList(ratios(line, lines)) : '',
@@ -134,7 +131,6 @@ function rateTable(lines) {
       line.spread.map(rate).join(' … '),
       each(line.parks),
       each(line.bells),
-      ...costs(line),
       `${line.preemptions ?? '–'}`,
       ranOn(line),
       line.peer === null ? ratioList(ratios(line, lines)) : '',
@@ -198,14 +194,6 @@ function ratioList(all) {
 }
 
 /**
- * @param {MessageResult} line
- * @returns {string[]}
- */
-function costs({ allocs, mallocs, copies, syscalls }) {
-  return [allocs, mallocs, copies, syscalls].map(each);
-}
-
-/**
  * @param {number | null} count
  * @returns {string}
  */
@@ -223,8 +211,6 @@ function table(head, rows) {
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
-const COSTS_HEAD = ['objects', 'blocks', 'copies', 'syscalls'];
-
 const TIME_HEAD = [
   '',
   'p50',
@@ -235,7 +221,6 @@ const TIME_HEAD = [
   'bells',
   'wakes',
   'switches',
-  ...COSTS_HEAD,
   'preempted',
   'ran on',
   'p50 against the peers',
@@ -248,7 +233,6 @@ const RATE_HEAD = [
   'rounds from … to',
   'parks',
   'bells',
-  ...COSTS_HEAD,
   'preempted',
   'ran on',
   'against the peers',

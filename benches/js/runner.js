@@ -3,7 +3,6 @@
  * Runs a case: every contender in turn, round after round (A B A B), each round in fresh
  * processes with a warm-up first, and makes one result line of the medians over the rounds.
  */
-import { countCosts, UNKNOWN } from './costs.js';
 import { allowedCpus, canPin, describeMachine } from './machine.js';
 import { Pair } from './pair.js';
 import { median, medianOf } from './stats.js';
@@ -17,7 +16,6 @@ import { median, medianOf } from './stats.js';
  * @property {number} seconds length of a measured job
  * @property {number} timeoutMs bound on one round of one contender
  * @property {string | null} profileDir
- * @property {string} out where what is built for it goes
  */
 
 /**
@@ -59,10 +57,6 @@ import { median, medianOf } from './stats.js';
  * @property {number | null} wakes
  * @property {number | null} switches
  * @property {number | null} preemptions
- * @property {number | null} allocs
- * @property {number | null} mallocs
- * @property {number | null} copies
- * @property {number | null} syscalls
  * @property {{ placement: string, pinned: boolean, server: number[], client: number[] }} cpus
  * @property {string} node
  * @property {string} platform
@@ -97,38 +91,11 @@ export async function runCase(spec, contenders, settings, progress) {
       }
     }
   }
-  /** @type {(Result | Failure)[]} */
-  const lines = [];
-  for (const contender of contenders) {
+  return contenders.map((contender) => {
     const error = failures.get(contender);
-    if (error === undefined) {
-      const measured = summarize(spec, contender, rounds.get(contender) ?? [], cpus);
-      lines.push({ ...measured, ...(await costsOf(spec, contender, cpus, settings, progress)) });
-    } else {
-      lines.push({ case: spec.id, contender: contender.name, peer: contender.peer, error });
-    }
-  }
-  return lines;
-}
-
-/**
- * Counting may fail where measuring does not, such as with a library that brings another allocator.
- *
- * @param {Case} spec
- * @param {Contender} contender
- * @param {number[] | null} cpus
- * @param {Settings} settings
- * @param {(text: string) => void} progress
- * @returns {Promise<import('./costs.js').Costs>}
- */
-async function costsOf(spec, contender, cpus, settings, progress) {
-  progress(`${spec.id}  ${contender.name}  counting`);
-  try {
-    return await countCosts(spec, contender, cpus, settings);
-  } catch (error) {
-    progress(`${spec.id}  ${contender.name}  not counted: ${error}\n`);
-    return UNKNOWN;
-  }
+    if (error === undefined) return summarize(spec, contender, rounds.get(contender) ?? [], cpus);
+    return { case: spec.id, contender: contender.name, peer: contender.peer, error };
+  });
 }
 
 /**
@@ -204,7 +171,7 @@ function toRound(spec, n, { server, client }) {
  * @param {Contender} contender
  * @param {readonly Round[]} rounds
  * @param {number[] | null} cpus
- * @returns {Omit<Result, keyof import('./costs.js').Costs>}
+ * @returns {Result}
  */
 function summarize(spec, contender, rounds, cpus) {
   const ns = (/** @type {keyof import('./stats.js').Percentiles} */ rank) =>
