@@ -13,6 +13,7 @@ test.serial('[D50] configure() takes what it knows', (t) => {
     const options = { backend: wrong } as unknown as Parameters<typeof configure>[0];
     t.throws(() => configure(options), { code: 'ERR_INVALID_ARGUMENT' });
   }
+  t.throws(() => configure({ IO: 'thread' } as object), { message: /unknown option "IO"/ });
   configure({ backend: 'uring' });
   configure({ backend: 'auto' });
   // Nothing is settled yet.

@@ -321,7 +321,8 @@ fn objects_are_released_after_a_hand_over() {
             zone.hold(moon).expect("it is there")
         });
         let sleep = zone.method("sleep").expect("it has it");
-        let call = zone.start(sleep, archive(&Ms { ms: 400 })).expect("queued");
+        // Long enough for the next library to be loaded meanwhile, whatever else the machine does.
+        let call = zone.start(sleep, archive(&Ms { ms: 3000 })).expect("queued");
         until("it has begun", || zone.open_calls() == 1);
         let mut short = busbar_zone::ReloadOptions::default();
         short.grace = Duration::from_millis(200);
@@ -426,7 +427,10 @@ fn going_down_is_told_once() {
         until("it is told", || (1..=downs()).contains(&lock(&tester.downs).len()));
         assert_eq!(lock(&tester.downs)[0], 1);
         assert_eq!(held.number().expect_err("it is down").kind(), ErrorKind::Stale);
-        zone.close(LONG).expect("it closes");
+        if let Err(error) = zone.close(LONG) {
+            // Its process was about to end because of the second call.
+            assert_eq!((zone.mode(), error.kind()), (Mode::Process, ErrorKind::Crashed), "{error}");
+        }
         assert_eq!(*lock(&tester.released), [lent]);
         assert_eq!(lock(&tester.downs).len(), downs());
     });
