@@ -54,7 +54,7 @@ for (const io of MODES) {
     t.regex(await told(options, 'uring'), /^ERR_NOT_SUPPORTED: io_uring does not work here/);
   });
 
-  linux(`[D48 D50 M07] ${io}: io_uring wakes processes that sleep, where it is there`, async (t) => {
+  linux(`[D48 D50 M07] ${io}: io_uring, where it works, wakes who sleeps`, async (t) => {
     const options = { env: { BUSBAR_DRIVE: io } };
     t.regex(await told(options, 'uring'), /^(uring|ERR_NOT_SUPPORTED: io_uring does not work.*)$/);
   });
