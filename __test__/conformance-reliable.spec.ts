@@ -11,7 +11,7 @@ const RELIABLE: readonly Scheme[] = ['uds', 'tcp', 'tls'];
 conformance(', reliable', { reliable: true }, RELIABLE);
 conformance(', reliable, small windows', { reliable: { windowMessages: 3 } }, RELIABLE);
 
-for (const scheme of SCHEMES.filter((scheme) => !RELIABLE.includes(scheme))) {
+for (const scheme of SCHEMES.filter((it) => !RELIABLE.includes(it))) {
   test(`[D30] ${scheme} keeps no sessions, and says so`, async (t) => {
     const refusal = { code: 'ERR_NOT_SUPPORTED' };
     await t.throwsAsync(listen(freshAddress(scheme), { reliable: true }), refusal);
