@@ -103,10 +103,11 @@ for (const scheme of ['uds', 'tcp'] as const) {
   });
 }
 
+const DRIVES = MODES.flatMap((mode) => BACKENDS.map((backend) => ({ io: mode, backend })));
 const WAKES = { '': 'uv_poll', tsfn: 'threadsafe-function' };
 
 for (const [wake, kind] of Object.entries(WAKES)) {
-  for (const [io, backend] of MODES.flatMap((io) => BACKENDS.map((it) => [io, it] as const))) {
+  for (const { io, backend } of DRIVES) {
     linux(
       `[D26 D28 D44] ${kind}, ${io}, ${backend}: what is due needs no other wake-up`,
       async (t) => {

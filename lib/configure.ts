@@ -65,7 +65,7 @@ export function configure(options: EnvironmentOptions): void {
   checkNames(options, ['io', 'backend']);
   const { io, backend: wanted } = options;
   if (io !== undefined) checkIo(io, 'io');
-  if (wanted !== undefined && !BACKENDS.includes(wanted)) {
+  if (wanted !== undefined && !BACKENDS.has(wanted)) {
     throw invalidArgument(`backend is ${show(wanted)}; it must be 'auto', 'poll' or 'uring'`);
   }
   const port = openedPort();
@@ -95,7 +95,7 @@ export function backend(): Backend {
   return environmentPort().native.backend() as Backend;
 }
 
-const BACKENDS: readonly (Backend | 'auto')[] = ['auto', 'poll', 'uring'];
+const BACKENDS: ReadonlySet<Backend | 'auto'> = new Set(['auto', 'poll', 'uring']);
 
 function checkSame(name: string, actual: string, wanted: string): void {
   if (actual === wanted) return;
