@@ -124,9 +124,9 @@ export declare class NativeZone {
   post(method: number, input: Uint8Array): void
   /**
    * A function that runs a method elsewhere and waits for it on this thread,
-   * `call(method, input, out, timeoutMs)`. The result lies in `out`, and its length is given; or,
-   * if it has no room there, it is given itself. It throws as [`Self::submitter`]'s, what the
-   * call fails with, and `ERR_TIMED_OUT`.
+   * `call(method, input, out, timeoutMs)`. The result lies in `out`, and its length is given;
+   * or, if it has no room there, it is given itself. It throws as [`Self::submitter`]'s, what
+   * the call fails with, and `ERR_TIMED_OUT`.
    */
   waiter(): unknown
   /**

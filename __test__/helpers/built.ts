@@ -18,6 +18,9 @@ export const EXPORTED_TYPES: string = built(library('exported_types'));
 /** A plugin: crates/busbar-zone/examples/physics.rs. */
 export const PHYSICS: string = built(library('physics'));
 
+/** Runs a program without io_uring: crates/busbar-zone/examples/without_io_uring.rs. */
+export const WITHOUT_IO_URING: string = built('without_io_uring');
+
 function library(name: string): string {
   const { platform } = process;
   if (platform === 'win32') return `${name}.dll`;
