@@ -18,6 +18,9 @@ export const EXPORTED_TYPES: string = built(library('exported_types'));
 /** A plugin: crates/busbar-zone/examples/physics.rs. */
 export const PHYSICS: string = built(library('physics'));
 
+/** Another one, with odd habits: crates/busbar-zone/examples/quirks.rs. */
+export const QUIRKS: string = built(library('quirks'));
+
 function library(name: string): string {
   const { platform } = process;
   if (platform === 'win32') return `${name}.dll`;
