@@ -495,7 +495,9 @@ impl Instance {
             drained.or_else(|it| if self.state() == State::Faulted { Ok(()) } else { Err(it) })?;
         }
         if self.core.gate.wait_empty(soft) {
-            return self.end_ways(hard.max(Instant::now() + WAYS_END)).map_err(|()| self.abandon());
+            return self
+                .end_ways(hard.max(Instant::now() + WAYS_END))
+                .map_err(|()| self.abandon(LATE));
         }
         // A call may wait for its parent.
         self.core.upward.close();
@@ -507,10 +509,10 @@ impl Instance {
             }
             if self.core.gate.wait_empty(if n == CANCELS { hard } else { soft + step * n }) {
                 let ended = self.end_ways(hard.max(Instant::now() + WAYS_END));
-                return ended.map_err(|()| self.abandon());
+                return ended.map_err(|()| self.abandon(LATE));
             }
         }
-        Err(self.abandon())
+        Err(self.abandon(LATE))
     }
 
     /// What goes up has ended, and what is held is stale; an error if a handler of the parent's, or
@@ -641,7 +643,9 @@ impl Instance {
         self.destroy();
     }
 
-    fn abandon(&self) -> Error {
+    /// Leaves a drained instance, or one that cannot be drained, as it is for ever; the error that
+    /// says so, and why.
+    pub(crate) fn abandon(&self, why: &str) -> Error {
         let _ = self.advance(Step::Abandon);
         self.library.keep();
         self.core.objects.end();
@@ -649,9 +653,7 @@ impl Instance {
         ABANDONED.fetch_add(1, Ordering::Relaxed);
         let closed = closed().of_plugin(self.id(), self.core.generation);
         let open = self.core.pending.fail_all(Some(self.core), &closed);
-        let message = format!(
-            "a call did not end in time ({open} others were ended): the instance is left as it is"
-        );
+        let message = format!("{why} ({open} calls were ended): the instance is left as it is");
         let error = Error::new(ErrorKind::TimedOut, Stage::Close, message)
             .of_plugin(self.id(), self.core.generation);
         log::warn!(target: "busbar::zone", "{error}");
@@ -676,6 +678,8 @@ impl Owner for Instance {
     }
 }
 
+/// Why most instances are left alone.
+const LATE: &str = "a call did not end in time";
 /// What answers that are on their way have to arrive, whatever the time of grace.
 const WAYS_END: Duration = Duration::from_secs(1);
 /// How often those inside are asked to end.

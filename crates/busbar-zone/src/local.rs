@@ -173,10 +173,11 @@ impl Local {
     /// Lets nobody into `instance` any more, waits until nobody is, and ends it.
     ///
     /// # Errors
-    /// `TimedOut` if somebody stays: then it is left as it is.
+    /// `TimedOut` if somebody stays, or no thread of the zone is free to end it: then it is left as
+    /// it is.
     pub(crate) fn end(&self, instance: &Arc<Instance>, soft: Instant, hard: Instant) -> Result<()> {
         let maker = self.maker();
-        let ended = instance.drain(soft, hard).map(|()| maker.end(instance));
+        let ended = instance.drain(soft, hard).and_then(|()| maker.end(instance));
         maker.release(instance.library());
         ended
     }
@@ -220,8 +221,9 @@ impl Maker {
         let published = library.types().publish(self.registry, allow_versions);
         if let Err(error) = published {
             let now = Instant::now();
-            if instance.drain(now, now).is_ok() {
-                self.end(&instance);
+            let ended = instance.drain(now, now).and_then(|()| self.end(&instance));
+            if let Err(error) = ended {
+                log::warn!(target: "busbar::zone", "{error}");
             }
             library.remove_instance();
             return Err(instance.say(error));
@@ -230,11 +232,13 @@ impl Maker {
     }
 
     /// Ends a drained instance.
-    pub(crate) fn end(&self, instance: &Arc<Instance>) {
-        let instance = Arc::clone(instance);
-        if let Err(error) = self.on_zone_thread(move || instance.end()) {
-            log::warn!(target: "busbar::zone", "an instance could not be ended: {error}");
-        }
+    ///
+    /// # Errors
+    /// `TimedOut` if no thread of the zone is free for that: then it is left as it is.
+    fn end(&self, instance: &Arc<Instance>) -> Result<()> {
+        let ending = Arc::clone(instance);
+        let ended = self.on_zone_thread(move || ending.end());
+        ended.map_err(|error| instance.abandon(error.message()))
     }
 
     /// One instance less of `library`.

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use busbar_zone::{Loader, Mode, Options, Zone};
+use busbar_zone::{Loader, Mode, Options, ReloadOptions, Zone};
 use sha2::{Digest, Sha256};
 
-use crate::fixtures::{Fixture, LONG, loader, registry, trusting};
+use crate::fixtures::{Fixture, Gate, LONG, loader, registry, trusting, until};
 use crate::modes::{dedicated, wait};
 
 /// How many mappings there are of a file's private copies, by the name that these have.
@@ -75,6 +75,43 @@ fn others_stay_mapped() {
         drop((call, zone));
         assert!(mappings(&fixture.path) > 0, "{id}");
     }
+}
+
+/// [Z06 Z12] a generation for whose end no thread of the zone was free, as the next one kept them
+/// all, was taken for ended: its code was unmapped though it had never been told to end
+#[test]
+#[cfg(target_os = "linux")]
+fn what_could_not_be_ended_stays_mapped() {
+    let defines = ["FLAGS=BUSBAR_PLUGIN_UNLOADABLE", "TYPE_COUNT=0", "ID=\"fixture.busy\""];
+    let (gates, loader) = ([Gate::new(), Gate::new()], loader());
+    let [one, two] = gates.each_ref().map(Gate::define);
+    let one = Fixture::plugin(&[&defines[..], &["WITH_START", "KEEPS", &one]].concat());
+    let two = Fixture::plugin(&[&defines[..], &["VERSION=2", &two]].concat());
+    let zone = open(&loader, &one, dedicated(1));
+    let block = zone.method("wait").expect("it has it");
+    let kept = zone.start(block, Vec::new()).expect("queued");
+    gates[0].await_reached();
+    let before = busbar_zone::abandoned_instances();
+    let mut options = ReloadOptions::default();
+    options.grace = LONG;
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| {
+            // SAFETY: our own fixture.
+            unsafe { loader.reload(&zone, &two.path, &options) }
+        });
+        until("the next generation", || zone.generation() == 2);
+        let busy = zone.start(block, Vec::new()).expect("queued");
+        gates[1].await_reached();
+        gates[0].open();
+        kept.wait(LONG).expect("it ends");
+        reloading.join().expect("no panic").expect("the next one serves");
+        gates[1].open();
+        busy.wait(LONG).expect("it ends");
+    });
+    assert!(busbar_zone::abandoned_instances() > before);
+    zone.close(LONG).expect("it closes");
+    assert_eq!(mappings(&two.path), 0);
+    assert!(mappings(&one.path) > 0, "nobody has ended it");
 }
 
 /// [T32] types of a library stay callable when all handles are dropped, as long as anybody has one;
