@@ -48,6 +48,8 @@ pub(crate) struct Instance {
     released: Option<Released>,
     /// What runs many calls at once.
     batch: Option<CallBatch>,
+    /// What hands its state over.
+    state_functions: Option<(Save, Load)>,
     /// What it is to be told of once others are let in again.
     unreleased: Mutex<Vec<u64>>,
 }
@@ -121,6 +123,7 @@ impl Instance {
             watcher: OnceLock::new(),
             released: None,
             batch: None,
+            state_functions: None,
             unreleased: Mutex::default(),
         };
         if let Err(error) = instance.bring_up(birth.config) {
@@ -131,6 +134,8 @@ impl Instance {
         }
         instance.released = instance.extension::<ObjectsExtension>().and_then(|it| it.released);
         instance.batch = instance.extension::<BatchExtension>().and_then(|it| it.call_batch);
+        let state = instance.extension::<StateExtension>();
+        instance.state_functions = state.and_then(|it| Some((it.save?, it.load?)));
         let instance = Arc::new(instance);
         let owner: Weak<dyn Owner> = Arc::<Self>::downgrade(&instance);
         core.objects.set_owner(owner);
@@ -530,7 +535,7 @@ impl Instance {
         &self.core.objects
     }
 
-    /// An extension of the plugin, if it has it.
+    /// An extension of the plugin, if it has it. Not once others can end it.
     fn extension<T: Extension>(&self) -> Option<T> {
         let get = self.table.get_extension?;
         // SAFETY: by the contract: from any thread; the name ends with NUL.
@@ -551,11 +556,14 @@ impl Instance {
     /// Lets nobody in any more, and waits until nobody else is inside than the one who asks.
     ///
     /// # Errors
-    /// `TimedOut`: then who is inside goes on, and nobody else gets in.
+    /// `TimedOut`: then who is inside goes on, and nobody else gets in. `Faulted` if one of them
+    /// panicked.
     pub(crate) fn quiesce(&self, deadline: Instant) -> Result<()> {
         self.core.gate.close();
         if self.core.gate.wait_alone(deadline) {
-            return Ok(());
+            // From here on nothing of it runs that could panic.
+            let faulted = self.refusal().filter(|it| *it == Refusal::Faulted);
+            return faulted.map_or(Ok(()), |refusal| Err(self.refused(refusal)));
         }
         let message = "a call did not end in time, and state is handed over between calls only";
         Err(self.say(Error::new(ErrorKind::TimedOut, Stage::Close, message)))
@@ -588,20 +596,15 @@ impl Instance {
 
     /// Whether its state can be handed over.
     pub(crate) fn has_state(&self) -> bool {
-        self.state_functions().is_some()
+        self.state_functions.is_some()
     }
 
-    fn state_functions(&self) -> Option<(Save, Load)> {
-        let table = self.extension::<StateExtension>()?;
-        Some((table.save?, table.load?))
-    }
-
-    /// Its state, and the hash of what that is. [zone, no call in flight]
+    /// Its state, and the hash of what that is. [zone, no call in flight, somebody inside]
     ///
     /// # Errors
     /// What the plugin says.
     pub(crate) fn save_state(&self) -> Result<(Vec<u8>, u64)> {
-        let Some((save, _)) = self.state_functions() else { return Ok((Vec::new(), 0)) };
+        let Some((save, _)) = self.state_functions else { return Ok((Vec::new(), 0)) };
         let (mut room, mut hash) = (vec![0; RESULT_BYTES], 0);
         loop {
             let mut buf = Buf::new(&mut room);
@@ -622,12 +625,12 @@ impl Instance {
         }
     }
 
-    /// Takes state over. [zone, no call in flight]
+    /// Takes state over. [zone, no call in flight, somebody inside]
     ///
     /// # Errors
     /// What the plugin says; `SchemaMismatch` if it is of another version.
     pub(crate) fn load_state(&self, bytes: &[u8], hash: u64) -> Result<()> {
-        let Some((_, load)) = self.state_functions() else { return Ok(()) };
+        let Some((_, load)) = self.state_functions else { return Ok(()) };
         // SAFETY: by the contract: the bytes are there during the call.
         self.check(Stage::Activate, || unsafe { load(self.plugin, Slice::new(bytes), hash) })
     }

@@ -97,16 +97,17 @@ impl Local {
         numbering: Numbering,
         options: &ReloadOptions,
     ) -> Result<()> {
-        // One that panicked has nothing to hand over.
-        let has_state = last.has_state() && next.has_state() && last.refusal().is_none();
-        if !has_state {
+        if !last.has_state() || !next.has_state() {
             return self.generations.replace(next, numbering);
         }
-        // Inside: who closes the zone waits for this.
-        let inside = last.enter().map_err(|refusal| last.refused(refusal))?;
+        // Inside: who closes the zone waits for this. One that panicked has nothing to hand over.
+        let Ok(inside) = last.enter() else { return self.generations.replace(next, numbering) };
         self.pause();
         self.generations.begin_hand_over();
-        let handed_over = self.hand_over(last, next, options);
+        let handed_over = match self.hand_over(last, next, options) {
+            Err(error) if error.kind() == ErrorKind::Faulted => Ok(()),
+            handed_over => handed_over,
+        };
         let swapped = handed_over.and_then(|()| self.generations.replace(next, numbering));
         if swapped.is_err() {
             self.generations.settle(last);
@@ -170,10 +171,11 @@ impl Local {
     /// Takes over the state of another one, before any call.
     ///
     /// # Errors
-    /// What the plugin says.
+    /// `Closed`, `Faulted`, and what the plugin says.
     pub(crate) fn load(&self, bytes: Vec<u8>, hash: u64) -> Result<()> {
         let to = self.generations.last();
-        self.maker().on_zone_thread(move || to.load_state(&bytes, hash))?
+        let inside = to.enter().map_err(|refusal| to.refused(refusal))?;
+        self.maker().on_zone_thread(move || inside.instance().load_state(&bytes, hash))?
     }
 }
 

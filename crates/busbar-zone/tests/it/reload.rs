@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busbar_zone::{Error, ErrorKind, Loader, Mode, ReloadOptions, Reloaded, State, Watch, Zone};
 
-use crate::fixtures::{Fixture, LONG, alive, loader, options, registry, trusting, until};
+use crate::fixtures::{Fixture, Gate, LONG, alive, loader, options, registry, trusting, until};
 use crate::modes::{all, all_of_files, dedicated, wait};
 
 fn open(loader: &Loader, path: &Path, mode: Mode) -> Zone {
@@ -265,6 +265,73 @@ fn a_panic_on_probation_is_rolled_back() {
         assert_eq!((version(&zone), zone.generation()), (2, 4));
         zone.close(LONG).expect("it closes");
     }
+}
+
+/// [Z12] a reload asked an instance for its state that had panicked, when that was to be replaced
+#[test]
+fn a_panic_has_no_state_to_hand_over() {
+    for mode in all() {
+        let one = Fixture::plugin(&["WITH_STATE"]);
+        let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+        let loader = loader();
+        let zone = open(&loader, &one.path, mode());
+        wait(&zone, "count", b"").expect("it counts");
+        reload(&loader, &zone, &two.path).expect("it reloads");
+        assert_eq!(number(&wait(&zone, "counted", b"").expect("it says")), 1);
+        assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+        until("the next generation", || zone.generation() == 3);
+        assert_eq!(number(&wait(&zone, "counted", b"").expect("it says")), 0);
+        assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+        reload(&loader, &zone, &two.path).expect("a reload heals");
+        assert_eq!((version(&zone), zone.generation()), (2, 4));
+        zone.close(LONG).expect("it closes");
+    }
+}
+
+/// [Z12] a call that panics while a reload waits for it, to hand state over, is no reason to call
+/// the instance once more
+#[test]
+fn a_panic_within_a_hand_over() {
+    let gate = Gate::new();
+    let one = Fixture::plugin(&["WITH_STATE", &gate.define()]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, dedicated(2));
+    let late = zone.method("panic_late").expect("it has it");
+    let call = zone.start(late, Vec::new()).expect("queued");
+    gate.await_reached();
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
+        // It waits by now, if not on a slow machine.
+        std::thread::sleep(Duration::from_millis(100));
+        gate.open();
+        let reloaded = reloading.join().expect("no panic").expect("it reloads");
+        assert_eq!(reloaded, Reloaded::Generation(2));
+    });
+    assert_eq!(call.wait(LONG).expect_err("it panics").kind(), ErrorKind::Panic);
+    assert_eq!(version(&zone), 2);
+    zone.close(LONG).expect("it closes");
+}
+
+/// [Z06 Z12] a zone that closes while its next generation is made ends the last one meanwhile: that
+/// was asked for its state afterwards
+#[test]
+fn closing_while_the_next_one_is_made() {
+    let gate = Gate::new();
+    let one = Fixture::plugin(&["WITH_STATE"]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2", "INIT_WAITS", &gate.define()]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Inline);
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
+        gate.await_reached();
+        zone.close(Duration::from_millis(50)).expect("it closes");
+        assert_eq!(zone.state(), State::Destroyed);
+        gate.open();
+        let error = reloading.join().expect("no panic").expect_err("it is closed");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    });
+    assert_eq!(alive(&open(&loader, &two.path, Mode::Inline)), 1, "the next one is gone as well");
 }
 
 /// [Z12 Z14] loading, calling, reloading and closing at once, from many threads
