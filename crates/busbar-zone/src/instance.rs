@@ -565,8 +565,13 @@ impl Instance {
             let faulted = self.refusal().filter(|it| *it == Refusal::Faulted);
             return faulted.map_or(Ok(()), |refusal| Err(self.refused(refusal)));
         }
+        Err(self.in_use())
+    }
+
+    /// Why its state is not handed over.
+    pub(crate) fn in_use(&self) -> Error {
         let message = "a call did not end in time, and state is handed over between calls only";
-        Err(self.say(Error::new(ErrorKind::TimedOut, Stage::Close, message)))
+        self.say(Error::new(ErrorKind::TimedOut, Stage::Close, message))
     }
 
     /// Lets others in again, after [`Self::quiesce`]. [`Self::tell_released`] is to follow.

@@ -140,6 +140,10 @@ impl Local {
     }
 }
 
+/// How often whoever saves state looks for calls that wait.
+#[cfg(target_os = "linux")]
+const LOOK: Duration = Duration::from_millis(1);
+
 /// The halves of handing state over, for whoever has the other one in another process.
 #[cfg(target_os = "linux")]
 impl Local {
@@ -148,11 +152,20 @@ impl Local {
     /// # Errors
     /// `TimedOut`, and what the plugin says: then it goes on.
     pub(crate) fn save(&self, grace: Duration) -> Result<(Vec<u8>, u64)> {
+        let deadline = Instant::now() + grace;
+        // What waits for a thread was sent here, and nobody else has it; new calls are sent to the
+        // next one. Nobody is woken when none are left, as that would cost every call.
         let last = self.generations.last();
+        while self.pending.len() > 0 {
+            if Instant::now() >= deadline {
+                return Err(last.in_use());
+            }
+            std::thread::sleep(LOOK);
+        }
         let inside = last.enter().map_err(|refusal| last.refused(refusal))?;
         self.pause();
         self.generations.begin_hand_over();
-        let saved = last.quiesce(Instant::now() + grace).and_then(|()| {
+        let saved = last.quiesce(deadline).and_then(|()| {
             let from = Arc::clone(&last);
             self.maker().on_zone_thread(move || from.save_state())?
         });

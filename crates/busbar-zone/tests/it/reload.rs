@@ -224,6 +224,35 @@ fn state_is_handed_over() {
     }
 }
 
+/// [Z12 Z13] calls that waited for a thread in the last version's process failed when its state was
+/// handed over: nobody else had them, and nothing was run there any more
+#[cfg(target_os = "linux")]
+#[test]
+fn what_waits_in_the_last_process_is_run() {
+    let gate = Gate::new();
+    let one = Fixture::plugin(&["WITH_STATE", &gate.define()]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Process);
+    wait(&zone, "count", b"").expect("it counts");
+    let block = zone.method("wait").expect("it has it");
+    let calls: Vec<_> = (0..5).map(|_| zone.start(block, Vec::new()).expect("queued")).collect();
+    gate.await_reached();
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
+        until("calls are the next one's", || zone.generation() == 2);
+        // The last one is asked to save by now, if not on a slow machine.
+        std::thread::sleep(Duration::from_millis(100));
+        gate.open();
+        reloading.join().expect("no panic").expect("it reloads");
+    });
+    for call in calls {
+        call.wait(LONG).expect("it is run");
+    }
+    assert_eq!((version(&zone), number(&wait(&zone, "counted", b"").expect("it says"))), (2, 1));
+    zone.close(LONG).expect("it closes");
+}
+
 /// [Z12 Z13] one that takes too long to save in its process is told, while it still saves, that
 /// nobody waits: it goes on after that, and what it says late is not taken for another state
 #[cfg(target_os = "linux")]
