@@ -92,15 +92,9 @@ impl Shared {
         self.is_done.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Completions for Shared {
-    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+    fn end(&self, result: Result<Vec<u8>>) {
         let mut state = self.lock();
-        state.result = Some(result.map(<[u8]>::to_vec));
+        state.result = Some(result);
         self.is_done.store(true, Ordering::Relaxed);
         let waker = state.waker.take();
         drop(state);
@@ -108,5 +102,19 @@ impl Completions for Shared {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Completions for Shared {
+    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+        self.end(result.map(<[u8]>::to_vec));
+    }
+
+    fn complete_owned(&self, _operation: u64, result: Vec<u8>) {
+        self.end(Ok(result));
     }
 }

@@ -412,6 +412,8 @@ impl Shared {
         }
     }
 
+    /// Tells whom messages concern. Large ones lie in memory that the process can change: they are
+    /// copied before anybody else looks at them.
     fn tell(&self, batch: &mut Batch) {
         let Batch { buffer, ends, generation, .. } = batch;
         let (generation, upcalls) = (*generation, &self.upcalls);
@@ -426,6 +428,10 @@ impl Shared {
             let bytes = &message[HEAD..];
             is_state |= matches!(what, What::State(_) | What::NoState(_));
             match what {
+                What::Done(call) if matches!(payload, Received::Lease(_)) => {
+                    let result = bytes.to_vec();
+                    guard_told(|| self.pending.end_owned(call.id, result));
+                }
                 What::Done(call) => self.end(&call, Ok(bytes)),
                 What::Failed(call) => self.end(&call, Err(self.said(bytes))),
                 What::Log(level) => self.log(level, bytes),
@@ -467,20 +473,17 @@ impl Shared {
     pub(super) fn end(&self, call: &InFlight, result: Result<&[u8]>) {
         let is_panic = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Panic);
         let result = result.map_err(|error| self.say_of(error, call.method));
-        // What is told may be anybody's code.
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        guard_told(|| {
             self.pending.end(call.id, None, result);
-        }));
-        if told.is_err() {
-            log::error!(target: "busbar::zone", "who was told of the end of a call panicked");
-        }
+        });
         if is_panic {
             self.lock().give_up("it panicked");
         }
     }
 
     fn said(&self, text: &[u8]) -> Error {
-        read_error(text).unwrap_or_else(|| {
+        let text = text.to_vec();
+        read_error(&text).unwrap_or_else(|| {
             let message = "its process says what is no error";
             Error::new(ErrorKind::Internal, Stage::Call, message)
         })
@@ -494,7 +497,8 @@ impl Shared {
             4 => log::Level::Debug,
             _ => log::Level::Trace,
         };
-        let text = String::from_utf8_lossy(text);
+        let text = text.to_vec();
+        let text = String::from_utf8_lossy(&text);
         log::log!(target: "busbar::plugin", level, "{text}");
     }
 
@@ -505,6 +509,13 @@ impl Shared {
         patience: Duration,
     ) -> MutexGuard<'a, Live> {
         self.changed.wait_timeout(live, patience).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// What is told may be anybody's code.
+fn guard_told(tell: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)).is_err() {
+        log::error!(target: "busbar::zone", "who was told of the end of a call panicked");
     }
 }
 
