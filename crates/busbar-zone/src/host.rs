@@ -120,6 +120,13 @@ pub(crate) fn error_of(status: Status, stage: Stage) -> Error {
     Error::of_status(status, stage, "")
 }
 
+/// The panic of a function that returns no status: all that it leaves is the text it gave on this
+/// thread, since [`forget_error`].
+pub(crate) fn panic_of(stage: Stage) -> Option<Error> {
+    let is_panic = HAS_ERROR.get() && ERROR.with_borrow(|(of, _)| *of == Status::PANIC);
+    is_panic.then(|| error_of(Status::PANIC, stage))
+}
+
 /// # Safety
 /// `host` is null or a [`Core::raw`].
 unsafe fn core(host: *const Host) -> Option<&'static Core> {

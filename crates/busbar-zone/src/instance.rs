@@ -16,7 +16,7 @@ use busbar_abi::{
 use crate::contract::{Method, bad_size, null};
 use crate::extension::Extension;
 use crate::gate::Refusal;
-use crate::host::{Core, error_of, forget_error};
+use crate::host::{Core, error_of, forget_error, panic_of};
 use crate::library::Library;
 use crate::object::{Objects, Owner};
 use crate::passage::Passage;
@@ -129,7 +129,8 @@ impl Instance {
         if let Err(error) = instance.bring_up(birth.config) {
             // Nobody was let out, and so nobody is in.
             let _ = instance.end_ways(Instant::now() + WAYS_END);
-            instance.destroy();
+            // A panic of that is told of in the log; what came first, counts.
+            let _ = instance.destroy();
             return Err(error);
         }
         instance.released = instance.extension::<ObjectsExtension>().and_then(|it| it.released);
@@ -169,6 +170,13 @@ impl Instance {
                     .of_plugin(self.id(), self.core.generation))
             }
         }
+    }
+
+    /// Runs a function that returns nothing; its panic as an error.
+    fn check_panic(&self, stage: Stage, run: impl FnOnce()) -> Result<()> {
+        forget_error();
+        run();
+        panic_of(stage).map_or(Ok(()), |error| Err(self.judge(error)))
     }
 
     /// An error of this instance's; a panic ends its life.
@@ -478,7 +486,9 @@ impl Instance {
         let Some(cancel) = self.table.cancel else { return };
         // SAFETY: by the contract: from any thread; tokens that have ended are ignored. There is an
         // instance, as long as somebody is inside.
-        unsafe { cancel(self.plugin, id.number()) };
+        let asked = self.check_panic(Stage::Call, || unsafe { cancel(self.plugin, id.number()) });
+        // It is told of in the log; the call ends as it will.
+        drop(asked);
     }
 
     /// Lets nobody in any more, if nobody is inside; whether that is so.
@@ -587,7 +597,10 @@ impl Instance {
         let Some(released) = self.released else { return };
         for object in objects {
             // SAFETY: by the contract: the instance is active, as this is inside.
-            unsafe { released(self.plugin, object) };
+            let told = self.check_panic(Stage::Call, || unsafe { released(self.plugin, object) });
+            if told.is_err() {
+                return;
+            }
         }
     }
 
@@ -641,14 +654,18 @@ impl Instance {
     }
 
     /// Ends a drained instance. [zone]
-    pub(crate) fn end(&self) {
+    ///
+    /// # Errors
+    /// `Panic` if the plugin does. Then it has ended as well.
+    pub(crate) fn end(&self) -> Result<()> {
+        let mut deactivated = Ok(());
         if self.advance(Step::Deactivate).is_ok()
             && let Some(deactivate) = self.table.deactivate
         {
             // SAFETY: by the contract: nobody is inside, and nobody enters any more.
-            unsafe { deactivate(self.plugin) };
+            deactivated = self.check_panic(Stage::Close, || unsafe { deactivate(self.plugin) });
         }
-        self.destroy();
+        deactivated.and(self.destroy())
     }
 
     /// Leaves a drained instance, or one that cannot be drained, as it is for ever; the error that
@@ -668,13 +685,14 @@ impl Instance {
         error
     }
 
-    fn destroy(&self) {
+    fn destroy(&self) -> Result<()> {
         if self.advance(Step::Destroy).is_ok()
             && let Some(destroy) = self.table.destroy
         {
             // SAFETY: by the contract: the last call there is.
-            unsafe { destroy(self.plugin) };
+            return self.check_panic(Stage::Close, || unsafe { destroy(self.plugin) });
         }
+        Ok(())
     }
 }
 

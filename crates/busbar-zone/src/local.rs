@@ -174,7 +174,7 @@ impl Local {
     ///
     /// # Errors
     /// `TimedOut` if somebody stays, or no thread of the zone is free to end it: then it is left as
-    /// it is.
+    /// it is. `Panic` if the plugin does: then it has ended.
     pub(crate) fn end(&self, instance: &Arc<Instance>, soft: Instant, hard: Instant) -> Result<()> {
         let maker = self.maker();
         let ended = instance.drain(soft, hard).and_then(|()| maker.end(instance));
@@ -234,11 +234,12 @@ impl Maker {
     /// Ends a drained instance.
     ///
     /// # Errors
-    /// `TimedOut` if no thread of the zone is free for that: then it is left as it is.
+    /// `TimedOut` if no thread of the zone is free for that: then it is left as it is. `Panic` if
+    /// the plugin does: then it has ended.
     fn end(&self, instance: &Arc<Instance>) -> Result<()> {
         let ending = Arc::clone(instance);
         let ended = self.on_zone_thread(move || ending.end());
-        ended.map_err(|error| instance.abandon(error.message()))
+        ended.map_err(|error| instance.abandon(error.message()))?
     }
 
     /// One instance less of `library`.
@@ -368,7 +369,7 @@ impl Transport for Arc<Local> {
             self.pending.fail_waiting(&instance.say(closed()));
         }
         let ended = self.end(&instance, soft, hard);
-        if ended.is_ok() {
+        if instance.state() == State::Destroyed {
             let left = hard.saturating_duration_since(Instant::now());
             if end_threads(self.mode, self.threads.as_ref(), left.max(THREADS_END)) {
                 self.generations.each(|ended| ended.library().joined());

@@ -249,7 +249,7 @@ impl Watcher for Local {
         let young = self.lock_probation().take_if(|it| it.generation == instance.generation());
         let Some(Probation { generation, ends, before }) = young else { return };
         let Some(this) = self.this.upgrade() else { return };
-        if Instant::now() > ends || !before.is_reusable() {
+        if Instant::now() > ends || !before.is_reusable() || this.generations.is_closed() {
             return;
         }
         // Not here: this is inside a call of it.

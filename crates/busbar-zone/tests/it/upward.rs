@@ -136,7 +136,7 @@ fn value<T: Type>(bytes: &[u8]) -> T {
     read::<T>(&aligned).expect("a value")
 }
 
-fn number(zone: &Zone, method: &str, input: &[u8]) -> Result<u64> {
+pub(crate) fn number(zone: &Zone, method: &str, input: &[u8]) -> Result<u64> {
     Ok(value::<Number>(&wait(zone, method, input)?).0)
 }
 
