@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use busbar_types::registry::Registry;
 
 use crate::contract::Method;
+use crate::gate::Refusal;
 use crate::generations::{Generations, Numbering};
 use crate::host::on_thread_of;
 use crate::instance::{Birth, Instance, Target};
@@ -319,7 +320,8 @@ impl Transport for Arc<Local> {
             return Ok(());
         };
         let is_serial = !instance.target(method)?.is_thread_safe();
-        if let Some(refusal) = instance.refusal() {
+        // While state is handed over it waits in the queue, and whoever calls does not.
+        if let Some(refusal @ Refusal::Faulted) = instance.refusal() {
             self.generations.refused(instance, refusal)?;
         }
         let sent = pool.send(queue, Job { method, input, id, is_serial });
@@ -383,19 +385,22 @@ impl Transport for Arc<Local> {
 const THREADS_END: Duration = Duration::from_secs(1);
 
 impl Runner for Local {
-    fn run(&self, job: Job) {
-        let Job { method, input, id, .. } = job;
-        match self.generations.enter() {
-            Ok(inside) => {
+    fn run(&self, job: Job) -> Option<Job> {
+        let Job { method, input, id, .. } = &job;
+        match self.generations.try_enter() {
+            Ok(Some(inside)) => {
                 let instance = Arc::clone(inside.instance());
-                if self.pending.attach(id, Some(inside)) {
-                    on_thread_of(self.zone, || instance.start(method, &input, id));
+                if self.pending.attach(*id, Some(inside)) {
+                    on_thread_of(self.zone, || instance.start(*method, input, *id));
                 }
             }
+            // Handing over takes a thread of the zone: this may be the only one.
+            Ok(None) => return Some(job),
             Err(error) => {
-                self.pending.end(id, None, Err(error));
+                self.pending.end(*id, None, Err(error));
             }
         }
+        None
     }
 }
 
@@ -403,5 +408,57 @@ impl Drop for Local {
     fn drop(&mut self) {
         // A zone that was closed has none any more; what was not, stays mapped.
         end_threads(self.mode, self.threads.as_ref(), Duration::ZERO);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "../tests/it/local.rs"]
+mod compiled_in;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::call::Call;
+    use crate::pending::Reply;
+
+    /// [Z12] a thread that had taken a call as state was to be handed over waited for that, which
+    /// needs a thread: with one alone, it took seconds, and the call failed
+    #[test]
+    fn a_call_does_not_keep_the_thread_that_hands_over() {
+        // SAFETY: it keeps to the contract.
+        let library = Arc::new(unsafe { Library::compiled_in(compiled_in::entry) }.expect("good"));
+        let pending = Arc::<Pending>::default();
+        let plan = Plan {
+            zone: u64::MAX,
+            mode: Mode::Dedicated { threads: NonZeroUsize::MIN },
+            registry: Box::leak(Box::default()),
+            config: "null",
+            allow_versions: false,
+            pending: Arc::clone(&pending),
+            parent: None,
+            generation: 1,
+        };
+        let local = Local::open(&library, plan).expect("it opens");
+        let last = local.generations.last();
+        local.generations.begin_hand_over();
+        last.quiesce(Instant::now()).expect("nobody is inside");
+        let shared = Call::shared();
+        let reply = Reply { sink: Arc::<crate::call::Shared>::clone(&shared), operation: 0 };
+        let submitted = pending.submit(0, reply, |id| local.submit(0, b"echo".to_vec(), id));
+        submitted.expect("it waits in the queue");
+        local.pause();
+        let handed_over = local.maker().on_zone_thread(|| true);
+        assert!(handed_over.expect("the thread is free"));
+        assert!(!shared.is_done());
+        local.generations.settle(&last);
+        local.resume();
+        let result = local.maker().on_zone_thread(|| ());
+        result.expect("the thread is free");
+        let call = Call::new(shared, Weak::new(), CallId::from_number(0));
+        assert_eq!(call.wait(Duration::from_secs(20)).expect("it is run"), b"echo");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        local.end(&last, deadline, deadline).expect("it ends");
     }
 }

@@ -183,12 +183,13 @@ impl Upcalls {
 }
 
 impl Runner for Shared {
-    fn run(&self, job: Job) {
+    fn run(&self, job: Job) -> Option<Job> {
         let Job { method: generation, input, id, .. } = job;
         // Not before the handler has taken them, or has bounds of its own for what it keeps.
         let _charge = Charge(&self.upcalls.waiting_bytes, input.len());
-        let Some(this) = self.this.upgrade() else { return };
+        let this = self.this.upgrade()?;
         self.upcalls.run(&this, generation, id.number(), &input);
+        None
     }
 }
 
