@@ -75,7 +75,7 @@ pub use transport::Attendance;
 pub use trust::{FileHash, Trust};
 pub use upward::{Answer, Parent, ParentCall};
 pub use watch::{Listener, Watch};
-pub use zone::{GoLibraries, MethodId, Mode, Options, Zone};
+pub use zone::{GoLibraries, MethodId, Mode, Options, WeakZone, Zone};
 
 /// How many instances were left as they are because a call of them never ended.
 #[must_use]

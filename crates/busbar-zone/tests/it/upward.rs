@@ -73,6 +73,10 @@ impl Parent for Tester {
                 Ok(()) => answer.succeed(b"closed"),
                 Err(error) => answer.fail(error.kind(), error.message()),
             },
+            "shut" => match self.zone.get().expect("set").close(LONG) {
+                Ok(()) => answer.succeed(b"closed"),
+                Err(error) => answer.fail(error.kind(), error.message()),
+            },
             "keep" => lock(&self.kept).push(answer),
             _ => answer.fail(ErrorKind::MethodNotFound, "there is no such method"),
         }
@@ -270,6 +274,25 @@ fn cancelling_goes_up() {
         assert!(!lock(&tester.kept)[0].is_wanted());
         zone.close(LONG).expect("it closes");
     }
+}
+
+/// [Z03 Z06] a handler that closes the zone whose call waits for it waited for itself, unless the
+/// call ran on a thread of the zone
+#[test]
+fn a_zone_is_not_closed_from_within() {
+    every_way(|zone, tester| {
+        if zone.mode() == Mode::Process {
+            // Its handlers run on threads that nobody waits for.
+            return;
+        }
+        tester.zone.set(zone.clone()).expect("once");
+        for how in hows(zone) {
+            let error = ask(zone, how, "shut", &[]).expect_err("it would wait for itself");
+            assert!(error.message().contains("from within its own calls"), "{how} {error}");
+        }
+        assert_eq!(ask(zone, "ask", "invert", &[1]).expect("it goes on"), [254]);
+        zone.close(LONG).expect("it closes");
+    });
 }
 
 /// [Z02] a plugin is told once that nobody holds an object any more; stale ones say so

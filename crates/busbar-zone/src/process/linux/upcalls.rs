@@ -40,7 +40,8 @@ struct State {
 impl Upcalls {
     pub(super) fn new(parent: Option<Arc<dyn Parent>>) -> Self {
         let state = State { generation: 0, objects: Objects::new(0), open: HashMap::new() };
-        let upward = Upward::new(parent);
+        // Its handlers run on threads that nobody waits for.
+        let upward = Upward::new(0, parent);
         upward.set_ready();
         let threads = OnceLock::new();
         Self { upward, threads, waiting_bytes: AtomicUsize::new(0), state: Mutex::new(state) }
