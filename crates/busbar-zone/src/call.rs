@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::patience::Patience;
 use crate::zone::Body;
-use crate::{CallId, Completions, Error, ErrorKind, Result, Stage};
+use crate::{CallId, Completions, Error, ErrorKind, Result, Stage, deadline};
 
 /// A call that was submitted. Dropping it does not end the call; [`Self::cancel`] does.
 ///
@@ -55,7 +55,7 @@ impl Call {
     /// # Errors
     /// The call's; `TimedOut` if it does not end in time, when it goes on without anybody waiting.
     pub fn wait(self, timeout: Duration) -> Result<Vec<u8>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline::after(timeout);
         Patience::default().look(|| self.shared.is_done());
         let mut state = self.shared.lock();
         loop {

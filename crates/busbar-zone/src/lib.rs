@@ -23,6 +23,7 @@ mod batch;
 mod bound;
 mod call;
 mod contract;
+mod deadline;
 mod error;
 mod extension;
 mod gate;

@@ -20,7 +20,7 @@ use crate::reload::Probation;
 use crate::transport::{Identity, Transport};
 use crate::trust::FileHash;
 use crate::upward::Parent;
-use crate::{Error, ErrorKind, Mode, Object, Result, Stage, State};
+use crate::{Error, ErrorKind, Mode, Object, Result, Stage, State, deadline};
 
 /// A zone's plugin in this process.
 pub(crate) struct Local {
@@ -361,8 +361,7 @@ impl Transport for Arc<Local> {
     }
 
     fn close(&self, grace: Duration) -> Result<()> {
-        let now = Instant::now();
-        let (soft, hard) = (now + grace / 2, now + grace);
+        let (soft, hard) = (deadline::after(grace / 2), deadline::after(grace));
         let instance = self.generations.close(hard);
         if let Some((_, queue)) = self.queue()
             && !self.pending.wait_empty(soft)

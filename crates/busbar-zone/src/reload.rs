@@ -16,11 +16,12 @@
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::gate::Refusal;
 use crate::generations::Numbering;
 use crate::instance::{Instance, Watcher};
 use crate::library::Library;
 use crate::local::Local;
-use crate::{Error, ErrorKind, Result, Stage, State};
+use crate::{Error, ErrorKind, Result, Stage, State, deadline};
 
 /// How a plugin is reloaded.
 #[derive(Clone, Copy, Debug)]
@@ -74,16 +75,15 @@ impl Local {
         let next = maker.make(library, &numbering.targets, true)?;
         let swapped = self.swap(&last, &next, numbering, options);
         if let Err(error) = swapped {
-            let now = Instant::now();
-            let ended = self.end(&next, now, now + options.grace);
+            let ended = self.end(&next, Instant::now(), deadline::after(options.grace));
             if let Err(error) = ended {
                 log::warn!(target: "busbar::zone", "{error}");
             }
             return Err(error);
         }
         self.put_on_probation(&last, &next);
-        let now = Instant::now();
-        if let Err(error) = self.end(&last, now + options.grace / 2, now + options.grace) {
+        let (soft, hard) = (deadline::after(options.grace / 2), deadline::after(options.grace));
+        if let Err(error) = self.end(&last, soft, hard) {
             // It is told of in the log; the next one serves.
             log::warn!(target: "busbar::zone", "generation {}: {error}", next.generation() - 1);
         }
@@ -124,7 +124,7 @@ impl Local {
         next: &Arc<Instance>,
         options: &ReloadOptions,
     ) -> Result<()> {
-        last.quiesce(Instant::now() + options.grace)?;
+        last.quiesce(deadline::after(options.grace))?;
         let (from, to) = (Arc::clone(last), Arc::clone(next));
         let cold = options.cold;
         self.maker().on_zone_thread(move || {
@@ -152,7 +152,7 @@ impl Local {
     /// # Errors
     /// `TimedOut`, and what the plugin says: then it goes on.
     pub(crate) fn save(&self, grace: Duration) -> Result<(Vec<u8>, u64)> {
-        let deadline = Instant::now() + grace;
+        let deadline = deadline::after(grace);
         // What waits for a thread was sent here, and nobody else has it; new calls are sent to the
         // next one. Nobody is woken when none are left, as that would cost every call.
         let last = self.generations.last();

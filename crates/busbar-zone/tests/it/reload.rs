@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use busbar_zone::{Error, ErrorKind, Loader, Mode, ReloadOptions, Reloaded, State, Watch, Zone};
+use busbar_zone::{Error, ErrorKind, Loader, Mode, Options, ReloadOptions, Reloaded, State};
+use busbar_zone::{Watch, Zone};
 
-use crate::fixtures::{Fixture, Gate, LONG, alive, loader, options, registry, trusting, until};
+use crate::fixtures::{Fixture, Gate, LONG, alive, loader, options, process, registry};
+use crate::fixtures::{trusting, until};
 use crate::modes::{all, all_of_files, dedicated, wait};
 
 fn open(loader: &Loader, path: &Path, mode: Mode) -> Zone {
@@ -361,6 +363,29 @@ fn closing_while_the_next_one_is_made() {
         assert_eq!(error.kind(), ErrorKind::Closed);
     });
     assert_eq!(alive(&open(&loader, &two.path, Mode::Inline)), 1, "the next one is gone as well");
+}
+
+/// [Z07 Z12] whoever waits for ever was a panic, as no clock tells that
+#[test]
+fn waiting_for_ever() {
+    let one = Fixture::plugin(&["WITH_STATE"]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+    for mode in all_of_files() {
+        let mut process = process();
+        process.call_timeout = Some(Duration::MAX);
+        let mut forever = Options::new(mode);
+        forever.process = Some(&process);
+        let loader = loader();
+        // SAFETY: our own fixture.
+        let zone = unsafe { loader.load(&one.path, &forever) }.expect("it loads");
+        let call = zone.start(zone.method("version").expect("it has it"), Vec::new());
+        assert_eq!(number(&call.expect("queued").wait(Duration::MAX).expect("it says")), 1);
+        let mut options = ReloadOptions::default();
+        options.grace = Duration::MAX;
+        reload_with(&loader, &zone, &two.path, &options).expect("it reloads");
+        assert_eq!(version(&zone), 2);
+        zone.close(Duration::MAX).expect("it closes");
+    }
 }
 
 /// [Z12 Z14] loading, calling, reloading and closing at once, from many threads

@@ -21,7 +21,7 @@ use super::wire::{AWAKE, Bound, HEAD, MESSAGE_BYTES_MAX, answer, call_head, orde
 use super::wire::{CALL_HEAD, split_call, split_head, split_parent_call, state_head};
 use crate::pending::{CallId, Pending, closed};
 use crate::queue::WAITING_MAX;
-use crate::{Error, ErrorKind, Parent, Result, Stage};
+use crate::{Error, ErrorKind, Parent, Result, Stage, deadline};
 
 /// Messages that are taken at a time.
 const MESSAGES: usize = 64;
@@ -240,7 +240,7 @@ impl Shared {
         mut live: MutexGuard<'a, Live>,
         patience: Duration,
     ) -> (MutexGuard<'a, Live>, Result<(u64, Vec<u8>)>) {
-        let deadline = Instant::now() + patience;
+        let deadline = deadline::after(patience);
         let generation = live.generation;
         let failed =
             |kind, message: &'static str| Err(self.say(Error::new(kind, Stage::Close, message)));

@@ -202,7 +202,7 @@ impl Remote {
             return Ok(());
         }
         let grace = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
-        let patience = options.grace + STATE_TIME;
+        let patience = options.grace.saturating_add(STATE_TIME);
         let request = last.shared.number_request();
         let saved = last.shared.exchange(wire::order::SAVE, request, grace, &[], patience);
         let loaded = saved.and_then(|(hash, bytes)| {
@@ -288,7 +288,7 @@ impl Remote {
         let begin = Instant::now();
         loop {
             shared.pump_awake(LOOKS);
-            if is_done() || begin.elapsed() >= CALLER_SPINS * self.process.spin {
+            if is_done() || begin.elapsed() >= self.process.spin.saturating_mul(CALLER_SPINS) {
                 break;
             }
             // The process may wait for this very core.
