@@ -415,31 +415,39 @@ impl Drop for Local {
 mod compiled_in;
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
     use crate::call::Call;
     use crate::pending::Reply;
 
-    /// [Z12] a thread that had taken a call as state was to be handed over waited for that, which
-    /// needs a thread: with one alone, it took seconds, and the call failed
-    #[test]
-    fn a_call_does_not_keep_the_thread_that_hands_over() {
+    pub(crate) fn library() -> Arc<Library> {
         // SAFETY: it keeps to the contract.
-        let library = Arc::new(unsafe { Library::compiled_in(compiled_in::entry) }.expect("good"));
-        let pending = Arc::<Pending>::default();
+        Arc::new(unsafe { Library::compiled_in(compiled_in::entry) }.expect("it is good"))
+    }
+
+    /// A zone of it, with a thread of its own.
+    pub(crate) fn local(library: &Arc<Library>, pending: &Arc<Pending>) -> Arc<Local> {
         let plan = Plan {
             zone: u64::MAX,
             mode: Mode::Dedicated { threads: NonZeroUsize::MIN },
             registry: Box::leak(Box::default()),
             config: "null",
             allow_versions: false,
-            pending: Arc::clone(&pending),
+            pending: Arc::clone(pending),
             parent: None,
             generation: 1,
         };
-        let local = Local::open(&library, plan).expect("it opens");
+        Local::open(library, plan).expect("it opens")
+    }
+
+    /// [Z12] a thread that had taken a call as state was to be handed over waited for that, which
+    /// needs a thread: with one alone, it took seconds, and the call failed
+    #[test]
+    fn a_call_does_not_keep_the_thread_that_hands_over() {
+        let pending = Arc::<Pending>::default();
+        let local = local(&library(), &pending);
         let last = local.generations.last();
         local.generations.begin_hand_over();
         last.quiesce(Instant::now()).expect("nobody is inside");

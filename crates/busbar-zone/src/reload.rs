@@ -213,6 +213,10 @@ impl Local {
         *self.lock_probation() = Some(probation);
         let watcher: Weak<dyn Watcher> = Weak::<Self>::clone(&self.this);
         next.watch(watcher);
+        // It is called already. Whoever finds the watcher later has been seen to fault it here.
+        if next.refusal() == Some(Refusal::Faulted) {
+            self.handle_fault(next);
+        }
     }
 
     fn lock_probation(&self) -> MutexGuard<'_, Option<Probation>> {
@@ -268,4 +272,33 @@ fn check_id(last: &Instance, library: &Library) -> Result<()> {
     }
     let message = format!("the file is of the plugin {next}");
     Err(last.say(Error::new(ErrorKind::InvalidArgument, Stage::Bind, message)))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::local::tests::{library, local};
+    use crate::pending::Pending;
+
+    /// [Z12] a generation that panicked as soon as it was called, before anybody watched, was never
+    /// rolled back
+    #[test]
+    fn a_panic_before_it_is_watched_is_rolled_back() {
+        let pending = Arc::<Pending>::default();
+        let local = local(&library(), &pending);
+        let (last, options) = (local.generations.last(), ReloadOptions::default());
+        let next = library();
+        let numbering = local.generations.renumber(&next.contract.methods);
+        let next = local.maker().make(&next, &numbering.targets, true).expect("it is made");
+        local.swap(&last, &next, numbering, &options).expect("it is called");
+        let error = next.judge(Error::new(ErrorKind::Panic, Stage::Call, "on purpose"));
+        assert_eq!(error.kind(), ErrorKind::Panic);
+        local.put_on_probation(&last, &next);
+        let deadline = deadline::after(Duration::from_secs(20));
+        while local.generations.count() < 3 {
+            assert!(Instant::now() < deadline, "there is no way back");
+            std::thread::yield_now();
+        }
+        assert_eq!(local.generations.last().state(), State::Active);
+    }
 }
