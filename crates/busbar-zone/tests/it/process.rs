@@ -380,6 +380,35 @@ fn sandboxes() {
     assert_eq!(run(&|it| it.sandbox.deny_write = true), [0, 0, eperm]);
 }
 
+/// [Z13] what was opened to be read could be changed, sockets bound, and others signalled
+#[test]
+fn sandboxes_have_no_ways_around() {
+    let _alone = alone();
+    let fixture = plugin();
+    let file = fixture.folder.path().join("there");
+    fs::write(&file, "").expect("written");
+    let file = file.into_os_string().into_encoded_bytes();
+    let run = |deny_write: bool| {
+        let mut process = process();
+        process.sandbox.deny_write = deny_write;
+        let zone = open_with(&fixture, &process, "null").expect("it starts");
+        let of = |method: &str, input: &[u8]| -> Vec<i64> {
+            let outcomes = call(&zone, method, input).expect("it runs");
+            outcomes.chunks_exact(8).map(number).collect()
+        };
+        let outcomes = (of("change", &file), of("signal", b""));
+        crashed(call(&zone, "abort", b""), "SIGABRT");
+        zone.close(LONG).expect("it closes");
+        outcomes
+    };
+    let eperm = -i64::from(libc::EPERM);
+    let (change, signal) = run(false);
+    // Not every file system has attributes.
+    assert_eq!((change[0], change[1], change[3]), (0, 0, 0));
+    assert_eq!(signal[3], 0);
+    assert_eq!(run(true), (vec![eperm; 4], vec![eperm, eperm, eperm, 0]));
+}
+
 /// [Z06] a process that was closed as soon as it was open was killed, and said to have crashed
 #[test]
 fn closed_at_once() {
