@@ -1,6 +1,6 @@
 //! A library that is loaded and understood: its contract, its types, and who uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +47,12 @@ struct LibraryUsers {
     /// What was mapped; `None` if it is compiled in, or was unloaded. The types have it, too.
     image: Option<Arc<Image>>,
     is_unloaded: bool,
+    /// Whether there is an instance that was left as it is.
+    is_kept: bool,
 }
+
+/// The ids of plugins that allow one instance in a process, and have it: of whatever image.
+static SINGLETONS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The types of a library, in a registry while somebody uses them.
 #[derive(Debug)]
@@ -217,15 +222,16 @@ impl Library {
         &self.types
     }
 
-    /// One more instance, unless the plugin allows one only.
+    /// One more instance, unless the plugin allows one only. So it cannot be reloaded within a
+    /// process, where the next one is made while the last one serves.
     pub(crate) fn add_instance(&self) -> Result<()> {
         let mut users = lock(&self.users);
         if users.is_unloaded {
             let message = "it was unloaded just now: load it once more";
             return Err(Error::new(ErrorKind::Again, Stage::Ready, message));
         }
-        if users.instances > 0 && self.contract.flags & abi::plugin_flag::SINGLETON != 0 {
-            let message = "it allows one instance, and there is one";
+        if self.is_singleton() && !lock(&SINGLETONS).insert(self.contract.id.clone()) {
+            let message = "it allows one instance in a process, and there is one";
             return Err(Error::new(ErrorKind::InUse, Stage::Ready, message));
         }
         (users.instances, users.unjoined) = (users.instances + 1, users.unjoined + 1);
@@ -233,7 +239,15 @@ impl Library {
     }
 
     pub(crate) fn remove_instance(&self) {
-        lock(&self.users).instances -= 1;
+        let mut users = lock(&self.users);
+        users.instances -= 1;
+        if self.is_singleton() && !users.is_kept {
+            lock(&SINGLETONS).remove(&self.contract.id);
+        }
+    }
+
+    fn is_singleton(&self) -> bool {
+        self.contract.flags & abi::plugin_flag::SINGLETON != 0
     }
 
     /// Every thread has been joined on which the host called an instance that has ended. If that
@@ -254,8 +268,10 @@ impl Library {
 
     /// It stays mapped for ever: something of it may still run.
     pub(crate) fn keep(&self) {
+        let mut users = lock(&self.users);
+        users.is_kept = true;
         // As others may let go of it.
-        std::mem::forget(lock(&self.users).image.take());
+        std::mem::forget(users.image.take());
     }
 
     /// It is not loaded from memory again.
