@@ -16,7 +16,7 @@ use crate::image::{Image, no_entry};
 use crate::source::Source;
 use crate::trust::FileHash;
 use crate::types;
-use crate::{Error, ErrorKind, Result, Stage};
+use crate::{Error, ErrorKind, Result, Sidecar, Stage};
 
 /// Slots that a legacy library is given at first.
 const SLOTS: usize = 64;
@@ -116,6 +116,11 @@ impl Types {
         Ok(())
     }
 
+    /// Whether nobody uses them.
+    pub(crate) fn are_idle(&self) -> bool {
+        lock(&self.users).count == 0
+    }
+
     /// Takes them out, if nobody else uses them.
     pub(crate) fn withdraw(&self, registry: &Registry) {
         let mut users = lock(&self.users);
@@ -138,25 +143,29 @@ impl Types {
 }
 
 impl Library {
-    /// Loads a verified library, and has it say what it is.
+    /// Has the mapped library of a file say what it is.
     ///
     /// # Errors
-    /// As [`Image::load`] and [`Contract::read`]; `Sidecar` if it is not what that says.
+    /// As [`Contract::read`].
     ///
     /// # Safety
     /// As [`Image::load`].
-    pub(crate) unsafe fn load(source: &Source) -> Result<Self> {
+    pub(crate) unsafe fn of_file(image: Image, source: &Source) -> Result<Self> {
         // SAFETY: by this function's own contract.
-        let image = unsafe { Image::load(source, &[abi::ENTRY]) }?;
-        // SAFETY: as above.
         let mut library = unsafe { Self::of_image(image, &source.path) }?;
         (library.hash, library.image_bytes) = (Some(source.hash), source.bytes.len());
-        if let Some(sidecar) = &source.sidecar {
-            let Contract { id, version, methods, .. } = &library.contract;
-            let methods = methods.iter().map(|method| &*method.name);
-            sidecar.check(id, version, methods, library.types.names())?;
-        }
         Ok(library)
+    }
+
+    /// Whether it is what the text beside it says.
+    ///
+    /// # Errors
+    /// `Sidecar`.
+    pub(crate) fn check(&self, sidecar: Option<&Sidecar>) -> Result<()> {
+        let Some(sidecar) = sidecar else { return Ok(()) };
+        let Contract { id, version, methods, .. } = &self.contract;
+        let methods = methods.iter().map(|method| &*method.name);
+        sidecar.check(id, version, methods, self.types.names())
     }
 
     /// Has a mapped library say what it is.
@@ -296,29 +305,33 @@ impl Library {
     }
 }
 
-/// The types of a library without instances: by a legacy entry, or by what a plugin says.
+/// The types of a mapped library without instances, by a legacy entry, or by what a plugin says;
+/// and whether it stays mapped without them.
 ///
 /// # Errors
-/// As [`Library::load`].
+/// As [`Library::of_image`].
 ///
 /// # Safety
 /// As [`Image::load`].
-pub(crate) unsafe fn load_types(source: &Source, entries: &LegacyEntries) -> Result<Types> {
-    let symbols = [abi::ENTRY, &entries.get_descriptors, &entries.register];
-    // SAFETY: by this function's own contract.
-    let image = Arc::new(unsafe { Image::load(source, &symbols) }?);
+pub(crate) unsafe fn types_of(
+    image: Image,
+    source: &Source,
+    entries: &LegacyEntries,
+) -> Result<(Types, bool)> {
+    let image = Arc::new(image);
     // SAFETY: what exports this name has this type; that is what the name is for.
     if let Some(entry) = unsafe { image.symbol::<abi::ManifestEntry>(abi::ENTRY) } {
         // SAFETY: as above.
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
         let library = unsafe { Library::bind(entry, &schemas, Some(&image), &source.path) }?;
-        if library.contract.is_unloadable() {
+        let stays = !library.contract.is_unloadable();
+        if !stays {
             // SAFETY: there are no instances, and its types have the image. By the contract they
             // leave nothing behind.
             unsafe { image.unload_when_dropped() };
         }
-        return Ok(library.types);
+        return Ok((library.types, stays));
     }
     // SAFETY: as above.
     let descriptors = unsafe { legacy_descriptors(&image, entries) }?;
@@ -330,7 +343,7 @@ pub(crate) unsafe fn load_types(source: &Source, entries: &LegacyEntries) -> Res
     let origin = source.path.display().to_string();
     // SAFETY: as above.
     let entries = unsafe { types::entries(types, &[], Some(&image), &origin, true) }?;
-    Ok(Types::new(entries))
+    Ok((Types::new(entries), true))
 }
 
 /// The names of the legacy entries, which libraries of one system may have changed for theirs.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use busbar_zone::{Loader, Mode, Options, ReloadOptions, Zone};
+use busbar_zone::{ErrorKind, Loader, Mode, Options, ReloadOptions, Zone};
 use sha2::{Digest, Sha256};
 
 use crate::fixtures::{Fixture, Gate, LONG, loader, registry, trusting, until};
@@ -112,6 +112,37 @@ fn what_could_not_be_ended_stays_mapped() {
     zone.close(LONG).expect("it closes");
     assert_eq!(mappings(&two.path), 0);
     assert!(mappings(&one.path) > 0, "nobody has ended it");
+}
+
+/// [Z17] a file that is no plugin, and one whose types are loaded, left an image each time it was
+/// loaded, beside all bounds
+#[test]
+#[cfg(target_os = "linux")]
+fn each_file_is_mapped_once() {
+    let (wrong, types) = (
+        Fixture::plugin(&["MAJOR=2", "ID=\"fixture.wrong\""]),
+        Fixture::plugin(&["ID=\"fixture.once\""]),
+    );
+    let loader = loader();
+    let counts = [(); 3].map(|()| {
+        // SAFETY: our own fixture.
+        let error = unsafe { loader.load(&wrong.path, &Options::new(Mode::Inline)) };
+        assert_eq!(error.expect_err("it is").kind(), ErrorKind::Version);
+        // SAFETY: as above.
+        drop(unsafe { loader.load_types(&types.path, false) }.expect("it loads"));
+        (mappings(&wrong.path), mappings(&types.path))
+    });
+    assert!(counts[0].0 > 0 && counts[0].1 > 0, "{counts:?}");
+    assert_eq!(counts, [counts[0]; 3]);
+    // What has failed, and types that nobody uses, are no less than plugins that nobody uses.
+    let bytes = std::fs::read(&wrong.path).expect("read");
+    let failed = (0..100_u8).map(|n| {
+        std::fs::write(&wrong.path, [&bytes[..], &[n]].concat()).expect("written");
+        // SAFETY: as above.
+        let error = unsafe { loader.load(&wrong.path, &Options::new(Mode::Inline)) };
+        error.expect_err("it is wrong").kind()
+    });
+    assert_eq!(failed.take_while(|kind| *kind == ErrorKind::Version).count(), 62);
 }
 
 /// [T32] types of a library stay callable when all handles are dropped, as long as anybody has one;
