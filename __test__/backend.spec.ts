@@ -14,6 +14,7 @@ test.serial('[D50] configure() takes what it knows; nothing chosen is the poll s
     const options = { backend: wrong } as unknown as Parameters<typeof configure>[0];
     t.throws(() => configure(options), { code: 'ERR_INVALID_ARGUMENT' });
   }
+  t.throws(() => configure({ IO: 'thread' } as object), { message: /unknown option "IO"/ });
   t.is(backend(), 'poll');
   t.notThrows(() => configure({ backend: 'poll' }));
   t.throws(() => configure({ backend: 'uring' }), { code: 'ERR_INVALID_STATE' });

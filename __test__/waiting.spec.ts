@@ -4,7 +4,7 @@ import { getEventListeners } from 'node:events';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { AbortError, type Listener, type Pipe, type WaitOptions } from '../index.js';
+import { AbortError, compile, type Listener, type Pipe, type WaitOptions } from '../index.js';
 import { dial, listen } from './helpers/ends.js';
 import { pattern } from './helpers/data.js';
 import {
@@ -26,6 +26,14 @@ interface WaitingCall {
   /** Iterators and consume() just end. */
   readonly isQuiet?: true;
 }
+
+/** A type, as a descriptor. */
+const BYTE = JSON.stringify({
+  abi: 1,
+  format: 'rkyv0.8/le/aligned/p32',
+  root: 'waiting.Byte',
+  types: { 'waiting.Byte': { kind: 'struct', fields: [{ name: 'value', kind: 'u8' }] } },
+});
 
 const closeServer = ({ server }: Pair): Promise<void> => server.close();
 
@@ -137,6 +145,26 @@ for (const scheme of SCHEMES) {
     await t.throwsAsync(client.send('x', wrong), expected);
     await t.throwsAsync(client.reserve(8).commit(8, wrong), expected);
     await t.throwsAsync(client.close(wrong), expected);
+    t.is(client.state, 'CONNECTED');
+  });
+
+  test(`[D08] ${scheme}: options that a call does not take are refused, not ignored`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const typed = client.typed(compile(BYTE));
+    const calls: [string, () => unknown][] = [
+      ['channel', () => server.receive({ channel: 3 } as object)],
+      ['channel', () => server.batches({ channel: 3 } as object).next()],
+      ['channel', () => server.consume(() => undefined, { channel: 3 } as object)],
+      ['channel', () => typed.send({ value: 1 }, { channel: 3 } as object)],
+      ['channel', () => typed.batches({ channel: 3 } as object).next()],
+      ['max', () => server.receive({ max: 10 } as object)],
+      ['max', () => client.send('x', { max: 10 } as object)],
+      ['satus', () => client.close({ reason: { satus: 7 } as object })],
+    ];
+    for (const [name, call] of calls) {
+      const message = new RegExp(`unknown option "${name}"`);
+      await t.throwsAsync(async () => call(), { code: 'ERR_INVALID_ARGUMENT', message }, name);
+    }
     t.is(client.state, 'CONNECTED');
   });
 

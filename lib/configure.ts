@@ -1,7 +1,7 @@
 /** Settings of a whole thread, which are made before its first pipe. */
 
 import { BusbarError, invalidArgument, show } from './errors.js';
-import { checkObject } from './internal/checks.js';
+import { checkNames } from './internal/checks.js';
 import {
   checkIo,
   chooseBackend,
@@ -60,7 +60,8 @@ export interface EnvironmentOptions {
  * ```
  */
 export function configure(options: EnvironmentOptions): void {
-  const { io, backend: wanted } = checkObject(options);
+  checkNames(options, ['io', 'backend']);
+  const { io, backend: wanted } = options;
   if (io !== undefined) checkIo(io, 'io');
   if (wanted !== undefined && wanted !== 'poll' && wanted !== 'uring') {
     throw invalidArgument(`backend is ${show(wanted)}; it must be 'poll' or 'uring'`);

@@ -6,6 +6,7 @@ import type { Batch } from './batch.js';
 import type { BusbarError } from './errors.js';
 import {
   channelOf,
+  checkBatchesOptions,
   checkCloseOptions,
   checkCodec,
   checkConsumeOptions,
@@ -292,9 +293,8 @@ export class Pipe extends EventEmitter<PipeEvents> {
    * @throws BusbarError `ERR_INVALID_ARGUMENT`; the iterator throws as {@link Pipe.receive} rejects
    */
   batches(options: BatchesOptions = {}): AsyncIterableIterator<Buffer[], undefined> {
-    const { max = MESSAGES_STANDARD } = options;
-    checkMax(max, MESSAGES_MAX);
-    return new MessageIterator(this.#core.inbox, new Messages(max), options);
+    const { max, wait } = checkBatchesOptions(options);
+    return new MessageIterator(this.#core.inbox, new Messages(max), wait);
   }
 
   /**
@@ -307,8 +307,8 @@ export class Pipe extends EventEmitter<PipeEvents> {
    */
   consume(callback: (batch: Batch) => void, options: ConsumeOptions = {}): Promise<void> {
     try {
-      const max = checkConsumeOptions(callback, options);
-      return this.#core.inbox.consume(callback, max, options);
+      const { max, wait } = checkConsumeOptions(callback, options);
+      return this.#core.inbox.consume(callback, max, wait);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -2,6 +2,7 @@
 
 import type { Batch } from './batch.js';
 import {
+  checkBatchesOptions,
   checkConsumeOptions,
   checkMax,
   MESSAGES_MAX,
@@ -212,8 +213,8 @@ export class TypedPipe<T, V = RootView<T>> {
    * @throws BusbarError `ERR_INVALID_ARGUMENT`; the iterator throws as {@link receiveBatch} rejects
    */
   batches(options: BatchesOptions = {}): AsyncIterableIterator<T[], undefined> {
-    const { max = MESSAGES_STANDARD } = options;
-    return new MessageIterator(this.#core.inbox, this.#messages(max), options);
+    const { max, wait } = checkBatchesOptions(options);
+    return new MessageIterator(this.#core.inbox, this.#messages(max), wait);
   }
 
   /**
@@ -274,10 +275,10 @@ export class TypedPipe<T, V = RootView<T>> {
     options: ConsumeOptions = {},
   ): Promise<void> {
     try {
-      const max = checkConsumeOptions(callback, options);
+      const { max, wait } = checkConsumeOptions(callback, options);
       const reader = this.#reader;
       const inner = (batch: Batch): void => callback(new DecodedBatch(batch, reader));
-      return this.#core.inbox.consume(inner, max, options);
+      return this.#core.inbox.consume(inner, max, wait);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -1,5 +1,6 @@
 /**
- * Reads what test runners print: from a runner's output to `{ passed, failed }`.
+ * Reads what test runners print: from a runner's output to `{ passed, failed }`, and to the titles
+ * of what failed with what it said.
  */
 
 /** @typedef {{ passed: number, failed: number, skipped?: number }} Count */
@@ -24,6 +25,31 @@ export const COUNTERS = {
     skipped: sum(output, /^# skip(?:ped)? (\d+)()$/gm).passed,
   }),
 };
+
+/** A failed test, and the lines that the runner printed about it. */
+/** @typedef {{ title: string, said: string }} Failure */
+
+/**
+ * By the kind of output.
+ *
+ * @type {{ check: Finder, cargo: Finder, tap: Finder }}
+ * @typedef {(output: string) => Failure[]} Finder
+ */
+export const FAILURES = {
+  /** A tool has no tests: all it said may matter. */
+  check: () => [],
+
+  /** `---- title stdout ----`, up to the next one or to the list of titles. */
+  cargo: (output) => find(output, /^---- (.+) stdout ----\n([^]*?)(?=\n---- |\nfailures:)/gm),
+
+  /** `not ok 7 - title`, with a block between `---` and `...` if there is more to say. */
+  tap: (output) => find(output, /^not ok \d+ - (.+)(?:\n +---\n([^]*?)\n +\.\.\.$)?/gm),
+};
+
+/** @type {(output: string, pattern: RegExp) => Failure[]} */
+function find(output, pattern) {
+  return Array.from(output.matchAll(pattern), ([, title = '', said = '']) => ({ title, said }));
+}
 
 /** @type {(output: string, pattern: RegExp) => Count} */
 function sum(output, pattern) {

@@ -1,11 +1,12 @@
 /** Checks of arguments of single calls. Those of pipes and listeners are in options.ts. */
 
 import { invalidArgument, show } from '../errors.js';
-import type { CloseOptions, ConsumeOptions } from '../pipe.js';
+import type { BatchesOptions, CloseOptions, ConsumeOptions } from '../pipe.js';
 import type { Codec, TypedOptions } from '../typed.js';
 import { ANNOUNCEMENTS } from './announcement.js';
 import { checkFlag, checkNames, checkObject } from './checks.js';
 import { BATCH_MAX } from './port.js';
+import type { WaitOptions } from './wait.js';
 
 /** Throws unless `address` is a string. */
 export function checkAddress(address: unknown): asserts address is string {
@@ -45,14 +46,27 @@ export function checkMax(max: unknown, limit: number): asserts max is number {
   throw invalidArgument(`max is ${show(max)}; it must be an integer, 1 to ${limit}`);
 }
 
-/** Checks the arguments of `consume()`; returns the most messages per batch. */
-export function checkConsumeOptions(callback: unknown, options: ConsumeOptions): number {
+/** Options of calls that give several messages at a time: how many, and what ends the wait. */
+export interface Portion {
+  readonly max: number;
+  readonly wait: WaitOptions;
+}
+
+/** Checks the options of `batches()`. What is no option is found where it waits. */
+export function checkBatchesOptions(options: BatchesOptions): Portion {
+  const { max = MESSAGES_STANDARD, ...wait } = checkObject(options);
+  checkMax(max, MESSAGES_MAX);
+  return { max, wait };
+}
+
+/** Checks the arguments of `consume()`, as those of `batches()`. */
+export function checkConsumeOptions(callback: unknown, options: ConsumeOptions): Portion {
   if (typeof callback !== 'function') {
     throw invalidArgument(`the callback of consume() is ${show(callback)}; it must be a function`);
   }
-  const { max = BATCH_MAX } = checkObject(options);
+  const { max = BATCH_MAX, ...wait } = checkObject(options);
   checkMax(max, BATCH_MAX);
-  return max;
+  return { max, wait };
 }
 
 /** Checks the options of `close()`. */
@@ -67,8 +81,8 @@ export function checkCloseOptions(options: CloseOptions): {
     const range = `milliseconds, 0 to ${LINGER_MS_MAX}`;
     throw invalidArgument(`lingerMs is ${show(lingerMs)}; it must be ${range}`);
   }
-  const parts = typeof reason === 'string' ? { text: reason } : checkObject(reason);
-  const { status = 0, text = '' } = parts as { status?: number; text?: string };
+  if (typeof reason !== 'string') checkNames(reason, ['status', 'text']);
+  const { status = 0, text = '' } = typeof reason === 'string' ? { text: reason } : reason;
   if (!Number.isInteger(status) || status < 0 || status > STATUS_MAX) {
     throw invalidArgument(`status is ${show(status)}; it must be an integer, 0 to ${STATUS_MAX}`);
   }

@@ -11,12 +11,13 @@ export interface WaitOptions {
   readonly timeoutMs?: number;
 }
 
-/** Options of waiting calls, and of those that may wait: a misspelt limit would be none. */
-const WAIT_OPTIONS: readonly string[] = ['signal', 'timeoutMs', 'channel', 'max'];
+/** Options of waiting calls: a limit that is misspelt would be none. */
+const WAIT_OPTIONS: readonly string[] = ['signal', 'timeoutMs'];
 
 /** Options of sending. */
 export const SEND_OPTIONS: readonly string[] = [
   ...WAIT_OPTIONS,
+  'channel',
   'ttlMs',
   'backpressure',
   'reliable',

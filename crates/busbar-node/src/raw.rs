@@ -326,9 +326,9 @@ pub(crate) fn call_back(env: sys::napi_env, function: sys::napi_ref) -> bool {
 
 fn call_scoped(env: sys::napi_env, function: sys::napi_value) -> bool {
     let (none, no_context) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: on thread, within a handle scope. There are no arguments, and the receiver, which must
-    // be an object, is the function itself. A null context means that nobody follows this callback
-    // in async hooks.
+    // SAFETY: on thread, within a handle scope. There are no arguments, and the receiver, which
+    // must be an object, is the function itself. A null context means that nobody follows this
+    // callback in async hooks.
     let status = unsafe {
         sys::napi_make_callback(env, no_context, function, function, 0, ptr::null(), none)
     };

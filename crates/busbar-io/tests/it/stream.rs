@@ -480,6 +480,34 @@ fn half_a_message_and_silence_is_freed() {
     assert_eq!(driven.engine.stats(pipe).unwrap().link.reassemblies_expired, 1);
 }
 
+/// [D59] the last part of a message that was freed is no message, also where it lies between
+/// messages that nobody has received yet
+#[test]
+fn the_rest_of_a_freed_message_is_passed_over() {
+    let mut options = ListenOptions::default();
+    options.pipe.reassembly_timeout = Duration::from_millis(40);
+    let mut driven = Driven::new();
+    let listener = driven.listen("tcp://127.0.0.1:0", &options);
+    let mut raw = Raw::connect(&driven.engine.address(listener).unwrap());
+    let freed = |index: u32| {
+        let mut frame = fragment(index, 2, 12, b"frag#0");
+        frame[6..8].copy_from_slice(&9_u16.to_be_bytes());
+        frame
+    };
+    raw.send(&[hello(), freed(0), data(1, b"first")].concat());
+    let pipe = driven.accepted();
+    let deadline = Instant::now() + PATIENCE;
+    while driven.engine.stats(pipe).unwrap().link.reassemblies_expired == 0 {
+        assert!(Instant::now() < deadline);
+        driven.drive(Instant::now() + Duration::from_millis(20));
+    }
+    let whole = [fragment(0, 2, 6, b"abc"), fragment(1, 2, 6, b"def")].concat();
+    raw.send(&[freed(1), whole, data(1, b"last"), close("")].concat());
+    driven.closed(pipe);
+    assert_eq!(driven.receive(pipe), [&b"first"[..], b"abcdef", b"last"]);
+    assert_eq!(driven.engine.reason(pipe).unwrap().code, None);
+}
+
 /// [D59] who begins more than the option allows is cut off, and everything is freed
 #[test]
 fn unfinished_messages_are_bounded_by_an_option() {

@@ -18,6 +18,16 @@ const UNDER_WAY_MAX: usize = 64;
 /// Memory that a message begins with.
 const BYTES_MIN: usize = 64 * 1024;
 
+/// What a fragment has made of its message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// More of it follows.
+    Unfinished,
+    /// This was the last of one that was given up because nothing came for too long.
+    Skipped,
+    Whole(Bytes),
+}
+
 pub(super) struct Assemblies {
     under_way: Vec<Assembly>,
     /// Bytes that they may come to together.
@@ -52,8 +62,7 @@ impl Assemblies {
         self.under_way = Vec::new();
     }
 
-    /// Adds a fragment whose header the decoder has checked; returns the message that it
-    /// completes.
+    /// Adds a fragment whose header the decoder has checked.
     ///
     /// # Errors
     /// `Protocol` if it does not belong here, `OutOfMemory`.
@@ -62,7 +71,7 @@ impl Assemblies {
         header: &Header,
         fragment: Fragment,
         payload: &[u8],
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Progress, Error> {
         if fragment.index == 0 {
             self.begin(header, fragment)?;
         }
@@ -81,9 +90,10 @@ impl Assemblies {
         }
         assembly.append(payload)?;
         if others > 0 {
-            return Ok(None);
+            return Ok(Progress::Unfinished);
         }
-        Ok(self.under_way.swap_remove(at).bytes.map(Bytes::from))
+        let bytes = self.under_way.swap_remove(at).bytes;
+        Ok(bytes.map_or(Progress::Skipped, |bytes| Progress::Whole(bytes.into())))
     }
 
     /// Whether a message is unfinished that may expire.
@@ -170,6 +180,7 @@ fn stray() -> Error {
 mod tests {
     use busbar_proto::frame::Kind;
 
+    use super::Progress::{Skipped, Unfinished};
     use super::*;
 
     fn add(
@@ -177,10 +188,14 @@ mod tests {
         (channel, seq): (u16, u64),
         (index, count, total_bytes): (u32, u32, u64),
         payload: &[u8],
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Progress, Error> {
         let header = Header { channel, seq, ..Header::new(Kind::Data) };
         let fragment = Fragment { index, count, total_bytes };
         assemblies.add(&header, fragment, payload)
+    }
+
+    fn whole(bytes: &'static [u8]) -> Progress {
+        Progress::Whole(Bytes::from_static(bytes))
     }
 
     fn assemblies() -> Assemblies {
@@ -192,11 +207,11 @@ mod tests {
     fn messages_of_channels_are_put_together_side_by_side() {
         let mut assemblies = assemblies();
         for index in 0..2 {
-            assert_eq!(add(&mut assemblies, (1, 5), (index, 3, 6), b"ab").unwrap(), None);
-            assert_eq!(add(&mut assemblies, (2, 9), (index, 3, 3), b"c").unwrap(), None);
+            assert_eq!(add(&mut assemblies, (1, 5), (index, 3, 6), b"ab").unwrap(), Unfinished);
+            assert_eq!(add(&mut assemblies, (2, 9), (index, 3, 3), b"c").unwrap(), Unfinished);
         }
-        assert_eq!(add(&mut assemblies, (1, 5), (2, 3, 6), b"ab").unwrap().unwrap(), "ababab");
-        assert_eq!(add(&mut assemblies, (2, 9), (2, 3, 3), b"c").unwrap().unwrap(), "ccc");
+        assert_eq!(add(&mut assemblies, (1, 5), (2, 3, 6), b"ab").unwrap(), whole(b"ababab"));
+        assert_eq!(add(&mut assemblies, (2, 9), (2, 3, 3), b"c").unwrap(), whole(b"ccc"));
         assert!(assemblies.under_way.is_empty());
     }
 
@@ -204,10 +219,10 @@ mod tests {
     #[test]
     fn a_new_message_replaces_an_unfinished_one() {
         let mut assemblies = assemblies();
-        assert_eq!(add(&mut assemblies, (1, 0), (0, 2, 8), b"lost").unwrap(), None);
-        assert_eq!(add(&mut assemblies, (1, 1), (0, 2, 4), b"ke").unwrap(), None);
-        assert_eq!(add(&mut assemblies, (1, 1), (1, 2, 4), b"pt").unwrap().unwrap(), "kept");
-        assert_eq!(add(&mut assemblies, (1, 2), (0, 2, 8), b"lost").unwrap(), None);
+        assert_eq!(add(&mut assemblies, (1, 0), (0, 2, 8), b"lost").unwrap(), Unfinished);
+        assert_eq!(add(&mut assemblies, (1, 1), (0, 2, 4), b"ke").unwrap(), Unfinished);
+        assert_eq!(add(&mut assemblies, (1, 1), (1, 2, 4), b"pt").unwrap(), whole(b"kept"));
+        assert_eq!(add(&mut assemblies, (1, 2), (0, 2, 8), b"lost").unwrap(), Unfinished);
         assemblies.give_up(1);
         assert!(assemblies.under_way.is_empty());
     }
@@ -245,14 +260,14 @@ mod tests {
         assemblies.expire();
         assert_eq!((assemblies.expired, assemblies.has_unfinished()), (1, true));
         assert!(assemblies.under_way[0].bytes.is_none());
-        assert_eq!(add(&mut assemblies, (2, 9), (2, 3, 3), b"c").unwrap().unwrap(), "ccc");
-        assert_eq!(add(&mut assemblies, (1, 5), (1, 3, 6), b"ab").unwrap(), None);
-        assert_eq!(add(&mut assemblies, (1, 5), (2, 3, 6), b"ab").unwrap(), None, "skipped");
+        assert_eq!(add(&mut assemblies, (2, 9), (2, 3, 3), b"c").unwrap(), whole(b"ccc"));
+        assert_eq!(add(&mut assemblies, (1, 5), (1, 3, 6), b"ab").unwrap(), Unfinished);
+        assert_eq!(add(&mut assemblies, (1, 5), (2, 3, 6), b"ab").unwrap(), Skipped);
         assemblies.expire();
         assert_eq!((assemblies.expired, assemblies.has_unfinished()), (1, false));
         assert!(assemblies.under_way.is_empty());
-        assert_eq!(add(&mut assemblies, (1, 6), (0, 2, 4), b"ne").unwrap(), None);
-        assert_eq!(add(&mut assemblies, (1, 6), (1, 2, 4), b"xt").unwrap().unwrap(), "next");
+        assert_eq!(add(&mut assemblies, (1, 6), (0, 2, 4), b"ne").unwrap(), Unfinished);
+        assert_eq!(add(&mut assemblies, (1, 6), (1, 2, 4), b"xt").unwrap(), whole(b"next"));
     }
 
     /// [D59] memory follows what has come, not what was announced

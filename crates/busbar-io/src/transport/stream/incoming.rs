@@ -25,7 +25,7 @@ use crate::inbox::Inbox;
 use crate::loan::Lease;
 use crate::options::PipeOptions;
 
-use super::assembly::Assemblies;
+use super::assembly::{Assemblies, Progress};
 use super::buffer::{BUFFER_BYTES, Buffer};
 use super::wire::Wire;
 
@@ -53,7 +53,9 @@ pub(super) struct Incoming {
     /// Messages that can be received.
     ready: usize,
     assemblies: Assemblies,
-    wholes: VecDeque<Bytes>,
+    /// What was put together, one for each last fragment in the buffer; `None`: it was given up
+    /// before.
+    wholes: VecDeque<Option<Bytes>>,
     whole_bytes: usize,
     /// Reads are made by an I/O thread, and not by calls that find nothing.
     is_served: bool,
@@ -343,45 +345,45 @@ impl Incoming {
             };
             let Frame { header, payload } = frame;
             let is_last = header.fragment.is_none_or(|it| it.index + 1 == it.count);
-            if is_last && header.kind == Kind::Data {
-                let is_new = match &self.session {
-                    Some(session) if header.is_reliable => session.verdicts.front().copied(),
-                    _ => Some(true),
-                };
-                let Some(is_new) = is_new else { return false };
-                let is_stale = header.deadline_micros.is_some_and(|at| at <= now_micros());
-                if !is_new || is_stale {
-                    self.drop_first(&header, len, is_new);
-                    if self.ready == 0 {
-                        return false;
-                    }
-                    continue;
+            let is_skipped =
+                is_last && header.fragment.is_some() && self.wholes.front() == Some(&None);
+            if header.kind != Kind::Data || !is_last || is_skipped {
+                if is_skipped {
+                    self.wholes.pop_front();
                 }
+                self.start += len;
+                continue;
             }
-            let bytes = match header.fragment {
-                None if header.kind == Kind::Data => {
-                    let fits =
-                        payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
-                    if !fits && payload.len() <= INLINE_MAX {
-                        return false;
-                    }
-                    if !fits {
-                        let copy = Bytes::copy_from_slice(payload);
-                        inbox.push_lease(header.channel, Lease::Bytes(copy));
-                    }
-                    payload.len()
+            let is_new = match &self.session {
+                Some(session) if header.is_reliable => session.verdicts.front().copied(),
+                _ => Some(true),
+            };
+            let Some(is_new) = is_new else { return false };
+            let is_stale = header.deadline_micros.is_some_and(|at| at <= now_micros());
+            if !is_new || is_stale {
+                self.drop_first(&header, len, is_new);
+                if self.ready == 0 {
+                    return false;
                 }
-                Some(fragment) if fragment.index + 1 == fragment.count => {
-                    let whole = self.wholes.pop_front().expect("invariant: one for each last");
-                    let bytes = whole.len();
-                    self.whole_bytes -= bytes;
-                    inbox.push_lease(header.channel, Lease::Bytes(whole));
-                    bytes
+                continue;
+            }
+            let bytes = if header.fragment.is_some() {
+                let whole = self.wholes.pop_front().flatten();
+                let whole = whole.expect("invariant: one for each last");
+                let bytes = whole.len();
+                self.whole_bytes -= bytes;
+                inbox.push_lease(header.channel, Lease::Bytes(whole));
+                bytes
+            } else {
+                let fits = payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
+                if !fits && payload.len() <= INLINE_MAX {
+                    return false;
                 }
-                _ => {
-                    self.start += len;
-                    continue;
+                if !fits {
+                    let copy = Bytes::copy_from_slice(payload);
+                    inbox.push_lease(header.channel, Lease::Bytes(copy));
                 }
+                payload.len()
             };
             if header.is_reliable
                 && let Some(session) = &mut self.session
@@ -408,7 +410,7 @@ impl Incoming {
             session.news.extend(is_stale.then_some(expired));
         }
         if header.fragment.is_some() {
-            let whole = self.wholes.pop_front();
+            let whole = self.wholes.pop_front().flatten();
             self.whole_bytes -= whole.map_or(0, |whole| whole.len());
         }
         self.stale += u64::from(is_stale);
@@ -420,8 +422,9 @@ impl Incoming {
     fn received_one(&mut self) {
         self.ready -= 1;
         if self.ready == 0 {
-            // What follows are fragments, which have been taken out.
+            // What follows are fragments, which have been taken out or given up.
             self.start = self.scanned;
+            self.wholes.clear();
         }
     }
 
@@ -448,10 +451,13 @@ impl Incoming {
                 (Kind::Data, Some(fragment)) => {
                     match self.assemblies.add(&header, fragment, payload) {
                         Err(error) => return self.breach(error),
-                        Ok(None) => {}
-                        Ok(Some(whole)) => {
+                        Ok(Progress::Unfinished) => {}
+                        // It stays in the buffer only behind a message.
+                        Ok(Progress::Skipped) if self.ready == 0 => {}
+                        Ok(Progress::Skipped) => self.wholes.push_back(None),
+                        Ok(Progress::Whole(whole)) => {
                             self.whole_bytes += whole.len();
-                            self.wholes.push_back(whole);
+                            self.wholes.push_back(Some(whole));
                             self.ready += 1;
                             self.tell(&header);
                         }
