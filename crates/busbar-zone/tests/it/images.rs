@@ -25,7 +25,6 @@ fn open(loader: &Loader, fixture: &Fixture, mode: Mode) -> Zone {
 /// [Z06 Z09] a library that leaves nothing behind is mapped as long as a zone with threads of its
 /// own needs it, and not once the last one of them is closed; then it can be loaded anew
 #[test]
-#[cfg(target_os = "linux")]
 fn closed_dedicated_zones_are_unmapped() {
     let defines = ["FLAGS=BUSBAR_PLUGIN_UNLOADABLE", "TYPE_COUNT=0", "ID=\"fixture.unloadable\""];
     let (fixture, loader) = (Fixture::plugin(&defines), loader());
@@ -60,7 +59,6 @@ fn closed_dedicated_zones_are_unmapped() {
 
 /// [Z06] one that does not say that it leaves nothing stays, as does one that a call never leaves
 #[test]
-#[cfg(target_os = "linux")]
 fn others_stay_mapped() {
     for (id, flags, method) in [
         ("ID=\"fixture.stays\"", "FLAGS=0", "echo"),
@@ -80,7 +78,6 @@ fn others_stay_mapped() {
 /// [Z06 Z12] a generation for whose end no thread of the zone was free, as the next one kept them
 /// all, was taken for ended: its code was unmapped though it had never been told to end
 #[test]
-#[cfg(target_os = "linux")]
 fn what_could_not_be_ended_stays_mapped() {
     let defines = ["FLAGS=BUSBAR_PLUGIN_UNLOADABLE", "TYPE_COUNT=0", "ID=\"fixture.busy\""];
     let (gates, loader) = ([Gate::new(), Gate::new()], loader());
@@ -117,7 +114,6 @@ fn what_could_not_be_ended_stays_mapped() {
 /// [Z17] a file that is no plugin, and one whose types are loaded, left an image each time it was
 /// loaded, beside all bounds
 #[test]
-#[cfg(target_os = "linux")]
 fn each_file_is_mapped_once() {
     let (wrong, types) = (
         Fixture::plugin(&["MAJOR=2", "ID=\"fixture.wrong\""]),
@@ -148,7 +144,6 @@ fn each_file_is_mapped_once() {
 /// [T32] types of a library stay callable when all handles are dropped, as long as anybody has one;
 /// then, if it leaves nothing behind, the library is unmapped
 #[test]
-#[cfg(target_os = "linux")]
 fn types_hold_their_library() {
     use busbar_types::format::Formats;
     use busbar_types::registry::ForeignValue;
