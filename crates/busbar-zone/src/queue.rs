@@ -96,7 +96,8 @@ impl Queue {
         lane.insert(place, (number, job));
     }
 
-    /// A job has run, or was put back; whether the pool is to be told, and whether its thread was replaced.
+    /// A job has run, or was put back; whether the pool is to be told, and whether its thread was
+    /// replaced.
     pub(crate) fn done(&self, id: CallId, was_serial: bool) -> (bool, bool) {
         let mut lanes = self.lock();
         let at = lanes.running.iter().position(|(running, _)| *running == id);

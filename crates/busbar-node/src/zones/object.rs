@@ -7,8 +7,8 @@ use napi_derive::napi;
 
 use super::{Failure, in_background};
 
-/// Somebody who holds an object of a plugin; nothing of it is borrowed while a plugin runs, which may
-/// call JavaScript, which has this.
+/// Somebody who holds an object of a plugin; nothing of it is borrowed while a plugin runs, which
+/// may call JavaScript, which has this.
 #[napi]
 pub struct NativeObject(RefCell<Option<busbar_zone::Object>>);
 

@@ -139,8 +139,8 @@ impl Outbox {
         zones.push(zone.downgrade());
     }
 
-    /// Closes all zones, as no more JavaScript will run; not for longer than [`DRAIN`]. Plugins that
-    /// wait for JavaScript wait no longer.
+    /// Closes all zones, as no more JavaScript will run; not for longer than [`DRAIN`]. Plugins
+    /// that wait for JavaScript wait no longer.
     pub(super) fn drain(&self) {
         self.upward.close();
         let zones = mem::take(&mut *self.zones.lock().unwrap_or_else(PoisonError::into_inner));
