@@ -30,3 +30,62 @@ for (const [name, lock, file, use] of LIBRARIES) {
     t.regex(read(file), use);
   });
 }
+
+/** What the way to plugins is made of: where it is, and a test that shows it. */
+const STEPS: readonly (readonly [step: string, file: string, tests: string, title: RegExp])[] = [
+  [
+    'the registry of types',
+    'crates/busbar-types/src/registry.rs',
+    'crates/busbar-types/src/registry/tests.rs',
+    /\[T17 T41\] 16 threads/,
+  ],
+  [
+    'the loader, with folders to look through',
+    'crates/busbar-zone/src/loader.rs',
+    'crates/busbar-zone/tests/it/tree.rs',
+    /\[Z14 T31\] folders are looked through/,
+  ],
+  [
+    'a plugin of the workspace that it loads',
+    'crates/busbar-zone/examples/physics.rs',
+    'crates/busbar-zone/tests/it/sdk.rs',
+    /\[Z01 Z03 T14\] typed arguments and results/,
+  ],
+  [
+    'the macro',
+    'crates/busbar-derive/src/lib.rs',
+    'crates/busbar-types/tests/it/golden.rs',
+    /\[T26 T27\] options reach the schema/,
+  ],
+  [
+    'types on the way through pipes',
+    'lib/typed.ts',
+    'crates/busbar-types/src/registry/ladder/tests.rs',
+    /\[T19\] the first rung/,
+  ],
+  [
+    'compiled-in writers straight into mapped memory',
+    'crates/busbar-types/src/mapped.rs',
+    'crates/busbar-types/tests/it/mapped.rs',
+    /\[T02 T13\] a function out of the registry writes straight into the mapping/,
+  ],
+  [
+    'example plugins, and a program that loads them',
+    'examples/plugin-rust/src/lib.rs',
+    'examples/plugin-host/test/host.test.js',
+    /\[T14 T20 T36 Z20 M11\] a plugin in/,
+  ],
+  [
+    'workflows that build and load them on three systems',
+    '.github/workflows/ci.yml',
+    '.github/workflows/ci.yml',
+    /os: \[macos-latest, windows-latest\][^]*test\/host\.test\.js/,
+  ],
+];
+
+for (const [step, file, tests, title] of STEPS) {
+  test(`[T43] ${step}: there, and shown by a test`, (t) => {
+    t.true(read(file).length > 0);
+    t.regex(read(tests), title);
+  });
+}

@@ -123,13 +123,12 @@ export declare class NativeZone {
    */
   post(method: number, input: Uint8Array): void
   /**
-   * Runs a method elsewhere and waits for it on this thread. The result lies in `out`, and its
-   * length is given; or, if it has no room there, it is given itself.
-   *
-   * # Errors
-   * As [`Self::submitter`], what the call fails with, and `ERR_TIMED_OUT`.
+   * A function that runs a method elsewhere and waits for it on this thread,
+   * `call(method, input, out, timeoutMs)`. The result lies in `out`, and its length is given; or,
+   * if it has no room there, it is given itself. It throws as [`Self::submitter`]'s, what the
+   * call fails with, and `ERR_TIMED_OUT`.
    */
-  callWaiting(method: number, input: Buffer, out: Buffer, timeoutMs: number): number | Buffer
+  waiter(): unknown
   /**
    * Closes the zone and its children; running calls have `grace_ms` to end. Or, with
    * `only_if_idle`, ends with `ERR_IN_USE` if there are any.

@@ -51,12 +51,14 @@ export const LANGUAGES = [
 ];
 
 /**
- * Whether a language can be built here.
+ * Whether plugins of a language can be built here, and loaded as is best for them.
  *
  * @param {Language} language
  * @returns {boolean}
  */
-export function isInstalled({ tool }) {
+export function isInstalled({ tool, mode }) {
+  // Processes of their own are for Linux.
+  if (mode === 'process' && process.platform !== 'linux') return false;
   const { status } = spawnSync(tool, [tool === 'go' ? 'version' : '--version'], {
     stdio: 'ignore',
   });

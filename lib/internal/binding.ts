@@ -391,6 +391,17 @@ export const NATIVE_OTHER = 0xffff_ffff;
 /** Starts a call; its number, for `cancel`. It throws. */
 export type NativeSubmit = (method: number, input: Uint8Array, operation: number) => number;
 
+/**
+ * Waits for a call: the length of the result, which lies in `out`; or the result, if it has no room
+ * there. It throws.
+ */
+export type NativeWait = (
+  method: number,
+  input: Uint8Array,
+  out: Uint8Array,
+  timeoutMs: number,
+) => number | Buffer;
+
 export interface NativeZoneOptions {
   /** A path, or a name to look for. */
   library: string;
@@ -498,13 +509,7 @@ export interface NativeZone {
   lend(): number;
   takeBack(object: number): boolean;
   post(method: number, input: Uint8Array): void;
-  /** The length of the result, which lies in `out`; or the result, if it has no room there. */
-  callWaiting(
-    method: number,
-    input: Uint8Array,
-    out: Uint8Array,
-    timeoutMs: number,
-  ): number | Buffer;
+  waiter(): NativeWait;
   /** With `onlyIfIdle` it may end with ERR_IN_USE. */
   close(graceMs: number, onlyIfIdle: boolean, operation: number): void;
 }

@@ -1,8 +1,8 @@
 /** Calls that this thread waits for while they run in another process. */
 
-import { BusbarError, callNative, invalidArgument, show } from '../errors.js';
-import type { NativeZone } from './binding.js';
-import { isShared } from './zone-methods.js';
+import { BusbarError, fromNative, invalidArgument, show } from '../errors.js';
+import type { NativeWait, NativeZone } from './binding.js';
+import { isShared, NOTHING } from './zone-methods.js';
 
 const TIMEOUT_MS = 5000;
 /** Room for results: what is larger comes in memory of its own. */
@@ -11,6 +11,7 @@ const ROOM_BYTES = 16 * 1024;
 /** One for each zone. */
 export class WaitingCalls {
   readonly #native: NativeZone;
+  #wait: NativeWait | null = null;
   #room: Uint8Array | null = null;
 
   constructor(native: NativeZone) {
@@ -32,10 +33,16 @@ export class WaitingCalls {
       throw invalidArgument('out is shared memory; the result needs memory of its own');
     }
     const room = out ?? (this.#room ??= new Uint8Array(ROOM_BYTES));
-    const result = callNative(() => this.#native.callWaiting(method, own, room, timeoutMs));
+    const wait = (this.#wait ??= this.#native.waiter());
+    let result: number | Buffer;
+    try {
+      result = wait(method, own, room, timeoutMs);
+    } catch (error) {
+      throw fromNative(error);
+    }
     if (typeof result === 'number') {
-      const bytes = room.subarray(0, result);
-      return out === undefined ? Buffer.from(bytes) : bytes;
+      if (out === undefined) return result === 0 ? NOTHING : Buffer.from(room.subarray(0, result));
+      return result === out.length ? out : out.subarray(0, result);
     }
     if (out === undefined) return result;
     const message = `the result has ${result.length} bytes, and out has room for ${out.length}`;

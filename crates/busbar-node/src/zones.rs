@@ -9,6 +9,7 @@ mod outbox;
 pub mod process;
 mod slots;
 pub mod upward;
+mod waiting;
 #[cfg(target_os = "linux")]
 mod watch;
 
@@ -26,9 +27,7 @@ use busbar_zone::{
     CallId, Error, FileHash, GoLibraries, Listener, Loader, MethodId, Mode, Options, Parent,
     ReloadOptions, Reloaded, Trust, Watch, Zone,
 };
-use napi::bindgen_prelude::{
-    BigInt, Buffer, BufferSlice, Either, Env, FnArgs, Function, Object, Uint32Array, Unknown,
-};
+use napi::bindgen_prelude::{BigInt, Buffer, Env, FnArgs, Function, Object, Uint32Array, Unknown};
 use napi::{JsValue, Status, sys};
 use napi_derive::napi;
 
@@ -653,36 +652,15 @@ impl NativeZone {
         posted.map(drop).map_err(|error| Failure::from(error).throw(env))
     }
 
-    /// Runs a method elsewhere and waits for it on this thread. The result lies in `out`, and its
-    /// length is given; or, if it has no room there, it is given itself.
-    ///
-    /// # Errors
-    /// As [`Self::submitter`], what the call fails with, and `ERR_TIMED_OUT`.
+    /// A function that runs a method elsewhere and waits for it on this thread,
+    /// `call(method, input, out, timeoutMs)`. The result lies in `out`, and its length is given;
+    /// or, if it has no room there, it is given itself. It throws as [`Self::submitter`]'s, what
+    /// the call fails with, and `ERR_TIMED_OUT`.
     #[napi]
-    pub fn call_waiting(
-        &self,
-        env: Env,
-        method: u32,
-        input: BufferSlice<'_>,
-        mut out: BufferSlice<'_>,
-        timeout_ms: u32,
-    ) -> napi::Result<Either<u32, Buffer>> {
-        let timeout = Duration::from_millis(timeout_ms.into());
-        let method = MethodId::from_index(method);
-        let result = if self.zone.exposes() {
-            // What runs meanwhile may change the argument, or give its memory away.
-            let input = input.to_vec();
-            self.outbox.upward().call_waiting(&self.zone, self.exposed, method, &input, timeout)
-        } else {
-            self.zone.call_waiting(method, &input, timeout)
-        };
-        let result = result.map_err(|error| Failure::from(error).throw(env))?;
-        let Some(room) = out.get_mut(..result.len()) else {
-            return Ok(Either::B(result.into()));
-        };
-        room.copy_from_slice(&result);
-        // No array of JavaScript is longer than 2^32.
-        Ok(Either::A(result.len() as u32))
+    pub fn waiter<'env>(&self, env: &'env Env) -> Unknown<'env> {
+        let function = waiting::waiter(env.raw(), &self.zone, &self.outbox, self.exposed);
+        // SAFETY: it was just made, and belongs to `env`.
+        unsafe { Unknown::from_raw_unchecked(env.raw(), function) }
     }
 
     /// Closes the zone and its children; running calls have `grace_ms` to end. Or, with

@@ -17,7 +17,9 @@ use crate::guard::{catch, guard};
 use crate::tasks::Tasks;
 use crate::{Error, Host, Output, Result};
 
+#[repr(C)]
 pub(crate) struct Instance<P> {
+    /// First, so that a pointer to it is one to all of it.
     raw: abi::Plugin,
     host: Host,
     /// Empty before `init`.
@@ -81,10 +83,9 @@ pub(crate) unsafe extern "C" fn create<P: Exports>(
 /// The contract. The result must not outlive the call.
 #[inline]
 unsafe fn instance<'a, P>(plugin: *const abi::Plugin) -> &'a Instance<P> {
-    // SAFETY: the contract.
-    let data = unsafe { (*plugin).plugin_data };
-    // SAFETY: `create` put it there; `destroy`, which ends it, is the last call.
-    unsafe { &*data.cast::<Instance<P>>() }
+    // SAFETY: the contract: `create` gave it, as a pointer into the whole; `destroy`, which ends
+    // it, is the last call.
+    unsafe { &*plugin.cast::<Instance<P>>() }
 }
 
 unsafe extern "C" fn init<P: Exports>(plugin: *const abi::Plugin) -> Status {

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::gate::Refusal;
-use crate::instance::{Instance, Target};
+use crate::gate::{Gate, Refusal};
+use crate::instance::{Entry, Instance, Target};
 use crate::local::Local;
 use crate::passage::Passage;
 use crate::{MethodId, Result};
@@ -19,17 +19,40 @@ pub struct Bound {
     way: RefCell<Way>,
 }
 
-/// To one generation.
+/// To one generation. What a call looks at lies here, and not behind the instance: each step from
+/// one place to the next costs as much as a short method.
 struct Way {
-    instance: Arc<Instance>,
+    gate: &'static Gate,
     passage: Passage,
+    entry: Entry,
     target: Target,
+    instance: Arc<Instance>,
 }
 
 impl Way {
     fn new(instance: Arc<Instance>, method: MethodId) -> Result<Self> {
         let target = instance.inline_target(method.index())?;
-        Ok(Self { passage: instance.passage(), instance, target })
+        let (gate, entry) = (instance.gate(), instance.entry());
+        Ok(Self { gate, passage: gate.passage(), entry, target, instance })
+    }
+
+    #[inline(always)]
+    fn call(&self, input: &[u8], out: &mut [u8]) -> Result<Result<usize>, Refusal> {
+        self.gate.enter_by(&self.passage)?;
+        let _leave = Leave(self);
+        if self.target.is_thread_safe() {
+            return Ok(self.entry.call(&self.instance, self.target, input, out));
+        }
+        Ok(self.instance.call_inside(self.target, input, out))
+    }
+}
+
+struct Leave<'a>(&'a Way);
+
+impl Drop for Leave<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.gate.leave_by(&self.0.passage);
     }
 }
 
@@ -54,7 +77,7 @@ impl Bound {
     #[inline(always)]
     pub fn call(&self, input: &[u8], out: &mut [u8]) -> Result<usize> {
         let way = self.way.borrow();
-        match way.instance.call_by(&way.passage, way.target, input, out) {
+        match way.call(input, out) {
             Ok(result) => result,
             Err(refusal) => {
                 let instance = Arc::clone(&way.instance);

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
 struct State {
     result: Option<Result<Vec<u8>>>,
     waker: Option<Waker>,
+    /// Whether a thread sleeps until there is a result: waking takes a system call, even of nobody.
+    is_slept_on: bool,
 }
 
 impl Call {
@@ -55,6 +57,11 @@ impl Call {
     /// # Errors
     /// The call's; `TimedOut` if it does not end in time, when it goes on without anybody waiting.
     pub fn wait(self, timeout: Duration) -> Result<Vec<u8>> {
+        if self.shared.is_done()
+            && let Some(result) = self.shared.lock().result.take()
+        {
+            return result;
+        }
         let deadline = deadline::after(timeout);
         Patience::default().look(|| self.shared.is_done());
         let mut state = self.shared.lock();
@@ -67,6 +74,7 @@ impl Call {
                 let message = format!("the call did not end within {} ms", timeout.as_millis());
                 return Err(Error::new(ErrorKind::TimedOut, Stage::Call, message));
             }
+            state.is_slept_on = true;
             let waited = self.shared.ended.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -96,9 +104,11 @@ impl Shared {
         let mut state = self.lock();
         state.result = Some(result);
         self.is_done.store(true, Ordering::Relaxed);
-        let waker = state.waker.take();
+        let (waker, is_slept_on) = (state.waker.take(), state.is_slept_on);
         drop(state);
-        self.ended.notify_all();
+        if is_slept_on {
+            self.ended.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

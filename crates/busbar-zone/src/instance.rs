@@ -15,11 +15,10 @@ use busbar_abi::{
 
 use crate::contract::{Method, bad_size, null};
 use crate::extension::Extension;
-use crate::gate::Refusal;
+use crate::gate::{Gate, Refusal};
 use crate::host::{Core, error_of, forget_error, panic_of};
 use crate::library::Library;
 use crate::object::{Objects, Owner};
-use crate::passage::Passage;
 use crate::pending::{CallId, Pending, closed};
 use crate::state::{State, Step};
 use crate::upward::{Parent, Upward};
@@ -35,7 +34,7 @@ pub(crate) struct Instance {
     core: &'static Core,
     plugin: *const Plugin,
     table: Plugin,
-    call: Call,
+    entry: Entry,
     /// What calls need of the methods, beside what else they need.
     /// By the zone's numbers.
     methods: Box<[Option<Target>]>,
@@ -64,6 +63,35 @@ pub(crate) trait Watcher: Send + Sync {
 pub(crate) struct Target {
     id: u32,
     flags: u32,
+}
+
+/// Where calls of an instance go: all that is looked at for one.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    call: Call,
+    plugin: *const Plugin,
+}
+
+impl Entry {
+    /// Runs a method of `instance`, once inside, when it is its turn.
+    #[inline(always)]
+    pub(crate) fn call(
+        self,
+        instance: &Instance,
+        method: Target,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let mut buf = Buf::new(out);
+        // SAFETY: by the contract: the instance is active, as somebody is inside; `input` and `out`
+        // are there during the call.
+        let status =
+            unsafe { (self.call)(self.plugin, method.id, Slice::new(input), &raw mut buf) };
+        if status == Status::OK && buf.len <= out.len() {
+            return Ok(buf.len);
+        }
+        Err(instance.failed(method, status, &buf))
+    }
 }
 
 /// What an instance is made with.
@@ -116,7 +144,7 @@ impl Instance {
             core,
             plugin,
             table,
-            call,
+            entry: Entry { call, plugin },
             methods: birth.methods.into(),
             serial: Serial::default(),
             state: Mutex::new(State::Bound),
@@ -305,26 +333,14 @@ impl Instance {
         Ok(self.call_inside(target, input, out))
     }
 
-    /// A way into this instance for the calling thread.
-    pub(crate) fn passage(&self) -> Passage {
-        self.core.gate.passage()
+    /// Where calls go.
+    pub(crate) fn entry(&self) -> Entry {
+        self.entry
     }
 
-    /// As [`Self::call`], by a passage of this instance.
-    #[inline(always)]
-    pub(crate) fn call_by(
-        &self,
-        passage: &Passage,
-        method: Target,
-        input: &[u8],
-        out: &mut [u8],
-    ) -> Result<Result<usize>, Refusal> {
-        self.core.gate.enter_by(passage)?;
-        let _leave = LeaveBy(self, passage);
-        if method.is_thread_safe() {
-            return Ok(self.call_now(method, input, out));
-        }
-        Ok(self.call_inside(method, input, out))
+    /// Who is inside.
+    pub(crate) fn gate(&self) -> &'static Gate {
+        &self.core.gate
     }
 
     /// As [`Self::call`], once inside.
@@ -336,21 +352,7 @@ impl Instance {
         out: &mut [u8],
     ) -> Result<usize> {
         let _one = self.turn(method)?;
-        self.call_now(method, input, out)
-    }
-
-    /// As [`Self::call_inside`], when it is the method's turn.
-    #[inline(always)]
-    fn call_now(&self, method: Target, input: &[u8], out: &mut [u8]) -> Result<usize> {
-        let mut buf = Buf::new(out);
-        // SAFETY: by the contract: the instance is active, as somebody is inside; `input` and `out`
-        // are there during the call.
-        let status =
-            unsafe { (self.call)(self.plugin, method.id, Slice::new(input), &raw mut buf) };
-        if status == Status::OK && buf.len <= out.len() {
-            return Ok(buf.len);
-        }
-        Err(self.failed(method, status, &buf))
+        self.entry.call(self, method, input, out)
     }
 
     /// Whether the plugin runs many calls at once.
@@ -767,15 +769,6 @@ impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.core.gate.leave();
-    }
-}
-
-struct LeaveBy<'a>(&'a Instance, &'a Passage);
-
-impl Drop for LeaveBy<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.core.gate.leave_by(self.1);
     }
 }
 

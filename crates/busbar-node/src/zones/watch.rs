@@ -3,8 +3,9 @@
 //! often calls again.
 //!
 //! It looks only if calls are under way and the loop has nothing else to do, and only as long as
-//! that was of use lately ([`Patience`]). Where libuv cannot be reached, the outbox's thread-safe
-//! function tells of all ends.
+//! that was of use lately ([`Patience`]). A loop that has something else to do is not going to
+//! sleep: then one glance is enough, and nobody has to ring. Where libuv cannot be reached, the
+//! outbox's thread-safe function tells of all ends.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -43,6 +44,9 @@ pub(super) struct Watcher {
     words: Rc<dyn Words>,
     on_wake: sys::napi_ref,
     prepare: Memory,
+    /// While it is active, the loop does not wait.
+    idle: Memory,
+    is_idle: Cell<bool>,
     patience: Cell<Patience>,
     /// Since when the loop may be asleep, if calls are under way.
     asleep: Cell<Option<Instant>>,
@@ -52,6 +56,8 @@ pub(super) struct Watcher {
     attended: RefCell<Vec<(u64, Box<dyn Attendance>)>>,
     cleanup: Cell<sys::napi_async_cleanup_hook_handle>,
     has_ended: Cell<bool>,
+    /// Handles that libuv has.
+    handles: Cell<u32>,
 }
 
 impl Watcher {
@@ -80,25 +86,31 @@ impl Watcher {
             words,
             on_wake: raw::reference(env, on_wake, false)?,
             prepare: Memory::new(&uv, libuv::UV_PREPARE),
+            idle: Memory::new(&uv, libuv::UV_IDLE),
+            is_idle: Cell::new(false),
             patience: Cell::default(),
             asleep: Cell::new(None),
             is_ringing: Cell::new(false),
             attended: RefCell::default(),
             cleanup: Cell::new(ptr::null_mut()),
             has_ended: Cell::new(false),
+            handles: Cell::new(2),
         });
-        let handle = watcher.prepare.handle();
         // SAFETY: on the loop's thread; the memory is as large as libuv asked for, zeroed, and
-        // stays until `on_closed`. It cannot fail.
-        unsafe { (uv.prepare_init)(uv_loop, handle) };
-        // It lives until `on_closed` takes this count back.
-        let data = Rc::into_raw(Rc::clone(&watcher)).cast_mut().cast();
-        // SAFETY: the handle is initialised.
-        unsafe { (uv.set_data)(handle, data) };
+        // stays until `on_closed`. Neither can fail.
+        unsafe { (uv.prepare_init)(uv_loop, watcher.prepare.handle()) };
         // SAFETY: as above.
-        unsafe { (uv.unreference)(handle) };
+        unsafe { (uv.idle_init)(uv_loop, watcher.idle.handle()) };
+        for handle in watcher.handles() {
+            // It lives until `on_closed` takes this count back.
+            let data = Rc::into_raw(Rc::clone(&watcher)).cast_mut().cast();
+            // SAFETY: the handle is initialised.
+            unsafe { (uv.set_data)(handle, data) };
+            // SAFETY: as above.
+            unsafe { (uv.unreference)(handle) };
+        }
         // SAFETY: as above; the callback finds the watcher in the handle's data.
-        unsafe { (uv.prepare_start)(handle, on_prepare) };
+        unsafe { (uv.prepare_start)(watcher.prepare.handle(), on_prepare) };
         let data = Rc::into_raw(Rc::clone(&watcher)).cast_mut().cast();
         let mut cleanup = ptr::null_mut();
         // SAFETY: on the environment's thread; `on_environment_end` takes the count back.
@@ -140,10 +152,15 @@ impl Watcher {
         }
     }
 
+    fn handles(&self) -> [Handle; 2] {
+        [&self.prepare, &self.idle].map(Memory::handle)
+    }
+
     fn before_wait(&self) {
         if self.has_ended.get() {
             return;
         }
+        self.set_idle(false);
         let mut deliveries = 0;
         while deliveries < DELIVERIES_MAX && (self.outbox.has_ends() || self.look()) {
             deliveries += 1;
@@ -153,6 +170,10 @@ impl Watcher {
         }
         if self.has_ended.get() {
             return;
+        }
+        if self.words.has_calls() && (deliveries == DELIVERIES_MAX || self.is_busy()) {
+            // Other work gets its turn, and this comes back at once.
+            return self.set_idle(true);
         }
         // From here on it is for others to wake this thread.
         self.attended.borrow_mut().clear();
@@ -169,27 +190,47 @@ impl Watcher {
 
     /// Looks for ends, as long as that may be of use.
     fn look(&self) -> bool {
-        let mut patience = self.patience.get();
-        if !patience.is_left() || !self.words.has_calls() {
-            return false;
-        }
-        // SAFETY: on the loop's thread; it only reads.
-        if unsafe { (self.uv.backend_timeout)(self.uv_loop) } == 0 {
+        if !self.words.has_calls() {
             return false;
         }
         let attended = self.attended.borrow();
-        let is_there = patience.look(|| {
-            self.outbox.has_ends() || attended.iter().any(|(_, attendance)| attendance.look())
-        });
+        let is_there =
+            || self.outbox.has_ends() || attended.iter().any(|(_, attendance)| attendance.look());
+        let mut patience = self.patience.get();
+        if !patience.is_left() || self.is_busy() {
+            return is_there();
+        }
+        let is_found = patience.look(is_there);
         self.patience.set(patience);
-        is_there
+        is_found
+    }
+
+    /// Whether the loop has other things to do before it sleeps.
+    fn is_busy(&self) -> bool {
+        // SAFETY: on the loop's thread; it only reads.
+        unsafe { (self.uv.backend_timeout)(self.uv_loop) == 0 }
+    }
+
+    fn set_idle(&self, is_idle: bool) {
+        if self.is_idle.replace(is_idle) == is_idle {
+            return;
+        }
+        if is_idle {
+            // SAFETY: on the loop's thread; the handle is initialised and not closed.
+            unsafe { (self.uv.idle_start)(self.idle.handle(), on_idle) };
+        } else {
+            // SAFETY: as above.
+            unsafe { (self.uv.idle_stop)(self.idle.handle()) };
+        }
     }
 
     fn close(&self) {
         self.has_ended.set(true);
         self.attended.borrow_mut().clear();
-        // SAFETY: on the loop's thread; it is closed once, here.
-        unsafe { (self.uv.close)(self.prepare.handle(), on_closed) };
+        for handle in self.handles() {
+            // SAFETY: on the loop's thread; each is closed once, here.
+            unsafe { (self.uv.close)(handle, on_closed) };
+        }
     }
 }
 
@@ -203,6 +244,8 @@ unsafe extern "C" fn on_prepare(handle: Handle) {
     guard(|| watcher.before_wait());
 }
 
+unsafe extern "C" fn on_idle(_: Handle) {}
+
 unsafe extern "C" fn on_environment_end(_: sys::napi_async_cleanup_hook_handle, data: *mut c_void) {
     // SAFETY: `start` made the pointer for this one call.
     let watcher = unsafe { Rc::from_raw(data.cast_const().cast::<Watcher>()) };
@@ -214,7 +257,10 @@ unsafe extern "C" fn on_closed(handle: Handle) {
     let data = unsafe { *handle.cast::<*const Watcher>() };
     // SAFETY: libuv forgets the handle now, so the count that it had is taken back.
     let watcher = unsafe { Rc::from_raw(data) };
-    // SAFETY: the hook has run and everything it stood for is done.
-    unsafe { sys::napi_remove_async_cleanup_hook(watcher.cleanup.get()) };
-    drop(watcher);
+    let left = watcher.handles.get() - 1;
+    watcher.handles.set(left);
+    if left == 0 {
+        // SAFETY: the hook has run and everything it stood for is done.
+        unsafe { sys::napi_remove_async_cleanup_hook(watcher.cleanup.get()) };
+    }
 }

@@ -9,7 +9,7 @@ use crate::fixtures::{Fixture, Gate, LONG, loader, registry, trusting, until};
 use crate::modes::{dedicated, wait};
 
 /// How many mappings there are of a file's private copies, by the name that these have.
-fn mappings(path: &Path) -> usize {
+pub(crate) fn mappings(path: &Path) -> usize {
     let bytes = std::fs::read(path).expect("it is there");
     let digest = Sha256::digest(bytes);
     let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();

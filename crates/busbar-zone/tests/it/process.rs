@@ -76,6 +76,19 @@ fn belongings() -> (usize, usize, usize) {
     (count("/proc/self/fd"), count("/proc/self/task"), children.sum())
 }
 
+/// The other processes that the thread behind the process `pid` has started.
+fn beside(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir("/proc/self/task").expect("there is one");
+    let lists = tasks.map(|task| {
+        let children = task.expect("an entry").path().join("children");
+        let children = fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().filter_map(|it| it.parse().ok()).collect::<Vec<u32>>()
+    });
+    let mut list = lists.into_iter().find(|list| list.contains(&pid)).unwrap_or_default();
+    list.retain(|child| *child != pid);
+    list
+}
+
 /// [Z13 T40] whatever ends the process, the call fails and says how; the next one succeeds in
 /// another process, and this one lives on
 #[test]
@@ -491,6 +504,42 @@ fn killed_at_random() {
     }
     drop(zone);
     assert_eq!(belongings(), before);
+}
+
+/// [Z13] a plugin that has crashed has another process ready, which serves after the next crash; if
+/// that is gone, another one does; and none is left when the zone is closed
+#[test]
+fn the_next_process_is_ready() {
+    let _alone = alone();
+    let zone = open(&plugin());
+    let pid = || zone.process().and_then(|it| it.pid).expect("it runs");
+    let serves = || assert_eq!(call(&zone, "echo", b"here").expect("it runs"), b"here");
+    // Looked for after each call: who has nothing to do provides.
+    let spare = || {
+        until("another process", || beside(pid()).len() == 1);
+        beside(pid())[0]
+    };
+    serves();
+    assert!(beside(pid()).is_empty(), "one that never crashed has no other process");
+    crashed(call(&zone, "segfault", b""), "SIGSEGV");
+    serves();
+    let first = spare();
+    crashed(call(&zone, "abort", b""), "SIGABRT");
+    serves();
+    assert_eq!(pid(), first);
+    let second = spare();
+    // SAFETY: a child of this process, which nobody has waited for.
+    unsafe { libc::kill(second.cast_signed(), libc::SIGKILL) };
+    until("it is gone", || !is_alive(second));
+    crashed(call(&zone, "segfault", b""), "SIGSEGV");
+    serves();
+    assert_ne!(pid(), second);
+    let (last, third) = (pid(), spare());
+    assert_ne!(third, second);
+    let status = zone.process().expect("it has one");
+    assert_eq!((status.starts, status.crashes), (4, 3));
+    zone.close(LONG).expect("it closes");
+    assert!(!is_alive(last) && !is_alive(third));
 }
 
 /// [Z13] what a plugin has started ends with its process, whether that crashes or is closed

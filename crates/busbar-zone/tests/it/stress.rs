@@ -7,6 +7,10 @@ use std::time::Duration;
 use busbar_zone::{ErrorKind, Loader, Mode, ReloadOptions, State, Zone};
 
 use crate::fixtures::{Fixture, alive, inline, options, physics, registry, trusting};
+#[cfg(target_os = "linux")]
+use crate::images::mappings;
+#[cfg(target_os = "linux")]
+use crate::modes::dedicated;
 use crate::modes::{all_of_files, wait};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -61,6 +65,49 @@ fn everything_at_once() {
     }
     let zones = [&versions[0], &versions[1]].map(|fixture| inline(&fixture.path));
     assert_eq!(zones.each_ref().map(alive), [1, 1], "all others were destroyed");
+}
+
+/// [T33 Z06] libraries that leave nothing behind, called by 8 threads, reloaded, and closed in the
+/// middle of it: they are unmapped then, each time, and nobody runs what is gone
+#[test]
+#[cfg(target_os = "linux")]
+fn everything_at_once_until_it_is_unmapped() {
+    let versions = ["VERSION=1", "VERSION=2"].map(|version| {
+        let flags = "FLAGS=BUSBAR_PLUGIN_UNLOADABLE";
+        Fixture::plugin(&[flags, version, "TYPE_COUNT=0", "ID=\"fixture.gone\""])
+    });
+    let loader = Loader::new(registry(), trusting());
+    for threads in [1, 2, 4, 1, 2, 4] {
+        // SAFETY: our own fixture.
+        let zone = unsafe { loader.load(&versions[0].path, &options(dedicated(threads))) };
+        let zone = zone.expect("it loads");
+        let ended = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for caller in 0..CALLERS {
+                let (zone, ended) = (&zone, &ended);
+                scope.spawn(move || {
+                    while call(zone, caller).is_some() {
+                        ended.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for round in 0..4 {
+                let path = &versions[(round + 1) % 2].path;
+                // SAFETY: our own fixtures.
+                unsafe { loader.reload(&zone, path, &ReloadOptions::default()) }
+                    .expect("it reloads");
+                let before = ended.load(Ordering::Relaxed);
+                while ended.load(Ordering::Relaxed) < before + CALLERS {
+                    std::thread::yield_now();
+                }
+            }
+            zone.close(LONG).expect("it closes");
+        });
+        drop(zone);
+        for Fixture { path, .. } in &versions {
+            assert_eq!(mappings(path), 0);
+        }
+    }
 }
 
 /// One call, in one of the ways there are; `None` once the zone is closed.

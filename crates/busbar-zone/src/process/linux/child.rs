@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use busbar_abi as abi;
-use busbar_shm::{PeerSegment, Segment};
-use rustix::event::{PollFd, PollFlags};
+use busbar_shm::{Geometry, PeerSegment, Segment};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -58,26 +58,12 @@ pub(super) struct Child {
     is_gone: bool,
 }
 
-/// A host that has begun and waits to be told what for: most of what a start takes is behind it.
-pub(super) struct Spare(Option<(Process, UnixStream)>);
-
-impl Spare {
-    /// The host, if it still waits.
-    fn take(mut self) -> Option<(Process, UnixStream)> {
-        let (process, _) = self.0.as_mut()?;
-        let is_waiting = matches!(process.try_wait(), Ok(None));
-        self.0.take_if(|_| is_waiting)
-    }
-}
-
-impl Drop for Spare {
-    fn drop(&mut self) {
-        if let Some((process, _)) = &mut self.0 {
-            // It may have ended.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
+/// A host that was told what for: it loads the library, and then waits until it is to make an
+/// instance. No code of the plugin runs but what libraries do when they are loaded.
+pub(super) struct Launched {
+    child: Child,
+    segment: Segment,
+    their_bell: OwnedFd,
 }
 
 impl Recipe {
@@ -101,36 +87,16 @@ impl Recipe {
         format!("{id} ({})", self.source.display())
     }
 
-    /// A host for a start to come.
+    /// A host, for a start now or later. This does not wait for it.
     ///
     /// # Errors
-    /// `Host`, `Io`.
-    pub(super) fn spare(&self) -> Result<Spare> {
+    /// `Host`, `Io`, `OutOfMemory`.
+    pub(super) fn launch(&self) -> Result<Launched> {
         let (control, theirs) = UnixStream::pair().map_err(io_error)?;
-        Ok(Spare(Some((self.spawn(theirs)?, control))))
-    }
-
-    /// Starts a host, and whether its instance has state. `born` is told of its process at once,
-    /// `bound` what the library says of itself, before any instance is made.
-    ///
-    /// # Errors
-    /// What the host says; `Crashed`, `TimedOut`, `Host`, `Io`.
-    pub(super) fn start(
-        &self,
-        spare: Option<Spare>,
-        generation: u32,
-        born: impl FnOnce(u32, &Arc<OwnedFd>),
-        bound: impl FnOnce(Bound) -> Result<()>,
-    ) -> Result<(Child, Line, bool)> {
-        let deadline = deadline::after(self.options.start_timeout);
-        let bell = bell().map_err(|errno| os("making a bell", errno))?;
-        let (mut process, control) = match spare.and_then(Spare::take) {
-            Some(waiting) => waiting,
-            None => {
-                let (control, theirs) = UnixStream::pair().map_err(io_error)?;
-                (self.spawn(theirs)?, control)
-            }
-        };
+        // A configuration may be longer than what a socket holds.
+        control.set_write_timeout(Some(self.options.start_timeout)).map_err(io_error)?;
+        let bell = Arc::new(bell().map_err(|errno| os("making a bell", errno))?);
+        let mut process = self.spawn(theirs)?;
         let pidfd = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
         let pidfd = pidfd.ok_or(Errno::SRCH);
         let pidfd = pidfd.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
@@ -142,14 +108,39 @@ impl Recipe {
                 return Err(os("watching the process", errno));
             }
         };
-        born(process.id(), &pidfd);
         let printed = Printed::of(&mut process);
-        let bell = Arc::new(bell);
         // From here on, whatever fails ends the process.
         let mut child = Child { process, pidfd, bell, control, printed, is_gone: false };
-        let line = self.greet(&child, generation, deadline, bound);
-        line.map_err(|failure| child.judge(failure, self.options.start_timeout))
-            .map(|(line, has_state)| (child, line, has_state))
+        match self.tell(&child) {
+            Ok((segment, their_bell)) => Ok(Launched { child, segment, their_bell }),
+            Err(failure) => Err(child.judge(failure, self.options.start_timeout)),
+        }
+    }
+
+    /// Starts a host, or has one that was launched go on, and whether its instance has state.
+    /// `born` is told of its process at once, `bound` what the library says of itself, before any
+    /// instance is made.
+    ///
+    /// # Errors
+    /// What the host says; `Crashed`, `TimedOut`, `Host`, `Io`.
+    pub(super) fn start(
+        &self,
+        launched: Option<Launched>,
+        generation: u32,
+        born: impl FnOnce(u32, &Arc<OwnedFd>),
+        bound: impl FnOnce(Bound) -> Result<()>,
+    ) -> Result<(Child, Line, bool)> {
+        let deadline = deadline::after(self.options.start_timeout);
+        let launched = match launched.filter(|it| !it.child.has_ended()) {
+            Some(launched) => launched,
+            None => self.launch()?,
+        };
+        let Launched { mut child, segment, their_bell } = launched;
+        born(child.process.id(), &child.pidfd);
+        match self.greet(&child, generation, deadline, bound) {
+            Ok((peer, has_state)) => Ok((child, Line::new(segment, peer, their_bell), has_state)),
+            Err(failure) => Err(child.judge(failure, self.options.start_timeout)),
+        }
     }
 
     fn spawn(&self, control: UnixStream) -> Result<Process> {
@@ -178,14 +169,12 @@ impl Recipe {
         })
     }
 
-    /// From the first word to an active plugin.
-    fn greet(
-        &self,
-        child: &Child,
-        generation: u32,
-        deadline: Instant,
-        bound: impl FnOnce(Bound) -> Result<()>,
-    ) -> Result<(Line, bool), Failure> {
+    fn geometry(&self) -> Geometry {
+        wire::geometry(self.options.ring_bytes, self.options.slab_bytes)
+    }
+
+    /// The first word: what it is for. What this end has of the memory that both share.
+    fn tell(&self, child: &Child) -> Result<(Segment, OwnedFd), Failure> {
         let ProcessOptions { threads, spin, sandbox, ring_bytes, slab_bytes, .. } = &self.options;
         let launch = Launch {
             build: BUILD.to_owned(),
@@ -195,20 +184,27 @@ impl Recipe {
             spin_nanos: u64::try_from(spin.as_nanos()).unwrap_or(u64::MAX),
             log_level: log::max_level() as usize,
             sandbox: sandbox.clone(),
-            generation,
             has_parent: self.has_parent,
             ring_bytes: *ring_bytes,
             slab_bytes: *slab_bytes,
         };
-        let memory = |error: busbar_shm::Error| {
-            Failure::Own(Error::new(ErrorKind::OutOfMemory, Stage::Ready, error.to_string()))
-        };
-        let (segment, segment_fd) = Segment::create(launch.geometry()).map_err(memory)?;
+        let (segment, segment_fd) = Segment::create(self.geometry()).map_err(memory)?;
         let their_bell = bell().map_err(|errno| Failure::Own(os("making a bell", errno)))?;
-        let control = &child.control;
         let fds =
             [self.library.as_fd(), segment_fd.as_fd(), child.bell.as_fd(), their_bell.as_fd()];
-        wire::send(control, &launch, &fds)?;
+        wire::send(&child.control, &launch, &fds)?;
+        Ok((segment, their_bell))
+    }
+
+    /// From what it says of the library to an active plugin; and whether that has state.
+    fn greet(
+        &self,
+        child: &Child,
+        generation: u32,
+        deadline: Instant,
+        bound: impl FnOnce(Bound) -> Result<()>,
+    ) -> Result<(PeerSegment, bool), Failure> {
+        let control = &child.control;
         let (answer, fds) = wire::receive::<Answer>(control, Some(deadline))?;
         let said = match answer {
             Answer::Bound(said) => said,
@@ -218,15 +214,19 @@ impl Recipe {
             }
         };
         let [fd] = <[OwnedFd; 1]>::try_from(fds).map_err(|_| Failure::Told("it has no segment"))?;
-        let peer = PeerSegment::open(&fd, launch.geometry()).map_err(memory)?;
+        let peer = PeerSegment::open(&fd, self.geometry()).map_err(memory)?;
         bound(said).map_err(Failure::Own)?;
-        wire::send(control, &Go, &[])?;
+        wire::send(control, &Go { generation }, &[])?;
         match wire::receive::<Answer>(control, Some(deadline))?.0 {
-            Answer::Ready { has_state } => Ok((Line::new(segment, peer, their_bell), has_state)),
+            Answer::Ready { has_state } => Ok((peer, has_state)),
             Answer::Failed(error) => Err(Failure::Own(error.into())),
             Answer::Bound(_) => Err(Failure::Told("it is bound twice")),
         }
     }
+}
+
+fn memory(error: busbar_shm::Error) -> Failure {
+    Failure::Own(Error::new(ErrorKind::OutOfMemory, Stage::Ready, error.to_string()))
 }
 
 /// Why a host did not start.
@@ -246,6 +246,14 @@ impl From<io::Error> for Failure {
 }
 
 impl Child {
+    /// Whether it has ended. It is waited for later: until then its number is its own.
+    fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&*self.pidfd, PollFlags::IN)];
+        let at_once = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+        // One that cannot be asked will not answer, either.
+        rustix::event::poll(&mut fds, at_once).is_ok() && !fds[0].revents().is_empty()
+    }
+
     /// Waits until it is gone; how it ended.
     pub(super) fn wait(&mut self) -> String {
         self.end_group();

@@ -126,11 +126,11 @@ fn serve(control: &UnixStream) -> Result<(), End> {
     let bound = Answer::Bound(bound(&library)?);
     wire::send(control, &bound, &[std::os::fd::AsFd::as_fd(&segment_fd)])?;
     drop((segment_fd, peer_fd, library_fd));
-    wire::receive::<Go>(control, None)?;
+    let (Go { generation }, _) = wire::receive::<Go>(control, None)?;
 
     let threads = NonZeroUsize::new(launch.threads).unwrap_or(NonZeroUsize::MIN);
     let mut options = Options::new(Mode::Dedicated { threads });
-    (options.config, options.generation) = (&launch.config, launch.generation);
+    (options.config, options.generation) = (&launch.config, generation);
     let relay = Arc::new(Relay::new(&answers, launch.has_parent));
     let parent: Arc<dyn Parent> = Arc::<Relay>::clone(&relay);
     options.exposed = Some(&parent);
@@ -288,46 +288,33 @@ impl Host {
 
     /// Until the zone is closed or the parent gone.
     fn run(&mut self, control: &UnixStream) -> Result<(), End> {
-        let mut awake_until = Instant::now();
+        let mut awake = Awake::default();
         loop {
-            let (count, is_awaited) = self.turn()?;
+            let (count, is_awaited) = self.turn(awake.looks())?;
             if count > 0 {
-                if is_awaited {
-                    awake_until = Instant::now() + self.spin;
-                }
+                awake.handled(is_awaited);
                 continue;
             }
             if self.answers.is_closed.load(Ordering::Acquire) && !self.answers.lock().has_backlog()
             {
                 return Ok(());
             }
-            if Instant::now() < awake_until {
-                self.look();
+            if awake.goes_on(self.spin) {
+                // Whoever is to call may wait for this very core.
+                std::thread::yield_now();
                 continue;
             }
             self.sleep(control)?;
         }
     }
 
-    fn look(&self) {
-        {
-            let mut line = self.answers.lock();
-            for _ in 0..LOOKS {
-                if line.is_readable() {
-                    return;
-                }
-                std::hint::spin_loop();
-            }
-        }
-        // Whoever is to call may wait for this very core.
-        std::thread::yield_now();
-    }
-
-    /// Takes messages and deals with them; how many there were, and whether somebody waits awake.
-    fn turn(&mut self) -> Result<(usize, bool), End> {
+    /// Takes messages, which it looks for up to so many times, and deals with them; how many there
+    /// were, and whether somebody waits awake.
+    fn turn(&mut self, looks: u32) -> Result<(usize, bool), End> {
         let mut messages = std::mem::take(&mut self.messages);
         {
             let mut line = self.answers.lock();
+            line.look(looks);
             let sink = |kind, payload| messages.push((kind, payload));
             let received = line.flush();
             let received = received.and_then(|()| line.receive(&mut self.buffer, MESSAGES, sink));
@@ -457,6 +444,37 @@ impl Host {
         self.answers.lock().unpark();
         // Nothing is said there any more: what can be read is the end.
         if is_gone { Err(End::Gone) } else { Ok(()) }
+    }
+}
+
+/// How long to look for the next call, after one that somebody waits for awake.
+#[derive(Default)]
+struct Awake {
+    is_awake: bool,
+    /// Not known before nothing came at once: a clock takes as long as a short method.
+    until: Option<Instant>,
+}
+
+impl Awake {
+    /// How often to look before the clock is looked at.
+    fn looks(&self) -> u32 {
+        if self.is_awake { LOOKS } else { 0 }
+    }
+
+    /// There were messages.
+    fn handled(&mut self, is_awaited: bool) {
+        if is_awaited {
+            *self = Self { is_awake: true, until: None };
+        }
+    }
+
+    /// There were none: whether to look once more.
+    fn goes_on(&mut self, spin: Duration) -> bool {
+        if self.is_awake {
+            let now = Instant::now();
+            self.is_awake = now < *self.until.get_or_insert_with(|| now + spin);
+        }
+        self.is_awake
     }
 }
 

@@ -2,6 +2,7 @@
 //! order, and nobody waits. What has no room at present is kept until it has.
 
 use std::collections::VecDeque;
+use std::hint::spin_loop;
 use std::os::fd::OwnedFd;
 use std::task::Waker;
 
@@ -146,8 +147,15 @@ impl Line {
         Ok(())
     }
 
-    pub(super) fn is_readable(&mut self) -> bool {
-        self.channel.is_readable()
+    /// Looks for messages up to so many times; whether there are any.
+    pub(super) fn look(&mut self, looks: u32) -> bool {
+        for _ in 0..looks {
+            if self.channel.is_readable() {
+                return true;
+            }
+            spin_loop();
+        }
+        false
     }
 
     /// The other end is gone: what it has said can still be received.

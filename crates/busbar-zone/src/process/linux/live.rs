@@ -345,33 +345,28 @@ impl Shared {
 
     /// Takes messages, and tells whom they concern; how many there were.
     pub(super) fn pump(&self) -> usize {
+        self.pump_from(self.lock())
+    }
+
+    /// As [`Self::pump`], looking until there is something, but not long.
+    pub(super) fn pump_awake(&self, looks: u32) -> usize {
+        let mut live = self.lock();
+        let Some(line) = &mut live.line else { return 0 };
+        if line.look(looks) { self.pump_from(live) } else { 0 }
+    }
+
+    fn pump_from(&self, mut live: MutexGuard<'_, Live>) -> usize {
         thread_local!(static BATCH: Cell<Option<Batch>> = const { Cell::new(None) });
         let mut batch = BATCH.take().unwrap_or_default();
         batch.buffer.resize(BUFFER_BYTES, 0);
-        self.lock().take(&mut batch, &self.upcalls);
+        live.take(&mut batch, &self.upcalls);
+        drop(live);
         let count = batch.ends.len();
         if count > 0 {
             self.tell(&mut batch);
         }
         BATCH.set(Some(batch));
         count
-    }
-
-    /// As [`Self::pump`], looking until there is something, but not long.
-    pub(super) fn pump_awake(&self, looks: u32) -> usize {
-        {
-            let mut live = self.lock();
-            let Some(line) = &mut live.line else { return 0 };
-            if !(0..looks).any(|_| {
-                line.is_readable() || {
-                    std::hint::spin_loop();
-                    false
-                }
-            }) {
-                return 0;
-            }
-        }
-        self.pump()
     }
 
     /// Somebody looks for answers until they [`Self::rest`].

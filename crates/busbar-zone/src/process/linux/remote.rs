@@ -285,14 +285,13 @@ impl Remote {
     }
 
     fn look_for(&self, shared: &Shared, is_done: &dyn Fn() -> bool) {
+        shared.pump_awake(LOOKS);
+        // A process that is awake has answered by now: the clock is for one that is not.
         let begin = Instant::now();
-        loop {
-            shared.pump_awake(LOOKS);
-            if is_done() || begin.elapsed() >= self.process.spin.saturating_mul(CALLER_SPINS) {
-                break;
-            }
+        while !is_done() && begin.elapsed() < self.process.spin.saturating_mul(CALLER_SPINS) {
             // The process may wait for this very core.
             std::thread::yield_now();
+            shared.pump_awake(LOOKS);
         }
         shared.rest();
     }

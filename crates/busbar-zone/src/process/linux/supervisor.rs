@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::ProcessOptions;
 use super::calls::InFlight;
-use super::child::{Child, Recipe, Spare};
+use super::child::{Child, Launched, Recipe};
 use super::line::{Line, hush};
 use super::live::{Phase, Probation, Shared};
 use super::wire::Bound;
@@ -45,7 +45,7 @@ pub(super) struct Supervisor {
     memory_bytes: Option<u64>,
     crashes: VecDeque<Instant>,
     /// The host that follows the next crash: of a plugin that has crashed before.
-    spare: Option<Spare>,
+    spare: Option<Launched>,
     /// Whether one was tried to be had since the last start.
     has_provided: bool,
 }
@@ -182,7 +182,7 @@ impl Supervisor {
         drop(live);
         if is_wanted {
             // Without one, the next start begins at its beginning, and says what is wrong.
-            (self.spare, self.has_provided) = (self.recipe.spare().ok(), true);
+            (self.spare, self.has_provided) = (self.recipe.launch().ok(), true);
         }
     }
 

@@ -36,7 +36,7 @@ use super::Sandbox;
 use crate::{Error, ErrorKind, Stage};
 
 /// Both ends are of one build, or they do not talk.
-pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+5");
+pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+6");
 
 /// Messages to the host.
 pub(super) mod order {
@@ -137,8 +137,6 @@ pub(super) struct Launch {
     /// As [`log::LevelFilter`] counts.
     pub(super) log_level: usize,
     pub(super) sandbox: Sandbox,
-    /// Of the instance: how many processes of the zone there were, with this one.
-    pub(super) generation: u32,
     /// Whether the plugin may call whoever loaded the zone.
     pub(super) has_parent: bool,
     pub(super) ring_bytes: u64,
@@ -171,7 +169,10 @@ pub(super) enum Answer {
 
 /// To the host, once it is bound: make an instance.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Go;
+pub(super) struct Go {
+    /// Of the instance: how many processes of the zone there were, with this one.
+    pub(super) generation: u32,
+}
 
 /// What a library says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
