@@ -2,13 +2,13 @@
 
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import test, { type ExecutionContext } from 'ava';
 
-import { setLogger, type LogEntry } from '../index.js';
+import { setLogger, type BusbarError, type LogEntry } from '../index.js';
 import { start } from './helpers/child.js';
 import { dial, listen } from './helpers/ends.js';
 import { freshAddress, nobodyThere, SCHEMES, unusedAddress } from './helpers/pairs.js';
@@ -215,6 +215,41 @@ test('[D37] shm: no files are left after dialing whatever is there', async (t) =
   const pipe = await dial(listener.address);
   await Promise.all([pipe.close(), listener.close()]);
   t.deepEqual(readdirSync(join(folder, 'sub')), []);
+});
+
+test('[D58] a message that is too large for this peer is lost alone, and told', async (t) => {
+  const heard: Buffer[] = [];
+  // Answers with the HELLO of the dialer, in which it takes messages of up to 100 bytes.
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', (said) => {
+      said.writeBigUInt64BE(100n, 16 + 40);
+      socket.write(said);
+      socket.on('data', (bytes) => heard.push(bytes));
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const pipe = await dial(`tcp://127.0.0.1:${port}`);
+  t.teardown(() => pipe.close({ lingerMs: 0 }));
+  const errors: BusbarError[] = [];
+  pipe.on('error', (error) => errors.push(error));
+  const sizes = [101, 1, 1024, 200, 100, 300];
+  for (const [n, size] of sizes.entries()) await pipe.send(Buffer.alloc(size, n + 1));
+  // Two frames with heads of 16 bytes.
+  while (Buffer.concat(heard).length < 16 + 1 + 16 + 100 || errors.length < 4) {
+    await new Promise(setImmediate);
+  }
+  const wire = Buffer.concat(heard);
+  t.deepEqual(wire.subarray(16, 17), Buffer.alloc(1, 2));
+  t.deepEqual(wire.subarray(33), Buffer.alloc(100, 5));
+  t.deepEqual(
+    errors.map(({ code }) => code),
+    Array(4).fill('ERR_MESSAGE_TOO_LARGE'),
+  );
+  t.is(pipe.state, 'CONNECTED');
 });
 
 /** A server that speaks for itself on a socket path where a listener is expected. */

@@ -65,6 +65,11 @@ export const CODES = {
    */
   ERR_BUFFER_TOO_SMALL: { number: 22, retryable: false },
   /**
+   * A `reliable` pipe sends on more channels than a session may have, which is 128, one of them for
+   * types. Fix the caller: use fewer channels, or make some of them `lossyChannels`.
+   */
+  ERR_CHANNELS_EXHAUSTED: { number: 144, retryable: false },
+  /**
    * The pipe or listener was closed, by this side or in an orderly way by the peer. Not a fault by
    * itself: `reason` says who closed and why; open a new one to go on.
    */

@@ -200,6 +200,7 @@ const ADVICE: Readonly<Record<ErrorCode, string>> = {
   ERR_BATCH_EXPIRED: 'the batch was used after its callback returned; copy what must outlive it',
   ERR_BUFFER_DETACHED: 'the buffer was transferred or detached; keep it until it is sent',
   ERR_BUFFER_TOO_SMALL: 'the value needs more room; use a larger buffer',
+  ERR_CHANNELS_EXHAUSTED: 'a reliable pipe sends on at most 128 channels; use fewer',
   ERR_CLOSED: 'the pipe is closed; open a new one to go on',
   ERR_CONNECTION_LOST: 'the peer is gone without saying goodbye; dial again',
   ERR_CONNECTION_REFUSED: 'the listener turned the connection away; dial again later',

@@ -105,7 +105,8 @@ export interface PipeOptions extends QosOptions {
   /**
    * uds, tcp: how long a part of a message is kept when nothing of it comes any more, in
    * milliseconds, 1–2,147,483,647. It is then dropped, and so is the rest should it still come;
-   * `stats().reassembliesExpired` counts. 30,000.
+   * `stats().reassembliesExpired` counts. The messages of a `reliable` pipe are not lost with that:
+   * the connection is, and they are sent again over the next. 30,000.
    */
   readonly reassemblyTimeoutMs?: number;
   /**

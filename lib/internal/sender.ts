@@ -185,9 +185,18 @@ export class Sender implements Flushable {
   private handleSubmitError(result: number): void {
     const error = errorOf(result, 'sending');
     if (error.code === 'ERR_AGAIN') this.block();
+    else if (OF_A_MESSAGE.has(error.code)) this.skip(error);
     // Somebody wrote over staged records, through a reservation that was committed.
     else if (error.code === 'ERR_INVALID_ARGUMENT') this.lose(error);
     else this.end();
+  }
+
+  /** The first message can never be sent; those behind it go on when the core asks for them. */
+  private skip(cause: BusbarError): void {
+    this.staging.skip();
+    this.block();
+    const message = `an accepted message is lost: ${cause.message}`;
+    this.host.report(new BusbarError(cause.code, message, { cause }));
   }
 
   /** The peer is gone. Who sends from now on waits for the core to report why, which it will. */
@@ -207,6 +216,12 @@ export class Sender implements Flushable {
 function isSmall(data: unknown): boolean {
   return data instanceof Uint8Array && data.length > 0 && data.length <= INLINE_MAX;
 }
+
+/** What the core says of the first message alone. */
+const OF_A_MESSAGE: ReadonlySet<string> = new Set([
+  'ERR_CHANNELS_EXHAUSTED',
+  'ERR_MESSAGE_TOO_LARGE',
+]);
 
 /** Bytes of the largest record. */
 const LARGEST_BYTES: number = recordBytes(INLINE_MAX);

@@ -156,6 +156,12 @@ export class Staging {
     this.end = 0;
   }
 
+  /** Forgets the first message. */
+  skip(): void {
+    const size = recordBytes(this.words[this.start >> 2] as number);
+    this.taken(Math.min(size, this.end - this.start));
+  }
+
   /** Forgets everything. Returns how many messages that were. */
   reset(): number {
     const lost = this.messages;

@@ -85,8 +85,14 @@ pub(crate) trait Connection: Link {
         false
     }
 
-    /// Frees parts of messages that have not grown since this was called last.
-    fn expire_unfinished(&mut self) {}
+    /// Frees parts of messages that have not grown since this was called last. Returns how the
+    /// connection has ended, if it was of no use without them.
+    ///
+    /// # Errors
+    /// How the peer broke the rules.
+    fn expire_unfinished(&mut self) -> Result<Option<CloseReason>, Error> {
+        Ok(None)
+    }
 
     /// Messages that were accepted and have not left this end.
     fn unsent_messages(&self) -> usize {
@@ -185,6 +191,15 @@ pub(crate) trait Connection: Link {
     /// Whether messages belong to a session, unless they are sent once.
     fn has_session(&self) -> bool {
         false
+    }
+
+    /// Makes sure that a message which waits for room is not refused for its channel later.
+    ///
+    /// # Errors
+    /// Why this connection does not take messages on the channel.
+    fn open_channel(&mut self, channel: u16) -> Result<(), Error> {
+        let _ = channel;
+        Ok(())
     }
 
     /// Whether a refused message says nothing of those on other channels.

@@ -76,6 +76,10 @@ codes! {
     BufferTooSmall = 22, "ERR_BUFFER_TOO_SMALL", fatal,
         "A value does not fit into the buffer that it was to be written to. Fix the caller: the \
          message says how many bytes it needs.";
+    ChannelsExhausted = 144, "ERR_CHANNELS_EXHAUSTED", fatal,
+        "A `reliable` pipe sends on more channels than a session may have, which is 128, one of \
+         them for types. Fix the caller: use fewer channels, or make some of them \
+         `lossyChannels`.";
     Closed = 6, "ERR_CLOSED", fatal,
         "The pipe or listener was closed, by this side or in an orderly way by the peer. Not a \
          fault by itself: `reason` says who closed and why; open a new one to go on.";

@@ -335,7 +335,7 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     /// window is full.
     ///
     /// # Errors
-    /// `SessionLost`; `InvalidArgument` if more than 128 channels would be in use.
+    /// `SessionLost`; `ChannelsExhausted` if more than 128 channels would be in use.
     pub fn send(
         &mut self,
         channel: u16,
@@ -363,13 +363,24 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         let Some(window) = self.sending.get(&channel) else {
             if self.sending.len() == CHANNELS_MAX {
                 let message = format!("a session has at most {CHANNELS_MAX} channels");
-                return Err(Error::new(Code::InvalidArgument, message));
+                return Err(Error::new(Code::ChannelsExhausted, message));
             }
             return Ok(true);
         };
         let is_free = window.len() < self.options.window_messages as usize;
         let fits = window.bytes() == 0 || window.bytes() + bytes <= self.options.window_bytes;
         Ok(is_free && fits)
+    }
+
+    /// Makes a channel one of the session's, for a message that waits elsewhere until there is room
+    /// for it.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub fn open_channel(&mut self, channel: u16) -> Result<(), Error> {
+        self.has_room(channel, 0)?;
+        self.sending.entry(channel).or_insert_with(|| SendWindow::new(FIRST));
+        Ok(())
     }
 
     /// Messages that were accepted and are neither acknowledged nor given up.

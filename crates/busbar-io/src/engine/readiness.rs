@@ -55,7 +55,15 @@ impl Engine {
             return Readiness::Events;
         }
         self.cool(now);
-        if self.hot.is_empty() { self.sleep(events) } else { Readiness::Again }
+        if self.hot.is_empty() {
+            return self.sleep(events);
+        }
+        // What came while something was sent is known here, and the descriptor does not tell.
+        if self.descriptors.reactor().has_work() {
+            self.poll_descriptors(Some(Duration::ZERO));
+            self.poll_hot(events);
+        }
+        if events.is_empty() { Readiness::Again } else { Readiness::Events }
     }
 
     /// Waits until something happens or `deadline` passes, and appends it to `events`.
@@ -175,9 +183,12 @@ impl Engine {
     fn expire_unfinished(&mut self, id: PipeId, now: Instant) {
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Phase::Connected(connection) = &mut entry.phase else { return };
-        connection.expire_unfinished();
+        let outcome = connection.expire_unfinished();
         if connection.has_unfinished() {
             self.timers.set(Timer::Reassembly(id), now + entry.reassembly_timeout);
+        }
+        if entry.reason.is_none() {
+            self.handle_outcome(id, outcome);
         }
     }
 

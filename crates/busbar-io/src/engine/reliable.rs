@@ -551,6 +551,13 @@ impl Connection for Durable<'_> {
         true
     }
 
+    fn open_channel(&mut self, channel: u16) -> Result<(), Error> {
+        if self.reliable.is_lossy(channel) {
+            return Ok(());
+        }
+        self.reliable.session.open_channel(channel)
+    }
+
     fn refuses_by_channel(&self) -> bool {
         // In the middle of a message, the link waits for the rest of it.
         !self.below.has_lossy_under_way()

@@ -323,6 +323,9 @@ impl Sending {
         payload: impl FnOnce() -> Payload,
     ) -> Result<Sent, Error> {
         let is_once = options.is_once && link.has_session();
+        if !is_once {
+            link.open_channel(channel)?;
+        }
         let lane = if is_once { self.once_lane(channel, &mut options) } else { channel };
         let make = || Outbound { channel, payload: payload(), expires: None, is_once };
         if channel == ANNOUNCEMENTS {

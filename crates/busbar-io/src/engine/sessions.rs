@@ -313,7 +313,7 @@ impl Engine {
         }
         let mut pumped = None;
         if let Some(sending) = &mut entry.sending
-            && sending.is_held()
+            && (sending.is_held() || sending.is_blocked)
             && !is_over
         {
             // An acknowledgement may have made room. Nothing else says so.

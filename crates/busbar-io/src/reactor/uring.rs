@@ -275,12 +275,9 @@ impl State {
     fn settle(&mut self) {
         let mut told = std::mem::take(&mut self.told);
         for handle in told.drain(..) {
-            let Some(stream) = self.streams.get_mut(handle) else { continue };
+            let Some(stream) = self.streams.get(handle) else { continue };
             if !stream.unread.is_empty() && !stream.has_edge {
-                stream.set_aside(&mut self.ring);
-                if !std::mem::replace(&mut stream.is_paused, true) {
-                    stream.pause(handle, &mut self.ring);
-                }
+                self.hold(handle);
             }
         }
         self.told = told;
@@ -289,6 +286,15 @@ impl State {
             self.arm(handle);
         }
         self.unarmed = unarmed;
+    }
+
+    /// Sets aside what has come, and receives nothing more until it is read.
+    fn hold(&mut self, handle: Handle) {
+        let Some(stream) = self.streams.get_mut(handle) else { return };
+        stream.set_aside(&mut self.ring);
+        if !std::mem::replace(&mut stream.is_paused, true) {
+            stream.pause(handle, &mut self.ring);
+        }
     }
 
     /// Notes an edge of a stream.
@@ -391,6 +397,10 @@ impl State {
             Some(filled) if filled.is_empty() => self.ring.give_back(filled),
             Some(filled) => stream.unread.push_back(filled),
             None => {}
+        }
+        if stream.token.is_none() {
+            // Nobody is told, and nobody may come to read it for long.
+            return self.hold(handle);
         }
         let has_ended = stream.has_ended;
         if is_over && !has_ended && !stream.is_paused {

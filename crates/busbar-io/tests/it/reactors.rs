@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use busbar_io::{Backend, Engine, EngineOptions, Event, Interest, PipeOptions};
+use busbar_io::{
+    Backend, Backoff, CloseReason, Code, ConnectionState, Engine, EngineOptions, Event, Interest,
+    PipeOptions, Readiness, Wait,
+};
+use busbar_proto::Limits;
+use busbar_proto::frame::{self, HEADER_BYTES, Header, Kind};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::child::say;
-use crate::support::{Driven, PATIENCE, Role, Scratch};
+use crate::support::{Driven, PATIENCE, Role, Scratch, is_announced};
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
@@ -200,5 +208,105 @@ fn who_does_not_read_keeps_nothing_from_others() {
             assert!((0..MESSAGES).all(|n| received[n] == message(n)), "{backend:?}");
             there.engine.set_interest(*into, Interest::NONE).unwrap();
         }
+    }
+}
+
+/// [D48] what is received while something is sent is told, also while another pipe of the engine,
+/// which has no descriptor, never lets it sleep
+#[test]
+fn a_busy_pipe_keeps_no_edge_from_others() {
+    for backend in backends() {
+        let scratch = Scratch::new("busy");
+        let (mut here, mut there) = (Driven::with(backend), Driven::with(backend));
+        let address = there.listen_on(&scratch, "uds");
+        let (out, back) = here.meet(&mut there, &address, &PipeOptions::default());
+        let mut options = PipeOptions::default();
+        options.wait = Wait::Busy;
+        let beside = there.listen_on(&scratch, "inproc");
+        let (busy, _) = here.meet(&mut there, &beside, &options);
+        here.engine.set_interest(busy, READABLE).unwrap();
+        here.engine.set_interest(out, READABLE).unwrap();
+        here.settle();
+        here.events.clear();
+        for _ in 0..100 {
+            // Only the busy pipe is looked at after this.
+            assert_eq!(here.engine.prepare_sleep(&mut here.events), Readiness::Again);
+        }
+        assert!(there.engine.send(back, 0, b"come").unwrap());
+        there.engine.flush();
+        assert!(here.engine.send(out, 0, b"gone").unwrap());
+        // As an event loop goes on, which looks at the descriptor.
+        let deadline = Instant::now() + PATIENCE;
+        let is_told = |event: &Event| matches!(event, Event::Readable(pipe) if *pipe == out);
+        while !here.events.iter().any(is_told) {
+            assert!(Instant::now() < deadline, "{backend:?}: nothing is told");
+            let ready = here.engine.prepare_sleep(&mut here.events);
+            assert_ne!(ready, Readiness::Sleep);
+            if ready == Readiness::Again && is_announced(&here, Duration::ZERO) {
+                here.engine.turn(&mut here.events);
+            }
+        }
+        assert_eq!(here.receive(out), [b"come"]);
+    }
+}
+
+/// Answers a dialer with its own HELLO.
+fn answer(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = [0; HEADER_BYTES];
+    stream.read_exact(&mut head).unwrap();
+    let mut rest = vec![0; frame::encoded_bytes(&head) - HEADER_BYTES];
+    stream.read_exact(&mut rest).unwrap();
+    stream.write_all(&[&head[..], &rest].concat()).unwrap();
+    stream
+}
+
+/// [D48] a lost connection with a message that nobody has received does not keep the shared buffers
+/// from others, whatever its peer goes on to send; the message is received
+#[test]
+fn a_lost_connection_keeps_nothing_from_others() {
+    for backend in backends() {
+        let scratch = Scratch::new("lost-flood");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut here, mut there) = (Driven::with(backend), Driven::with(backend));
+        let mut options = PipeOptions::default();
+        let mut policy = Backoff::default();
+        (policy.initial, policy.max) = (Duration::from_secs(3600), Duration::from_secs(3600));
+        options.reconnect = Some(policy);
+        let address = format!("tcp://{}", listener.local_addr().unwrap());
+        let lost = here.dial(&address, &options);
+        let answering = thread::spawn(move || answer(&listener));
+        while !answering.is_finished() {
+            here.settle();
+        }
+        let mut peer = answering.join().unwrap();
+        let encode = |kind, payload: &[u8]| {
+            let mut out = Vec::new();
+            frame::encode(&Header::new(kind), payload, Limits::default(), &mut out).unwrap();
+            out
+        };
+        let reason = CloseReason { code: Some(Code::ConnectionLost), status: 0, text: "".into() };
+        peer.write_all(&encode(Kind::Data, b"unread")).unwrap();
+        peer.write_all(&encode(Kind::Close, &reason.encode())).unwrap();
+        let cut = ConnectionState::Disconnected;
+        here.until(|event| matches!(event, Event::State(_, to) if *to == cut).then_some(()));
+        // More than all shared buffers hold.
+        peer.set_nonblocking(true).unwrap();
+        for _ in 0..100 {
+            match peer.write(&[7; 32 * 1024]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("{error}"),
+            }
+            here.settle();
+        }
+        let address = there.listen_on(&scratch, "uds");
+        let (out, back) = here.meet(&mut there, &address, &PipeOptions::default());
+        here.engine.set_interest(out, READABLE).unwrap();
+        assert!(there.engine.send(back, 0, b"heard").unwrap());
+        there.settle();
+        here.until(|event| matches!(event, Event::Readable(pipe) if *pipe == out).then_some(()));
+        assert_eq!(here.receive(out), [b"heard"], "{backend:?}");
+        assert_eq!(here.receive(lost), [b"unread"], "{backend:?}");
     }
 }

@@ -36,6 +36,8 @@ struct Relay {
     /// Percent of the pieces that are lost. What follows would make no sense, so the connection is
     /// lost with each.
     loss: Arc<AtomicU64>,
+    /// Bytes that it still hands on; what comes after them waits for more.
+    budget: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -46,7 +48,8 @@ impl Relay {
         let live = Arc::new(Mutex::new(Vec::new()));
         let (all, to) = (Arc::clone(&live), Arc::clone(&target));
         let loss = Arc::new(AtomicU64::new(0));
-        let (losing, mut seed) = (Arc::clone(&loss), 0);
+        let budget = Arc::new(AtomicU64::new(u64::MAX));
+        let (losing, spending, mut seed) = (Arc::clone(&loss), Arc::clone(&budget), 0);
         // Both end with the process.
         thread::spawn(move || {
             for inner in listener.incoming() {
@@ -55,14 +58,14 @@ impl Relay {
                 let mut all = all.lock().unwrap();
                 for (from, to) in [(&inner, &outer), (&outer, &inner)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let loss = Arc::clone(&losing);
+                    let (loss, budget) = (Arc::clone(&losing), Arc::clone(&spending));
                     seed += 1;
-                    thread::spawn(move || hand_on(from, to, &loss, Random::new(seed)));
+                    thread::spawn(move || hand_on(from, to, &loss, &budget, Random::new(seed)));
                 }
                 all.extend([inner, outer]);
             }
         });
-        Self { address, target, live, loss }
+        Self { address, target, live, loss, budget }
     }
 
     fn cut(&self) {
@@ -72,9 +75,19 @@ impl Relay {
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream, loss: &AtomicU64, mut random: Random) {
+fn hand_on(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    loss: &AtomicU64,
+    budget: &AtomicU64,
+    mut random: Random,
+) {
     let mut bytes = [0; 4096];
     while let Ok(len @ 1..) = from.read(&mut bytes) {
+        let spend = |left: u64| (left == u64::MAX).then_some(left).or(left.checked_sub(len as u64));
+        while budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
         if random.below(100) < loss.load(Ordering::Relaxed) {
             let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             break;
@@ -255,6 +268,33 @@ fn nothing_is_lost_or_doubled_by_cuts() {
     }
 }
 
+/// [D31] [D59] a message of the session that stops half-way takes its connection with it, and
+/// arrives over the next: nobody waits for an acknowledgement for ever
+#[test]
+fn a_reliable_message_that_stops_half_way_is_sent_again() {
+    let mut session = SessionOptions::default();
+    session.attempts_max = u32::MAX;
+    let mut options = reliable(session);
+    options.reassembly_timeout = Duration::from_millis(100);
+    let mut ends = Ends::with(&options);
+    let (out, back) = (ends.out, ends.back);
+    // Some of its fragments come, and not all.
+    ends.relay.budget.store(300_000, Ordering::Relaxed);
+    let message = vec![9; 1 << 20];
+    assert!(ends.here.engine.send(out, 0, &message).unwrap());
+    assert!(ends.here.engine.send(out, 0, b"next").unwrap());
+    ends.until(|ends| {
+        assert!(ends.there.receive(back).is_empty());
+        ends.there.engine.state(back) != Some(ConnectionState::Connected)
+    });
+    ends.relay.budget.store(u64::MAX, Ordering::Relaxed);
+    assert!(ends.received_there(2) == [message, b"next".to_vec()]);
+    ends.there.engine.processed(back, 2).unwrap();
+    ends.until(|ends| ends.unconfirmed() == 0);
+    let stats = ends.there.engine.stats(back).unwrap();
+    assert!(stats.link.reassemblies_expired >= 1 && stats.duplicates == 0, "{stats:?}");
+}
+
 /// For how long messages are of use in tests in which they must arrive in time.
 const TTL: Duration = Duration::from_secs(1);
 
@@ -350,6 +390,53 @@ fn lanes_do_not_wait_for_each_other() {
     assert!(of_channel_0.into_iter().copied().eq(0..20));
     ends.there.engine.processed(back, done).unwrap();
     ends.until(|ends| ends.unconfirmed() == 0);
+}
+
+/// [D04] [D30] a message on one channel more than a session has is refused when it is offered, be
+/// there a queue or not; nothing that was accepted is lost, and lossy channels do not count
+#[test]
+fn one_channel_too_many_is_refused_at_once() {
+    for is_queued in [true, false] {
+        let mut options = reliable(SessionOptions::default());
+        options.lossy_channels = Arc::from([700]);
+        let mut ends = Ends::with(&options);
+        let out = ends.out;
+        if is_queued {
+            ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+        }
+        for channel in 0..128 {
+            assert!(ends.here.engine.send(out, channel, &[1]).unwrap());
+        }
+        let error = ends.here.engine.send(out, 500, &[2]).unwrap_err();
+        assert_eq!(error.code(), Code::ChannelsExhausted, "{error}");
+        assert!(ends.here.engine.send(out, 700, &[1]).unwrap());
+        let mut once = SendOptions::default();
+        once.is_once = true;
+        let sent = ends.here.engine.send_with(out, 500, &[1], once).unwrap();
+        assert_eq!(sent, Sent::Accepted);
+        assert!(ends.here.engine.send(out, 127, &[1]).unwrap());
+        assert_eq!(ends.received_there(131), vec![[1]; 131]);
+        assert_eq!(ends.here.engine.stats(out).unwrap().qos.sends_lost, 0);
+    }
+}
+
+/// [D04] an announcement that has to wait for room in the session holds the queue up only until
+/// there is some
+#[test]
+fn a_queue_goes_on_behind_an_announcement_that_waits() {
+    let mut session = SessionOptions::default();
+    session.window_messages = 4;
+    let mut ends = Ends::with(&reliable(session));
+    let (out, back) = (ends.out, ends.back);
+    ends.here.engine.shape(out, &lanes(&[7])).unwrap();
+    for n in 0..6 {
+        assert!(ends.here.engine.send(out, ANNOUNCEMENTS, &[n]).unwrap());
+    }
+    assert!(ends.here.engine.send(out, 7, b"behind").unwrap());
+    assert_eq!(ends.received_there(1), [b"behind"]);
+    for n in 0..6 {
+        assert_eq!(ends.there.engine.take_announcement(back).unwrap(), [n].as_slice());
+    }
 }
 
 /// [D04] one in ten pieces is lost on the way, a connection with each: lossy messages arrive, or

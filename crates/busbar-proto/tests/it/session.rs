@@ -347,7 +347,9 @@ fn channels_are_bounded() {
     for channel in 0..CHANNELS_MAX as u16 {
         pair.dialer.send(channel, vec![0], None).expect("not too many");
     }
-    assert_eq!(code(pair.dialer.send(999, vec![0], None)), Code::InvalidArgument);
+    assert_eq!(code(pair.dialer.send(999, vec![0], None)), Code::ChannelsExhausted);
+    assert_eq!(code(pair.dialer.open_channel(999)), Code::ChannelsExhausted);
+    pair.dialer.open_channel(1).expect("it is open");
     assert_eq!(pair.carry().len(), CHANNELS_MAX);
     pair.reconnect();
     assert!(pair.carry().is_empty(), "the positions say that all has arrived");

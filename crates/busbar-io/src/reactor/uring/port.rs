@@ -113,7 +113,10 @@ impl Port {
             stream.token = token;
             stream.has_edge = false;
             let has_ended = stream.has_ended;
-            state.tell(self.handle, has_ended);
+            match token {
+                Some(_) => state.tell(self.handle, has_ended),
+                None => state.hold(self.handle),
+            }
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Assemblies {
 struct Assembly {
     channel: u16,
     seq: u64,
+    /// Whether its sender counts on it to arrive.
+    is_reliable: bool,
     /// Index of the fragment that comes next.
     next: u32,
     count: u32,
@@ -101,14 +103,18 @@ impl Assemblies {
         self.under_way.iter().any(|it| it.bytes.is_some())
     }
 
-    /// Gives up what has not grown since the last look.
-    pub(super) fn expire(&mut self) {
+    /// Gives up what has not grown since the last look; whether a message of a session was among
+    /// it.
+    pub(super) fn expire(&mut self) -> bool {
+        let mut has_reliable = false;
         for assembly in &mut self.under_way {
             if !std::mem::replace(&mut assembly.has_grown, false) && assembly.bytes.is_some() {
                 assembly.bytes = None;
                 self.expired += 1;
+                has_reliable |= assembly.is_reliable;
             }
         }
+        has_reliable
     }
 
     /// Forgets the unfinished message of a channel, if there is one.
@@ -139,6 +145,7 @@ impl Assemblies {
         self.under_way.push(Assembly {
             channel: header.channel,
             seq: header.seq,
+            is_reliable: header.is_reliable,
             next: 0,
             count: fragment.count,
             total,

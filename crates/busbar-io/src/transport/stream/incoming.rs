@@ -248,10 +248,13 @@ impl Incoming {
     }
 
     /// Gives up messages of which nothing has come since the last look, unless this end did not
-    /// look.
+    /// look. One of a session is not lost with that, only its connection: its sender sends it again
+    /// over the next.
     pub(super) fn expire(&mut self) {
-        if !self.holds_back() {
-            self.assemblies.expire();
+        if !self.holds_back() && self.assemblies.expire() {
+            let text = "the peer has stopped in the middle of a message".to_owned();
+            let code = Some(Code::ConnectionLost);
+            self.end(Outcome::Ended(CloseReason { code, status: 0, text }));
         }
     }
 

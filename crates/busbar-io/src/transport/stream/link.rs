@@ -206,8 +206,9 @@ impl Connection for StreamConnection {
         self.incoming.has_unfinished()
     }
 
-    fn expire_unfinished(&mut self) {
+    fn expire_unfinished(&mut self) -> Result<Option<CloseReason>, Error> {
         self.incoming.expire();
+        if self.incoming.has_ended() { self.look() } else { Ok(None) }
     }
 
     fn unsent_messages(&self) -> usize {
