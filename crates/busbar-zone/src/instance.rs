@@ -1,7 +1,6 @@
 //! One instance of a plugin: made, called, ended. All raw calls into plugins but those for types
 //! are in this file.
 
-use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +19,7 @@ use crate::host::{Core, error_of, forget_error, panic_of};
 use crate::library::Library;
 use crate::object::{Objects, Owner};
 use crate::pending::{CallId, Pending, closed};
+use crate::serial::{Serial, Turn};
 use crate::state::{State, Step};
 use crate::upward::{Parent, Upward};
 use crate::{Error, ErrorKind, Result, Stage};
@@ -794,39 +794,5 @@ impl Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         self.0.core.gate.leave();
-    }
-}
-
-/// One at a time, and never twice on one thread.
-#[derive(Default)]
-struct Serial {
-    lock: Mutex<()>,
-    /// The thread whose turn it is; 0 for none. Written by it alone.
-    owner: AtomicUsize,
-}
-
-struct Turn<'a> {
-    serial: &'a Serial,
-    _guard: MutexGuard<'a, ()>,
-}
-
-impl Serial {
-    /// `None` if it is this thread's turn already.
-    fn take(&self) -> Option<Turn<'_>> {
-        thread_local!(static HERE: Cell<u8> = const { Cell::new(0) });
-        let here = HERE.with(|here| ptr::from_ref(here).addr());
-        // Only this thread writes its own address.
-        if self.owner.load(Ordering::Relaxed) == here {
-            return None;
-        }
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.owner.store(here, Ordering::Relaxed);
-        Some(Turn { serial: self, _guard: guard })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.serial.owner.store(0, Ordering::Relaxed);
     }
 }

@@ -42,6 +42,7 @@ mod pool;
 mod process;
 mod queue;
 mod reload;
+mod serial;
 mod source;
 mod state;
 mod sync;

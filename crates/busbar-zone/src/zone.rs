@@ -479,8 +479,8 @@ impl Zone {
     ///
     /// # Errors
     /// `TimedOut` if a call does not end, of this zone or of a child: that instance is left as it
-    /// is. `Panic` if a plugin panics as it ends, which it has then. `InvalidArgument` from within a
-    /// call of the zone, which would wait for itself.
+    /// is. `Panic` if a plugin panics as it ends, which it has then. `InvalidArgument` from within
+    /// a call of the zone, which would wait for itself.
     pub fn close(&self, grace: Duration) -> Result<()> {
         if self.is_running_here() {
             let message = "a zone cannot be closed from within its own calls";
