@@ -1,56 +1,61 @@
 /** Which backend a thread has, as programs are told. */
 
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
-
 import test from 'ava';
 
 import { backend, configure } from '../index.js';
+import { WITHOUT_IO_URING } from './helpers/built.js';
+import { run, type ChildOptions } from './helpers/child.js';
 
-const run = promisify(execFile);
+const MODES = ['loop', 'thread'] as const;
 
-test.serial('[D50] configure() takes what it knows; nothing chosen is the poll set', (t) => {
+test.serial('[D50] configure() takes what it knows', (t) => {
   for (const wrong of ['epoll', '', 1, null]) {
     const options = { backend: wrong } as unknown as Parameters<typeof configure>[0];
     t.throws(() => configure(options), { code: 'ERR_INVALID_ARGUMENT' });
   }
   t.throws(() => configure({ IO: 'thread' } as object), { message: /unknown option "IO"/ });
-  t.is(backend(), 'poll');
-  t.notThrows(() => configure({ backend: 'poll' }));
-  t.throws(() => configure({ backend: 'uring' }), { code: 'ERR_INVALID_STATE' });
+  configure({ backend: 'uring' });
+  configure({ backend: 'auto' });
+  // Nothing is settled yet.
+  const chosen = backend();
+  const other = chosen === 'poll' ? 'uring' : 'poll';
+  t.notThrows(() => configure({ backend: 'auto' }));
+  t.notThrows(() => configure({ backend: chosen }));
+  t.throws(() => configure({ backend: other }), { code: 'ERR_INVALID_STATE' });
 });
 
-const BUSBAR = new URL('../index.js', import.meta.url).href;
+/** What a program is told that has exchanged messages; the first argument is its own choice. */
+async function told(options: ChildOptions, ...args: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await run('backend.js', args, options);
+  return stdout + stderr;
+}
 
 test('[D50] BUSBAR_IO chooses, and is checked', async (t) => {
-  const script = `
-    import { backend } from ${JSON.stringify(new URL('../index.js', import.meta.url).href)};
-    try {
-      console.log(backend());
-    } catch (error) {
-      console.log(error.code, error.message);
-    }`;
-  const asked = async (value: string): Promise<string> => {
-    const env = { ...process.env, BUSBAR_IO: value };
-    const args = ['--input-type=module', '--eval', script];
-    const { stdout } = await run(process.execPath, args, { env });
-    return stdout.trim();
-  };
-  t.is(await asked('poll'), 'poll');
+  const asked = (value: string, ...args: readonly string[]): Promise<string> =>
+    told({ env: { BUSBAR_IO: value } }, ...args);
   t.is(await asked(''), 'poll');
-  t.regex(await asked('uring'), /^(uring|ERR_NOT_SUPPORTED io_uring does not work here.*)$/);
-  t.regex(await asked('kqueue'), /^ERR_INVALID_ARGUMENT .*kqueue/);
+  t.is(await asked('poll'), 'poll');
+  t.regex(await asked('auto'), /^(poll|uring)$/);
+  t.is(await asked('', 'auto'), await asked('auto'));
+  t.is(await asked('uring', 'poll'), 'poll', 'the program has the last word');
+  t.regex(await asked('uring'), /^(uring|ERR_NOT_SUPPORTED: io_uring does not work here.*)$/);
+  t.regex(await asked('kqueue'), /^ERR_INVALID_ARGUMENT: .*kqueue/);
 });
 
-test('[D50] an I/O thread has the poll set, and says so', async (t) => {
-  const script = `
-    import { backend, configure } from ${JSON.stringify(BUSBAR)};
-    configure({ io: 'thread', backend: 'uring' });
-    try {
-      console.log(backend());
-    } catch (error) {
-      console.log(error.code, error.message);
-    }`;
-  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', script]);
-  t.regex(stdout, /^ERR_NOT_SUPPORTED an I\/O thread works with the backend 'poll' only/);
-});
+const linux = process.platform === 'linux' ? test : test.skip;
+
+for (const io of MODES) {
+  linux(`[D50] ${io}: where io_uring is forbidden, the poll set does it all`, async (t) => {
+    const env = { BUSBAR_DRIVE: io, BUSBAR_IO: '' };
+    const options = { env, through: WITHOUT_IO_URING };
+    t.is(await told(options), 'poll');
+    t.is(await told(options, 'auto'), 'poll');
+    t.is(await told({ ...options, env: { ...env, BUSBAR_IO: 'auto' } }), 'poll');
+    t.regex(await told(options, 'uring'), /^ERR_NOT_SUPPORTED: io_uring does not work here/);
+  });
+
+  linux(`[D48 D50 M07] ${io}: io_uring, where it works, wakes who sleeps`, async (t) => {
+    const options = { env: { BUSBAR_DRIVE: io } };
+    t.regex(await told(options, 'uring'), /^(uring|ERR_NOT_SUPPORTED: io_uring does not work.*)$/);
+  });
+}

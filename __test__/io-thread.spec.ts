@@ -7,6 +7,7 @@ import test from 'ava';
 import { configure, dial, listen, metrics, type IoMode } from '../index.js';
 import { run, start } from './helpers/child.js';
 import { closed, freshAddress, PLAIN_SCHEMES } from './helpers/pairs.js';
+import { BACKENDS } from './helpers/uring.js';
 
 const heartbeat = { intervalMs: 100, misses: 3 };
 /** 600 MB. */
@@ -102,15 +103,51 @@ for (const scheme of ['uds', 'tcp'] as const) {
   });
 }
 
-for (const scheme of PLAIN_SCHEMES) {
-  const env = { BUSBAR_DRIVE: 'thread' };
+const DRIVES = MODES.flatMap((mode) => BACKENDS.map((backend) => ({ io: mode, backend })));
+const WAKES = { '': 'uv_poll', tsfn: 'threadsafe-function' };
 
-  test(`[D23 D45] ${scheme}: workers with I/O threads are terminated in traffic`, async (t) => {
-    const exit = await run('terminate-workers.js', [scheme, '20'], { env, deadlineMs: 120_000 });
-    t.like(exit, { code: 0, late: false }, exit.stderr);
-    const { before, after } = JSON.parse(exit.stdout);
-    t.deepEqual(after, before);
-  });
+for (const [wake, kind] of Object.entries(WAKES)) {
+  for (const { io, backend } of DRIVES) {
+    linux(
+      `[D26 D28 D44] ${kind}, ${io}, ${backend}: what is due needs no other wake-up`,
+      async (t) => {
+        const env = { BUSBAR_WAKE: wake, BUSBAR_DRIVE: io, BUSBAR_IO: backend };
+        const listener = await listen(freshAddress('tcp'));
+        t.teardown(() => listener.close());
+        const child = start('throttled.js', [listener.address], { env });
+        t.teardown(() => child.kill());
+        const pipe = await listener.accept();
+        t.is(await child.line(), `${kind} ${io}`);
+        const came = [await pipe.receive(), await pipe.receive()];
+        t.deepEqual(came.map(String), ['now', 'later']);
+        child.tell('report');
+        t.is(await child.line(), '1');
+        t.like(await child.exited, { code: 0, late: false });
+      },
+    );
+  }
+}
+
+for (const backend of BACKENDS) {
+  const env = { BUSBAR_DRIVE: 'thread', BUSBAR_IO: backend };
+
+  for (const scheme of PLAIN_SCHEMES) {
+    const name = `${scheme} over ${backend}`;
+
+    test(`[D08 D23] ${name}: process.exit() does not wait for the thread`, async (t) => {
+      for (const code of [0, 7]) {
+        const exit = await run('exit-in-flight.js', [scheme, String(code)], { env });
+        t.like(exit, { code, signal: null, late: false }, exit.stderr);
+      }
+    });
+
+    test(`[D23 D45] ${name}: workers with I/O threads are terminated in traffic`, async (t) => {
+      const exit = await run('terminate-workers.js', [scheme, '20'], { env, deadlineMs: 120_000 });
+      t.like(exit, { code: 0, late: false }, exit.stderr);
+      const { before, after } = JSON.parse(exit.stdout);
+      t.deepEqual(after, before);
+    });
+  }
 }
 
 /** What `fixtures/loop-delay.js` prints. */

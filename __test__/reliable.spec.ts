@@ -23,11 +23,14 @@ interface Relay {
   readonly address: string;
   /** Ends all connections, as a network does: without a word. */
   cut(): void;
+  /** From now on, until the next cut, forgets what it is to pass on. */
+  mute(): void;
 }
 
 /** What is between dialers and a listener. */
 async function relayTo(t: ExecutionContext<unknown>, address: string): Promise<Relay> {
   const live = new Set<Socket>();
+  let isMuted = false;
   const target = new URL(address);
   const server = createServer((near) => {
     const far = connect(Number(target.port), target.hostname);
@@ -41,17 +44,22 @@ async function relayTo(t: ExecutionContext<unknown>, address: string): Promise<R
         live.delete(from);
         to.destroy();
       });
-      from.pipe(to);
+      from.on('data', (bytes) => isMuted || to.write(bytes));
+      from.on('end', () => to.end());
     }
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
-  const cut = (): void => live.forEach((socket) => socket.destroy());
+  const cut = (): void => {
+    live.forEach((socket) => socket.destroy());
+    isMuted = false;
+  };
+  const mute = (): void => void (isMuted = true);
   t.teardown(() => {
     cut();
     server.close();
   });
   const { port } = server.address() as { port: number };
-  return { address: `tcp://127.0.0.1:${port}`, cut };
+  return { address: `tcp://127.0.0.1:${port}`, cut, mute };
 }
 
 interface Ends {
@@ -293,6 +301,34 @@ test('[D30] close() waits until everything is acknowledged, over a cut', async (
   t.true(server.reason?.clean);
 });
 
+for (const closer of ['client', 'server'] as const) {
+  test(`[D22 D30] the ${closer}'s close() outlives its connection`, async (t) => {
+    // Whoever waited for the end of the session would wait for an hour.
+    const { client, server, relay } = await ends(t, { sessionTimeoutMs: 3_600_000 });
+    const [here, there] = closer === 'client' ? [client, server] : [server, client];
+    await here.send('last');
+    t.is(String(await there.receive()), 'last');
+    const end = t.throwsAsync(there.receive(), { code: 'ERR_CLOSED', message: /match over/ });
+    await confirmed(here);
+    relay.mute();
+    await here.close({ reason: { status: 7, text: 'match over' } });
+    relay.cut();
+    await end;
+    t.like(there.reason, { clean: true, status: 7, text: 'match over' });
+  });
+}
+
+test('[D30 D31] two ends that close at once do not wait for each other', async (t) => {
+  const { client, server, relay } = await ends(t, { windowMessages: 1 });
+  await Promise.all([client.send('a'), server.send('b')]);
+  // For these there is no room: they are given up, whether or not anybody was told that they wait.
+  const waiting = [client, server].map((pipe) => pipe.send('no room').catch(() => {}));
+  const close = (pipe: Pipe): Promise<void> => pipe.close({ lingerMs: 3_600_000 });
+  await Promise.all([close(client), close(server), ...waiting]);
+  t.pass();
+  relay.cut();
+});
+
 test('[D33] senders wait while the window is full', async (t) => {
   const { client, server, relay } = await ends(t, { windowMessages: 10 });
   for (let n = 0; n < 10; n++) t.true(client.trySend(`${n}`));
@@ -377,7 +413,7 @@ test('[D26] what is stale is not sent again, and not received', async (t) => {
   const { resendsExpired, sendsExpired } = client.stats();
   t.is(resendsExpired + sendsExpired, 1);
   await client.send('arrives, and waits too long', { ttlMs: 1_000 });
-  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
   await client.send('last');
   t.is(String(await server.receive()), 'last');
   t.is(server.stats().receivesExpired, 1);
@@ -390,12 +426,12 @@ test('[D30] what close() discards is not acknowledged', async (t) => {
   const iterator = server[Symbol.asyncIterator]();
   t.is(String((await iterator.next()).value), 'a');
   while (client.stats().messagesUnconfirmed > 3) await new Promise(setImmediate);
-  const closing = server.close({ lingerMs: 200 });
+  const closing = server.close({ lingerMs: 3_600_000 });
   t.true((await iterator.next()).done);
   while (client.stats().messagesUnconfirmed > 2) await new Promise(setImmediate);
   await new Promise((resolve) => setTimeout(resolve, 50));
   t.is(client.stats().messagesUnconfirmed, 2);
-  await closing;
+  await Promise.all([client.close({ lingerMs: 3_600_000 }), closing]);
 });
 
 test('[D30] a session that was lost is told of, at both ends', async (t) => {

@@ -24,8 +24,9 @@ export type IoMode = 'loop' | 'thread';
  * How sockets are reached:
  *
  * - `'poll'`: the system's poll set (epoll, kqueue). Everywhere.
- * - `'uring'`: io_uring, on Linux from about 6.1, where no sandbox forbids it. Fewer system calls:
- *   what came has been received already, and what all pipes send in a turn is one call.
+ * - `'uring'`: io_uring, on Linux from about 6.1, where no sandbox forbids it. Fewer system calls
+ *   where there are many pipes: what came has been received already, and what all of them send in
+ *   a turn is one call.
  */
 export type Backend = 'poll' | 'uring';
 
@@ -37,11 +38,12 @@ export interface EnvironmentOptions {
    */
   readonly io?: IoMode;
   /**
-   * How the pipes of this thread reach their sockets. `'poll'` by default, or what the environment
-   * variable `BUSBAR_IO` says. `'uring'` where it does not work is `ERR_NOT_SUPPORTED` at the first
-   * pipe or listener; so it is with `io: 'thread'`.
+   * How the pipes of this thread reach their sockets. `'auto'` is io_uring where a self-test finds
+   * that it works, and the poll set elsewhere; `'uring'` where it does not work is
+   * `ERR_NOT_SUPPORTED` at the first pipe or listener. `'poll'` by default, or what the environment
+   * variable `BUSBAR_IO` says.
    */
-  readonly backend?: Backend;
+  readonly backend?: Backend | 'auto';
 }
 
 /**
@@ -63,13 +65,15 @@ export function configure(options: EnvironmentOptions): void {
   checkNames(options, ['io', 'backend']);
   const { io, backend: wanted } = options;
   if (io !== undefined) checkIo(io, 'io');
-  if (wanted !== undefined && wanted !== 'poll' && wanted !== 'uring') {
-    throw invalidArgument(`backend is ${show(wanted)}; it must be 'poll' or 'uring'`);
+  if (wanted !== undefined && !BACKENDS.has(wanted)) {
+    throw invalidArgument(`backend is ${show(wanted)}; it must be 'auto', 'poll' or 'uring'`);
   }
   const port = openedPort();
   if (port !== null) {
     if (io !== undefined) checkSame('io', port.io, io);
-    if (wanted !== undefined) checkSame('backend', port.native.backend(), wanted);
+    if (wanted !== undefined && wanted !== 'auto') {
+      checkSame('backend', port.native.backend(), wanted);
+    }
   }
   if (io !== undefined) chooseIo(io);
   if (wanted !== undefined) chooseBackend(wanted);
@@ -90,6 +94,8 @@ export function configure(options: EnvironmentOptions): void {
 export function backend(): Backend {
   return environmentPort().native.backend() as Backend;
 }
+
+const BACKENDS: ReadonlySet<Backend | 'auto'> = new Set(['auto', 'poll', 'uring']);
 
 function checkSame(name: string, actual: string, wanted: string): void {
   if (actual === wanted) return;

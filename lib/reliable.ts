@@ -35,6 +35,15 @@ export interface ReliableOptions {
    */
   readonly maxDeliveryAttempts?: number;
   /**
+   * For how long, in milliseconds, nothing may come over a connection while an acknowledgement is
+   * awaited, before the peer is asked whether it is there, 100–4,294,967,295; longer where answers
+   * take longer, as RFC 6298 estimates it. Three questions without an answer, each waiting twice as
+   * long as the last, and the connection is lost and replaced: after 8 times as long in all. A peer
+   * whose event loop is blocked for longer answers nothing either. A dialer that hears nothing for
+   * a quarter of `sessionTimeoutMs` asks as well, whatever it awaits. 1,000.
+   */
+  readonly probeAfterMs?: number;
+  /**
    * Channels on which this end sends outside the session, 0–65,534, at most 256: what is only worth
    * something at once. Such a message is sent at most once and lost with its connection, and the
    * window has room for it always. `[]`.
@@ -60,6 +69,7 @@ type NativeSession = Pick<
   | 'windowBytes'
   | 'ack'
   | 'maxDeliveryAttempts'
+  | 'probeAfterMs'
   | 'lossyChannels'
 >;
 
@@ -74,6 +84,7 @@ const SESSION: Rules = {
   windowBytes: integer(4 * MIB, 1, 2 ** 40),
   sessionTimeoutMs: integer(30_000, 1, UINT_MAX),
   maxDeliveryAttempts: integer(16, 1, UINT_MAX),
+  probeAfterMs: integer(1000, 100, UINT_MAX),
   lossyChannels: { standard: [], check: checkLossy },
 };
 
@@ -118,6 +129,7 @@ function nativeOf(values: Values | null): NativeSession {
     windowBytes: values['windowBytes'] as number,
     ack: ACKS.indexOf(values['ack'] as Acknowledgement),
     maxDeliveryAttempts: values['maxDeliveryAttempts'] as number,
+    probeAfterMs: values['probeAfterMs'] as number,
     lossyChannels: values['lossyChannels'] as readonly number[],
   };
 }

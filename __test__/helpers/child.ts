@@ -12,6 +12,8 @@ export interface ChildOptions {
   /** Options of Node itself. */
   readonly node?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** A program that runs another: Node is that other. */
+  readonly through?: string;
   readonly uid?: number;
   /** After this it is killed, and `exited` says so. The machine may be slow: be generous. */
   readonly deadlineMs?: number;
@@ -38,7 +40,10 @@ export class Child {
 
   constructor(fixture: string, args: readonly string[], options: ChildOptions) {
     const path = fileURLToPath(new URL(`../fixtures/${fixture}`, import.meta.url));
-    this.process = spawn(process.execPath, [...(options.node ?? []), path, ...args], {
+    const command = [process.execPath, ...(options.node ?? []), path, ...args];
+    if (options.through !== undefined) command.unshift(options.through);
+    const [program = '', ...rest] = command;
+    this.process = spawn(program, rest, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, NODE_OPTIONS: '', ...options.env },
       ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),

@@ -72,6 +72,14 @@ impl Fuzzed {
                 }),
                 Kind::Ack => session.handle_ack(channel, header.ack.expect("checked")),
                 Kind::Skip => session.handle_skip(channel, seq),
+                Kind::Leave => {
+                    session.handle_leave();
+                    Ok(())
+                }
+                Kind::Close => {
+                    session.handle_close();
+                    Ok(())
+                }
                 _ => Ok(()),
             };
             if result.is_err() {
@@ -111,11 +119,11 @@ impl Fuzzed {
             4 | 5 => {
                 let [channel, len] = take(data, 2)? else { return None };
                 let payload = vec![*channel; usize::from(*len)];
-                if let Ok(Some(_)) = self.session.send(u16::from(channel % 4), payload) {
+                if let Ok(Some(_)) = self.session.send(u16::from(channel % 4), payload, None) {
                     self.accepted += 1;
                 }
             }
-            6 => while self.session.poll_transmit().is_some() {},
+            6 => while self.session.poll_transmit(self.now).is_some() {},
             _ => {
                 let [channel, seq] = take(data, 2)? else { return None };
                 self.session.acknowledge(u16::from(*channel), Seq(u64::from(*seq)));
@@ -131,7 +139,7 @@ impl Fuzzed {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Lost { unconfirmed } => assert!(unconfirmed <= self.accepted),
-                Event::DeliveryFailed { .. } => {}
+                Event::DeliveryFailed { .. } | Event::Expired { .. } => {}
                 event => panic!("an unknown event: {event:?}"),
             }
         }

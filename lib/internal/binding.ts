@@ -99,13 +99,14 @@ export interface NativePipeOptions {
   /** 0: four times maxMessageBytes */
   maxReassemblyBytes: number;
   reassemblyTimeoutMs: number;
-  /** uds, tcp, tls: 0 = no session, and none of the next five */
+  /** uds, tcp, tls: 0 = no session, and none of the next six */
   sessionTimeoutMs: number;
   windowMessages?: number;
   windowBytes?: number;
   /** 0 processed, 1 received, 2 processed, which the program says of each message */
   ack?: number;
   maxDeliveryAttempts?: number;
+  probeAfterMs?: number;
   lossyChannels?: readonly number[];
   uids?: readonly number[];
   gids?: readonly number[];
@@ -191,7 +192,8 @@ export interface NativePort {
   shapeListener(listener: number, qos: Uint8Array): void;
   /**
    * Messages in the queue of a pipe, and those of its session that are not acknowledged. If there
-   * are some, Writable follows when there are none.
+   * are some, Writable follows when there are none. -1: neither end receives any more, so that
+   * there is nothing to wait for.
    */
   drain(pipe: number): number;
   /**

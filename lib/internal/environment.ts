@@ -28,7 +28,7 @@ export function chooseIo(mode: IoMode): void {
 }
 
 /** Chooses what reaches sockets, unless the port is open. */
-export function chooseBackend(name: Backend): void {
+export function chooseBackend(name: Backend | 'auto'): void {
   backend = name;
 }
 
@@ -48,4 +48,4 @@ function preset(): IoMode {
 
 let port: Port | null = null;
 let io: IoMode | null = null;
-let backend: Backend | null = null;
+let backend: Backend | 'auto' | null = null;

@@ -88,7 +88,7 @@ export class Port {
     /** Who drives the engine. */
     readonly io: IoMode = 'loop',
     /** What reaches sockets, if that was chosen. */
-    backend: Backend | null = null,
+    backend: Backend | 'auto' | null = null,
   ) {
     checkByteOrder();
     const { events, slots, registers } = this;

@@ -172,6 +172,21 @@ pub(crate) trait Connection: Link {
         self.send_bytes(channel, payload)
     }
 
+    /// As [`Link::commit`], of a message that is of no more use at `expires`.
+    ///
+    /// # Errors
+    /// As there.
+    fn commit_until(
+        &mut self,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+        expires: Instant,
+    ) -> Result<Option<Loan>, Error> {
+        let _ = expires;
+        self.commit(channel, loan, len)
+    }
+
     /// Offers a message outside the session of the connection, if it has one; `expires` as there.
     ///
     /// # Errors
@@ -207,7 +222,7 @@ pub(crate) trait Connection: Link {
         false
     }
 
-    /// Whether the receiver is told so.
+    /// Whether the receiver is told when a message is of no more use, but not of a loan.
     fn tells_expiry(&self) -> bool {
         false
     }
@@ -335,6 +350,8 @@ pub(crate) enum SessionNews {
     Probe(u64),
     /// An answer.
     Pong(u64),
+    /// The peer receives no more.
+    Leave,
 }
 
 /// What the ends of a connection have promised each other.

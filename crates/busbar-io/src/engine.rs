@@ -22,6 +22,7 @@ mod handed;
 mod heartbeat;
 mod linger;
 mod pipe;
+mod progress;
 mod readiness;
 mod receiving;
 mod redial;
@@ -288,12 +289,15 @@ impl Engine {
         let Some(entry) = self.pipes.get(id.0).filter(|entry| entry.leave.is_none()) else {
             return 0;
         };
-        let until = Instant::now().checked_add(entry.linger);
-        let has_time = !linger.is_zero() && reason.code != Some(Code::ConnectionLost);
-        if has_time && self.take_leave(id, reason, Instant::now().checked_add(linger)) {
+        let now = Instant::now();
+        let until = now.checked_add(entry.linger);
+        if reason.code == Some(Code::ConnectionLost) {
+            return self.part(id, reason, until);
+        }
+        if !linger.is_zero() && self.take_leave(id, reason, now.checked_add(linger)) {
             return 0;
         }
-        self.part(id, reason, until)
+        self.say_goodbye(id, reason, until).unwrap_or_else(|| self.part(id, reason, until))
     }
 
     /// The address of a listener, as a dialer uses it.
@@ -563,7 +567,10 @@ impl Engine {
             Some(reason) if reason.code == Some(Code::ConnectionLost) => {
                 self.cut(id, reason);
             }
-            Some(reason) => self.end(id, ConnectionInput::ClosedByPeer, reason),
+            Some(reason) => {
+                self.answer_close(id);
+                self.end(id, ConnectionInput::ClosedByPeer, reason);
+            }
         }
     }
 
@@ -672,3 +679,6 @@ fn too_many() -> Error {
     let message = format!("an engine holds at most {} pipes", Slots::<()>::MAX);
     Error::new(Code::OutOfMemory, message)
 }
+
+#[cfg(test)]
+mod tests;

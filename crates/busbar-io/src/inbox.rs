@@ -157,7 +157,7 @@ impl<'a> Inbox<'a> {
 
     /// The message that was put in last is of no more use at `expires` of [`crate::clock`].
     pub(crate) fn note_expiry(&mut self, expires: Duration) {
-        self.expiries.push((self.count - 1, expires));
+        self.space().slots.note_expiry(expires);
     }
 
     /// Takes these times out of the batch.
@@ -178,9 +178,9 @@ impl<'a> Inbox<'a> {
     /// The unused rest of the arena, to be written, and the slots, to describe what was written;
     /// then call [`Inbox::advance`].
     pub(crate) fn space(&mut self) -> Space<'_> {
-        let Self { arena, used, slots, count, leases, announced, .. } = self;
+        let Self { arena, used, slots, count, leases, announced, expiries, .. } = self;
         let base = *used;
-        let slots = Describer { base, slots, count, leases, announced };
+        let slots = Describer { base, slots, count, leases, announced, expiries };
         Space { free: &mut arena[base..], slots }
     }
 
@@ -232,6 +232,7 @@ pub(crate) struct Describer<'a> {
     count: &'a mut usize,
     leases: &'a mut Vec<Lease>,
     announced: &'a mut bool,
+    expiries: &'a mut Notes<Duration>,
 }
 
 impl Describer<'_> {
@@ -245,6 +246,11 @@ impl Describer<'_> {
     pub(crate) fn push_lease(&mut self, channel: u16, lease: Lease) {
         self.push(self.leases.len(), lease.len(), u32::from(channel) | META_LEASED);
         self.leases.push(lease);
+    }
+
+    /// As [`Inbox::note_expiry`].
+    pub(crate) fn note_expiry(&mut self, expires: Duration) {
+        self.expiries.push((*self.count - 1, expires));
     }
 
     #[inline]

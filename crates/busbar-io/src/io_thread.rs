@@ -19,14 +19,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use busbar_proto::{Code, Error};
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::{Engine, Readiness};
 use crate::event::Event;
 use crate::notice;
 use crate::os::os_error;
+use crate::reactor::{EngineOptions, Watcher};
 
 /// An engine and the thread that tends it. See the [module](self).
 ///
@@ -75,25 +75,29 @@ impl IoThread {
     /// Starts a thread with an engine.
     ///
     /// # Errors
-    /// `Io` or `OutOfMemory` when descriptors or threads are short.
+    /// As [`Engine::new`]; `OutOfMemory` when threads are short.
     pub fn start() -> Result<Self, Error> {
-        let engine = Engine::shared()?;
-        let set = |error| os_error("creating a poll set", error);
-        let poll = Poll::new().map_err(set)?;
+        Self::with(EngineOptions::default())
+    }
+
+    /// As [`IoThread::start`], with a backend of the caller's choice. That the engine is driven by
+    /// two threads goes without saying.
+    ///
+    /// # Errors
+    /// As [`Engine::with`]; `OutOfMemory` when threads are short.
+    pub fn with(options: EngineOptions) -> Result<Self, Error> {
+        let engine = Engine::shared(options)?;
+        let poll = Poll::new().map_err(|error| os_error("creating a poll set", error))?;
         let bell = Waker::new(poll.registry(), Token(0))
             .map_err(|error| os_error("creating a bell", error))?;
-        let watch = Poll::new().map_err(set)?;
-        watch
-            .registry()
-            .register(&mut SourceFd(&engine.as_raw_fd()), Token(0), Interest::READABLE)
-            .map_err(|error| os_error("watching an engine", error))?;
+        let watcher = engine.watcher()?;
         let thread_bell = engine.bell();
         let desk = Desk { engine, thread: State::Awake, is_owner_asleep: false, is_over: false };
         let shared = Arc::new(Shared { desk: Mutex::new(desk), bell, thread_bell });
         let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("busbar-io".to_owned())
-            .spawn(move || run(&its, watch))
+            .spawn(move || run(&its, watcher))
             .map_err(|error| {
                 Error::new(Code::OutOfMemory, format!("starting an I/O thread: {error}"))
             })?;
@@ -190,19 +194,15 @@ impl Drop for EngineGuard<'_> {
 const HELD: &str = "invariant: held until dropped";
 
 /// The thread. Panics have nobody to be reported to: they end the process with a message.
-fn run(shared: &Shared, watch: Poll) {
-    if catch_unwind(AssertUnwindSafe(|| tend(shared, watch))).is_err() {
+fn run(shared: &Shared, watcher: Watcher) {
+    if catch_unwind(AssertUnwindSafe(|| tend(shared, watcher))).is_err() {
         std::process::abort();
     }
 }
 
-fn tend(shared: &Shared, mut watch: Poll) {
-    let mut events = Events::with_capacity(1);
-    loop {
-        let Some(until) = tend_all(shared) else { return };
-        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        // Interrupted: an early look does no harm.
-        let _ = watch.poll(&mut events, timeout);
+fn tend(shared: &Shared, mut watcher: Watcher) {
+    while let Some(until) = tend_all(shared) {
+        watcher.wait(until.map(|until| until.saturating_duration_since(Instant::now())));
     }
 }
 

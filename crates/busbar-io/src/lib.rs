@@ -52,5 +52,5 @@ pub use pipe::{Listener, Message, Pipe, dial, listen};
 pub use qos::{
     CHANNELS_MAX, Qos, QosStats, ReceivingQos, SendOptions, SendingQos, Sent, SharedThrottle,
 };
-pub use reactor::{Backend, EngineOptions};
+pub use reactor::{Backend, BackendChoice, EngineOptions};
 pub use tls::{Credentials, TlsOptions, TlsVersion};

@@ -45,7 +45,7 @@ pub fn listen(address: &str, options: ListenOptions) -> Result<Listener, Error> 
         return Err(Error::new(Code::NotSupported, message));
     }
     // One listener gains nothing from anything else, and is asked for connections by hand.
-    let poll = EngineOptions { backend: Some(Backend::Poll), ..EngineOptions::default() };
+    let poll = EngineOptions { backend: Some(Backend::Poll.into()), ..EngineOptions::default() };
     let (descriptors, bell) = Descriptors::new(poll)?;
     let board = Board::new(bell);
     let waker = board.waker(Subject::Listener(Handle(0)));

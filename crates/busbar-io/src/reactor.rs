@@ -24,7 +24,7 @@ use crate::os::os_error;
 use uring::Uring;
 pub(crate) use uring::{Accepts, Port};
 
-/// Says which backend engines use that are not told: `poll` or `uring`.
+/// Says which backend engines use that are not told: `auto`, `poll` or `uring`.
 const VARIABLE: &str = "BUSBAR_IO";
 
 /// How an engine gets at its descriptors.
@@ -37,13 +37,23 @@ pub enum Backend {
     Uring,
 }
 
+/// Which backend to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackendChoice {
+    /// io_uring if a self-test of all that is needed of it passes, or else the poll set.
+    Auto,
+    /// This one and no other.
+    Only(Backend),
+}
+
 /// How to make an [`Engine`](crate::Engine).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// The backend; `None`: what the environment variable `BUSBAR_IO` says, or else
-    /// `Poll`.
-    pub backend: Option<Backend>,
+    /// The backend; `None`: what the environment variable `BUSBAR_IO` says (`auto`, `poll` or
+    /// `uring`), or else the poll set.
+    pub backend: Option<BackendChoice>,
     /// Whether only the thread that makes the engine will ever drive it. With `Uring` that saves
     /// interruptions; driven by another thread, such an engine stands still.
     pub single_thread: bool,
@@ -82,39 +92,44 @@ pub(crate) enum Bell {
     Uring(uring::Bell),
 }
 
-impl Backend {
-    /// The backend for an engine that asks for `wanted`.
+/// Waits for a reactor that others may use meanwhile.
+#[cfg(unix)]
+pub(crate) enum Watcher {
+    Poll(poll::Watcher),
+    Uring(uring::Watcher),
+}
+
+impl EngineOptions {
+    /// What the caller wants, or else the environment.
     ///
     /// # Errors
-    /// `NotSupported` if it is not there; `InvalidArgument` if the environment asks for something
-    /// that does not exist.
-    fn choose(wanted: Option<Self>) -> Result<Self, Error> {
-        let wanted = match (wanted, env::var(VARIABLE)) {
-            (None, Ok(name)) if !name.is_empty() => Some(name.parse()?),
-            (wanted, _) => wanted,
-        };
-        match wanted {
-            Some(Self::Uring) => {
-                let missing = |why| {
-                    let message = format!("io_uring does not work here: {why}; use `poll`");
-                    Error::new(Code::NotSupported, message)
-                };
-                uring::check().map(|()| Self::Uring).map_err(missing)
-            }
-            Some(Self::Poll) | None => Ok(Self::Poll),
+    /// `InvalidArgument` if the environment asks for something that does not exist.
+    fn choice(&self) -> Result<BackendChoice, Error> {
+        match (self.backend, env::var(VARIABLE)) {
+            (Some(choice), _) => Ok(choice),
+            (None, Ok(name)) if !name.is_empty() => name.parse(),
+            (None, _) => Ok(Backend::Poll.into()),
         }
     }
 }
 
-impl std::str::FromStr for Backend {
+impl From<Backend> for BackendChoice {
+    fn from(backend: Backend) -> Self {
+        Self::Only(backend)
+    }
+}
+
+impl std::str::FromStr for BackendChoice {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
         match name {
-            "poll" => Ok(Self::Poll),
-            "uring" => Ok(Self::Uring),
+            "auto" => Ok(Self::Auto),
+            "poll" => Ok(Self::Only(Backend::Poll)),
+            "uring" => Ok(Self::Only(Backend::Uring)),
             _ => {
-                let message = format!("{VARIABLE} is {name:?}: it must be `uring` or `poll`");
+                let message =
+                    format!("no backend is called {name:?}: `auto`, `poll` and `uring` are");
                 Err(Error::new(Code::InvalidArgument, message))
             }
         }
@@ -125,20 +140,32 @@ impl Reactor {
     /// A reactor that watches nothing, and the bell that wakes it by an edge with the token `bell`.
     ///
     /// # Errors
-    /// As [`Backend::choose`]; `Io` or `OutOfMemory` when descriptors are short.
+    /// As [`EngineOptions::choice`]; `NotSupported` if the only backend that is wanted does not
+    /// work here; `Io` or `OutOfMemory` when descriptors are short.
     pub(crate) fn new(options: EngineOptions, bell: Token) -> Result<(Self, Bell), Error> {
-        match Backend::choose(options.backend)? {
-            Backend::Poll => {
-                let (poll, bell) = poll::Poll::new(bell)?;
-                Ok((Self::Poll(poll), Bell::Poll(bell)))
-            }
-            Backend::Uring => {
-                let failed = |error| os_error("creating an io_uring", error);
-                let uring = Uring::new(options.single_thread).map_err(failed)?;
-                let bell = uring.bell(bell).map_err(failed)?;
-                Ok((Self::Uring(uring), Bell::Uring(bell)))
+        match options.choice()? {
+            BackendChoice::Only(Backend::Poll) => Self::poll(bell),
+            BackendChoice::Only(Backend::Uring) => Self::uring(options.single_thread, bell),
+            BackendChoice::Auto => {
+                Self::uring(options.single_thread, bell).or_else(|_| Self::poll(bell))
             }
         }
+    }
+
+    fn poll(bell: Token) -> Result<(Self, Bell), Error> {
+        let (poll, bell) = poll::Poll::new(bell)?;
+        Ok((Self::Poll(poll), Bell::Poll(bell)))
+    }
+
+    fn uring(single_thread: bool, bell: Token) -> Result<(Self, Bell), Error> {
+        uring::check(single_thread).map_err(|why| {
+            let message = format!("io_uring does not work here: {why}; use `poll` or `auto`");
+            Error::new(Code::NotSupported, message)
+        })?;
+        let failed = |error| os_error("creating an io_uring", error);
+        let uring = Uring::new(single_thread).map_err(failed)?;
+        let bell = uring.bell(bell).map_err(failed)?;
+        Ok((Self::Uring(uring), Bell::Uring(bell)))
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -209,6 +236,19 @@ impl Reactor {
         listening.map(Some).map_err(|error| os_error("accepting connections", error))
     }
 
+    /// What waits for edges beside whoever uses this reactor.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when descriptors are short.
+    #[cfg(unix)]
+    pub(crate) fn watcher(&self) -> Result<Watcher, Error> {
+        let made = match self {
+            Self::Poll(poll) => poll.watcher().map(Watcher::Poll),
+            Self::Uring(uring) => uring.watcher().map(Watcher::Uring),
+        };
+        made.map_err(|error| os_error("watching an engine", error))
+    }
+
     /// Waits up to `timeout` (`None`: for ever) for edges, and appends them to `edges`.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) {
         match self {
@@ -249,6 +289,18 @@ impl AsRawFd for Reactor {
         match self {
             Self::Poll(poll) => poll.as_raw_fd(),
             Self::Uring(uring) => uring.as_raw_fd(),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Watcher {
+    /// Returns when [`Reactor::wait`] has something to tell, after `timeout` (`None`: never), or
+    /// for no reason.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) {
+        match self {
+            Self::Poll(watcher) => watcher.wait(timeout),
+            Self::Uring(watcher) => watcher.wait(timeout),
         }
     }
 }

@@ -1,6 +1,9 @@
-//! Counts heap allocations on the way of in-process messages: none, once memory is warm.
+//! Counts heap allocations on the way of in-process messages: none, once memory is warm; and the
+//! bytes that reliable pipes hold while nothing is acknowledged: no more than their windows.
 //!
 //! The counting allocator is why this is a test binary of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -12,7 +15,10 @@ use std::thread;
 use bytes::Bytes;
 
 use busbar_io::transport::inproc::{InprocLink, InprocOptions, InprocPair};
-use busbar_io::{Inbox, Link, Slot};
+use busbar_io::{
+    ConnectionState, Endpoint, Engine, Event, Inbox, Link, ListenOptions, PipeId, SessionOptions,
+    Slot,
+};
 use busbar_shm::record::{ALIGN, Header, Kind};
 
 const MESSAGES: u64 = 50_000;
@@ -120,10 +126,126 @@ fn link_allocates_nothing_after_warm_up() {
     assert_eq!((a.stats().bells, b.stats().bells), (0, 0));
 }
 
+/// Two ends of a reliable pipe over a unix socket, driven by one thread.
+struct Reliable {
+    here: Engine,
+    there: Engine,
+    out: PipeId,
+    back: PipeId,
+    arena: Vec<u8>,
+    slots: Vec<Slot>,
+    events: Vec<Event>,
+}
+
+impl Reliable {
+    fn new(name: &str, session: SessionOptions) -> Self {
+        let address = format!("uds://@busbar-{name}-{}", std::process::id());
+        let endpoint: Endpoint = address.parse().unwrap();
+        let mut options = ListenOptions::default();
+        options.pipe.reliable = Some(session);
+        options.pipe.ring_bytes = RING_BYTES;
+        let (mut here, mut there) = (Engine::new().unwrap(), Engine::new().unwrap());
+        there.listen(&endpoint, &options).unwrap();
+        let out = here.dial(&endpoint, &options.pipe).unwrap();
+        let (mut events, mut accepted) = (Vec::new(), None);
+        while accepted.is_none() || here.state(out) != Some(ConnectionState::Connected) {
+            here.turn(&mut events);
+            events.clear();
+            there.turn(&mut events);
+            accepted = accepted.or(events.iter().find_map(|event| match *event {
+                Event::Accepted { pipe, .. } => Some(pipe),
+                _ => None,
+            }));
+        }
+        let (arena, slots) = (vec![0; 1 << 16], vec![Slot::default(); 256]);
+        Self { here, there, out, back: accepted.unwrap(), arena, slots, events }
+    }
+
+    /// Lets both ends go on, and receives, if anybody does: how many messages.
+    fn turn(&mut self, receives: bool) -> usize {
+        self.events.clear();
+        self.here.turn(&mut self.events);
+        self.there.turn(&mut self.events);
+        if !receives {
+            return 0;
+        }
+        let mut leases = Vec::new();
+        let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut leases);
+        self.there.receive(self.back, &mut inbox, 256).unwrap();
+        inbox.len()
+    }
+}
+
+/// As small as they may be, so that windows are what counts.
+const RING_BYTES: u64 = 1 << 16;
+
+/// Buffers of sockets, arenas and tables, whatever is sent.
+const FIXED_BYTES: i64 = 3 << 20;
+
+/// [D33] a peer that acknowledges nothing, whether or not it receives, costs its sender the window
+/// and no more, however much is offered: in bytes, counted by the allocator; then senders wait
+#[test]
+fn memory_is_bounded_while_nothing_is_acknowledged() {
+    const MESSAGE: usize = 4096;
+    const CHANNELS: u16 = 4;
+    for receives in [true, false] {
+        let mut session = SessionOptions::default();
+        (session.window_messages, session.window_bytes) = (4096, 1 << 20);
+        let mut ends = Reliable::new(&format!("bound-{receives}"), session);
+        let window = (session.window_bytes * usize::from(CHANNELS)) as i64;
+        let before = held();
+        let (mut accepted, mut received, mut most) = (0, 0, 0);
+        // 64 MiB are offered on each channel.
+        for _ in 0..64 * 256 {
+            for channel in 0..CHANNELS {
+                accepted += usize::from(ends.here.send(ends.out, channel, &[7; MESSAGE]).unwrap());
+            }
+            received += ends.turn(receives);
+            most = most.max(held() - before);
+        }
+        assert_eq!(accepted * MESSAGE, window as usize, "whole windows, and not a message more");
+        assert!(most >= window, "{most}: nothing was kept");
+        assert!(most <= window + FIXED_BYTES, "{most} bytes are held for a window of {window}");
+        assert!(!receives || received == accepted, "{received}");
+        let stats = ends.here.stats(ends.out).unwrap();
+        assert_eq!(stats.messages_unconfirmed, accepted as u64);
+    }
+}
+
+/// [D33] the same in messages: small ones are bounded by their number
+#[test]
+fn small_messages_are_bounded_by_their_number() {
+    let mut session = SessionOptions::default();
+    session.window_messages = 1000;
+    let mut ends = Reliable::new("number", session);
+    let before = held();
+    let (mut accepted, mut most) = (0, 0);
+    for _ in 0..20_000 {
+        accepted += usize::from(ends.here.send(ends.out, 0, b"x").unwrap());
+        ends.turn(true);
+        most = most.max(held() - before);
+    }
+    assert_eq!(accepted, 1000);
+    assert!(most <= FIXED_BYTES, "{most}");
+    // What is acknowledged makes room, and memory is the same afterwards.
+    ends.there.processed(ends.back, 1000).unwrap();
+    let is_full = |ends: &mut Reliable| !ends.here.send(ends.out, 0, b"y").unwrap();
+    while is_full(&mut ends) {
+        ends.turn(true);
+    }
+    assert!(held() - before <= FIXED_BYTES);
+}
+
 /// The counter counts: otherwise the tests above could not fail.
 #[test]
 fn allocations_are_counted() {
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 100]))), 1);
+    let before = held();
+    let mut bytes = std::hint::black_box(vec![1_u8; 1000]);
+    bytes.reserve_exact(9000);
+    assert_eq!(held() - before, 10_000);
+    drop(bytes);
+    assert_eq!(held(), before);
 }
 
 #[derive(Default)]
@@ -142,8 +264,19 @@ fn allocations(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
+/// Bytes that this thread has allocated and not freed.
+fn held() -> i64 {
+    HELD.get()
+}
+
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static HELD: Cell<i64> = const { Cell::new(0) };
+}
+
+fn count(more: usize, less: usize) {
+    // Layouts are at most `isize::MAX` bytes.
+    HELD.set(HELD.get() + more as i64 - less as i64);
 }
 
 /// The system's allocator, counting the calls of each thread.
@@ -152,22 +285,25 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call goes to `System` with the caller's arguments unchanged; the counter is a
-// thread-local without a destructor, so touching it neither allocates nor unwinds.
+// SAFETY: every call goes to `System` with the caller's arguments unchanged; the counters are
+// thread-locals without a destructor, so touching it neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        count(layout.size(), 0);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
         // SAFETY: the pointer came from `System` with this layout.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        count(size, layout.size());
         // SAFETY: the pointer came from `System` with this layout, and the caller keeps the
         // contract of `realloc`.
         unsafe { System.realloc(pointer, layout, size) }

@@ -69,6 +69,7 @@ fn session(number: &impl Fn(&'static CStr) -> f64) -> SessionOptions {
     session.window_messages = narrow(c"windowMessages");
     session.window_bytes = size(number(c"windowBytes"));
     session.attempts_max = narrow(c"maxDeliveryAttempts");
+    session.probe_after = Duration::from_millis(u64::from(narrow(c"probeAfterMs")));
     session.acknowledge = match whole(number(c"ack")) {
         1 => Acknowledge::Received,
         // In order or one by one: who says so is TypeScript's business.

@@ -35,6 +35,8 @@ pub enum Kind {
     Skip = 8,
     /// Is to be answered at once with PONG.
     Probe = 9,
+    /// Says that its sender receives no more of the session.
+    Leave = 10,
 }
 
 /// Everything in a frame but its payload. The flags byte is not a field: it says which of the
@@ -217,6 +219,7 @@ impl Kind {
             7 => Self::Close,
             8 => Self::Skip,
             9 => Self::Probe,
+            10 => Self::Leave,
             _ => return None,
         };
         Some(kind)
@@ -329,7 +332,7 @@ fn check(header: &Header, payload_bytes: u32, limits: Limits, breach: Code) -> R
         Kind::Probe | Kind::Pong => {
             *header == Header { seq, ..Header::new(kind) } && payload_bytes == 0
         }
-        Kind::Ping => *header == Header::new(kind) && payload_bytes == 0,
+        Kind::Ping | Kind::Leave => *header == Header::new(kind) && payload_bytes == 0,
         Kind::Hello | Kind::Reject | Kind::Close => *header == Header::new(kind),
     };
     if !is_plain {

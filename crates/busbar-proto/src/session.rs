@@ -20,12 +20,14 @@
 //! | connected | `handle_disconnect` | disconnected |
 //! | connected | `handle_dial` of a later epoch | connected, over the new connection |
 //! | disconnected | the session's time is over | lost |
+//! | any but lost | `close`, and then `handle_close`, or the other way round | over |
 //!
 //! Nothing here reads a clock or sends anything: the time is an argument, and what is to be sent is
 //! asked for. Payloads are of any type that is cheap to clone, and leave as they came. Arriving
 //! messages are not kept: the caller hands them on, or not. Order within a channel is that of the
 //! transport; what is sent again is sent in the order in which it was accepted, over all channels.
 
+mod ending;
 mod liveness;
 mod marks;
 mod receive_window;
@@ -43,6 +45,7 @@ use std::time::{Duration, Instant};
 use crate::frame::{Ack, Header, Kind};
 use crate::{Code, Epoch, Error, SessionId};
 
+use ending::Ending;
 use receive_window::ReceiveWindow;
 use send_window::{SendWindow, Turn};
 
@@ -67,6 +70,9 @@ pub struct SessionOptions {
     pub timeout: Duration,
     /// How often a message is transmitted before it is given up: at least 1. 16 by default.
     pub attempts_max: u32,
+    /// How long a connection may at least be silent, while an acknowledgement is awaited, before
+    /// the peer is asked whether it is there: at least 100 ms. 1 s by default, as RFC 6298 has it.
+    pub probe_after: Duration,
 }
 
 /// When a message counts as delivered.
@@ -98,6 +104,9 @@ pub struct Session<P> {
     order: u64,
     unsent: VecDeque<(u16, Seq)>,
     acks_due: VecDeque<u16>,
+    ending: Ending,
+    /// Messages of which it was not known what became of them when the session was lost.
+    abandoned: usize,
     events: VecDeque<Event>,
 }
 
@@ -128,6 +137,10 @@ pub enum Transmit<P> {
         /// When it is of no more use.
         expires: Option<Instant>,
     },
+    /// A LEAVE frame.
+    Leave,
+    /// A CLOSE frame, after which the connection takes no more. Why is for the caller to say.
+    Close,
 }
 
 /// What became of a message that has come in.
@@ -174,6 +187,7 @@ impl Default for SessionOptions {
             acknowledge: Acknowledge::default(),
             timeout: Duration::from_secs(30),
             attempts_max: 16,
+            probe_after: Duration::from_secs(1),
         }
     }
 }
@@ -196,6 +210,10 @@ impl SessionOptions {
         }
         if self.attempts_max == 0 {
             return invalid("maxDeliveryAttempts", 0, "at least 1");
+        }
+        let millis = self.probe_after.as_millis();
+        if !(PROBE_AFTER_MS_MIN..=u128::from(u32::MAX)).contains(&millis) {
+            return invalid("probeAfterMs", millis, "100 to 4,294,967,295");
         }
         let millis = self.timeout.as_millis();
         if millis == 0 || millis > u128::from(u32::MAX) {
@@ -223,6 +241,8 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
             order: 0,
             unsent: VecDeque::new(),
             acks_due: VecDeque::new(),
+            ending: Ending::default(),
+            abandoned: 0,
             events: VecDeque::new(),
         }
     }
@@ -254,6 +274,12 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// For how long it is kept without a connection, as far as that is known.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Whether there is a connection.
@@ -335,7 +361,7 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     /// window is full.
     ///
     /// # Errors
-    /// `SessionLost`; `ChannelsExhausted` if more than 128 channels would be in use.
+    /// `SessionLost`; `Closed`; `ChannelsExhausted` if more than 128 channels would be in use.
     pub fn send(
         &mut self,
         channel: u16,
@@ -360,6 +386,9 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         if self.is_lost() {
             return Err(Error::new(Code::SessionLost, "the session is over"));
         }
+        if self.is_closing() {
+            return Err(Error::new(Code::Closed, "the session is closed"));
+        }
         let Some(window) = self.sending.get(&channel) else {
             if self.sending.len() == CHANNELS_MAX {
                 let message = format!("a session has at most {CHANNELS_MAX} channels");
@@ -383,10 +412,60 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         Ok(())
     }
 
-    /// Messages that were accepted and are neither acknowledged nor given up.
+    /// This end receives no more, and will acknowledge no more than it has: the peer is told, over
+    /// this connection and each later one.
+    pub fn leave(&mut self) {
+        self.ending.leave();
+    }
+
+    /// The peer has said so.
+    pub fn handle_leave(&mut self) {
+        self.ending.handle_leave();
+    }
+
+    /// Whether nobody receives any more, at either end: nothing more will be acknowledged.
+    #[must_use]
+    pub fn is_forsaken(&self) -> bool {
+        self.ending.is_forsaken()
+    }
+
+    /// This end has nothing more to send, whatever became of what it has sent: the peer is told,
+    /// over this connection and each later one, until it has answered.
+    pub fn close(&mut self) {
+        self.unsent.clear();
+        self.ending.close();
+    }
+
+    /// A CLOSE frame has come, which is answered in kind.
+    pub fn handle_close(&mut self) {
+        self.close();
+        self.ending.handle_close();
+    }
+
+    /// Whether [`Session::close`] was called, or the peer has closed.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.ending.is_closing()
+    }
+
+    /// Whether the peer is to be heard of: it has something to acknowledge, or to answer.
+    #[must_use]
+    pub fn is_expecting(&self) -> bool {
+        let awaits_answer = self.is_closing() && !self.is_over();
+        !self.is_lost() && (awaits_answer || self.unconfirmed() > 0)
+    }
+
+    /// Whether both ends have closed, as far as this one can do anything for it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ending.is_over()
+    }
+
+    /// Messages that were accepted and are neither acknowledged nor given up. Of a session that is
+    /// lost, those that never will be.
     #[must_use]
     pub fn unconfirmed(&self) -> usize {
-        self.sending.values().map(SendWindow::held).sum()
+        self.abandoned + self.sending.values().map(SendWindow::held).sum::<usize>()
     }
 
     /// Payload bytes of those.
@@ -398,7 +477,8 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
     /// Whether [`Session::poll_transmit`] has something.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
-        self.is_connected() && !(self.acks_due.is_empty() && self.unsent.is_empty())
+        let has_some = !(self.acks_due.is_empty() && self.unsent.is_empty());
+        self.is_connected() && (has_some || self.ending.is_due())
     }
 
     /// The next thing to send over the connection, at `now`.
@@ -422,7 +502,7 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
                 Turn::Nothing => {}
             }
         }
-        None
+        self.ending.poll_close().then_some(Transmit::Close)
     }
 
     /// The same, but nothing that has its place among the messages.
@@ -430,7 +510,9 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         if !self.is_connected() {
             return None;
         }
-        let channel = self.acks_due.pop_front()?;
+        let Some(channel) = self.acks_due.pop_front() else {
+            return self.ending.poll_leave().then_some(Transmit::Leave);
+        };
         let window = self.receiving.get_mut(&channel)?;
         window.is_ack_due = false;
         Some(Transmit::Ack(channel, window.to_ack()))
@@ -529,13 +611,14 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
         if std::mem::replace(&mut self.state, State::Lost) == State::Lost {
             return;
         }
-        self.events.push_back(Event::Lost { unconfirmed: self.unconfirmed() });
+        self.abandoned = self.unconfirmed();
+        self.events.push_back(Event::Lost { unconfirmed: self.abandoned });
         (self.unsent, self.acks_due) = Default::default();
         self.sending.clear();
     }
 
     fn check_token(&self, theirs: &Resume) -> Result<(), Error> {
-        if self.is_lost() {
+        if self.is_lost() || self.is_over() {
             return Err(Error::new(Code::SessionLost, "the session is over"));
         }
         if theirs.token == self.token {
@@ -585,8 +668,12 @@ impl<P: AsRef<[u8]> + Clone> Session<P> {
             let failed = |seq| Event::DeliveryFailed { channel, seq };
             self.events.extend(rest.given_up.into_iter().map(failed));
         }
+        if self.is_closing() {
+            resend.clear();
+        }
         resend.sort_unstable_by_key(|&(order, _)| order);
         self.unsent = resend.into_iter().map(|(_, message)| message).collect();
+        self.ending.connected();
         // Acknowledgements may have been lost with the last connection.
         self.acks_due = self.receiving.keys().copied().collect();
         self.receiving.values_mut().for_each(|window| window.is_ack_due = true);
@@ -627,9 +714,14 @@ impl<P> Transmit<P> {
             Self::Data { channel, seq: Seq(seq), .. } => {
                 Header { channel, seq, is_reliable: true, ..Header::new(Kind::Data) }
             }
+            Self::Leave => Header::new(Kind::Leave),
+            Self::Close => Header::new(Kind::Close),
         }
     }
 }
+
+/// Less than that would be a flood of questions.
+const PROBE_AFTER_MS_MIN: u128 = 100;
 
 /// Where every channel begins.
 const FIRST: Seq = Seq(0);

@@ -97,7 +97,30 @@ impl Channel {
     /// # Errors
     /// [`Error::Run`] if it is another message than the one under way; [`Error::Breach`].
     pub fn send(&mut self, channel: u16, payload: &[u8]) -> Result<bool, Error> {
-        let result = self.outgoing.message(channel, payload);
+        self.send_dated(channel, payload, None)
+    }
+
+    /// As [`Channel::send`], of a message that is of no more use at `deadline`, in microseconds of
+    /// the machine's monotonic clock.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &[u8],
+        deadline: u64,
+    ) -> Result<bool, Error> {
+        self.send_dated(channel, payload, Some(deadline))
+    }
+
+    fn send_dated(
+        &mut self,
+        channel: u16,
+        payload: &[u8],
+        deadline: Option<u64>,
+    ) -> Result<bool, Error> {
+        let result = self.outgoing.message(channel, payload, deadline);
         let sent = self.noted(result)?;
         self.publish();
         if sent == Sent::NotNow {
@@ -136,10 +159,34 @@ impl Channel {
     /// [`Error::Run`] if the loan is from another channel or shorter than `len`;
     /// [`Error::Breach`].
     pub fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
+        self.commit_dated(channel, loan, len, None)
+    }
+
+    /// As [`Channel::commit`], with `deadline` as in [`Channel::send_until`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit_until(
+        &mut self,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+        deadline: u64,
+    ) -> Result<Option<Loan>, Error> {
+        self.commit_dated(channel, loan, len, Some(deadline))
+    }
+
+    fn commit_dated(
+        &mut self,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+        deadline: Option<u64>,
+    ) -> Result<Option<Loan>, Error> {
         if !self.outgoing.owns(&loan) || len > loan.len() {
             return Err(Error::Run);
         }
-        let result = self.outgoing.commit(channel, loan, len);
+        let result = self.outgoing.commit(channel, loan, len, deadline);
         let back = self.noted(result)?;
         self.publish();
         if back.is_none() {
@@ -162,12 +209,25 @@ impl Channel {
         max: usize,
         mut sink: impl FnMut(u16, Received),
     ) -> Result<usize, Breach> {
+        self.receive_dated(buffer, max, |channel, received, _| sink(channel, received))
+    }
+
+    /// As [`Channel::receive`], where `sink` gets the message's deadline as well, if it has one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receive_dated(
+        &mut self,
+        buffer: &mut [u8],
+        max: usize,
+        mut sink: impl FnMut(u16, Received, Option<u64>),
+    ) -> Result<usize, Breach> {
         if let Some(breach) = self.broken {
             // What came before it was handed over once.
             return Err(breach);
         }
         let counters = &mut self.counters;
-        let mut counting = |channel, received: Received| {
+        let mut counting = |channel, received: Received, deadline| {
             let (len, leased) = match &received {
                 Received::Inline { len, .. } => (*len, false),
                 Received::Lease(lease) => (lease.len(), true),
@@ -176,7 +236,7 @@ impl Channel {
             counters.messages_received += 1;
             counters.bytes_received += len as u64;
             counters.leases_received += u64::from(leased);
-            sink(channel, received);
+            sink(channel, received, deadline);
         };
         let result = self.incoming.receive(buffer, max, &mut counting);
         let gave_back = self.incoming.collect();

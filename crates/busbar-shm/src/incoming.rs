@@ -37,6 +37,7 @@ struct Reassembly {
     channel: u16,
     total: usize,
     bytes: Vec<u8>,
+    deadline: Option<u64>,
 }
 
 pub(crate) struct Incoming {
@@ -45,6 +46,8 @@ pub(crate) struct Incoming {
     releases: ReleaseTx,
     leases_dropped: Arc<Returns>,
     reassembly: Option<Reassembly>,
+    /// That of the message which comes next.
+    deadline: Option<u64>,
     message_bytes_max: usize,
     copy_chunks: bool,
     /// Chunk bytes that one call of `receive` may copy, by what this end has announced: the peer's
@@ -83,6 +86,7 @@ impl Incoming {
             releases: ReleaseTx::new(entries, cursor),
             leases_dropped,
             reassembly: None,
+            deadline: None,
             message_bytes_max,
             copy_chunks,
             copied_bytes_max,
@@ -99,13 +103,14 @@ impl Incoming {
         self.consumer.is_readable()
     }
 
-    /// Takes up to `max` messages, calling `sink(channel, payload)` for each. Inline payloads lie
-    /// in `buffer`. Returns the bytes of `buffer` in use and whether ring space was freed.
+    /// Takes up to `max` messages, calling `sink(channel, payload, deadline)` for each. Inline
+    /// payloads lie in `buffer`. Returns the bytes of `buffer` in use and whether ring space was
+    /// freed.
     pub(crate) fn receive(
         &mut self,
         buffer: &mut [u8],
         max: usize,
-        sink: &mut impl FnMut(u16, Received),
+        sink: &mut impl FnMut(u16, Received, Option<u64>),
     ) -> Result<(usize, bool), Breach> {
         let mut used = 0;
         let mut left = max;
@@ -156,7 +161,7 @@ impl Incoming {
         base: usize,
         whole: bool,
         left: &mut usize,
-        sink: &mut impl FnMut(u16, Received),
+        sink: &mut impl FnMut(u16, Received, Option<u64>),
     ) -> Result<Walk, Breach> {
         let mut walk = records(copied);
         let mut consumed = 0;
@@ -174,7 +179,8 @@ impl Incoming {
                 Kind::Abandon => {}
                 _ if self.reassembly.is_some() => return Err(Breach::Fragment),
                 Kind::Inline => {
-                    sink(header.channel, Received::Inline { start: base + at, len });
+                    let received = Received::Inline { start: base + at, len };
+                    sink(header.channel, received, self.deadline.take());
                     *left -= 1;
                 }
                 Kind::Chunk => {
@@ -184,8 +190,15 @@ impl Incoming {
                         *left = 0;
                         break;
                     };
-                    sink(header.channel, received);
+                    sink(header.channel, received, self.deadline.take());
                     *left -= 1;
+                }
+                Kind::Deadline => {
+                    let bytes = copied[at..at + len].try_into().map_err(|_| Breach::Record)?;
+                    let is_second = self.deadline.replace(u64::from_le_bytes(bytes)).is_some();
+                    if is_second {
+                        return Err(Breach::Record);
+                    }
                 }
             }
             consumed = walk.position();
@@ -219,7 +232,7 @@ impl Incoming {
         &mut self,
         header: Header,
         left: &mut usize,
-        sink: &mut impl FnMut(u16, Received),
+        sink: &mut impl FnMut(u16, Received, Option<u64>),
     ) -> Result<(), Breach> {
         self.consumer.consume(HEADER_BYTES);
         let mut len = header.length as usize;
@@ -236,7 +249,8 @@ impl Incoming {
                 return Err(Breach::Fragment);
             }
             let bytes = memory_for(total)?;
-            self.reassembly = Some(Reassembly { channel: header.channel, total, bytes });
+            let (channel, deadline) = (header.channel, self.deadline.take());
+            self.reassembly = Some(Reassembly { channel, total, bytes, deadline });
         }
         let reassembly = self.reassembly.as_mut().ok_or(Breach::Fragment)?;
         let start = reassembly.bytes.len();
@@ -254,9 +268,9 @@ impl Incoming {
         }
         self.consumer.consume(padding);
         if reassembly.bytes.len() == reassembly.total {
-            let Reassembly { channel, bytes, .. } =
+            let Reassembly { channel, bytes, deadline, .. } =
                 self.reassembly.take().expect("invariant: just borrowed");
-            sink(channel, Received::Owned(bytes));
+            sink(channel, Received::Owned(bytes), deadline);
             *left -= 1;
         }
         Ok(())

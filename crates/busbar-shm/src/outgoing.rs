@@ -30,6 +30,9 @@ const FRAGMENT_MIN: usize = 2 * 1024;
 /// Bytes of a chunk record.
 const CHUNK_STRIDE: usize = HEADER_BYTES + 16;
 
+/// Bytes of a deadline record.
+const DEADLINE_STRIDE: usize = HEADER_BYTES + 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UnderWay {
     Nothing,
@@ -132,36 +135,61 @@ impl Outgoing {
         (run.len(), count, payload)
     }
 
-    /// Appends one message of any size.
-    pub(crate) fn message(&mut self, channel: u16, payload: &[u8]) -> Result<Sent, Error> {
+    /// Appends one message of any size, of no more use at `deadline`, if it has one.
+    pub(crate) fn message(
+        &mut self,
+        channel: u16,
+        payload: &[u8],
+        deadline: Option<u64>,
+    ) -> Result<Sent, Error> {
         if let UnderWay::Fragments { channel: begun, total, done } = self.under_way {
             if (channel, payload.len()) != (begun, total) {
                 return Err(Error::Run);
             }
-            return self.fragments(channel, payload, done);
+            return self.fragments(channel, payload, done, None);
         }
         if !self.settle()? {
             return Ok(Sent::NotNow);
         }
         if payload.len() <= INLINE_MAX {
             let header = Header { length: narrow(payload.len()), channel, kind: Kind::Inline };
-            let fits = self.producer.push(header, payload, &[])?;
-            return Ok(if fits { Sent::Copied } else { self.not_now(header.stride()) });
+            let fits = self.dated(header, deadline)? && self.producer.push(header, payload, &[])?;
+            return Ok(if fits { Sent::Copied } else { self.not_now(dated(header, deadline)) });
         }
-        if self.producer.free(CHUNK_STRIDE)? < CHUNK_STRIDE {
-            return Ok(self.not_now(CHUNK_STRIDE));
+        let wanted = CHUNK_STRIDE + deadline.map_or(0, |_| DEADLINE_STRIDE);
+        if self.producer.free(wanted)? < wanted {
+            return Ok(self.not_now(wanted));
         }
         let Some(mut loan) = self.loan(payload.len())? else {
-            return self.fragments(channel, payload, 0);
+            return self.fragments(channel, payload, 0, deadline);
         };
         loan[..payload.len()].copy_from_slice(payload);
-        match self.commit(channel, loan, payload.len())? {
+        match self.commit(channel, loan, payload.len(), deadline)? {
             None => Ok(Sent::Copied),
             Some(_) => Ok(Sent::NotNow),
         }
     }
 
-    fn fragments(&mut self, channel: u16, payload: &[u8], mut done: usize) -> Result<Sent, Error> {
+    /// Appends the deadline of a record, if it has one and there is room for both; whether the
+    /// record may follow.
+    #[inline]
+    fn dated(&mut self, header: Header, deadline: Option<u64>) -> Result<bool, Breach> {
+        let Some(deadline) = deadline else { return Ok(true) };
+        let wanted = header.stride() + DEADLINE_STRIDE;
+        if self.producer.free(wanted)? < wanted {
+            return Ok(false);
+        }
+        let header = Header { length: 8, channel: header.channel, kind: Kind::Deadline };
+        self.producer.push(header, &deadline.to_le_bytes(), &[])
+    }
+
+    fn fragments(
+        &mut self,
+        channel: u16,
+        payload: &[u8],
+        mut done: usize,
+        deadline: Option<u64>,
+    ) -> Result<Sent, Error> {
         while done < payload.len() {
             let (kind, total) = if done == 0 {
                 (Kind::FragmentFirst, (payload.len() as u64).to_le_bytes())
@@ -170,14 +198,16 @@ impl Outgoing {
             };
             let prefix = if done == 0 { &total[..] } else { &[] };
             let left = payload.len() - done;
-            let overhead = HEADER_BYTES + prefix.len() + ALIGN;
+            let dating = deadline.filter(|_| done == 0).map_or(0, |_| DEADLINE_STRIDE);
+            let overhead = dating + HEADER_BYTES + prefix.len() + ALIGN;
             let room = self.producer.free(overhead + left.min(FRAGMENT_MAX))?;
             let piece = left.min(FRAGMENT_MAX).min(room.saturating_sub(overhead));
             if piece < left.min(FRAGMENT_MIN) {
                 return Ok(self.not_now(overhead + left.min(FRAGMENT_MIN)));
             }
             let header = Header { length: narrow(prefix.len() + piece), channel, kind };
-            let fits = self.producer.push(header, prefix, &payload[done..done + piece])?;
+            let fits = self.dated(header, deadline.filter(|_| done == 0))?
+                && self.producer.push(header, prefix, &payload[done..done + piece])?;
             debug_assert!(fits, "room was measured");
             done += piece;
             self.under_way = UnderWay::Fragments { channel, total: payload.len(), done };
@@ -258,26 +288,29 @@ impl Outgoing {
         channel: u16,
         loan: Loan,
         len: usize,
+        deadline: Option<u64>,
     ) -> Result<Option<Loan>, Error> {
         debug_assert!(self.owns(&loan) && len <= loan.len(), "the caller checks the loan");
         if !self.settle()? {
             return Ok(Some(loan));
         }
-        let Some(slab) = self.slab.as_mut().filter(|slab| slab.may_lend()) else {
+        if !self.slab.as_ref().is_some_and(Slab::may_lend) {
             self.lack = Lack::Chunk;
             return Ok(Some(loan));
-        };
+        }
         let chunk = loan.chunk();
         let mut descriptor = [0; 16];
         descriptor[..4].copy_from_slice(&chunk.index.to_le_bytes());
         descriptor[4..8].copy_from_slice(&chunk.generation.to_le_bytes());
         descriptor[8..].copy_from_slice(&(len as u64).to_le_bytes());
         let header = Header { length: 16, channel, kind: Kind::Chunk };
-        if !self.producer.push(header, &descriptor, &[])? {
-            self.lack = Lack::Space(CHUNK_STRIDE);
+        if !(self.dated(header, deadline)? && self.producer.push(header, &descriptor, &[])?) {
+            self.lack = Lack::Space(dated(header, deadline));
             return Ok(Some(loan));
         }
-        slab.lend(chunk);
+        if let Some(slab) = &mut self.slab {
+            slab.lend(chunk);
+        }
         loan.into_sent();
         Ok(None)
     }
@@ -338,6 +371,11 @@ impl Outgoing {
             }
         }
     }
+}
+
+/// Bytes of a record, with its deadline.
+fn dated(header: Header, deadline: Option<u64>) -> usize {
+    header.stride() + deadline.map_or(0, |_| DEADLINE_STRIDE)
 }
 
 fn narrow(len: usize) -> u32 {

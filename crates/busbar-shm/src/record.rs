@@ -27,6 +27,8 @@ pub enum Kind {
     FragmentNext = 3,
     /// The message under way was given up.
     Abandon = 4,
+    /// When the message that follows is of no more use.
+    Deadline = 5,
 }
 
 /// The eight bytes in front of every payload.
@@ -59,6 +61,7 @@ impl Header {
             2 => Kind::FragmentFirst,
             3 => Kind::FragmentNext,
             4 => Kind::Abandon,
+            5 => Kind::Deadline,
             _ => return None,
         };
         (reserved == 0).then(|| Self {
@@ -135,7 +138,7 @@ mod tests {
     /// [D42]
     #[test]
     fn unknown_kinds_and_reserved_bits_are_refused() {
-        assert_eq!(Header::decode([0, 0, 0, 0, 0, 0, 5, 0]), None);
+        assert_eq!(Header::decode([0, 0, 0, 0, 0, 0, 6, 0]), None);
         assert_eq!(Header::decode([0, 0, 0, 0, 0, 0, 0, 1]), None);
     }
 

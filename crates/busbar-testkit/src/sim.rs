@@ -14,4 +14,4 @@ mod end;
 mod network;
 mod world;
 
-pub use world::{Fault, Plan, Report, Strike, Wire, run};
+pub use world::{Farewell, Fault, Plan, Report, Strike, Wire, run};

@@ -72,6 +72,11 @@ impl Handed {
         Some(found)
     }
 
+    /// Whether the application is done with all of them.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Messages given out.
     pub(super) fn given(&self) -> u64 {
         self.given

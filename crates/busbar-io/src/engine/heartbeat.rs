@@ -15,6 +15,7 @@ use busbar_proto::{CloseReason, Code};
 
 use crate::engine::Engine;
 use crate::engine::pipe::{Phase, PipeEntry};
+use crate::engine::progress::{SIGN_EVERY, sign};
 use crate::engine::timers::Timer;
 use crate::event::PipeId;
 
@@ -49,12 +50,22 @@ impl Engine {
             return;
         };
         let Phase::Connected(connection) = &mut entry.phase else { return };
+        let every = connection.terms().speak_every.map(|every| every / 2);
         if connection.said() == entry.pulse.said {
-            connection.ping();
+            match every {
+                Some(_) => connection.ping(),
+                None => sign(&mut **connection),
+            }
         }
         entry.pulse.said = connection.said();
-        if let Some(every) = connection.terms().speak_every {
-            self.timers.set(Timer::Speak(id), now + every / 2);
+        let mut next = every;
+        if let Some(reliable) = &mut entry.reliable {
+            reliable.progress.is_signing = connection.heard().is_none();
+            let sign = reliable.progress.is_signing.then_some(SIGN_EVERY);
+            next = [every, sign].into_iter().flatten().min();
+        }
+        if let Some(next) = next {
+            self.timers.set(Timer::Speak(id), now + next);
         }
         self.note_work(id);
     }
@@ -78,7 +89,7 @@ impl Engine {
     }
 
     /// Gives up a connection whose peer is taken for dead.
-    fn lose(&mut self, id: PipeId, reason: CloseReason) {
+    pub(super) fn lose(&mut self, id: PipeId, reason: CloseReason) {
         if let Some(connection) = self.connection(id) {
             connection.sever();
         }

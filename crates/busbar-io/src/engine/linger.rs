@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! close ─→ a pipe that takes its leave: it has a queue, or a session in which not everything is
-//!          acknowledged, and goes on as ever, unseen
+//!      │   acknowledged, and goes on as ever, unseen
+//!      │    └─→ its session is closed, and the peer has not answered: it goes on until it has
 //!      └─→ a connection that lingers ←─ the queue is empty
 //! ```
 //!
-//! Nobody has a handle to either any more. A pipe goes when its queue is empty, it has ended, or
-//! its time is up; a connection when the peer has everything, it fails, or its time is up.
+//! Nobody has a handle to either any more. A pipe goes when its queue is empty and its peer knows,
+//! it has ended, or its time is up; a connection when the peer has everything, it fails, or its
+//! time is up. A session is closed over as many connections as that takes: what the last one took
+//! along, nobody knows.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +18,7 @@ use busbar_proto::{CloseReason, Code, Error};
 
 use crate::connection::Connection;
 use crate::engine::descriptors::Role;
-use crate::engine::pipe::{Phase, PipeEntry};
+use crate::engine::pipe::Phase;
 use crate::engine::timers::Timer;
 use crate::engine::{Engine, Readiness};
 use crate::event::PipeId;
@@ -107,6 +110,30 @@ impl Engine {
         if !entry.has_undelivered() || !has_connection || entry.reason.is_some() {
             return false;
         }
+        self.disappear(id, reason, until);
+        true
+    }
+
+    /// Closes the session of a closed pipe, and lets it go on until the peer knows; returns how
+    /// many messages are given up. `None`: there is no session.
+    pub(super) fn say_goodbye(
+        &mut self,
+        id: PipeId,
+        reason: &CloseReason,
+        until: Option<Instant>,
+    ) -> Option<usize> {
+        self.discard(id);
+        let entry = self.pipes.get_mut(id.0).filter(|entry| entry.reason.is_none())?;
+        entry.reliable.as_ref().filter(|reliable| reliable.is_established())?;
+        let given_up = entry.sending.take().map_or(0, |mut queue| queue.drain());
+        self.disappear(id, reason, until);
+        self.close_session(id, reason);
+        Some(given_up)
+    }
+
+    /// From now on a pipe is nobody's, and its time is limited.
+    fn disappear(&mut self, id: PipeId, reason: &CloseReason, until: Option<Instant>) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
         entry.leave = Some(Box::new(Leave { reason: reason.clone(), until }));
         entry.receiving = None;
         entry.set_interest(Interest::NONE);
@@ -117,20 +144,31 @@ impl Engine {
         }
         self.note_work(id);
         self.note_queue(id);
-        true
     }
 
     /// Closes the pipes whose leave is over.
     pub(super) fn end_leaves(&mut self) {
         let mut index = 0;
         while let Some(&id) = self.leaving.get(index) {
-            let stays = |entry: &PipeEntry| entry.reason.is_none() && entry.has_undelivered();
-            if self.pipes.get(id.0).is_some_and(stays) {
+            if self.stays(id) {
                 index += 1;
             } else {
                 self.leave(id);
             }
         }
+    }
+
+    /// Whether a pipe that takes its leave has something left to do.
+    fn stays(&mut self, id: PipeId) -> bool {
+        let Some(entry) = self.pipes.get(id.0).filter(|entry| entry.reason.is_none()) else {
+            return false;
+        };
+        if entry.has_undelivered() {
+            return true;
+        }
+        let (Some(reliable), Some(leave)) = (&entry.reliable, &entry.leave) else { return false };
+        // The answer ends the pipe.
+        reliable.session.is_closing() || self.close_session(id, &leave.reason.clone())
     }
 
     /// Closes a pipe that takes its leave, whatever its queue still has.

@@ -226,8 +226,11 @@ impl PipeEntry {
 
     /// Whether something waits to be sent, or to be acknowledged.
     pub(super) fn has_undelivered(&self) -> bool {
-        self.sending.as_ref().is_some_and(|queue| !queue.is_empty())
-            || self.reliable.as_ref().is_some_and(|it| it.session.unconfirmed() > 0)
+        let is_queued = self.sending.as_ref().is_some_and(|queue| !queue.is_empty());
+        match &self.reliable {
+            None => is_queued,
+            Some(it) => it.awaited() > 0 || (is_queued && !it.session.is_forsaken()),
+        }
     }
 
     /// Whether a loan is, or may be, memory of a connection that was lost.

@@ -303,6 +303,7 @@ impl Engine {
                 Timer::Hear(pipe) => self.listen_for_life(pipe, now),
                 Timer::Leave(pipe) => self.leave(pipe),
                 Timer::Linger(handle) => self.drop_lingering(handle),
+                Timer::Progress(pipe) => self.look_for_progress(pipe, now),
                 Timer::Queue(pipe) => self.handle_time(pipe, now),
                 Timer::Reassembly(pipe) => self.expire_unfinished(pipe, now),
                 Timer::Redial(pipe) => self.redial(pipe),

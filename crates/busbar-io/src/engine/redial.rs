@@ -232,6 +232,7 @@ impl Engine {
         }
         self.timers.cancel(Timer::Hear(id));
         self.timers.cancel(Timer::Speak(id));
+        self.timers.cancel(Timer::Progress(id));
         self.watch_session(id);
         self.try_later(id, reason);
     }

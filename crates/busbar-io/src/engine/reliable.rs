@@ -26,6 +26,7 @@ use bytes::Bytes;
 use crate::connection::{Connection, Numbered, SessionNews};
 use crate::engine::backlog::{Backlog, Look, Passed};
 use crate::engine::handed::Handed;
+use crate::engine::progress::Progress;
 use crate::event::ListenerId;
 use crate::inbox::{ANNOUNCEMENTS, Inbox, noted};
 use crate::link::{Interest, Link, LinkStats};
@@ -46,6 +47,8 @@ pub(super) struct Reliable {
     /// Channels that are not of the session.
     lossy: Arc<[u16]>,
     is_acknowledged_late: bool,
+    /// Whether the connection still leads anywhere.
+    pub(super) progress: Progress,
     /// The largest message that the ends have agreed on, at first that of this end.
     message_bytes_max: u64,
     /// What the connection has refused, perhaps after sending a part.
@@ -59,6 +62,8 @@ pub(super) struct Reliable {
     pub(super) backlog: Backlog,
     /// Nobody receives any more.
     pub(super) discards: bool,
+    /// What the peer is told when the session is closed.
+    farewell: CloseReason,
     handed: Handed,
     /// Whether somebody waits until everything is acknowledged.
     pub(super) is_draining: bool,
@@ -88,11 +93,13 @@ impl Reliable {
         options: &PipeOptions,
     ) -> Box<Self> {
         let acknowledge = options.reliable.map(|session| session.acknowledge);
+        let probe_after = options.reliable.unwrap_or_default().probe_after;
         Box::new(Self {
             session,
             origin,
             lossy: Arc::clone(&options.lossy_channels),
             is_acknowledged_late: acknowledge == Some(Acknowledge::Processed),
+            progress: Progress::new(probe_after),
             message_bytes_max: options.message_bytes_max as u64,
             begun: None,
             lack: None,
@@ -100,6 +107,7 @@ impl Reliable {
             is_link_awaited: false,
             backlog: Backlog::default(),
             discards: false,
+            farewell: CloseReason::default(),
             handed: Handed::default(),
             is_draining: false,
             duplicates: 0,
@@ -129,6 +137,7 @@ impl Reliable {
         self.failure = None;
         self.connects += 1;
         self.message_bytes_max = connection.message_bytes_max();
+        self.progress.connected(connection, &self.session, self.origin.is_none());
     }
 
     /// Whether it has had a connection, so that messages are accepted.
@@ -146,9 +155,29 @@ impl Reliable {
         self.begun.is_some() || self.is_link_blocked
     }
 
+    /// Messages of which it may yet be heard that they have arrived.
+    pub(super) fn awaited(&self) -> usize {
+        let session = &self.session;
+        let is_over = session.is_closing() || session.is_forsaken() || session.is_lost();
+        if is_over { 0 } else { session.unconfirmed() }
+    }
+
+    /// Tells the peer, over this connection or the next, that this end has nothing more to say.
+    pub(super) fn close(&mut self, reason: &CloseReason) {
+        self.farewell = reason.clone();
+        self.session.close();
+    }
+
+    /// Tells the peer so, once nothing is left that could still be acknowledged.
+    pub(super) fn leave(&mut self) {
+        if self.discards && self.is_acknowledged_late && self.handed.is_empty() {
+            self.session.leave();
+        }
+    }
+
     /// Whether who waits for the end has waited enough: said once.
     pub(super) fn take_drained(&mut self) -> bool {
-        let is_drained = self.is_draining && self.session.unconfirmed() == 0;
+        let is_drained = self.is_draining && self.awaited() == 0;
         self.is_draining &= !is_drained;
         is_drained
     }
@@ -173,7 +202,7 @@ impl Reliable {
     /// Messages that are not acknowledged; unless there are none, it will be writable when there
     /// are none.
     pub(super) fn drain(&mut self) -> usize {
-        let count = self.session.unconfirmed();
+        let count = self.awaited();
         self.is_draining = count > 0;
         count
     }
@@ -220,7 +249,8 @@ impl Reliable {
                     // Who asks in vain asks again. A connection that is over says so itself.
                     let _ = connection.send_control(&Header { seq, ..Header::new(Kind::Pong) });
                 }
-                SessionNews::Pong(_) => {}
+                SessionNews::Pong(seq) => self.progress.handle_pong(seq),
+                SessionNews::Leave => self.session.handle_leave(),
             }
         }
         Ok(())
@@ -244,7 +274,13 @@ impl Reliable {
             };
             let taken = match &next {
                 &Transmit::Data { channel, seq, ref payload, expires } => {
+                    self.progress.handle_sent(now);
                     connection.send_reliable(Numbered { channel, seq, expires }, payload)
+                }
+                Transmit::Close => {
+                    self.progress.handle_sent(now);
+                    connection.close(&self.farewell);
+                    return Ok(());
                 }
                 other => connection.send_control(&other.header()),
             };

@@ -73,7 +73,10 @@ impl Outbound {
             },
             Payload::Loan(held, len) => {
                 let Some(loan) = held.take() else { return Ok(true) };
-                *held = link.commit(self.channel, loan, *len)?;
+                *held = match self.expires {
+                    None => link.commit(self.channel, loan, *len)?,
+                    Some(expires) => link.commit_until(self.channel, loan, *len, expires)?,
+                };
                 Ok(held.is_none())
             }
         }

@@ -81,6 +81,32 @@ impl Engine {
         }
     }
 
+    /// Tells the peer of a pipe that is closed, over as many connections as it takes; `false` if
+    /// there is nothing to tell: no session, or none that the peer knows of.
+    pub(super) fn close_session(&mut self, id: PipeId, reason: &CloseReason) -> bool {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return false };
+        let Some(reliable) = entry.reliable.as_mut().filter(|it| it.is_established()) else {
+            return false;
+        };
+        reliable.close(reason);
+        self.converse(id);
+        true
+    }
+
+    /// The peer has closed the session: answers.
+    pub(super) fn answer_close(&mut self, id: PipeId) {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return };
+        let (Some(reliable), Phase::Connected(connection)) =
+            (&mut entry.reliable, &mut entry.phase)
+        else {
+            return;
+        };
+        reliable.session.handle_close();
+        // A connection that is over says so itself.
+        let _ = reliable.pump(&mut **connection);
+        self.note_work(id);
+    }
+
     /// What a dialer says of its session in the next HELLO, and which connection it will be.
     pub(super) fn begin_session(reliable: &mut Reliable, options: &mut PipeOptions) -> Identity {
         let (epoch, resume) = reliable.session.begin_epoch(Instant::now());
@@ -308,6 +334,7 @@ impl Engine {
             reliable.attend(&mut **connection)
         };
         if !is_over {
+            reliable.leave();
             // A connection that is over says so itself.
             let _ = reliable.pump(&mut **connection);
         }
@@ -330,6 +357,7 @@ impl Engine {
             }
         }
         self.note_work(id);
+        self.watch_progress(id);
         if let Some(result) = pumped {
             let _ = self.checked(id, result);
             self.note_queue(id);

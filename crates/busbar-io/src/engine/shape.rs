@@ -45,9 +45,20 @@ impl Engine {
     pub fn drain(&mut self, id: PipeId) -> usize {
         let entry = self.pipes.get_mut(id.0);
         entry.map_or(0, |entry| {
+            if entry.reliable.as_ref().is_some_and(|reliable| reliable.session.is_forsaken()) {
+                return 0;
+            }
             let queued = entry.sending.as_mut().map_or(0, |sending| sending.drain());
             queued + entry.reliable.as_mut().map_or(0, |reliable| reliable.drain())
         })
+    }
+
+    /// Whether neither end of a pipe with a session receives any more, so that nothing is worth
+    /// waiting for.
+    #[must_use]
+    pub fn is_forsaken(&self, id: PipeId) -> bool {
+        let reliable = self.pipes.get(id.0).and_then(|entry| entry.reliable.as_ref());
+        reliable.is_some_and(|reliable| reliable.session.is_forsaken())
     }
 
     pub(super) fn install(&mut self, id: PipeId, qos: &Qos) {
@@ -87,6 +98,7 @@ impl Engine {
                 let _ = self.checked::<()>(id, Err(error));
             }
         }
+        self.watch_progress(id);
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         if entry.is_neglected() && entry.heat() {
             self.hot.push(id);

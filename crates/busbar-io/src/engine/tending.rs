@@ -22,7 +22,7 @@ use crate::engine::{Engine, Readiness};
 use crate::event::{Event, PipeId};
 use crate::notice::Bell;
 use crate::options::{PipeOptions, Wait};
-use crate::reactor::{Backend, Edge, EngineOptions};
+use crate::reactor::{Edge, EngineOptions, Watcher};
 
 /// What the I/O thread does without giving way.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +36,15 @@ pub(super) enum Chore {
 }
 
 impl Engine {
-    /// An engine for an I/O thread and its owner. Its reactor is the poll set: the thread takes its
-    /// reads and writes one by one, which is what a ring would spare it.
-    pub(crate) fn shared() -> Result<Self, Error> {
-        let poll = EngineOptions { backend: Some(Backend::Poll), ..EngineOptions::default() };
-        Ok(Self { is_shared: true, ..Self::with(poll)? })
+    /// An engine for an I/O thread and its owner.
+    pub(crate) fn shared(options: EngineOptions) -> Result<Self, Error> {
+        let options = EngineOptions { single_thread: false, ..options };
+        Ok(Self { is_shared: true, ..Self::with(options)? })
+    }
+
+    /// What the I/O thread waits with, while it does not have the engine.
+    pub(crate) fn watcher(&self) -> Result<Watcher, Error> {
+        self.descriptors.reactor().watcher()
     }
 
     /// Rings for whoever waits for the engine's descriptor.

@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Leave(PipeId),
     /// Closed, and not everything delivered.
     Linger(Handle),
+    /// Has an acknowledgement come, or anything else?
+    Progress(PipeId),
     /// Something in a queue expires or may go on.
     Queue(PipeId),
     /// Have unfinished messages grown?
@@ -83,6 +85,7 @@ impl Timers {
             Timer::Handshake,
             Timer::Hear,
             Timer::Leave,
+            Timer::Progress,
             Timer::Queue,
             Timer::Reassembly,
             Timer::Redial,

@@ -15,11 +15,13 @@ pub(crate) struct Uring(Infallible);
 #[derive(Debug)]
 pub(crate) struct Bell(Infallible);
 
+pub(crate) struct Watcher(Infallible);
+
 pub(crate) struct Port(Infallible);
 
 pub(crate) struct Accepts(Infallible);
 
-pub(super) fn check() -> Result<(), String> {
+pub(super) fn check(_: bool) -> Result<(), String> {
     Err("only Linux has it".to_owned())
 }
 
@@ -59,6 +61,10 @@ impl Uring {
         match self.0 {}
     }
 
+    pub(super) fn watcher(&self) -> io::Result<Watcher> {
+        match self.0 {}
+    }
+
     pub(super) fn adopt(&self, _: BorrowedFd<'_>, _: Token) -> io::Result<Port> {
         match self.0 {}
     }
@@ -77,6 +83,12 @@ impl AsRawFd for Uring {
 
 impl Bell {
     pub(crate) fn ring(&self) {
+        match self.0 {}
+    }
+}
+
+impl Watcher {
+    pub(crate) fn wait(&self, _: Option<Duration>) {
         match self.0 {}
     }
 }

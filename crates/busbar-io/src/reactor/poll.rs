@@ -42,6 +42,9 @@ impl Poll {
 }
 
 #[cfg(unix)]
+pub(crate) use descriptors::Watcher;
+
+#[cfg(unix)]
 mod descriptors {
     use std::io;
 
@@ -51,7 +54,27 @@ mod descriptors {
     use super::*;
     use crate::reactor::Watch;
 
+    /// See [`Reactor::watcher`](crate::reactor::Reactor::watcher): a set that holds the other.
+    pub(crate) struct Watcher {
+        poll: mio::Poll,
+        events: Events,
+    }
+
+    impl Watcher {
+        pub(in crate::reactor) fn wait(&mut self, timeout: Option<Duration>) {
+            // Interrupted: an early look does no harm.
+            let _ = self.poll.poll(&mut self.events, timeout);
+        }
+    }
+
     impl Poll {
+        pub(in crate::reactor) fn watcher(&self) -> io::Result<Watcher> {
+            let poll = mio::Poll::new()?;
+            let mut set = SourceFd(&self.as_raw_fd());
+            poll.registry().register(&mut set, mio::Token(0), Interest::READABLE)?;
+            Ok(Watcher { poll, events: Events::with_capacity(1) })
+        }
+
         pub(in crate::reactor) fn add(
             &self,
             fd: RawFd,

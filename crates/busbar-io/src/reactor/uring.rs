@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use super::{Edge, Token, Watch};
 use crate::slots::{Handle, Slots};
-pub(crate) use port::{Accepts, Bell, Port};
+pub(crate) use port::{Accepts, Bell, Port, Watcher};
 use ring::{Done, OpId, Ring, mask};
 pub(super) use selftest::check;
 use stream::Stream;
@@ -185,11 +185,16 @@ impl Uring {
         }
     }
 
+    /// What waits for completions beside whoever uses this ring.
+    pub(super) fn watcher(&self) -> io::Result<Watcher> {
+        self.lock().ring.as_fd().try_clone_to_owned().map(Watcher)
+    }
+
     /// Submits what was begun, if anything was; whether there are edges to tell of.
     pub(super) fn submit(&self) -> bool {
         let mut state = self.lock();
         state.settle();
-        if state.ring.has_unsubmitted() {
+        if state.ring.wants_enter() {
             state.enter(Some(Duration::ZERO));
         }
         !state.edges.is_empty()
@@ -198,7 +203,7 @@ impl Uring {
     /// Whether there are edges that were not told, or something was begun and not submitted.
     pub(super) fn has_work(&self) -> bool {
         let mut state = self.lock();
-        !state.edges.is_empty() || state.ring.has_unsubmitted()
+        !state.edges.is_empty() || state.ring.wants_enter()
     }
 
     /// Calls of the kernel so far.

@@ -1,6 +1,7 @@
 //! `inproc://` as the engine drives it: [`inproc`] pairs behind the engine's traits.
 
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use busbar_proto::{CloseReason, Code, Error};
 use bytes::Bytes;
@@ -181,6 +182,25 @@ impl Connection for LocalConnection {
     fn close(&mut self, reason: &CloseReason) {
         self.ended = true;
         self.link.close(reason.clone());
+    }
+
+    fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Instant,
+    ) -> Result<bool, Error> {
+        self.link.send_shared(channel, payload, Some(expires))
+    }
+
+    fn commit_until(
+        &mut self,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+        expires: Instant,
+    ) -> Result<Option<Loan>, Error> {
+        self.link.commit_shared(channel, loan, len, Some(expires))
     }
 
     fn message_bytes_max(&self) -> u64 {

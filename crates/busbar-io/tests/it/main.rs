@@ -14,6 +14,7 @@ mod conformance;
 mod counters;
 mod dialing;
 mod endings;
+mod farewell;
 mod heartbeat;
 mod io_thread;
 mod qos;

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
-    Backend, Backoff, CloseReason, Code, ConnectionState, Engine, EngineOptions, Event, Interest,
-    PipeOptions, Readiness, Wait,
+    Backend, BackendChoice, Backoff, CloseReason, Code, ConnectionState, Engine, EngineOptions,
+    Event, Interest, IoThread, PipeOptions, Readiness, Wait,
 };
 use busbar_proto::Limits;
 use busbar_proto::frame::{self, HEADER_BYTES, Header, Kind};
@@ -24,9 +24,9 @@ const READABLE: Interest = Interest { readable: true, writable: false };
 /// Of the three calls of io_uring, on every architecture.
 const IO_URING_CALLS: std::ops::RangeInclusive<i64> = 425..=427;
 
-fn options(backend: Backend) -> EngineOptions {
+fn options(backend: impl Into<BackendChoice>) -> EngineOptions {
     let mut options = EngineOptions::default();
-    options.backend = Some(backend);
+    options.backend = Some(backend.into());
     options
 }
 
@@ -57,12 +57,13 @@ fn the_suite_passes_over_the_other_reactor() {
     assert!(text.contains("test conformance::tcp::echoes_every_size ... ok"), "{text}");
 }
 
-/// [D50] where io_uring is forbidden, engines use the poll set, and everything works; who insists
-/// on io_uring is told why not
+/// [D50] where io_uring is forbidden, whoever leaves the choice open gets the poll set, and
+/// everything works; who insists on io_uring is told why not
 #[test]
 fn a_sandbox_without_io_uring_gets_the_poll_set() {
     let mut child = Role::start("sandboxed", "-");
     assert_eq!(child.hears("backend"), "Poll");
+    assert_eq!(child.hears("shared"), "Poll");
     assert_eq!(child.hears("forced"), "NotSupported");
     assert_eq!(child.hears("suite"), "true");
     child.finish();
@@ -75,13 +76,17 @@ pub(crate) fn sandboxed() {
     let target = env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, target).unwrap();
     seccompiler::apply_filter_all_threads(&BpfProgram::try_from(filter).unwrap()).unwrap();
-    say("backend", &format!("{:?}", Engine::new().unwrap().backend()));
+    let automatic = Engine::with(options(BackendChoice::Auto)).unwrap();
+    say("backend", &format!("{:?}", automatic.backend()));
+    let shared = IoThread::with(options(BackendChoice::Auto)).unwrap();
+    say("shared", &format!("{:?}", shared.lock().backend()));
     let refused = Engine::with(options(Backend::Uring)).err().unwrap();
     assert!(refused.message().contains("io_uring does not work here"), "{refused}");
     say("forced", &format!("{:?}", refused.code()));
     // The filter goes on to whatever this process starts.
     let mut suite = Command::new(env::current_exe().unwrap());
     suite.args(["conformance::tcp::", "conformance::uds::"]).env_remove("BUSBAR_TEST_ROLE");
+    suite.env("BUSBAR_IO", "auto");
     let status = suite.stdout(Stdio::null()).status().unwrap();
     say("suite", &status.success().to_string());
 }
@@ -94,11 +99,14 @@ fn the_environment_chooses() {
         Role::spawn(command.env("BUSBAR_IO", value)).hears("backend")
     };
     assert_eq!(asked("poll"), "Poll");
-    if backends().contains(&Backend::Uring) {
+    let best = backends().pop().unwrap();
+    assert_eq!(asked("auto"), format!("{best:?}"));
+    if best == Backend::Uring {
         assert_eq!(asked("uring"), "Uring");
     }
+    assert_eq!(asked(""), "Poll");
     let wrong = asked("epoll");
-    assert!(wrong.contains("InvalidArgument") && wrong.contains("`uring` or `poll`"), "{wrong}");
+    assert!(wrong.contains("InvalidArgument") && wrong.contains("epoll"), "{wrong}");
 }
 
 /// The child of the test above.
@@ -108,6 +116,17 @@ pub(crate) fn backend() {
         Err(error) => format!("{:?} {}", error.code(), error.message()),
     };
     say("backend", &told);
+}
+
+/// [D23 D50] an I/O thread has the backend that it was started with
+#[test]
+fn io_threads_have_backends() {
+    for backend in backends() {
+        let thread = IoThread::with(options(backend)).unwrap();
+        assert_eq!(thread.lock().backend(), backend);
+    }
+    let own = Engine::new().unwrap().backend();
+    assert_eq!(IoThread::start().unwrap().lock().backend(), own);
 }
 
 /// [D46 D48] a batch of 64 costs less than a tenth of a system call for each message, whoever makes

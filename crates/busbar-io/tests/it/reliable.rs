@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn quick() -> Backoff {
     policy
 }
 
-fn reliable(session: SessionOptions) -> PipeOptions {
+pub(crate) fn reliable(session: SessionOptions) -> PipeOptions {
     let mut options = PipeOptions::default();
     options.reliable = Some(session);
     options.reconnect = Some(quick());
@@ -29,13 +29,15 @@ fn reliable(session: SessionOptions) -> PipeOptions {
 }
 
 /// Hands bytes on between dialers and a listener, until it is told to cut.
-struct Relay {
+pub(crate) struct Relay {
     address: String,
     target: Arc<Mutex<String>>,
     live: Arc<Mutex<Vec<TcpStream>>>,
     /// Percent of the pieces that are lost. What follows would make no sense, so the connection is
     /// lost with each.
     loss: Arc<AtomicU64>,
+    /// Whether what the dialer says, and what the listener says, is read and forgotten.
+    hushed: Arc<[AtomicBool; 2]>,
     /// Bytes that it still hands on; what comes after them waits for more.
     budget: Arc<AtomicU64>,
 }
@@ -50,25 +52,40 @@ impl Relay {
         let loss = Arc::new(AtomicU64::new(0));
         let budget = Arc::new(AtomicU64::new(u64::MAX));
         let (losing, spending, mut seed) = (Arc::clone(&loss), Arc::clone(&budget), 0);
+        let hushed = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let hushing = Arc::clone(&hushed);
         // Both end with the process.
         thread::spawn(move || {
             for inner in listener.incoming() {
                 let target = to.lock().unwrap().strip_prefix("tcp://").unwrap().to_owned();
                 let (Ok(inner), Ok(outer)) = (inner, TcpStream::connect(target)) else { continue };
                 let mut all = all.lock().unwrap();
-                for (from, to) in [(&inner, &outer), (&outer, &inner)] {
+                for (side, (from, to)) in
+                    [(&inner, &outer), (&outer, &inner)].into_iter().enumerate()
+                {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let (loss, budget) = (Arc::clone(&losing), Arc::clone(&spending));
+                    let faults = (Arc::clone(&losing), Arc::clone(&spending), Arc::clone(&hushing));
                     seed += 1;
-                    thread::spawn(move || hand_on(from, to, &loss, &budget, Random::new(seed)));
+                    let random = Random::new(seed);
+                    thread::spawn(move || {
+                        let (loss, budget, hushed) = &faults;
+                        hand_on(from, to, loss, budget, &hushed[side], random);
+                    });
                 }
                 all.extend([inner, outer]);
             }
         });
-        Self { address, target, live, loss, budget }
+        Self { address, target, live, loss, budget, hushed }
     }
 
-    fn cut(&self) {
+    /// From now on forgets what the dialer says, and what the listener says.
+    pub(crate) fn hush(&self, sides: [bool; 2]) {
+        for (hushed, is_hushed) in self.hushed.iter().zip(sides) {
+            hushed.store(is_hushed, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn cut(&self) {
         for stream in self.live.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -80,10 +97,14 @@ fn hand_on(
     mut to: TcpStream,
     loss: &AtomicU64,
     budget: &AtomicU64,
+    hushed: &AtomicBool,
     mut random: Random,
 ) {
     let mut bytes = [0; 4096];
     while let Ok(len @ 1..) = from.read(&mut bytes) {
+        if hushed.load(Ordering::Relaxed) {
+            continue;
+        }
         let spend = |left: u64| (left == u64::MAX).then_some(left).or(left.checked_sub(len as u64));
         while budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
             thread::sleep(Duration::from_millis(1));
@@ -100,12 +121,12 @@ fn hand_on(
 }
 
 /// Two ends of one pipe, and what is between them.
-struct Ends {
-    here: Driven,
-    there: Driven,
-    out: PipeId,
-    back: PipeId,
-    relay: Relay,
+pub(crate) struct Ends {
+    pub(crate) here: Driven,
+    pub(crate) there: Driven,
+    pub(crate) out: PipeId,
+    pub(crate) back: PipeId,
+    pub(crate) relay: Relay,
     _scratch: Scratch,
 }
 
@@ -114,7 +135,7 @@ impl Ends {
         Self::with(&reliable(session))
     }
 
-    fn with(pipe: &PipeOptions) -> Self {
+    pub(crate) fn with(pipe: &PipeOptions) -> Self {
         Self::between(pipe, pipe)
     }
 
@@ -130,7 +151,7 @@ impl Ends {
         Self { here, there, out, back, relay, _scratch: scratch }
     }
 
-    fn until(&mut self, mut is_done: impl FnMut(&mut Self) -> bool) {
+    pub(crate) fn until(&mut self, mut is_done: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_done(self) {
             let events = (&self.here.events, &self.there.events);
@@ -141,7 +162,7 @@ impl Ends {
     }
 
     /// What `there` receives until there are `count`, each acknowledged.
-    fn received_there(&mut self, count: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn received_there(&mut self, count: usize) -> Vec<Vec<u8>> {
         let (mut all, back) = (Vec::new(), self.back);
         self.until(|ends| {
             all.extend(ends.there.receive(back));
@@ -150,7 +171,7 @@ impl Ends {
         all
     }
 
-    fn unconfirmed(&mut self) -> u64 {
+    pub(crate) fn unconfirmed(&mut self) -> u64 {
         self.here.engine.stats(self.out).unwrap().messages_unconfirmed
     }
 }
@@ -829,4 +850,68 @@ fn a_backlog_is_bounded() {
     assert!((0..20).map(message).eq(received));
     ends.there.engine.processed(back, 20).unwrap();
     ends.until(|ends| ends.unconfirmed() == 0);
+}
+
+/// A pipe that soon asks whether its peer is there.
+fn curious() -> SessionOptions {
+    let mut session = SessionOptions::default();
+    session.probe_after = Duration::from_millis(100);
+    session
+}
+
+/// [D32] a connection that swallows everything, without a heartbeat: whoever awaits an
+/// acknowledgement finds out, and another connection brings what was sent
+#[test]
+fn a_black_hole_is_found_out() {
+    for is_by_dialer in [true, false] {
+        let mut session = curious();
+        // The dialer that awaits nothing asks after a quarter of it.
+        session.timeout = Duration::from_secs(8);
+        let mut ends = Ends::new(session);
+        let (out, back) = (ends.out, ends.back);
+        ends.relay.hush([true, true]);
+        let (end, pipe) =
+            if is_by_dialer { (&mut ends.here, out) } else { (&mut ends.there, back) };
+        assert!(end.engine.send(pipe, 0, b"into the dark").unwrap());
+        ends.until(|ends| ends.here.engine.state(out) != Some(ConnectionState::Connected));
+        let reason = ends.here.engine.failure(out).unwrap().clone();
+        assert_eq!(reason.code, Some(Code::ConnectionLost), "{reason:?}");
+        ends.relay.cut();
+        ends.relay.hush([false, false]);
+        let mut received = Vec::new();
+        ends.until(|ends| {
+            received.extend(ends.there.receive(back));
+            received.extend(ends.here.receive(out));
+            !received.is_empty()
+        });
+        assert_eq!(received, [b"into the dark"]);
+    }
+}
+
+/// [D32] an end that does not read, because nobody receives there, is not taken for dead: it says
+/// that it lives
+#[test]
+fn who_holds_its_peer_back_gives_signs_of_life() {
+    let mut session = curious();
+    (session.window_bytes, session.window_messages) = (64 << 20, 60_000);
+    let (mut here, out, mut there, back, _scratch) = direct(&reliable(session), &reliable(session));
+    // More than buffers hold, so that some of it waits for somebody to receive.
+    let sent = (0..3000).filter(|_| here.engine.send(out, 0, &[1; 10_000]).unwrap()).count();
+    assert_eq!(sent, 3000);
+    let start = Instant::now();
+    // Several times as long as it takes to find out that nobody is there.
+    while start.elapsed() < Duration::from_secs(3) {
+        here.drive(Instant::now() + Duration::from_millis(1));
+        there.drive(Instant::now() + Duration::from_millis(1));
+    }
+    assert_eq!(here.engine.stats(out).unwrap().reconnects, 0);
+    assert_eq!(there.engine.stats(back).unwrap().reconnects, 0);
+    let mut received = 0;
+    let deadline = Instant::now() + PATIENCE;
+    while received < sent {
+        assert!(Instant::now() < deadline, "{received} of {sent}");
+        here.settle();
+        there.settle();
+        received += there.receive(back).len();
+    }
 }

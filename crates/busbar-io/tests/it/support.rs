@@ -107,7 +107,7 @@ impl Driven {
     #[cfg(target_os = "linux")]
     pub(crate) fn with(backend: busbar_io::Backend) -> Self {
         let mut options = busbar_io::EngineOptions::default();
-        options.backend = Some(backend);
+        options.backend = Some(backend.into());
         options.single_thread = true;
         Self::over(Engine::with(options).unwrap())
     }

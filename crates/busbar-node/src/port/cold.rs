@@ -91,7 +91,12 @@ callbacks! {
 
     fn drain(port, env, args: 1) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        let waiting = port.state.borrow_mut().engine.hold().drain(pipe);
+        let mut state = port.state.borrow_mut();
+        let mut engine = state.engine.hold();
+        let waiting = engine.drain(pipe);
+        if engine.is_forsaken(pipe) {
+            return raw::int(env, -1);
+        }
         raw::int(env, i32::try_from(waiting).unwrap_or(i32::MAX))
     }
 

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-use busbar_io::{Backend, Code, Engine, EngineOptions, Error, Event, Readiness};
+use busbar_io::{BackendChoice, Engine, EngineOptions, Error, Event, Readiness};
 #[cfg(unix)]
 use busbar_io::{EngineGuard, IoThread};
 
@@ -27,19 +27,15 @@ pub(crate) enum Held<'a> {
 }
 
 impl PortEngine {
-    pub(super) fn new(has_thread: bool, backend: Option<Backend>) -> Result<Self, Error> {
+    pub(super) fn new(has_thread: bool, backend: Option<BackendChoice>) -> Result<Self, Error> {
+        let mut options = EngineOptions::default();
+        options.backend = backend;
         #[cfg(unix)]
         if has_thread {
-            if backend == Some(Backend::Uring) {
-                let message = "an I/O thread works with the backend 'poll' only";
-                return Err(Error::new(Code::NotSupported, message));
-            }
-            return IoThread::start().map(Self::Thread);
+            return IoThread::with(options).map(Self::Thread);
         }
         #[cfg(not(unix))]
         let _ = has_thread;
-        let mut options = EngineOptions::default();
-        options.backend = backend;
         // The environment's.
         options.single_thread = true;
         Engine::with(options).map(Self::Loop)

@@ -23,6 +23,7 @@ pub struct RttEstimator {
     smoothed: Option<Duration>,
     variation: Duration,
     floor: Duration,
+    initial: Duration,
 }
 
 /// What is to be done about a connection.
@@ -56,7 +57,14 @@ impl RttEstimator {
     /// between two processes of one machine.
     #[must_use]
     pub const fn new(floor: Duration) -> Self {
-        Self { smoothed: None, variation: Duration::ZERO, floor }
+        // RFC 6298 (2.1)
+        Self { smoothed: None, variation: Duration::ZERO, floor, initial: Duration::from_secs(1) }
+    }
+
+    /// The same, which also says `floor` as long as there was no answer.
+    #[must_use]
+    pub const fn beginning_at(floor: Duration) -> Self {
+        Self { initial: floor, ..Self::new(floor) }
     }
 
     /// An answer took this long.
@@ -85,10 +93,9 @@ impl RttEstimator {
     /// How long to wait for an answer before it is missing.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        // RFC 6298 (2.1), (2.3): before the first sample a second, then SRTT + 4·RTTVAR.
-        let timeout =
-            self.smoothed.map_or(Duration::from_secs(1), |smoothed| smoothed + 4 * self.variation);
-        timeout.max(self.floor).min(Self::TIMEOUT_MAX)
+        // RFC 6298 (2.3)
+        let timeout = self.smoothed.map_or(self.initial, |smoothed| smoothed + 4 * self.variation);
+        timeout.min(Self::TIMEOUT_MAX).max(self.floor)
     }
 }
 
@@ -148,7 +155,8 @@ impl Liveness {
         // RFC 6298 (5.5): back off.
         let timeout = self.rtt.timeout() * 2u32.pow(self.probes);
         self.probes += 1;
-        self.deadline = now.checked_add(timeout.min(RttEstimator::TIMEOUT_MAX));
+        let most = RttEstimator::TIMEOUT_MAX.max(self.rtt.timeout());
+        self.deadline = now.checked_add(timeout.min(most));
         Verdict::Probe
     }
 }
@@ -175,6 +183,9 @@ mod tests {
         assert_eq!(rtt.timeout(), 10 * MS);
         rtt.handle_sample(Duration::from_secs(3600));
         assert_eq!(rtt.timeout(), RttEstimator::TIMEOUT_MAX);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(RttEstimator::beginning_at(10 * MS).timeout(), 10 * MS);
+        assert_eq!(RttEstimator::beginning_at(hour).timeout(), hour, "who asks for more gets it");
     }
 
     /// [D32] no progress, then probes with longer and longer pauses, then the end; one sign of life

@@ -92,7 +92,7 @@ fn unknown_kinds_and_flags_are_breaches() {
     };
     for kind in 0..=u8::MAX {
         // ACK is known, but lacks its extension here.
-        let is_whole = [1, 2, 3, 5, 6, 7, 8, 9].contains(&kind);
+        let is_whole = [1, 2, 3, 5, 6, 7, 8, 9, 10].contains(&kind);
         let expected = if is_whole { Ok(()) } else { Err(Code::Protocol) };
         assert_eq!(check(4, kind), expected, "kind {kind}");
     }
@@ -124,6 +124,7 @@ fn inconsistent_headers_are_refused() {
     check(Header::new(Kind::Skip), b"x");
     check(Header { channel: 1, ..Header::new(Kind::Probe) }, b"");
     check(Header::new(Kind::Pong), b"x");
+    check(Header { seq: 1, ..Header::new(Kind::Leave) }, b"");
     let check_fragment = |index: u32, count: u32, total_bytes: u64, payload: &[u8]| {
         let fragment = Some(Fragment { index, count, total_bytes });
         check(Header { fragment, ..Header::new(Kind::Data) }, payload);

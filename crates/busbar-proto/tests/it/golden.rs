@@ -69,6 +69,7 @@ fn frames_match_their_document() {
     vectors.check("data-reliable", &Header { is_reliable: true, ..data }, b"kept");
     vectors.check("ack", &Header { channel: 7, ack, ..Header::new(Kind::Ack) }, b"");
     vectors.check("skip", &Header { channel: 7, seq: 42, ..Header::new(Kind::Skip) }, b"");
+    vectors.check("leave", &Header::new(Kind::Leave), b"");
     vectors.check("probe", &Header { seq: 3, ..Header::new(Kind::Probe) }, b"");
     vectors.check("pong", &Header { seq: 3, ..Header::new(Kind::Pong) }, b"");
 

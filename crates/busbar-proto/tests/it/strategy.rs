@@ -14,14 +14,15 @@ use proptest::prelude::*;
 pub(crate) fn frame() -> impl Strategy<Value = (Header, Vec<u8>)> {
     let payload = || vec(any::<u8>(), 0..300);
     let control = prop_oneof![Just(Kind::Hello), Just(Kind::Reject), Just(Kind::Close)];
-    let session = (any::<u16>(), any::<(u64, u64)>(), 0..4).prop_map(
+    let session = (any::<u16>(), any::<(u64, u64)>(), 0..5).prop_map(
         |(channel, (cumulative, bitmap), kind)| {
             let ack = Some(Ack { cumulative, bitmap });
             let header = match kind {
                 0 => Header { channel, ack, ..Header::new(Kind::Ack) },
                 1 => Header { channel, seq: cumulative, ..Header::new(Kind::Skip) },
                 2 => Header { seq: cumulative, ..Header::new(Kind::Probe) },
-                _ => Header { seq: cumulative, ..Header::new(Kind::Pong) },
+                3 => Header { seq: cumulative, ..Header::new(Kind::Pong) },
+                _ => Header::new(Kind::Leave),
             };
             (header, Vec::new())
         },

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busbar_proto::session::Seq;
 
@@ -29,8 +29,13 @@ pub(super) struct App {
     /// For how long every third message is of use.
     ttl: Option<Duration>,
     pub(super) delivered: BTreeSet<Name>,
-    pub(super) lossy_sent: u32,
-    pub(super) lossy_delivered: BTreeSet<u32>,
+    /// When each lossy message was sent.
+    pub(super) lossy_sent: Vec<Instant>,
+    /// When those came that the peer has sent, by number.
+    pub(super) lossy_delivered: BTreeMap<u32, Instant>,
+    /// When each accepted message was accepted, and when the peer's came.
+    pub(super) accepted_at: BTreeMap<Name, Instant>,
+    pub(super) delivered_at: BTreeMap<Name, Instant>,
     last: BTreeMap<u16, u32>,
 }
 
@@ -62,8 +67,10 @@ impl App {
             expired: BTreeSet::new(),
             ttl,
             delivered: BTreeSet::new(),
-            lossy_sent: 0,
-            lossy_delivered: BTreeSet::new(),
+            lossy_sent: Vec::new(),
+            lossy_delivered: BTreeMap::new(),
+            accepted_at: BTreeMap::new(),
+            delivered_at: BTreeMap::new(),
             last: BTreeMap::new(),
         }
     }
@@ -73,9 +80,10 @@ impl App {
     }
 
     /// The session has taken the next message, as `seq`.
-    pub(super) fn was_accepted(&mut self, seq: Seq) {
+    pub(super) fn was_accepted(&mut self, seq: Seq, now: Instant) {
         let (name, _) = self.to_send.pop().expect("invariant: there was one");
         self.accepted.insert(name);
+        self.accepted_at.insert(name, now);
         self.numbers.insert((name.0, seq.0), name);
     }
 
@@ -84,9 +92,15 @@ impl App {
         self.ttl.filter(|_| self.to_send.len().is_multiple_of(3))
     }
 
-    pub(super) fn next_lossy(&mut self) -> Rc<[u8]> {
-        self.lossy_sent += 1;
-        payload(self.lossy_sent - 1, 20)
+    /// What is not sent yet never will be.
+    pub(super) fn stop(&mut self) {
+        self.to_send.clear();
+    }
+
+    pub(super) fn next_lossy(&mut self, now: Instant) -> Rc<[u8]> {
+        let number = u32::try_from(self.lossy_sent.len()).expect("invariant: not that many");
+        self.lossy_sent.push(now);
+        payload(number, 20)
     }
 
     pub(super) fn has_sent_all(&self) -> bool {
@@ -104,16 +118,23 @@ impl App {
     }
 
     /// A message has come from the peer.
-    pub(super) fn receive(&mut self, channel: u16, payload: &[u8], keeps_order: bool) {
+    pub(super) fn receive(
+        &mut self,
+        channel: u16,
+        payload: &[u8],
+        keeps_order: bool,
+        now: Instant,
+    ) {
         let (number, rest) = payload.split_first_chunk().expect("a number in front");
         let number = u32::from_be_bytes(*number);
         assert!(rest.iter().all(|&byte| byte == number as u8), "the payload is another");
         if channel == LOSSY {
-            let is_new = self.lossy_delivered.insert(number);
+            let is_new = self.lossy_delivered.insert(number, now).is_none();
             assert!(is_new || !keeps_order, "lossy message {number} came twice");
             return;
         }
         assert!(self.delivered.insert((channel, number)), "{number} on {channel} came twice");
+        self.delivered_at.insert((channel, number), now);
         if keeps_order {
             let last = self.last.insert(channel, number);
             assert!(last < Some(number), "{number} on {channel} came after {last:?}");

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use busbar_proto::frame::{self, Decoder, Frame, Header, Kind};
 use busbar_proto::session::{
-    Arrival, Event, Liveness, RttEstimator, Seq, Session, SessionOptions, Transmit, Verdict,
+    Acknowledge, Arrival, Event, Liveness, RttEstimator, Seq, Session, SessionOptions, Transmit,
+    Verdict,
 };
 use busbar_proto::{CloseReason, Code, Error, Hello, Limits, SessionId, negotiate};
 
@@ -31,6 +32,23 @@ pub(super) struct End {
     /// Whether messages of a channel arrive in the order in which they were sent.
     pub(super) keeps_order: bool,
     pub(super) lost: Option<usize>,
+    /// How it ends.
+    pub(super) stage: Stage,
+    /// Messages of the peer that were acknowledged.
+    pub(super) acknowledged: usize,
+}
+
+/// What an end has in mind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// To go on.
+    Open,
+    /// To receive no more, and to close when everything is acknowledged that will be.
+    Leaving,
+    /// To close.
+    Closing,
+    /// Nothing: the peer has said that it knows of no session, which is as good as an answer.
+    Told,
 }
 
 /// A connection as one of its ends sees it.
@@ -92,6 +110,8 @@ impl End {
             strangers: Vec::new(),
             keeps_order,
             lost: None,
+            stage: Stage::Open,
+            acknowledged: 0,
         }
     }
 
@@ -185,6 +205,11 @@ impl End {
                 }
                 let _ = now;
             }
+            Err(error) if error.code() == Code::SessionLost => {
+                let reason = CloseReason { code: Some(error.code()), ..CloseReason::default() };
+                link.put(&Header::new(Kind::Reject), &reason.encode());
+                self.link = Some(link);
+            }
             Err(error) => {
                 assert!(expected(&error), "{error}");
                 wishes.close.push(link.connection);
@@ -216,18 +241,27 @@ impl End {
             Kind::Reject => {
                 let reason = CloseReason::decode_reject(payload).expect("an honest peer");
                 if reason.code == Some(Code::SessionLost) {
-                    session.lose();
+                    if session.is_closing() {
+                        self.stage = Stage::Told;
+                    } else {
+                        session.lose();
+                    }
                 }
                 return true;
             }
             Kind::Data if header.is_reliable => {
                 let arrival = session.handle_data(channel, seq).expect("an honest peer");
+                let is_late = self.options.acknowledge == Acknowledge::Processed;
                 if arrival == Arrival::New {
-                    self.app.receive(channel, payload, self.keeps_order);
-                    wishes.process.push((channel, seq));
+                    // Nothing follows CLOSE, so that nobody hears of it any more.
+                    self.acknowledged += usize::from(!is_late && !session.is_closing());
+                    if !(is_late && self.stage == Stage::Leaving) {
+                        self.app.receive(channel, payload, self.keeps_order, now);
+                        wishes.process.push((channel, seq));
+                    }
                 }
             }
-            Kind::Data => self.app.receive(channel, payload, self.keeps_order),
+            Kind::Data => self.app.receive(channel, payload, self.keeps_order, now),
             Kind::Ack => {
                 let ack = header.ack.expect("checked");
                 session.handle_ack(channel, ack).expect("an honest peer");
@@ -235,9 +269,11 @@ impl End {
             Kind::Skip => session.handle_skip(channel, seq).expect("an honest peer"),
             Kind::Probe => link.put(&Header { kind: Kind::Pong, ..*header }, b""),
             Kind::Pong => link.liveness.handle_pong(now),
+            Kind::Leave => session.handle_leave(),
+            Kind::Close => session.handle_close(),
             kind => panic!("an honest peer sends no {kind:?}"),
         }
-        link.liveness.handle_heard(now, session.unconfirmed() > 0);
+        link.liveness.handle_heard(now, session.is_expecting());
         false
     }
 
@@ -248,13 +284,21 @@ impl End {
         while let Some((channel, payload)) = self.app.next_to_send() {
             let expires = self.app.ttl_of_next().map(|ttl| now + ttl);
             match session.send(channel, payload, expires) {
-                Ok(Some(seq)) => self.app.was_accepted(seq),
+                Ok(Some(seq)) => self.app.was_accepted(seq, now),
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(error.code(), Code::SessionLost, "{error}");
+                    let is_over = matches!(error.code(), Code::SessionLost | Code::Closed);
+                    assert!(is_over, "{error}");
                     break;
                 }
             }
+        }
+        let is_settled = session.unconfirmed() == 0 || session.is_forsaken();
+        match self.stage {
+            Stage::Leaving if session.is_established() && is_settled => session.close(),
+            Stage::Leaving if self.options.acknowledge == Acknowledge::Processed => session.leave(),
+            Stage::Closing => session.close(),
+            _ => {}
         }
         while let Some(event) = session.poll_event() {
             match event {
@@ -283,7 +327,7 @@ impl End {
         if has_lossy {
             let (channel, seq) = (LOSSY, link.lossy_seq);
             link.lossy_seq += 1;
-            let payload = self.app.next_lossy();
+            let payload = self.app.next_lossy(now);
             link.put(&Header { channel, seq, ..Header::new(Kind::Data) }, &payload);
         }
         while link.out.len() < AHEAD_BYTES
@@ -296,6 +340,11 @@ impl End {
                     link.put(&header, &payload);
                     link.liveness.handle_sent(now);
                 }
+                Transmit::Close => {
+                    let reason = CloseReason::default();
+                    link.put(&header, &reason.encode());
+                    link.liveness.handle_sent(now);
+                }
                 _ => link.put(&header, b""),
             }
         }
@@ -303,8 +352,12 @@ impl End {
     }
 
     pub(super) fn acknowledge(&mut self, channel: u16, seq: Seq) {
-        if let Some(session) = &mut self.session {
+        let is_late = self.options.acknowledge == Acknowledge::Processed;
+        if let Some(session) = self.session.as_mut().filter(|_| is_late)
+            && self.stage == Stage::Open
+        {
             session.acknowledge(channel, seq);
+            self.acknowledged += 1;
         }
     }
 
@@ -315,6 +368,23 @@ impl End {
         let answer = link.and_then(|link| link.answer_by);
         let liveness = link.and_then(|link| link.liveness.poll_timeout());
         [session, answer, liveness].into_iter().flatten().min()
+    }
+
+    /// The application receives no more, and sends no more.
+    pub(super) fn leave(&mut self) {
+        self.stage = Stage::Leaving;
+        self.app.stop();
+    }
+
+    /// Whether it has nothing more to do with the session.
+    pub(super) fn is_over(&self) -> bool {
+        let is_over = self.session.as_ref().is_some_and(Session::is_over);
+        is_over || self.stage == Stage::Told
+    }
+
+    /// Whether it has closed, and waits for the answer.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_closing() && !session.is_over())
     }
 
     /// Whether nothing is left to do.

@@ -79,6 +79,13 @@ impl Connection {
         self.is_swallowing
     }
 
+    /// It is lost from now on.
+    pub(super) fn cut(&mut self) -> Fault {
+        self.is_cut = true;
+        self.strike = None;
+        Fault::Cut
+    }
+
     /// Takes some of `bytes` from end `by`.
     pub(super) fn write(
         &mut self,

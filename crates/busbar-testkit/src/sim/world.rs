@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use busbar_proto::SessionId;
 use busbar_proto::session::{Acknowledge, ResumeToken, Seq, Session, SessionOptions};
 
-use super::app::App;
-use super::end::{End, Link, Wishes};
+use super::app::{App, Name};
+use super::end::{End, Link, Stage, Wishes};
 use super::network::{Connection, Written};
 use crate::Random;
 
@@ -47,6 +47,26 @@ pub struct Plan {
     pub redial_micros: u64,
     /// For how long every third message is of use.
     pub ttl: Option<Duration>,
+    /// How it ends.
+    pub farewell: Farewell,
+    /// Percent of the pieces on any connection that are lost. What follows would make no sense, so
+    /// that a connection is lost with each.
+    pub loss: u64,
+    /// How often each end sends a message without the session, beside those at random.
+    pub lossy_every: Option<Duration>,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a test chooses one of them")]
+pub enum Farewell {
+    /// When everything is delivered, with the session as it is.
+    None,
+    /// When everything is delivered, these ends close, and both must learn of it.
+    Orderly([bool; 2]),
+    /// Each end stops sending and receiving at its time, if it has one, in microseconds, and then
+    /// closes.
+    Abrupt([Option<u64>; 2]),
 }
 
 /// What a run was like.
@@ -69,6 +89,12 @@ pub struct Report {
     pub first_bytes: [u64; 2],
     /// How long it took.
     pub took: Duration,
+    /// Messages sent without the session, by both ends.
+    pub lossy_sent: usize,
+    /// How long those took that arrived, shortest first.
+    pub lossy_latencies: Vec<Duration>,
+    /// How long messages of the session took from when they were accepted, likewise.
+    pub latencies: Vec<Duration>,
 }
 
 impl Plan {
@@ -105,6 +131,9 @@ impl Plan {
             options: [options(random), options(random)],
             impatience: random.within(0..6),
             redial_micros: 20_000,
+            farewell: Farewell::None,
+            loss: 0,
+            lossy_every: None,
         }
     }
 }
@@ -117,11 +146,17 @@ pub fn run(plan: Plan, random: &mut Random) -> Report {
     let mut world = World::new(plan, random.clone());
     world.wake(0, 0);
     world.wake(1, 0);
+    (0..2).for_each(|end| world.plan_lossy(end));
+    if let Farewell::Abrupt(times) = world.plan.farewell {
+        for (end, at) in times.into_iter().enumerate() {
+            at.into_iter().for_each(|at| world.plan(at, Happening::Leave(end)));
+        }
+    }
     for _ in 0..STEPS_MAX {
         let Some(((at, _), happening)) = world.queue.pop_first() else { break };
         world.now = at;
         world.handle(happening);
-        if world.ends.iter().all(|end| end.is_done() || end.lost.is_some()) {
+        if world.is_over() {
             *random = world.random.clone();
             return world.report();
         }
@@ -141,6 +176,8 @@ struct World {
     plan: Plan,
     random: Random,
     redial_at: u64,
+    /// The ends have begun to close.
+    is_ending: bool,
     /// When each end is woken next.
     wakes: [BTreeSet<Reverse<u64>>; 2],
 }
@@ -149,6 +186,8 @@ enum Happening {
     Arrival { connection: usize, to: usize, bytes: Vec<u8> },
     Gone { connection: usize, to: usize },
     Processed { by: usize, channel: u16, seq: Seq },
+    Leave(usize),
+    Lossy(usize),
     Wake(usize),
 }
 
@@ -172,8 +211,33 @@ impl World {
             plan,
             random,
             redial_at: 0,
+            is_ending: false,
             wakes: Default::default(),
         }
+    }
+
+    /// Whether nothing is left to do. An end that closes when there is nothing left is woken to.
+    fn is_over(&mut self) -> bool {
+        if self.ends.iter().any(|end| end.lost.is_some()) {
+            return self.ends.iter().all(|end| end.is_done() || end.lost.is_some());
+        }
+        let is_done = self.ends.iter().all(End::is_done);
+        match self.plan.farewell {
+            Farewell::None => return is_done,
+            Farewell::Orderly(_) if !is_done => return false,
+            Farewell::Orderly(who) if !std::mem::replace(&mut self.is_ending, true) => {
+                for end in (0..2).filter(|&end| who[end]) {
+                    self.ends[end].stage = Stage::Closing;
+                    self.wake(end, self.now + 1);
+                }
+                return false;
+            }
+            Farewell::Orderly(_) | Farewell::Abrupt(_) => {}
+        }
+        let [dialer, listener] = &self.ends;
+        // A listener whose dialer is over has only lost the answer, and nobody to ask for another.
+        dialer.is_over() && (listener.is_over() || listener.awaits_answer())
+            || listener.is_over() && dialer.stage == Stage::Told
     }
 
     fn instant(&self) -> Instant {
@@ -189,6 +253,13 @@ impl World {
     fn wake(&mut self, end: usize, at: u64) {
         if self.wakes[end].insert(Reverse(at)) {
             self.plan(at, Happening::Wake(end));
+        }
+    }
+
+    fn plan_lossy(&mut self, end: usize) {
+        if let Some(every) = self.plan.lossy_every {
+            let micros = u64::try_from(every.as_micros()).expect("invariant: not for ever");
+            self.plan(self.now + micros, Happening::Lossy(end));
         }
     }
 
@@ -220,6 +291,14 @@ impl World {
                 self.ends[by].acknowledge(channel, seq);
                 self.drive(by);
             }
+            Happening::Leave(end) => {
+                self.ends[end].leave();
+                self.drive(end);
+            }
+            Happening::Lossy(end) => {
+                self.drive_with(end, true);
+                self.plan_lossy(end);
+            }
             Happening::Wake(end) => {
                 self.wakes[end].remove(&Reverse(self.now));
                 self.drive(end);
@@ -230,6 +309,10 @@ impl World {
     /// Lets an end do what there is to do.
     fn drive(&mut self, at: usize) {
         let has_lossy = self.random.chance(10);
+        self.drive_with(at, has_lossy);
+    }
+
+    fn drive_with(&mut self, at: usize, has_lossy: bool) {
         if at == 0 {
             self.dial();
         }
@@ -255,7 +338,8 @@ impl World {
     /// The dialer makes an attempt, if it is time, or one more.
     fn dial(&mut self) {
         let end = &self.ends[0];
-        if end.lost.is_some() || end.session.as_ref().is_none_or(Session::is_lost) {
+        let is_lost = end.lost.is_some() || end.session.as_ref().is_none_or(Session::is_lost);
+        if is_lost || end.is_over() {
             return;
         }
         let is_due = match &end.link {
@@ -288,6 +372,9 @@ impl World {
         let wire = self.plan.wire;
         let Written { taken, pieces, struck } =
             self.connections[connection].write(by, &link.out, self.now, wire, &mut self.random);
+        let is_lost = self.plan.loss > 0 && self.random.chance(self.plan.loss);
+        let struck = struck.or((is_lost && taken > 0).then(|| self.connections[connection].cut()));
+        let pieces = if is_lost { Vec::new() } else { pieces };
         link.out.drain(..taken);
         let wants_more = !link.out.is_empty();
         for piece in pieces {
@@ -321,7 +408,8 @@ impl World {
         let [dialer, listener] = &self.ends;
         assert!(listener.session_id().is_none_or(|id| Some(id) == dialer.session_id()));
         let is_lost = self.ends.iter().any(|end| end.lost.is_some());
-        for (from, to) in [(dialer, listener), (listener, dialer)] {
+        let pairs = || [(dialer, listener), (listener, dialer)].into_iter();
+        for (from, to) in pairs() {
             let (sent, arrived) = (&from.app, &to.app);
             assert!(sent.failed.is_disjoint(&arrived.delivered), "given up, but delivered");
             assert!(sent.expired.is_disjoint(&arrived.delivered), "stale, but delivered");
@@ -334,9 +422,13 @@ impl World {
                     !known.iter().any(|set| set.contains(name))
                 })
                 .collect();
-            let unconfirmed = from.lost.unwrap_or(0);
-            assert!(missing.is_empty() || is_lost, "never delivered: {missing:?}");
+            let left = from.session.as_ref().map_or(0, Session::unconfirmed);
+            let unconfirmed = from.lost.unwrap_or(left);
+            assert!(missing.len() <= unconfirmed || is_lost, "never delivered: {missing:?}");
             assert!(missing.len() <= unconfirmed || from.lost.is_none(), "{missing:?}");
+            let known = sent.accepted.len() - sent.failed.len() - sent.expired.len() - left;
+            let is_told = self.plan.farewell == Farewell::None || known >= to.acknowledged;
+            assert!(is_told || is_lost, "{} acknowledged, {known} known to be", to.acknowledged);
         }
         let count = |what: fn(&End) -> usize| [what(dialer), what(listener)];
         let first = self.connections.first();
@@ -350,6 +442,23 @@ impl World {
             lost: [dialer.lost, listener.lost],
             first_bytes: [0, 1].map(|by| first.map_or(0, |connection| connection.written(by))),
             took: Duration::from_micros(self.now),
+            lossy_sent: count(|end| end.app.lossy_sent.len()).iter().sum(),
+            lossy_latencies: sorted(pairs().flat_map(|(from, to)| {
+                let sent = &from.app.lossy_sent;
+                let took = |(&n, &at): (&u32, &Instant)| at - sent[n as usize];
+                to.app.lossy_delivered.iter().map(took)
+            })),
+            latencies: sorted(pairs().flat_map(|(from, to)| {
+                let accepted = &from.app.accepted_at;
+                let took = |(name, &at): (&Name, &Instant)| at - accepted[name];
+                to.app.delivered_at.iter().map(took)
+            })),
         }
     }
+}
+
+fn sorted(latencies: impl Iterator<Item = Duration>) -> Vec<Duration> {
+    let mut all: Vec<_> = latencies.collect();
+    all.sort_unstable();
+    all
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use busbar_proto::session::{Acknowledge, SessionOptions};
-use busbar_testkit::sim::{Fault, Plan, Report, Strike, Wire, run};
+use busbar_testkit::sim::{Farewell, Fault, Plan, Report, Strike, Wire, run};
 use busbar_testkit::{Random, seeds};
 
 /// Runs `check` with each seed, and says which one it failed with.
@@ -31,6 +31,9 @@ fn plain() -> Plan {
         impatience: 0,
         redial_micros: 20_000,
         ttl: None,
+        farewell: Farewell::None,
+        loss: 0,
+        lossy_every: None,
     }
 }
 
@@ -119,4 +122,88 @@ fn sessions_expire() {
         let report = run(plan, &mut random);
         assert!(report.lost.iter().all(Option::is_some), "{report:?}");
     });
+}
+
+/// Less than a session is kept without a connection, and more than silence takes to be found out.
+const SOON: Duration = Duration::from_secs(20);
+
+/// [D30] a cut, or silence, at every byte of a connection that is closed, by one end or by both at
+/// once: both learn of the end, and soon
+#[test]
+fn an_orderly_end_gets_through_whatever_is_cut() {
+    for who in [[true, false], [false, true], [true, true]] {
+        let plan = || Plan { messages: 2, farewell: Farewell::Orderly(who), ..plain() };
+        let clean = run(plan(), &mut Random::new(7));
+        assert_eq!((clean.connections, clean.delivered), (1, [2, 2]));
+        for by in [0, 1] {
+            for after in 0..=clean.first_bytes[by] {
+                for fault in [Fault::Cut, Fault::Swallow] {
+                    let strikes = [Some(Strike { fault, by, after })].into();
+                    let report = run(Plan { strikes, ..plan() }, &mut Random::new(7));
+                    let what = format!("{fault:?} by {by} after {after}, closed by {who:?}");
+                    assert_eq!((report.delivered, report.lost), ([2, 2], [None; 2]), "{what}");
+                    assert!(report.took < SOON, "{what}: {:?}", report.took);
+                }
+            }
+        }
+    }
+}
+
+/// [D30] [D31] ends that receive no more, at whatever time and perhaps at once, wait for nothing
+/// that does not come, and know of all that the other has acknowledged
+#[test]
+fn ends_that_leave_do_not_wait_for_each_other() {
+    let mut ended = 0;
+    for_each_seed(300, |mut random| {
+        let mut plan = Plan::random(&mut random);
+        plan.wire = Wire::Stream;
+        let at = [0, 1].map(|_| random.within(0..150_000));
+        let who = random.within(0..3);
+        let times = [0, 1].map(|end| (who != end as u64).then_some(at[end]));
+        // Who does not leave is done with what it gets, or nobody would be.
+        plan.farewell = Farewell::Abrupt(times);
+        let report = run(plan, &mut random);
+        assert_eq!(report.lost, [None, None]);
+        ended += 1;
+    });
+    assert!(ended > 0);
+}
+
+/// [D04] one in ten pieces is lost, and a connection with each. Nothing reliable is lost; what is
+/// sent without the session, over the same connections, takes no longer with reliable messages that
+/// wait for their windows, and for connections, beside it than without
+#[test]
+fn lossy_latency_does_not_suffer_from_reliable_messages() {
+    let (mut alone, mut beside, mut reliable) = (Vec::new(), Vec::new(), Vec::new());
+    let mut connections = 0;
+    for_each_seed(40, |mut random| {
+        let lossy_every = Some(Duration::from_millis(5));
+        let mut plan = Plan { loss: 10, messages: 150, large: 10, lossy_every, ..plain() };
+        for options in &mut plan.options {
+            (options.window_messages, options.attempts_max) = (4, u32::MAX);
+        }
+        let report = run(plan, &mut random);
+        assert_eq!((report.delivered, report.failed), ([150, 150], [0, 0]));
+        assert_eq!(report.lost, [None, None]);
+        connections += report.connections;
+        beside.extend(report.lossy_latencies);
+        reliable.extend(report.latencies);
+        // The same network with nothing reliable on it but the end of the run.
+        let mut plan = Plan { loss: 10, messages: 0, lossy_every, ..plain() };
+        plan.farewell = Farewell::Abrupt([Some(1_000_000); 2]);
+        alone.extend(run(plan, &mut random).lossy_latencies);
+    });
+    if seeds(40).count() < 40 {
+        return;
+    }
+    let [alone, beside, reliable] = [alone, beside, reliable].map(|mut all| {
+        all.sort_unstable();
+        assert!(all.len() > 1000, "{}", all.len());
+        all[all.len() * 99 / 100]
+    });
+    println!("p99: lossy alone {alone:?}, beside reliable {beside:?}, reliable {reliable:?}");
+    assert!(connections > 1000);
+    // What may lie ahead of it is what an end has encoded for the wire, a message or two.
+    assert!(beside < alone + Duration::from_millis(5), "{beside:?} instead of {alone:?}");
+    assert!(reliable > 5 * beside, "{reliable:?}: reliable messages do wait");
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::ring::mask;
 use super::{SEND_BYTES_MAX, State, Tag, Token, Uring};
@@ -13,6 +13,9 @@ use crate::slots::Handle;
 /// Wakes whoever waits for a ring. Nobody reads it: each write is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(pub(super) OwnedFd);
+
+/// See [`Reactor::watcher`](crate::reactor::Reactor::watcher): the ring's descriptor once more.
+pub(crate) struct Watcher(pub(super) OwnedFd);
 
 /// A socket that the ring reads and writes. Ends everything when dropped.
 pub(crate) struct Port {
@@ -31,6 +34,16 @@ impl Bell {
     pub(crate) fn ring(&self) {
         // Fails only after 2^64 times.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Watcher {
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        // Longer than a number of seconds can be: for ever.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut ring = [PollFd::new(&self.0, PollFlags::IN)];
+        // Interrupted: an early look does no harm.
+        let _ = rustix::event::poll(&mut ring, timeout.as_ref());
     }
 }
 

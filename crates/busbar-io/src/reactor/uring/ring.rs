@@ -120,8 +120,9 @@ impl<T: Copy> Ring<T> {
         let mut builder = IoUring::builder();
         builder.setup_clamp().setup_cqsize(COMPLETIONS).dontfork();
         if single_thread {
-            // Completions are worked out when this thread asks for them, instead of interrupting.
-            builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+            // Completions are worked out when this thread is in the kernel anyway, instead of
+            // interrupting it. Not DEFER_TASKRUN: what is deferred wakes nobody who polls the ring.
+            builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
         }
         let io = builder.build(SUBMISSIONS)?;
         if !io.params().is_feature_nodrop() || !io.params().is_feature_ext_arg() {
@@ -192,11 +193,6 @@ impl<T: Copy> Ring<T> {
     pub(super) fn wants_enter(&mut self) -> bool {
         let submissions = self.io.submission();
         !submissions.is_empty() || submissions.taskrun() || submissions.cq_overflow()
-    }
-
-    /// Whether something was begun that the kernel does not know of.
-    pub(super) fn has_unsubmitted(&mut self) -> bool {
-        !self.io.submission().is_empty()
     }
 
     /// Submits what was begun, and waits up to `timeout` (`None`: for ever) for a completion.

@@ -4,13 +4,16 @@
 //! The link waits for nothing: [`InprocLink::park`] arms the wake slots with the waker that the
 //! engine gave. Wake-ups may be spurious, so after one the engine looks and parks again.
 
+use std::num::NonZeroU64;
 use std::task::Waker;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
 use busbar_proto::{CloseReason, Code, Error};
 use busbar_shm::record::{HEADER_BYTES, INLINE_MAX, Kind, records};
 
+use crate::clock;
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
 use crate::loan::{Lease, Loan};
@@ -98,8 +101,16 @@ impl InprocLink {
     }
 
     /// Sends what [`InprocLink::admit`] let pass.
-    fn hand_over(&mut self, channel: u16, payload: Bytes) -> Result<(), Error> {
-        match self.pair.sender.offer(channel, payload) {
+    fn hand_over(
+        &mut self,
+        channel: u16,
+        payload: Bytes,
+        expires: Option<Instant>,
+    ) -> Result<(), Error> {
+        // What expires at the origin of all time is as stale as what expires right after it.
+        let micros = |at| u64::try_from(clock::time(at).as_micros()).unwrap_or(u64::MAX);
+        let expires = expires.map(|at| NonZeroU64::new(micros(at)).unwrap_or(NonZeroU64::MIN));
+        match self.pair.sender.offer(channel, payload, expires) {
             Ok(()) => {
                 self.pair.sender.publish();
                 Ok(())
@@ -107,6 +118,45 @@ impl InprocLink {
             Err(TrySendError::Closed(_)) => Err(self.pair.sender.closed_error()),
             Err(refused) => Err(refused.into()),
         }
+    }
+
+    /// As [`Link::send_bytes`], of what is of no more use at `expires`.
+    pub(crate) fn send_shared(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Option<Instant>,
+    ) -> Result<bool, Error> {
+        if !self.admit(payload.len())? {
+            return Ok(false);
+        }
+        self.hand_over(channel, payload.clone(), expires)?;
+        self.loans_sent += 1;
+        Ok(true)
+    }
+
+    /// As [`Link::commit`], of what is of no more use at `expires`.
+    pub(crate) fn commit_shared(
+        &mut self,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+        expires: Option<Instant>,
+    ) -> Result<Option<Loan>, Error> {
+        let mut memory = loan.into_heap()?;
+        if len > memory.len() {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("{len} bytes to commit in a loan of {}", memory.len()),
+            ));
+        }
+        if !self.admit(len)? {
+            return Ok(Some(Loan::Heap(memory)));
+        }
+        memory.truncate(len);
+        self.hand_over(channel, memory.freeze(), expires)?;
+        self.loans_sent += 1;
+        Ok(None)
     }
 
     /// The leading records of `run` that may go as one item.
@@ -150,9 +200,13 @@ impl InprocLink {
             return false;
         }
         let message = self.pair.receiver.take_message().expect("invariant: it is in front");
+        let expires = message.expires();
         if leased {
             inbox.push_lease(channel, Lease::Bytes(message.payload));
             self.loans_received += 1;
+        }
+        if let Some(expires) = expires {
+            inbox.note_expiry(expires);
         }
         self.messages_received += 1;
         self.bytes_received += len as u64;
@@ -219,17 +273,12 @@ impl Link for InprocLink {
             return Ok(false);
         }
         let copy = self.arena.copy(payload);
-        self.hand_over(channel, copy)?;
+        self.hand_over(channel, copy, None)?;
         Ok(true)
     }
 
     fn send_bytes(&mut self, channel: u16, payload: &Bytes) -> Result<bool, Error> {
-        if !self.admit(payload.len())? {
-            return Ok(false);
-        }
-        self.hand_over(channel, payload.clone())?;
-        self.loans_sent += 1;
-        Ok(true)
+        self.send_shared(channel, payload, None)
     }
 
     /// Messages pass whole, so there is never a part of one to give up.
@@ -249,20 +298,7 @@ impl Link for InprocLink {
     }
 
     fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
-        let mut memory = loan.into_heap()?;
-        if len > memory.len() {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                format!("{len} bytes to commit in a loan of {}", memory.len()),
-            ));
-        }
-        if !self.admit(len)? {
-            return Ok(Some(Loan::Heap(memory)));
-        }
-        memory.truncate(len);
-        self.hand_over(channel, memory.freeze())?;
-        self.loans_sent += 1;
-        Ok(None)
+        self.commit_shared(channel, loan, len, None)
     }
 
     /// Fails with `Closed` when the peer has closed and nothing is left to receive.
@@ -330,6 +366,7 @@ impl Link for InprocLink {
             fragmented: 0,
             bells: pair.wakes,
             parks: pair.parks,
+            messages_expired: self.pair.receiver.stale(),
             ..LinkStats::default()
         }
     }

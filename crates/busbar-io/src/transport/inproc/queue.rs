@@ -6,10 +6,14 @@
 //! abandoned by the producer and left by the consumer when it has been emptied.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
+
+use crate::clock;
 
 use super::options::QueueLimit;
 
@@ -27,6 +31,21 @@ pub(super) enum Item {
 pub(super) struct Message {
     pub(super) channel: u16,
     pub(super) payload: Bytes,
+    /// When it is of no more use, in microseconds of [`clock`].
+    pub(super) expires: Option<NonZeroU64>,
+}
+
+impl Message {
+    /// When it is of no more use.
+    pub(super) fn expires(&self) -> Option<Duration> {
+        self.expires.map(|micros| Duration::from_micros(micros.get()))
+    }
+
+    /// Whether it is of no more use.
+    #[inline]
+    pub(super) fn is_stale(&self) -> bool {
+        self.expires().is_some_and(|expires| expires <= clock::now())
+    }
 }
 
 /// The end that pushes.

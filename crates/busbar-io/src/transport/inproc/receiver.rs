@@ -27,6 +27,8 @@ pub struct InprocReceiver {
     held: Option<Message>,
     taken_messages: u64,
     taken_bytes: u64,
+    /// Messages that were of no more use when they were to be received.
+    stale: u64,
     wakes: u64,
     parks: u64,
 }
@@ -40,6 +42,7 @@ impl InprocReceiver {
             held: None,
             taken_messages: 0,
             taken_bytes: 0,
+            stale: 0,
             wakes: 0,
             parks: 0,
         }
@@ -138,8 +141,12 @@ impl InprocReceiver {
         if self.lane.receiver_closed.is_closed() {
             return None;
         }
-        if self.run.is_empty() && self.held.is_none() {
+        if let Some(stale) = self.held.take_if(|held| held.is_stale()) {
+            self.drop_stale(&stale);
+        }
+        while self.run.is_empty() && self.held.is_none() {
             match self.queue.pop()? {
+                Item::Message(message) if message.is_stale() => self.drop_stale(&message),
                 Item::Message(message) => self.held = Some(message),
                 Item::Run(run) => self.run = run,
             }
@@ -222,6 +229,11 @@ impl InprocReceiver {
         }
     }
 
+    /// Messages that were dropped because they were of no more use.
+    pub(super) fn stale(&self) -> u64 {
+        self.stale
+    }
+
     pub(super) fn lane(&self) -> &Lane {
         &self.lane
     }
@@ -239,8 +251,9 @@ impl InprocReceiver {
         if self.lane.receiver_closed.is_closed() {
             return None;
         }
-        if self.run.is_empty() && self.held.is_none() {
+        while self.run.is_empty() && self.held.is_none() {
             match self.queue.pop()? {
+                Item::Message(message) if message.is_stale() => self.drop_stale(&message),
                 Item::Message(message) => {
                     self.count(1, message.payload.len());
                     return Some(message);
@@ -253,13 +266,18 @@ impl InprocReceiver {
 
     #[cold]
     fn next_held(&mut self) -> Option<Message> {
-        if self.held.is_some() {
-            return self.take_message();
+        match self.held.take_if(|held| held.is_stale()) {
+            Some(stale) => {
+                self.drop_stale(&stale);
+                return self.next();
+            }
+            None if self.held.is_some() => return self.take_message(),
+            None => {}
         }
         let (header, start) = records(&self.run).next()?;
         let payload = self.run.slice(start..start + header.length as usize);
         self.take_records(header.stride(), 1, payload.len());
-        Some(Message { channel: header.channel, payload })
+        Some(Message { channel: header.channel, payload, expires: None })
     }
 
     #[inline]
@@ -269,6 +287,14 @@ impl InprocReceiver {
     }
 
     /// Frees what is queued now. What a sender pushes at this moment goes with the queue.
+    /// Drops a message that is of no more use. There is room for another.
+    #[cold]
+    fn drop_stale(&mut self, message: &Message) {
+        self.stale += 1;
+        self.count(1, message.payload.len());
+        self.settle();
+    }
+
     fn discard(&mut self) {
         self.held = None;
         self.run = Bytes::new();

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl InprocSender {
     /// [`TrySendError::TooLarge`], [`TrySendError::Closed`].
     #[inline]
     pub fn try_send(&mut self, payload: Bytes) -> Result<(), TrySendError> {
-        self.offer(0, payload)?;
+        self.offer(0, payload, None)?;
         self.publish();
         Ok(())
     }
@@ -68,7 +69,7 @@ impl InprocSender {
         let mut count = 0;
         let mut outcome = Ok(());
         while let Some(payload) = payloads.front_mut() {
-            match self.offer(0, mem::take(payload)) {
+            match self.offer(0, mem::take(payload), None) {
                 Ok(()) => {
                     payloads.pop_front();
                     count += 1;
@@ -170,8 +171,14 @@ impl InprocSender {
     }
 
     /// Puts one message into the queue without telling the reader: [`InprocSender::publish`] does.
+    /// It `expires` as [`Message`] has it.
     #[inline]
-    pub(super) fn offer(&mut self, channel: u16, payload: Bytes) -> Result<(), TrySendError> {
+    pub(super) fn offer(
+        &mut self,
+        channel: u16,
+        payload: Bytes,
+        expires: Option<NonZeroU64>,
+    ) -> Result<(), TrySendError> {
         if payload.len() as u64 > self.limits.message_bytes {
             return Err(TrySendError::TooLarge(payload));
         }
@@ -183,7 +190,7 @@ impl InprocSender {
         }
         self.sent_messages += 1;
         self.sent_bytes += payload.len() as u64;
-        self.queue.push(Item::Message(Message { channel, payload }));
+        self.queue.push(Item::Message(Message { channel, payload, expires }));
         Ok(())
     }
 

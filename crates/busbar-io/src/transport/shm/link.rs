@@ -1,11 +1,13 @@
 //! An established shared-memory connection: a channel, two bells and the control socket.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use busbar_proto::{CloseReason, Code, Error};
 use busbar_shm::{Breach, Channel, Received, Wants};
 use bytes::Bytes;
 
+use crate::clock;
 use crate::connection::{Connection, Terms};
 use crate::inbox::Inbox;
 use crate::link::{Interest, Link, LinkStats};
@@ -22,6 +24,8 @@ pub(super) struct ShmConnection {
     bell: OwnedFd,
     peer_bell: OwnedFd,
     control: Control,
+    /// Messages that were of no more use when they were to be received.
+    stale: u64,
 }
 
 impl ShmConnection {
@@ -32,7 +36,7 @@ impl ShmConnection {
         peer_bell: OwnedFd,
         control: Control,
     ) -> Self {
-        Self { channel, message_bytes_max, bell, peer_bell, control }
+        Self { channel, message_bytes_max, bell, peer_bell, control, stale: 0 }
     }
 
     /// Rings the peer's bell if the last operation calls for it.
@@ -56,6 +60,14 @@ impl ShmConnection {
         );
         Err(Error::new(Code::MessageTooLarge, message))
     }
+}
+
+fn chunk_of(loan: Loan) -> Result<busbar_shm::Loan, Error> {
+    if let Loan::Chunk(loan) = loan {
+        return Ok(loan);
+    }
+    let message = "the loan comes from a pipe of another transport";
+    Err(Error::new(Code::InvalidArgument, message))
 }
 
 fn breach(breach: Breach) -> Error {
@@ -88,11 +100,7 @@ impl Link for ShmConnection {
     }
 
     fn commit(&mut self, channel: u16, loan: Loan, len: usize) -> Result<Option<Loan>, Error> {
-        let Loan::Chunk(loan) = loan else {
-            let message = "the loan comes from a pipe of another transport";
-            return Err(Error::new(Code::InvalidArgument, message));
-        };
-        let back = self.channel.commit(channel, loan, len).map_err(from_shm)?;
+        let back = self.channel.commit(channel, chunk_of(loan)?, len).map_err(from_shm)?;
         self.ring();
         Ok(back.map(Loan::Chunk))
     }
@@ -102,11 +110,22 @@ impl Link for ShmConnection {
         let max = max.min(inbox.slots_left());
         let mut space = inbox.space();
         let free = space.free.len();
-        let used = self.channel.receive(space.free, max, |channel, received| match received {
-            Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
-            Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
-            Received::Owned(bytes) => {
-                space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
+        let stale = &mut self.stale;
+        let used = self.channel.receive_dated(space.free, max, |channel, received, deadline| {
+            let expires = deadline.map(clock::of_machine);
+            if expires.is_some_and(|expires| expires <= clock::now()) {
+                *stale += 1;
+                return;
+            }
+            match received {
+                Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
+                Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
+                Received::Owned(bytes) => {
+                    space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
+                }
+            }
+            if let Some(expires) = expires {
+                space.slots.note_expiry(expires);
             }
         });
         self.ring();
@@ -153,6 +172,7 @@ impl Link for ShmConnection {
             fragmented: counters.fragmented,
             bells: counters.bells,
             parks: counters.parks,
+            messages_expired: self.stale,
             ..LinkStats::default()
         }
     }
@@ -183,6 +203,33 @@ impl Connection for ShmConnection {
 
     fn close(&mut self, reason: &CloseReason) {
         self.control.close(reason);
+    }
+
+    fn send_until(
+        &mut self,
+        channel: u16,
+        payload: &Bytes,
+        expires: Instant,
+    ) -> Result<bool, Error> {
+        self.check_size(payload.len())?;
+        let deadline = clock::to_machine(clock::time(expires));
+        let sent = self.channel.send_until(channel, payload, deadline).map_err(from_shm)?;
+        self.ring();
+        Ok(sent)
+    }
+
+    fn commit_until(
+        &mut self,
+        channel: u16,
+        loan: Loan,
+        len: usize,
+        expires: Instant,
+    ) -> Result<Option<Loan>, Error> {
+        let loan = chunk_of(loan)?;
+        let deadline = clock::to_machine(clock::time(expires));
+        let back = self.channel.commit_until(channel, loan, len, deadline).map_err(from_shm)?;
+        self.ring();
+        Ok(back.map(Loan::Chunk))
     }
 
     fn owns(&self, loan: &Loan) -> bool {

@@ -225,6 +225,11 @@ impl Incoming {
             && !self.is_crowded()
     }
 
+    /// Whether the ends keep a session.
+    pub(super) fn keeps_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// See [`crate::connection::Connection::take_session_news`].
     pub(super) fn take_session_news(&mut self) -> Option<SessionNews> {
         self.session.as_mut()?.news.pop_front()
@@ -467,7 +472,7 @@ impl Incoming {
                     }
                 }
                 (Kind::Ping, _) => {}
-                (Kind::Ack | Kind::Skip | Kind::Probe | Kind::Pong, _)
+                (Kind::Ack | Kind::Skip | Kind::Probe | Kind::Pong | Kind::Leave, _)
                     if self.session.is_some() =>
                 {
                     self.tell(&header);
@@ -507,6 +512,7 @@ impl Incoming {
             Kind::Skip => SessionNews::Skip(header.channel, Seq(header.seq)),
             Kind::Probe => SessionNews::Probe(header.seq),
             Kind::Pong => SessionNews::Pong(header.seq),
+            Kind::Leave => SessionNews::Leave,
             _ => return,
         };
         session.news.push_back(news);

@@ -71,8 +71,13 @@ impl StreamConnection {
             self.incoming.give_up();
         }
         let outcome = self.incoming.take_outcome();
-        if !matches!(outcome, Ok(None) | Err(_)) {
-            self.outgoing.give_up(&mut self.wire);
+        if let Ok(Some(reason)) = &outcome {
+            // The end of a session is answered, which is for the engine to do.
+            let is_answered =
+                self.incoming.keeps_session() && reason.code != Some(Code::ConnectionLost);
+            if !is_answered {
+                self.outgoing.give_up(&mut self.wire);
+            }
         }
         outcome
     }
@@ -219,11 +224,16 @@ impl Connection for StreamConnection {
         if self.incoming.has_ended() && self.outgoing.has_failed() {
             return;
         }
-        self.outgoing.close(&mut self.wire, reason);
+        let awaits_answer = self.incoming.keeps_session() && !self.incoming.has_ended();
+        self.outgoing.close(&mut self.wire, reason, awaits_answer);
     }
 
     fn begin_lingering(&mut self) {
         self.is_lingering = true;
+        if self.incoming.keeps_session() {
+            // It has said why already.
+            self.outgoing.close(&mut self.wire, &CloseReason::default(), false);
+        }
         self.incoming.forget();
     }
 

@@ -69,6 +69,9 @@ pub(super) struct Outgoing {
     /// Messages that were in the queue when that happened.
     lost: usize,
     is_closing: bool,
+    /// The stream is not ended before the peer has answered: there are networks that end both
+    /// directions with one.
+    awaits_answer: bool,
     is_shut: bool,
     heads: Vec<u8>,
     pub(super) writes: u64,
@@ -145,6 +148,7 @@ impl Outgoing {
             has_failed: false,
             lost: 0,
             is_closing: false,
+            awaits_answer: false,
             is_shut: false,
             heads: Vec::new(),
             writes: 0,
@@ -266,7 +270,8 @@ impl Outgoing {
     /// Writes what is queued, as far as the socket takes it.
     pub(super) fn flush(&mut self, wire: &mut Wire) {
         self.write_queue(wire, usize::MAX);
-        if self.is_closing && self.queued() == 0 && !self.is_shut {
+        let is_ending = self.is_closing && !self.awaits_answer;
+        if is_ending && self.queued() == 0 && !self.is_shut {
             wire.finish();
             self.write_queue(wire, usize::MAX);
             if self.has_failed || wire.flush() {
@@ -347,8 +352,10 @@ impl Outgoing {
                 && self.frames <= self.frames_max / 2)
     }
 
-    /// Says why, as the last thing, and ends the stream when everything is written.
-    pub(super) fn close(&mut self, wire: &mut Wire, reason: &CloseReason) {
+    /// Says why, as the last thing, and ends the stream when everything is written; but not yet if
+    /// it `awaits_answer`. Called again, it goes on with that.
+    pub(super) fn close(&mut self, wire: &mut Wire, reason: &CloseReason, awaits_answer: bool) {
+        self.awaits_answer = awaits_answer;
         if !std::mem::replace(&mut self.is_closing, true) {
             self.under_way = None;
             self.queue.extend(introduction::closing_frame(Kind::Close, reason));
