@@ -148,7 +148,7 @@ struct busbar_host {
   /* [any] The body of an HTTP request, by its id. */
   busbar_status (*request_get)(const busbar_host *host, int64_t request_id, busbar_slice *out);
   busbar_status (*response_put)(const busbar_host *host, int64_t request_id, busbar_slice body);
-  /* [any] 1 on a thread that the zone has, 0 elsewhere. */
+  /* [any] 1 on a thread that the zone has, 0 elsewhere: inline calls run on threads of others. */
   uint32_t (*on_zone_thread)(const busbar_host *host);
 };
 

@@ -45,8 +45,9 @@ export interface ZoneSandboxOptions {
   /** Files that it may have open at a time, at least 16. As many as this process. */
   readonly files?: number;
   /**
-   * What it may not do: execute programs, open sockets, or create, change and remove files. Each
-   * makes `EPERM` of the system calls for it. Nothing.
+   * What it may not do: execute programs, open sockets, or create, change and remove files, which
+   * binding sockets is part of. Each makes `EPERM` of the system calls for it, and of signals to
+   * other processes. Nothing.
    */
   readonly deny?: readonly ZoneDenial[];
 }

@@ -539,7 +539,8 @@ export class Zone {
    * Resolves to whether there is a new generation: there is none if the file is the one that runs.
    *
    * @throws BusbarError (as a rejection) as {@link loadZone}; `ERR_SCHEMA_MISMATCH` if methods are
-   * missing or have other types, or state cannot be read; `ERR_PLUGIN_BUDGET` if too many
+   * missing or have other types, or state cannot be read; `ERR_IN_USE` if the plugin allows one
+   * instance in a process, and is in this one; `ERR_PLUGIN_BUDGET` if too many
    * images of former generations are left in memory, which in this process is for ever
    *
    * @example
@@ -641,7 +642,8 @@ export class Zone {
    * half of that on they are asked to.
    *
    * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays;
-   * `ERR_IN_USE` if it is in use and that shall not be waited for
+   * `ERR_PLUGIN_PANIC` if the plugin panics as it ends, which it has then; `ERR_IN_USE` if it is in
+   * use and that shall not be waited for
    */
   async close(options: CloseZoneOptions = {}): Promise<void> {
     checkNames(options, ['graceMs', 'ifInUse']);

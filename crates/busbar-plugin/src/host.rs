@@ -67,7 +67,7 @@ impl Host {
         unsafe { get(self.0.as_ptr(), name.as_ptr()) }
     }
 
-    /// Whether this thread is one of the zone's.
+    /// Whether this thread is one of the zone's. Inline calls run on threads of others.
     #[must_use]
     pub fn is_zone_thread(&self) -> bool {
         // SAFETY: it takes nothing but the host.

@@ -1,10 +1,12 @@
-//! A plugin as a `dylib`, whose results cannot always be written: what tests of hosts load.
+//! A plugin as a `dylib` that does what few plugins do: its results cannot always be written, it
+//! calls whoever loaded it as an object is released, and it panics where no status is returned.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
 
-use busbar_plugin::{Host, Plugin, Result, Type, plugin};
+use busbar_plugin::{Host, Objects, Plugin, Result, Type, plugin};
 
 thread_local! {
     static IS_BROKEN: Cell<bool> = const { Cell::new(false) };
@@ -30,11 +32,44 @@ struct Table {
     entries: HashMap<Key, u32>,
 }
 
-struct Quirks;
+struct Quirks {
+    host: Host,
+    keepsakes: Objects<()>,
+    /// What it is loaded with: the function in which it panics.
+    panics_in: OnceLock<String>,
+}
+
+impl Quirks {
+    fn panic_in(&self, function: &str) {
+        assert!(self.panics_in.get().is_none_or(|it| it != function), "asked to, in {function}");
+    }
+}
 
 impl Plugin for Quirks {
-    fn create(_host: Host) -> Result<Self> {
-        Ok(Self)
+    fn create(host: Host) -> Result<Self> {
+        Ok(Self { host, keepsakes: Objects::new(host), panics_in: OnceLock::new() })
+    }
+
+    fn activate(&self, config: &str) -> Result<()> {
+        self.panics_in.set(config.trim_matches('"').to_owned()).map_err(|_| "twice")?;
+        Ok(())
+    }
+
+    fn released(&self, object: u64) {
+        self.panic_in("released");
+        self.keepsakes.remove(object);
+        // Whoever exposes nothing does not want to know.
+        let _ = self.host.call("released", &[]);
+    }
+
+    fn deactivate(&self) {
+        self.panic_in("deactivate");
+    }
+}
+
+impl Drop for Quirks {
+    fn drop(&mut self) {
+        self.panic_in("destroy");
     }
 }
 
@@ -47,5 +82,11 @@ impl Quirks {
         let entries = HashMap::from([(Key(key), key)]);
         IS_BROKEN.set(is_broken);
         Table { entries }
+    }
+
+    /// An object that callers may hold.
+    #[method(sync)]
+    fn keepsake(&self) -> Result<u64> {
+        self.keepsakes.insert(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::patience::Patience;
 use crate::zone::Body;
-use crate::{CallId, Completions, Error, ErrorKind, Result, Stage};
+use crate::{CallId, Completions, Error, ErrorKind, Result, Stage, deadline};
 
 /// A call that was submitted. Dropping it does not end the call; [`Self::cancel`] does.
 ///
@@ -62,7 +62,7 @@ impl Call {
         {
             return result;
         }
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline::after(timeout);
         Patience::default().look(|| self.shared.is_done());
         let mut state = self.shared.lock();
         loop {
@@ -100,15 +100,9 @@ impl Shared {
         self.is_done.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Completions for Shared {
-    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+    fn end(&self, result: Result<Vec<u8>>) {
         let mut state = self.lock();
-        state.result = Some(result.map(<[u8]>::to_vec));
+        state.result = Some(result);
         self.is_done.store(true, Ordering::Relaxed);
         let (waker, is_slept_on) = (state.waker.take(), state.is_slept_on);
         drop(state);
@@ -118,5 +112,19 @@ impl Completions for Shared {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Completions for Shared {
+    fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+        self.end(result.map(<[u8]>::to_vec));
+    }
+
+    fn complete_owned(&self, _operation: u64, result: Vec<u8>) {
+        self.end(Ok(result));
     }
 }

@@ -120,6 +120,25 @@ impl Generations {
         }
     }
 
+    /// As [`Self::enter`], but `None` instead of waiting while state is handed over.
+    ///
+    /// # Errors
+    /// `Closed`, `Faulted`.
+    pub(crate) fn try_enter(&self) -> Result<Option<Inside>> {
+        loop {
+            let instance = self.last();
+            let refusal = match instance.enter() {
+                Ok(inside) => return Ok(Some(inside)),
+                Err(refusal) => refusal,
+            };
+            let list = self.lock();
+            if list.is_handing_over {
+                return Ok(None);
+            }
+            list.check(&instance, refusal)?;
+        }
+    }
+
     /// Runs a method that never waits on this thread; the bytes of its result.
     ///
     /// # Errors
@@ -150,11 +169,7 @@ impl Generations {
             let waited = self.settled.wait_timeout(list, left);
             list = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let is_last = std::ptr::eq(Arc::as_ptr(list.last()), instance);
-        if list.is_closed || (is_last && instance.refusal().is_some()) {
-            return Err(instance.refused(refusal));
-        }
-        Ok(())
+        list.check(instance, refusal)
     }
 
     /// Every method that there is or was, by its number.
@@ -269,6 +284,18 @@ impl Drop for Reloading<'_> {
 }
 
 impl List {
+    /// Whether there is another one than `instance`, which let nobody in, or it does now.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self, instance: &Instance, refusal: Refusal) -> Result<()> {
+        let is_last = std::ptr::eq(Arc::as_ptr(self.last()), instance);
+        if self.is_closed || (is_last && instance.refusal().is_some()) {
+            return Err(instance.refused(refusal));
+        }
+        Ok(())
+    }
+
     fn last(&self) -> &Arc<Instance> {
         self.all.last().expect("invariant: there was a first one")
     }

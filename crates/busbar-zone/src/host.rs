@@ -47,6 +47,9 @@ thread_local! {
     static ERROR: RefCell<(Status, String)> = const { RefCell::new((Status::OK, String::new())) };
     /// The zone whose thread this is; 0 for none.
     static ZONE: Cell<u64> = const { Cell::new(0) };
+    /// The zones whose parents' handlers run on this thread, the innermost last. Inline calls have
+    /// no thread of the zone, and are not slowed down by saying that they run.
+    static ASKING: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Core {
@@ -72,7 +75,7 @@ impl Core {
             generation: birth.generation,
             gate: Gate::default(),
             pending: Arc::clone(birth.pending),
-            upward: Upward::new(birth.parent.cloned()),
+            upward: Upward::new(birth.zone, birth.parent.cloned()),
             objects: Objects::new(birth.generation),
         };
         let core = Box::leak(Box::new(core));
@@ -102,6 +105,25 @@ pub(crate) fn is_thread_of(zone: u64) -> bool {
     ZONE.get() == zone
 }
 
+/// Runs a handler of the parent of `zone`, 0 for none, while a call of the zone, or a thread of its
+/// plugin, waits for it.
+pub(crate) fn asked_by<T>(zone: u64, handle: impl FnOnce() -> T) -> T {
+    struct Restore;
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ASKING.with_borrow_mut(Vec::pop);
+        }
+    }
+    ASKING.with_borrow_mut(|asking| asking.push(zone));
+    let _restore = Restore;
+    handle()
+}
+
+/// Whether this thread is within something that the end of `zone` waits for.
+pub(crate) fn is_within(zone: u64) -> bool {
+    is_thread_of(zone) || ASKING.with_borrow(|asking| asking.contains(&zone))
+}
+
 /// Before something that is not done often: no text of what came earlier is its own. Inline calls
 /// do without; a plugin that gives a text and then returns `OK` confuses the reader of the next.
 pub(crate) fn forget_error() {
@@ -118,6 +140,13 @@ pub(crate) fn error_of(status: Status, stage: Stage) -> Error {
         });
     }
     Error::of_status(status, stage, "")
+}
+
+/// The panic of a function that returns no status: all that it leaves is the text it gave on this
+/// thread, since [`forget_error`].
+pub(crate) fn panic_of(stage: Stage) -> Option<Error> {
+    let is_panic = HAS_ERROR.get() && ERROR.with_borrow(|(of, _)| *of == Status::PANIC);
+    is_panic.then(|| error_of(Status::PANIC, stage))
 }
 
 /// # Safety

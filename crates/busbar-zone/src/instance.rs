@@ -1,7 +1,6 @@
 //! One instance of a plugin: made, called, ended. All raw calls into plugins but those for types
 //! are in this file.
 
-use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +15,11 @@ use busbar_abi::{
 use crate::contract::{Method, bad_size, null};
 use crate::extension::Extension;
 use crate::gate::{Gate, Refusal};
-use crate::host::{Core, error_of, forget_error};
+use crate::host::{Core, error_of, forget_error, panic_of};
 use crate::library::Library;
 use crate::object::{Objects, Owner};
 use crate::pending::{CallId, Pending, closed};
+use crate::serial::{Serial, Turn};
 use crate::state::{State, Step};
 use crate::upward::{Parent, Upward};
 use crate::{Error, ErrorKind, Result, Stage};
@@ -47,6 +47,8 @@ pub(crate) struct Instance {
     released: Option<Released>,
     /// What runs many calls at once.
     batch: Option<CallBatch>,
+    /// What hands its state over.
+    state_functions: Option<(Save, Load)>,
     /// What it is to be told of once others are let in again.
     unreleased: Mutex<Vec<u64>>,
 }
@@ -149,16 +151,20 @@ impl Instance {
             watcher: OnceLock::new(),
             released: None,
             batch: None,
+            state_functions: None,
             unreleased: Mutex::default(),
         };
         if let Err(error) = instance.bring_up(birth.config) {
             // Nobody was let out, and so nobody is in.
             let _ = instance.end_ways(Instant::now() + WAYS_END);
-            instance.destroy();
+            // A panic of that is told of in the log; what came first, counts.
+            let _ = instance.destroy();
             return Err(error);
         }
         instance.released = instance.extension::<ObjectsExtension>().and_then(|it| it.released);
         instance.batch = instance.extension::<BatchExtension>().and_then(|it| it.call_batch);
+        let state = instance.extension::<StateExtension>();
+        instance.state_functions = state.and_then(|it| Some((it.save?, it.load?)));
         let instance = Arc::new(instance);
         let owner: Weak<dyn Owner> = Arc::<Self>::downgrade(&instance);
         core.objects.set_owner(owner);
@@ -192,6 +198,13 @@ impl Instance {
                     .of_plugin(self.id(), self.core.generation))
             }
         }
+    }
+
+    /// Runs a function that returns nothing; its panic as an error.
+    fn check_panic(&self, stage: Stage, run: impl FnOnce()) -> Result<()> {
+        forget_error();
+        run();
+        panic_of(stage).map_or(Ok(()), |error| Err(self.judge(error)))
     }
 
     /// An error of this instance's; a panic ends its life.
@@ -475,7 +488,9 @@ impl Instance {
         let Some(cancel) = self.table.cancel else { return };
         // SAFETY: by the contract: from any thread; tokens that have ended are ignored. There is an
         // instance, as long as somebody is inside.
-        unsafe { cancel(self.plugin, id.number()) };
+        let asked = self.check_panic(Stage::Call, || unsafe { cancel(self.plugin, id.number()) });
+        // It is told of in the log; the call ends as it will.
+        drop(asked);
     }
 
     /// Lets nobody in any more, if nobody is inside; whether that is so.
@@ -497,7 +512,9 @@ impl Instance {
             drained.or_else(|it| if self.state() == State::Faulted { Ok(()) } else { Err(it) })?;
         }
         if self.core.gate.wait_empty(soft) {
-            return self.end_ways(hard.max(Instant::now() + WAYS_END)).map_err(|()| self.abandon());
+            return self
+                .end_ways(hard.max(Instant::now() + WAYS_END))
+                .map_err(|()| self.abandon(LATE));
         }
         // A call may wait for its parent.
         self.core.upward.close();
@@ -509,10 +526,10 @@ impl Instance {
             }
             if self.core.gate.wait_empty(if n == CANCELS { hard } else { soft + step * n }) {
                 let ended = self.end_ways(hard.max(Instant::now() + WAYS_END));
-                return ended.map_err(|()| self.abandon());
+                return ended.map_err(|()| self.abandon(LATE));
             }
         }
-        Err(self.abandon())
+        Err(self.abandon(LATE))
     }
 
     /// What goes up has ended, and what is held is stale; an error if a handler of the parent's, or
@@ -530,7 +547,7 @@ impl Instance {
         &self.core.objects
     }
 
-    /// An extension of the plugin, if it has it.
+    /// An extension of the plugin, if it has it. Not once others can end it.
     fn extension<T: Extension>(&self) -> Option<T> {
         let get = self.table.get_extension?;
         // SAFETY: by the contract: from any thread; the name ends with NUL.
@@ -551,14 +568,22 @@ impl Instance {
     /// Lets nobody in any more, and waits until nobody else is inside than the one who asks.
     ///
     /// # Errors
-    /// `TimedOut`: then who is inside goes on, and nobody else gets in.
+    /// `TimedOut`: then who is inside goes on, and nobody else gets in. `Faulted` if one of them
+    /// panicked.
     pub(crate) fn quiesce(&self, deadline: Instant) -> Result<()> {
         self.core.gate.close();
         if self.core.gate.wait_alone(deadline) {
-            return Ok(());
+            // From here on nothing of it runs that could panic.
+            let faulted = self.refusal().filter(|it| *it == Refusal::Faulted);
+            return faulted.map_or(Ok(()), |refusal| Err(self.refused(refusal)));
         }
+        Err(self.in_use())
+    }
+
+    /// Why its state is not handed over.
+    pub(crate) fn in_use(&self) -> Error {
         let message = "a call did not end in time, and state is handed over between calls only";
-        Err(self.say(Error::new(ErrorKind::TimedOut, Stage::Close, message)))
+        self.say(Error::new(ErrorKind::TimedOut, Stage::Close, message))
     }
 
     /// Lets others in again, after [`Self::quiesce`]. [`Self::tell_released`] is to follow.
@@ -574,7 +599,10 @@ impl Instance {
         let Some(released) = self.released else { return };
         for object in objects {
             // SAFETY: by the contract: the instance is active, as this is inside.
-            unsafe { released(self.plugin, object) };
+            let told = self.check_panic(Stage::Call, || unsafe { released(self.plugin, object) });
+            if told.is_err() {
+                return;
+            }
         }
     }
 
@@ -588,20 +616,15 @@ impl Instance {
 
     /// Whether its state can be handed over.
     pub(crate) fn has_state(&self) -> bool {
-        self.state_functions().is_some()
+        self.state_functions.is_some()
     }
 
-    fn state_functions(&self) -> Option<(Save, Load)> {
-        let table = self.extension::<StateExtension>()?;
-        Some((table.save?, table.load?))
-    }
-
-    /// Its state, and the hash of what that is. [zone, no call in flight]
+    /// Its state, and the hash of what that is. [zone, no call in flight, somebody inside]
     ///
     /// # Errors
     /// What the plugin says.
     pub(crate) fn save_state(&self) -> Result<(Vec<u8>, u64)> {
-        let Some((save, _)) = self.state_functions() else { return Ok((Vec::new(), 0)) };
+        let Some((save, _)) = self.state_functions else { return Ok((Vec::new(), 0)) };
         let (mut room, mut hash) = (vec![0; RESULT_BYTES], 0);
         loop {
             let mut buf = Buf::new(&mut room);
@@ -622,28 +645,34 @@ impl Instance {
         }
     }
 
-    /// Takes state over. [zone, no call in flight]
+    /// Takes state over. [zone, no call in flight, somebody inside]
     ///
     /// # Errors
     /// What the plugin says; `SchemaMismatch` if it is of another version.
     pub(crate) fn load_state(&self, bytes: &[u8], hash: u64) -> Result<()> {
-        let Some((_, load)) = self.state_functions() else { return Ok(()) };
+        let Some((_, load)) = self.state_functions else { return Ok(()) };
         // SAFETY: by the contract: the bytes are there during the call.
         self.check(Stage::Activate, || unsafe { load(self.plugin, Slice::new(bytes), hash) })
     }
 
     /// Ends a drained instance. [zone]
-    pub(crate) fn end(&self) {
+    ///
+    /// # Errors
+    /// `Panic` if the plugin does. Then it has ended as well.
+    pub(crate) fn end(&self) -> Result<()> {
+        let mut deactivated = Ok(());
         if self.advance(Step::Deactivate).is_ok()
             && let Some(deactivate) = self.table.deactivate
         {
             // SAFETY: by the contract: nobody is inside, and nobody enters any more.
-            unsafe { deactivate(self.plugin) };
+            deactivated = self.check_panic(Stage::Close, || unsafe { deactivate(self.plugin) });
         }
-        self.destroy();
+        deactivated.and(self.destroy())
     }
 
-    fn abandon(&self) -> Error {
+    /// Leaves a drained instance, or one that cannot be drained, as it is for ever; the error that
+    /// says so, and why.
+    pub(crate) fn abandon(&self, why: &str) -> Error {
         let _ = self.advance(Step::Abandon);
         self.library.keep();
         self.core.objects.end();
@@ -651,22 +680,21 @@ impl Instance {
         ABANDONED.fetch_add(1, Ordering::Relaxed);
         let closed = closed().of_plugin(self.id(), self.core.generation);
         let open = self.core.pending.fail_all(Some(self.core), &closed);
-        let message = format!(
-            "a call did not end in time ({open} others were ended): the instance is left as it is"
-        );
+        let message = format!("{why} ({open} calls were ended): the instance is left as it is");
         let error = Error::new(ErrorKind::TimedOut, Stage::Close, message)
             .of_plugin(self.id(), self.core.generation);
         log::warn!(target: "busbar::zone", "{error}");
         error
     }
 
-    fn destroy(&self) {
+    fn destroy(&self) -> Result<()> {
         if self.advance(Step::Destroy).is_ok()
             && let Some(destroy) = self.table.destroy
         {
             // SAFETY: by the contract: the last call there is.
-            unsafe { destroy(self.plugin) };
+            return self.check_panic(Stage::Close, || unsafe { destroy(self.plugin) });
         }
+        Ok(())
     }
 }
 
@@ -678,6 +706,8 @@ impl Owner for Instance {
     }
 }
 
+/// Why most instances are left alone.
+const LATE: &str = "a call did not end in time";
 /// What answers that are on their way have to arrive, whatever the time of grace.
 const WAYS_END: Duration = Duration::from_secs(1);
 /// How often those inside are asked to end.
@@ -764,39 +794,5 @@ impl Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         self.0.core.gate.leave();
-    }
-}
-
-/// One at a time, and never twice on one thread.
-#[derive(Default)]
-struct Serial {
-    lock: Mutex<()>,
-    /// The thread whose turn it is; 0 for none. Written by it alone.
-    owner: AtomicUsize,
-}
-
-struct Turn<'a> {
-    serial: &'a Serial,
-    _guard: MutexGuard<'a, ()>,
-}
-
-impl Serial {
-    /// `None` if it is this thread's turn already.
-    fn take(&self) -> Option<Turn<'_>> {
-        thread_local!(static HERE: Cell<u8> = const { Cell::new(0) });
-        let here = HERE.with(|here| ptr::from_ref(here).addr());
-        // Only this thread writes its own address.
-        if self.owner.load(Ordering::Relaxed) == here {
-            return None;
-        }
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.owner.store(here, Ordering::Relaxed);
-        Some(Turn { serial: self, _guard: guard })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.serial.owner.store(0, Ordering::Relaxed);
     }
 }

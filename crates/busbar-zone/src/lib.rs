@@ -23,6 +23,7 @@ mod batch;
 mod bound;
 mod call;
 mod contract;
+mod deadline;
 mod error;
 mod extension;
 mod gate;
@@ -41,6 +42,7 @@ mod pool;
 mod process;
 mod queue;
 mod reload;
+mod serial;
 mod source;
 mod state;
 mod sync;
@@ -75,7 +77,7 @@ pub use transport::Attendance;
 pub use trust::{FileHash, Trust};
 pub use upward::{Answer, Parent, ParentCall};
 pub use watch::{Listener, Watch};
-pub use zone::{GoLibraries, MethodId, Mode, Options, Zone};
+pub use zone::{GoLibraries, MethodId, Mode, Options, WeakZone, Zone};
 
 /// How many instances were left as they are because a call of them never ended.
 #[must_use]

@@ -1,6 +1,6 @@
 //! A library that is loaded and understood: its contract, its types, and who uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::image::{Image, no_entry};
 use crate::source::Source;
 use crate::trust::FileHash;
 use crate::types;
-use crate::{Error, ErrorKind, Result, Stage};
+use crate::{Error, ErrorKind, Result, Sidecar, Stage};
 
 /// Slots that a legacy library is given at first.
 const SLOTS: usize = 64;
@@ -47,7 +47,12 @@ struct LibraryUsers {
     /// What was mapped; `None` if it is compiled in, or was unloaded. The types have it, too.
     image: Option<Arc<Image>>,
     is_unloaded: bool,
+    /// Whether there is an instance that was left as it is.
+    is_kept: bool,
 }
+
+/// The ids of plugins that allow one instance in a process, and have it: of whatever image.
+static SINGLETONS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The types of a library, in a registry while somebody uses them.
 #[derive(Debug)]
@@ -111,6 +116,11 @@ impl Types {
         Ok(())
     }
 
+    /// Whether nobody uses them.
+    pub(crate) fn are_idle(&self) -> bool {
+        lock(&self.users).count == 0
+    }
+
     /// Takes them out, if nobody else uses them.
     pub(crate) fn withdraw(&self, registry: &Registry) {
         let mut users = lock(&self.users);
@@ -133,25 +143,29 @@ impl Types {
 }
 
 impl Library {
-    /// Loads a verified library, and has it say what it is.
+    /// Has the mapped library of a file say what it is.
     ///
     /// # Errors
-    /// As [`Image::load`] and [`Contract::read`]; `Sidecar` if it is not what that says.
+    /// As [`Contract::read`].
     ///
     /// # Safety
     /// As [`Image::load`].
-    pub(crate) unsafe fn load(source: &Source) -> Result<Self> {
+    pub(crate) unsafe fn of_file(image: Image, source: &Source) -> Result<Self> {
         // SAFETY: by this function's own contract.
-        let image = unsafe { Image::load(source, &[abi::ENTRY]) }?;
-        // SAFETY: as above.
         let mut library = unsafe { Self::of_image(image, &source.path) }?;
         (library.hash, library.image_bytes) = (Some(source.hash), source.bytes.len());
-        if let Some(sidecar) = &source.sidecar {
-            let Contract { id, version, methods, .. } = &library.contract;
-            let methods = methods.iter().map(|method| &*method.name);
-            sidecar.check(id, version, methods, library.types.names())?;
-        }
         Ok(library)
+    }
+
+    /// Whether it is what the text beside it says.
+    ///
+    /// # Errors
+    /// `Sidecar`.
+    pub(crate) fn check(&self, sidecar: Option<&Sidecar>) -> Result<()> {
+        let Some(sidecar) = sidecar else { return Ok(()) };
+        let Contract { id, version, methods, .. } = &self.contract;
+        let methods = methods.iter().map(|method| &*method.name);
+        sidecar.check(id, version, methods, self.types.names())
     }
 
     /// Has a mapped library say what it is.
@@ -217,15 +231,16 @@ impl Library {
         &self.types
     }
 
-    /// One more instance, unless the plugin allows one only.
+    /// One more instance, unless the plugin allows one only. So it cannot be reloaded within a
+    /// process, where the next one is made while the last one serves.
     pub(crate) fn add_instance(&self) -> Result<()> {
         let mut users = lock(&self.users);
         if users.is_unloaded {
             let message = "it was unloaded just now: load it once more";
             return Err(Error::new(ErrorKind::Again, Stage::Ready, message));
         }
-        if users.instances > 0 && self.contract.flags & abi::plugin_flag::SINGLETON != 0 {
-            let message = "it allows one instance, and there is one";
+        if self.is_singleton() && !lock(&SINGLETONS).insert(self.contract.id.clone()) {
+            let message = "it allows one instance in a process, and there is one";
             return Err(Error::new(ErrorKind::InUse, Stage::Ready, message));
         }
         (users.instances, users.unjoined) = (users.instances + 1, users.unjoined + 1);
@@ -233,7 +248,15 @@ impl Library {
     }
 
     pub(crate) fn remove_instance(&self) {
-        lock(&self.users).instances -= 1;
+        let mut users = lock(&self.users);
+        users.instances -= 1;
+        if self.is_singleton() && !users.is_kept {
+            lock(&SINGLETONS).remove(&self.contract.id);
+        }
+    }
+
+    fn is_singleton(&self) -> bool {
+        self.contract.flags & abi::plugin_flag::SINGLETON != 0
     }
 
     /// Every thread has been joined on which the host called an instance that has ended. If that
@@ -254,8 +277,10 @@ impl Library {
 
     /// It stays mapped for ever: something of it may still run.
     pub(crate) fn keep(&self) {
+        let mut users = lock(&self.users);
+        users.is_kept = true;
         // As others may let go of it.
-        std::mem::forget(lock(&self.users).image.take());
+        std::mem::forget(users.image.take());
     }
 
     /// It is not loaded from memory again.
@@ -280,29 +305,33 @@ impl Library {
     }
 }
 
-/// The types of a library without instances: by a legacy entry, or by what a plugin says.
+/// The types of a mapped library without instances, by a legacy entry, or by what a plugin says;
+/// and whether it stays mapped without them.
 ///
 /// # Errors
-/// As [`Library::load`].
+/// As [`Library::of_image`].
 ///
 /// # Safety
 /// As [`Image::load`].
-pub(crate) unsafe fn load_types(source: &Source, entries: &LegacyEntries) -> Result<Types> {
-    let symbols = [abi::ENTRY, &entries.get_descriptors, &entries.register];
-    // SAFETY: by this function's own contract.
-    let image = Arc::new(unsafe { Image::load(source, &symbols) }?);
+pub(crate) unsafe fn types_of(
+    image: Image,
+    source: &Source,
+    entries: &LegacyEntries,
+) -> Result<(Types, bool)> {
+    let image = Arc::new(image);
     // SAFETY: what exports this name has this type; that is what the name is for.
     if let Some(entry) = unsafe { image.symbol::<abi::ManifestEntry>(abi::ENTRY) } {
         // SAFETY: as above.
         let schemas = unsafe { schemas(&image) }?;
         // SAFETY: as above.
         let library = unsafe { Library::bind(entry, &schemas, Some(&image), &source.path) }?;
-        if library.contract.is_unloadable() {
+        let stays = !library.contract.is_unloadable();
+        if !stays {
             // SAFETY: there are no instances, and its types have the image. By the contract they
             // leave nothing behind.
             unsafe { image.unload_when_dropped() };
         }
-        return Ok(library.types);
+        return Ok((library.types, stays));
     }
     // SAFETY: as above.
     let descriptors = unsafe { legacy_descriptors(&image, entries) }?;
@@ -314,7 +343,7 @@ pub(crate) unsafe fn load_types(source: &Source, entries: &LegacyEntries) -> Res
     let origin = source.path.display().to_string();
     // SAFETY: as above.
     let entries = unsafe { types::entries(types, &[], Some(&image), &origin, true) }?;
-    Ok(Types::new(entries))
+    Ok((Types::new(entries), true))
 }
 
 /// The names of the legacy entries, which libraries of one system may have changed for theirs.

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use busbar_abi as abi;
 use busbar_types::registry::Registry;
 
-use crate::image::is_go;
-use crate::library::{Library, load_types};
+use crate::image::{Image, is_go};
+use crate::library::{Library, Types, types_of};
 use crate::reload::{ReloadOptions, Reloaded};
 use crate::source::Source;
 use crate::trust::FileHash;
@@ -26,9 +26,52 @@ pub struct Loader {
     trust: Trust,
     folders: Vec<PathBuf>,
     legacy: LegacyEntries,
-    /// What is loaded. Images are never unmapped, so each file is loaded once, unless an instance
-    /// of it panicked.
-    libraries: Mutex<Vec<(FileHash, Arc<Library>)>>,
+    known: Mutex<Known>,
+}
+
+/// What is loaded. Images are rarely unmapped, so each file is mapped once for what it is wanted
+/// for, unless an instance of it panicked.
+#[derive(Debug, Default)]
+struct Known {
+    libraries: Vec<(FileHash, Arc<Library>)>,
+    /// Of libraries that stay, with how many bytes these have.
+    types: Vec<(FileHash, Arc<Types>, usize)>,
+    /// Files that were mapped and are not what was wanted: why not.
+    failed: Vec<Failed>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    hash: FileHash,
+    /// The types alone, not a plugin.
+    is_types: bool,
+    error: Error,
+    image_bytes: usize,
+}
+
+impl Known {
+    /// Whether another image may be mapped for a file that is not known.
+    ///
+    /// # Errors
+    /// Why it failed before; `Budget`.
+    fn check_new(&self, hash: FileHash, is_types: bool) -> Result<()> {
+        let is_it = |failed: &&Failed| failed.hash == hash && failed.is_types == is_types;
+        if let Some(failed) = self.failed.iter().find(is_it) {
+            return Err(failed.error.clone());
+        }
+        let libraries = self.libraries.iter().filter_map(|(_, library)| library.idle_bytes());
+        let types = self.types.iter().filter(|(_, types, _)| types.are_idle());
+        let types = types.map(|(.., bytes)| *bytes);
+        let failed = self.failed.iter().map(|failed| failed.image_bytes);
+        check_budget(libraries.chain(types).chain(failed))
+    }
+
+    /// It was mapped, and is not loaded again.
+    fn fail(&mut self, source: &Source, is_types: bool, error: Error) -> Error {
+        let (hash, image_bytes) = (source.hash, source.bytes.len());
+        self.failed.push(Failed { hash, is_types, error: error.clone(), image_bytes });
+        error
+    }
 }
 
 /// What lies in a folder of plugins.
@@ -45,8 +88,8 @@ impl Loader {
     /// A loader that registers types in `registry`.
     #[must_use]
     pub fn new(registry: &'static Registry, trust: Trust) -> Self {
-        let (folders, legacy, libraries) = Default::default();
-        Self { registry, trust, folders, legacy, libraries }
+        let (folders, legacy, known) = Default::default();
+        Self { registry, trust, folders, legacy, known }
     }
 
     /// Looks for libraries in this folder, too, before the ones of [`PATH_VARIABLE`].
@@ -208,8 +251,7 @@ impl Loader {
         let source = Source::read(path, &self.trust)?;
         let subject = || source.path.display().to_string();
         // SAFETY: by this function's own contract.
-        let types = unsafe { load_types(&source, &self.legacy) };
-        let types = types.map_err(|error| error.of(subject()))?;
+        let types = unsafe { self.types(&source) }.map_err(|error| error.of(subject()))?;
         let published = types.publish(self.registry, allow_versions);
         published.map_err(|error| error.of(subject()))?;
         Ok(LoadedTypes { types, registry: self.registry })
@@ -219,18 +261,52 @@ impl Loader {
     /// As [`Self::load`].
     unsafe fn library(&self, source: &Source) -> Result<Arc<Library>> {
         // Held while loading: of two threads that load a file, one finds it loaded.
-        let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
-        libraries.retain(|(_, library)| !library.is_unloaded());
-        let known = libraries.iter().find(|(hash, it)| *hash == source.hash && it.is_reusable());
-        if let Some((_, library)) = known {
-            return Ok(Arc::clone(library));
-        }
-        check_budget(libraries.iter().filter_map(|(_, library)| library.idle_bytes()))?;
-        // SAFETY: by this function's own contract.
-        let library = Arc::new(unsafe { Library::load(source) }?);
+        let mut known = self.lock_known();
+        known.libraries.retain(|(_, library)| !library.is_unloaded());
+        let is_it = |(hash, library): &&(FileHash, Arc<Library>)| {
+            *hash == source.hash && library.is_reusable()
+        };
+        let library = match known.libraries.iter().find(is_it) {
+            Some((_, library)) => Arc::clone(library),
+            None => {
+                known.check_new(source.hash, false)?;
+                // SAFETY: by this function's own contract.
+                let image = unsafe { Image::load(source, &[abi::ENTRY]) }?;
+                // SAFETY: as above.
+                let library = unsafe { Library::of_file(image, source) };
+                let library = Arc::new(library.map_err(|error| known.fail(source, false, error))?);
+                known.libraries.push((source.hash, Arc::clone(&library)));
+                library
+            }
+        };
+        library.check(source.sidecar.as_ref())?;
         self.trust.check_id(&library.contract.id, source.hash)?;
-        libraries.push((source.hash, Arc::clone(&library)));
         Ok(library)
+    }
+
+    /// # Safety
+    /// As [`Self::load`].
+    unsafe fn types(&self, source: &Source) -> Result<Arc<Types>> {
+        let mut known = self.lock_known();
+        if let Some((_, types, _)) = known.types.iter().find(|(hash, ..)| *hash == source.hash) {
+            return Ok(Arc::clone(types));
+        }
+        known.check_new(source.hash, true)?;
+        let symbols = [abi::ENTRY, &self.legacy.get_descriptors, &self.legacy.register];
+        // SAFETY: by this function's own contract.
+        let image = unsafe { Image::load(source, &symbols) }?;
+        // SAFETY: as above.
+        let types = unsafe { types_of(image, source, &self.legacy) };
+        let (types, stays) = types.map_err(|error| known.fail(source, true, error))?;
+        let types = Arc::new(types);
+        if stays {
+            known.types.push((source.hash, Arc::clone(&types), source.bytes.len()));
+        }
+        Ok(types)
+    }
+
+    fn lock_known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -297,7 +373,7 @@ pub struct Description {
 /// Types of a library that are registered as long as this is there. Whoever has an entry keeps it.
 #[derive(Debug)]
 pub struct LoadedTypes {
-    types: crate::library::Types,
+    types: Arc<Types>,
     registry: &'static Registry,
 }
 

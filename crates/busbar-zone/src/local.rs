@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use busbar_types::registry::Registry;
 
 use crate::contract::Method;
+use crate::gate::Refusal;
 use crate::generations::{Generations, Numbering};
 use crate::host::on_thread_of;
 use crate::instance::{Birth, Instance, Target};
@@ -19,7 +20,7 @@ use crate::reload::Probation;
 use crate::transport::{Identity, Transport};
 use crate::trust::FileHash;
 use crate::upward::Parent;
-use crate::{Error, ErrorKind, Mode, Object, Result, Stage, State};
+use crate::{Error, ErrorKind, Mode, Object, Result, Stage, State, deadline};
 
 /// A zone's plugin in this process.
 pub(crate) struct Local {
@@ -173,10 +174,11 @@ impl Local {
     /// Lets nobody into `instance` any more, waits until nobody is, and ends it.
     ///
     /// # Errors
-    /// `TimedOut` if somebody stays: then it is left as it is.
+    /// `TimedOut` if somebody stays, or no thread of the zone is free to end it: then it is left as
+    /// it is. `Panic` if the plugin does: then it has ended.
     pub(crate) fn end(&self, instance: &Arc<Instance>, soft: Instant, hard: Instant) -> Result<()> {
         let maker = self.maker();
-        let ended = instance.drain(soft, hard).map(|()| maker.end(instance));
+        let ended = instance.drain(soft, hard).and_then(|()| maker.end(instance));
         maker.release(instance.library());
         ended
     }
@@ -220,8 +222,9 @@ impl Maker {
         let published = library.types().publish(self.registry, allow_versions);
         if let Err(error) = published {
             let now = Instant::now();
-            if instance.drain(now, now).is_ok() {
-                self.end(&instance);
+            let ended = instance.drain(now, now).and_then(|()| self.end(&instance));
+            if let Err(error) = ended {
+                log::warn!(target: "busbar::zone", "{error}");
             }
             library.remove_instance();
             return Err(instance.say(error));
@@ -230,11 +233,14 @@ impl Maker {
     }
 
     /// Ends a drained instance.
-    pub(crate) fn end(&self, instance: &Arc<Instance>) {
-        let instance = Arc::clone(instance);
-        if let Err(error) = self.on_zone_thread(move || instance.end()) {
-            log::warn!(target: "busbar::zone", "an instance could not be ended: {error}");
-        }
+    ///
+    /// # Errors
+    /// `TimedOut` if no thread of the zone is free for that: then it is left as it is. `Panic` if
+    /// the plugin does: then it has ended.
+    fn end(&self, instance: &Arc<Instance>) -> Result<()> {
+        let ending = Arc::clone(instance);
+        let ended = self.on_zone_thread(move || ending.end());
+        ended.map_err(|error| instance.abandon(error.message()))?
     }
 
     /// One instance less of `library`.
@@ -314,7 +320,8 @@ impl Transport for Arc<Local> {
             return Ok(());
         };
         let is_serial = !instance.target(method)?.is_thread_safe();
-        if let Some(refusal) = instance.refusal() {
+        // While state is handed over it waits in the queue, and whoever calls does not.
+        if let Some(refusal @ Refusal::Faulted) = instance.refusal() {
             self.generations.refused(instance, refusal)?;
         }
         let sent = pool.send(queue, Job { method, input, id, is_serial });
@@ -354,8 +361,7 @@ impl Transport for Arc<Local> {
     }
 
     fn close(&self, grace: Duration) -> Result<()> {
-        let now = Instant::now();
-        let (soft, hard) = (now + grace / 2, now + grace);
+        let (soft, hard) = (deadline::after(grace / 2), deadline::after(grace));
         let instance = self.generations.close(hard);
         if let Some((_, queue)) = self.queue()
             && !self.pending.wait_empty(soft)
@@ -364,7 +370,7 @@ impl Transport for Arc<Local> {
             self.pending.fail_waiting(&instance.say(closed()));
         }
         let ended = self.end(&instance, soft, hard);
-        if ended.is_ok() {
+        if instance.state() == State::Destroyed {
             let left = hard.saturating_duration_since(Instant::now());
             if end_threads(self.mode, self.threads.as_ref(), left.max(THREADS_END)) {
                 self.generations.each(|ended| ended.library().joined());
@@ -378,19 +384,22 @@ impl Transport for Arc<Local> {
 const THREADS_END: Duration = Duration::from_secs(1);
 
 impl Runner for Local {
-    fn run(&self, job: Job) {
-        let Job { method, input, id, .. } = job;
-        match self.generations.enter() {
-            Ok(inside) => {
+    fn run(&self, job: Job) -> Option<Job> {
+        let Job { method, input, id, .. } = &job;
+        match self.generations.try_enter() {
+            Ok(Some(inside)) => {
                 let instance = Arc::clone(inside.instance());
-                if self.pending.attach(id, Some(inside)) {
-                    on_thread_of(self.zone, || instance.start(method, &input, id));
+                if self.pending.attach(*id, Some(inside)) {
+                    on_thread_of(self.zone, || instance.start(*method, input, *id));
                 }
             }
+            // Handing over takes a thread of the zone: this may be the only one.
+            Ok(None) => return Some(job),
             Err(error) => {
-                self.pending.end(id, None, Err(error));
+                self.pending.end(*id, None, Err(error));
             }
         }
+        None
     }
 }
 
@@ -398,5 +407,65 @@ impl Drop for Local {
     fn drop(&mut self) {
         // A zone that was closed has none any more; what was not, stays mapped.
         end_threads(self.mode, self.threads.as_ref(), Duration::ZERO);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "../tests/it/local.rs"]
+mod compiled_in;
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::call::Call;
+    use crate::pending::Reply;
+
+    pub(crate) fn library() -> Arc<Library> {
+        // SAFETY: it keeps to the contract.
+        Arc::new(unsafe { Library::compiled_in(compiled_in::entry) }.expect("it is good"))
+    }
+
+    /// A zone of it, with a thread of its own.
+    pub(crate) fn local(library: &Arc<Library>, pending: &Arc<Pending>) -> Arc<Local> {
+        let plan = Plan {
+            zone: u64::MAX,
+            mode: Mode::Dedicated { threads: NonZeroUsize::MIN },
+            registry: Box::leak(Box::default()),
+            config: "null",
+            allow_versions: false,
+            pending: Arc::clone(pending),
+            parent: None,
+            generation: 1,
+        };
+        Local::open(library, plan).expect("it opens")
+    }
+
+    /// [Z12] a thread that had taken a call as state was to be handed over waited for that, which
+    /// needs a thread: with one alone, it took seconds, and the call failed
+    #[test]
+    fn a_call_does_not_keep_the_thread_that_hands_over() {
+        let pending = Arc::<Pending>::default();
+        let local = local(&library(), &pending);
+        let last = local.generations.last();
+        local.generations.begin_hand_over();
+        last.quiesce(Instant::now()).expect("nobody is inside");
+        let shared = Call::shared();
+        let reply = Reply { sink: Arc::<crate::call::Shared>::clone(&shared), operation: 0 };
+        let submitted = pending.submit(0, reply, |id| local.submit(0, b"echo".to_vec(), id));
+        submitted.expect("it waits in the queue");
+        local.pause();
+        let handed_over = local.maker().on_zone_thread(|| true);
+        assert!(handed_over.expect("the thread is free"));
+        assert!(!shared.is_done());
+        local.generations.settle(&last);
+        local.resume();
+        let result = local.maker().on_zone_thread(|| ());
+        result.expect("the thread is free");
+        let call = Call::new(shared, Weak::new(), CallId::from_number(0));
+        assert_eq!(call.wait(Duration::from_secs(20)).expect("it is run"), b"echo");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        local.end(&last, deadline, deadline).expect("it ends");
     }
 }

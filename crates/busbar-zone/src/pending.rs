@@ -31,6 +31,11 @@ const INDEX_BITS: u32 = 16;
 pub trait Completions: Send + Sync {
     /// The call that `operation` names has ended. `result` is borrowed.
     fn complete(&self, operation: u64, result: Result<&[u8]>);
+
+    /// As [`Self::complete`], with a result that is this one's to keep.
+    fn complete_owned(&self, operation: u64, result: Vec<u8>) {
+        self.complete(operation, Ok(&result));
+    }
 }
 
 /// A call of a zone, from [`Zone::submit`](crate::Zone::submit) on. Below 2^48.
@@ -180,6 +185,14 @@ impl Pending {
         true
     }
 
+    /// As [`Self::end`], with a result that goes to whoever is told.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
+    pub(crate) fn end_owned(&self, id: CallId, result: Vec<u8>) {
+        if let Some(ended) = self.take(id, None) {
+            ended.tell_by(|sink, operation| sink.complete_owned(operation, result));
+        }
+    }
+
     /// As [`Self::end`], with what a plugin says: `bytes` are the result, or an error's text.
     pub(crate) fn end_with(&self, id: CallId, by: &Core, status: Status, bytes: &[u8]) -> bool {
         let Some(ended) = self.take(id, Some(by)) else { return false };
@@ -326,10 +339,14 @@ struct Ended<'a> {
 
 impl Ended<'_> {
     fn tell(self, result: Result<&[u8]>) {
+        self.tell_by(|sink, operation| sink.complete(operation, result));
+    }
+
+    fn tell_by(self, tell: impl FnOnce(&dyn Completions, u64)) {
         // Dropped in this order, whatever panics.
         let Self { reply, table, .. } = &self;
         match reply {
-            Some(Reply { sink, operation }) => sink.complete(*operation, result),
+            Some(Reply { sink, operation }) => tell(&**sink, *operation),
             None => {
                 table.0.late.fetch_add(1, Ordering::Relaxed);
             }

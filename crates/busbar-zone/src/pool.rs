@@ -365,10 +365,12 @@ impl Inner {
         if is_listed {
             self.list(queue);
         }
-        let Some(job) = job else { return };
+        let Some((number, job)) = job else { return };
         let _done = Done(self, queue, job.id, job.is_serial);
-        if let Some(runner) = queue.runner() {
-            runner.run(job);
+        if let Some(runner) = queue.runner()
+            && let Some(job) = runner.run(job)
+        {
+            queue.put_back(number, job);
         }
     }
 }

@@ -113,7 +113,7 @@ pub struct Sandbox {
     pub deny_exec: bool,
     /// Whether it can open no sockets.
     pub deny_network: bool,
-    /// Whether it can create, change and remove no files.
+    /// Whether it can create, change and remove no files, nor bind sockets, which makes files.
     pub deny_write: bool,
 }
 

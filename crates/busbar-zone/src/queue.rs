@@ -24,8 +24,9 @@ pub(crate) struct Job {
 
 /// Whoever runs the jobs of a queue.
 pub(crate) trait Runner: Send + Sync {
-    /// On a thread of the pool.
-    fn run(&self, job: Job);
+    /// On a thread of the pool, which may be the only one: it does not wait for others. A job that
+    /// cannot be run now is given back, to be run later.
+    fn run(&self, job: Job) -> Option<Job>;
 }
 
 /// The queue of one zone.
@@ -77,9 +78,9 @@ impl Queue {
         Ok(self.list(&mut lanes))
     }
 
-    /// The next job for the thread that found the queue in its pool's list, and whether it goes
-    /// back there, for others.
-    pub(crate) fn pop(&self) -> (Option<Job>, bool) {
+    /// The next job, and its number, for the thread that found the queue in its pool's list; and
+    /// whether it goes back there, for others.
+    pub(crate) fn pop(&self) -> (Option<(u64, Job)>, bool) {
         let mut lanes = self.lock();
         lanes.is_listed = false;
         let job = self.take(&mut lanes);
@@ -87,7 +88,16 @@ impl Queue {
         (job, is_listed)
     }
 
-    /// A job has run; whether the pool is to be told, and whether its thread was replaced.
+    /// A job was given back: it is the next one of its lane again. [`Self::done`] is to follow.
+    pub(crate) fn put_back(&self, number: u64, job: Job) {
+        let mut lanes = self.lock();
+        let lane = if job.is_serial { &mut lanes.serial } else { &mut lanes.free };
+        let place = lane.partition_point(|(before, _)| *before < number);
+        lane.insert(place, (number, job));
+    }
+
+    /// A job has run, or was put back; whether the pool is to be told, and whether its thread was
+    /// replaced.
     pub(crate) fn done(&self, id: CallId, was_serial: bool) -> (bool, bool) {
         let mut lanes = self.lock();
         let at = lanes.running.iter().position(|(running, _)| *running == id);
@@ -133,9 +143,9 @@ impl Queue {
         is_new
     }
 
-    fn take(&self, lanes: &mut Lanes) -> Option<Job> {
+    fn take(&self, lanes: &mut Lanes) -> Option<(u64, Job)> {
         let lane = lanes.next(self.running_max)?;
-        let (_, job) = match lane {
+        let (number, job) = match lane {
             Lane::Serial => {
                 lanes.is_serial_running = true;
                 lanes.serial.pop_front()
@@ -143,7 +153,7 @@ impl Queue {
             Lane::Free => lanes.free.pop_front(),
         }?;
         lanes.running.push((job.id, false));
-        Some(job)
+        Some((number, job))
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {

@@ -16,11 +16,12 @@
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::gate::Refusal;
 use crate::generations::Numbering;
 use crate::instance::{Instance, Watcher};
 use crate::library::Library;
 use crate::local::Local;
-use crate::{Error, ErrorKind, Result, Stage, State};
+use crate::{Error, ErrorKind, Result, Stage, State, deadline};
 
 /// How a plugin is reloaded.
 #[derive(Clone, Copy, Debug)]
@@ -74,16 +75,15 @@ impl Local {
         let next = maker.make(library, &numbering.targets, true)?;
         let swapped = self.swap(&last, &next, numbering, options);
         if let Err(error) = swapped {
-            let now = Instant::now();
-            let ended = self.end(&next, now, now + options.grace);
+            let ended = self.end(&next, Instant::now(), deadline::after(options.grace));
             if let Err(error) = ended {
                 log::warn!(target: "busbar::zone", "{error}");
             }
             return Err(error);
         }
         self.put_on_probation(&last, &next);
-        let now = Instant::now();
-        if let Err(error) = self.end(&last, now + options.grace / 2, now + options.grace) {
+        let (soft, hard) = (deadline::after(options.grace / 2), deadline::after(options.grace));
+        if let Err(error) = self.end(&last, soft, hard) {
             // It is told of in the log; the next one serves.
             log::warn!(target: "busbar::zone", "generation {}: {error}", next.generation() - 1);
         }
@@ -97,16 +97,17 @@ impl Local {
         numbering: Numbering,
         options: &ReloadOptions,
     ) -> Result<()> {
-        // One that panicked has nothing to hand over.
-        let has_state = last.has_state() && next.has_state() && last.refusal().is_none();
-        if !has_state {
+        if !last.has_state() || !next.has_state() {
             return self.generations.replace(next, numbering);
         }
-        // Inside: who closes the zone waits for this.
-        let inside = last.enter().map_err(|refusal| last.refused(refusal))?;
+        // Inside: who closes the zone waits for this. One that panicked has nothing to hand over.
+        let Ok(inside) = last.enter() else { return self.generations.replace(next, numbering) };
         self.pause();
         self.generations.begin_hand_over();
-        let handed_over = self.hand_over(last, next, options);
+        let handed_over = match self.hand_over(last, next, options) {
+            Err(error) if error.kind() == ErrorKind::Faulted => Ok(()),
+            handed_over => handed_over,
+        };
         let swapped = handed_over.and_then(|()| self.generations.replace(next, numbering));
         if swapped.is_err() {
             self.generations.settle(last);
@@ -123,7 +124,7 @@ impl Local {
         next: &Arc<Instance>,
         options: &ReloadOptions,
     ) -> Result<()> {
-        last.quiesce(Instant::now() + options.grace)?;
+        last.quiesce(deadline::after(options.grace))?;
         let (from, to) = (Arc::clone(last), Arc::clone(next));
         let cold = options.cold;
         self.maker().on_zone_thread(move || {
@@ -139,6 +140,10 @@ impl Local {
     }
 }
 
+/// How often whoever saves state looks for calls that wait.
+#[cfg(target_os = "linux")]
+const LOOK: Duration = Duration::from_millis(1);
+
 /// The halves of handing state over, for whoever has the other one in another process.
 #[cfg(target_os = "linux")]
 impl Local {
@@ -147,11 +152,20 @@ impl Local {
     /// # Errors
     /// `TimedOut`, and what the plugin says: then it goes on.
     pub(crate) fn save(&self, grace: Duration) -> Result<(Vec<u8>, u64)> {
+        let deadline = deadline::after(grace);
+        // What waits for a thread was sent here, and nobody else has it; new calls are sent to the
+        // next one. Nobody is woken when none are left, as that would cost every call.
         let last = self.generations.last();
+        while self.pending.len() > 0 {
+            if Instant::now() >= deadline {
+                return Err(last.in_use());
+            }
+            std::thread::sleep(LOOK);
+        }
         let inside = last.enter().map_err(|refusal| last.refused(refusal))?;
         self.pause();
         self.generations.begin_hand_over();
-        let saved = last.quiesce(Instant::now() + grace).and_then(|()| {
+        let saved = last.quiesce(deadline).and_then(|()| {
             let from = Arc::clone(&last);
             self.maker().on_zone_thread(move || from.save_state())?
         });
@@ -170,10 +184,11 @@ impl Local {
     /// Takes over the state of another one, before any call.
     ///
     /// # Errors
-    /// What the plugin says.
+    /// `Closed`, `Faulted`, and what the plugin says.
     pub(crate) fn load(&self, bytes: Vec<u8>, hash: u64) -> Result<()> {
         let to = self.generations.last();
-        self.maker().on_zone_thread(move || to.load_state(&bytes, hash))?
+        let inside = to.enter().map_err(|refusal| to.refused(refusal))?;
+        self.maker().on_zone_thread(move || inside.instance().load_state(&bytes, hash))?
     }
 }
 
@@ -198,6 +213,10 @@ impl Local {
         *self.lock_probation() = Some(probation);
         let watcher: Weak<dyn Watcher> = Weak::<Self>::clone(&self.this);
         next.watch(watcher);
+        // It is called already. Whoever finds the watcher later has been seen to fault it here.
+        if next.refusal() == Some(Refusal::Faulted) {
+            self.handle_fault(next);
+        }
     }
 
     fn lock_probation(&self) -> MutexGuard<'_, Option<Probation>> {
@@ -234,7 +253,7 @@ impl Watcher for Local {
         let young = self.lock_probation().take_if(|it| it.generation == instance.generation());
         let Some(Probation { generation, ends, before }) = young else { return };
         let Some(this) = self.this.upgrade() else { return };
-        if Instant::now() > ends || !before.is_reusable() {
+        if Instant::now() > ends || !before.is_reusable() || this.generations.is_closed() {
             return;
         }
         // Not here: this is inside a call of it.
@@ -253,4 +272,33 @@ fn check_id(last: &Instance, library: &Library) -> Result<()> {
     }
     let message = format!("the file is of the plugin {next}");
     Err(last.say(Error::new(ErrorKind::InvalidArgument, Stage::Bind, message)))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::local::tests::{library, local};
+    use crate::pending::Pending;
+
+    /// [Z12] a generation that panicked as soon as it was called, before anybody watched, was never
+    /// rolled back
+    #[test]
+    fn a_panic_before_it_is_watched_is_rolled_back() {
+        let pending = Arc::<Pending>::default();
+        let local = local(&library(), &pending);
+        let (last, options) = (local.generations.last(), ReloadOptions::default());
+        let next = library();
+        let numbering = local.generations.renumber(&next.contract.methods);
+        let next = local.maker().make(&next, &numbering.targets, true).expect("it is made");
+        local.swap(&last, &next, numbering, &options).expect("it is called");
+        let error = next.judge(Error::new(ErrorKind::Panic, Stage::Call, "on purpose"));
+        assert_eq!(error.kind(), ErrorKind::Panic);
+        local.put_on_probation(&last, &next);
+        let deadline = deadline::after(Duration::from_secs(20));
+        while local.generations.count() < 3 {
+            assert!(Instant::now() < deadline, "there is no way back");
+            std::thread::yield_now();
+        }
+        assert_eq!(local.generations.last().state(), State::Active);
+    }
 }

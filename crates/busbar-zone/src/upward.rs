@@ -18,6 +18,7 @@ use busbar_abi::Status;
 
 use crate::ErrorKind;
 use crate::gate::Gate;
+use crate::host::asked_by;
 use crate::pool::while_waiting;
 
 /// No instance has more calls of its parent that have not ended.
@@ -28,7 +29,8 @@ const LENT_MAX: usize = 1 << 20;
 /// Whoever loads a zone, as the zone's plugin sees it: methods by name, and objects by number.
 ///
 /// In this process, all of it is called on whatever thread the plugin asks from, and may be called
-/// on several at once; while it runs, the plugin's call waits. For a plugin in a process of its
+/// on several at once; while it runs, the plugin's call waits, so that the zone cannot be closed in
+/// it. For a plugin in a process of its
 /// own it is called on the threads that zones share.
 pub trait Parent: Send + Sync {
     /// Whether there is anything to call: what plugins call of a parent without, is refused.
@@ -130,6 +132,8 @@ pub(crate) type Refused = (Status, &'static str);
 /// One instance's way up.
 #[derive(Default)]
 pub(crate) struct Upward {
+    /// Whose handlers may be called within calls of it; 0 if they never are.
+    zone: u64,
     /// Each call is inside until its sink is through.
     gate: Gate,
     open: Mutex<Open>,
@@ -149,10 +153,10 @@ struct Open {
 }
 
 impl Upward {
-    pub(crate) fn new(parent: Option<Arc<dyn Parent>>) -> Arc<Self> {
+    pub(crate) fn new(zone: u64, parent: Option<Arc<dyn Parent>>) -> Arc<Self> {
         let (calls, lent) = Default::default();
         let open = Mutex::new(Open { parent, calls, lent, is_relay: false, is_ready: false });
-        Arc::new(Self { gate: Gate::default(), open })
+        Arc::new(Self { zone, gate: Gate::default(), open })
     }
 
     pub(crate) fn has_methods(&self) -> bool {
@@ -191,7 +195,8 @@ impl Upward {
         };
         named(id);
         let answer = Answer { upward: Arc::clone(self), id };
-        parent.handle_call(ParentCall { method, input, is_awaited, answer });
+        let call = ParentCall { method, input, is_awaited, answer };
+        asked_by(self.zone, || parent.handle_call(call));
         Ok(())
     }
 

@@ -5,15 +5,15 @@
 //! its size or its time. Whether its content is another one, [`Loader::reload`] finds out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::reload::{ReloadOptions, Reloaded};
-use crate::zone::{Body, Zone};
+use crate::zone::{WeakZone, Zone};
 use crate::{Error, ErrorKind, Loader, Result, Stage};
 
 /// A file that has been left alone that long is whole.
@@ -91,7 +91,7 @@ impl Watch {
 
 struct Watched {
     loader: Arc<Loader>,
-    zone: Weak<Body>,
+    zone: WeakZone,
     path: PathBuf,
     seen: Option<Stamp>,
     options: ReloadOptions,
@@ -115,7 +115,7 @@ impl Watched {
                 continue;
             }
             self.seen = stamp;
-            let Some(zone) = self.zone.upgrade().and_then(|body| body.zone()) else { return };
+            let Some(zone) = self.zone.upgrade() else { return };
             // SAFETY: as the caller promises.
             let reloaded = unsafe { self.loader.reload(&zone, &self.path, &self.options) };
             let is_over = reloaded.as_ref().is_err_and(|it| it.kind() == ErrorKind::Closed);

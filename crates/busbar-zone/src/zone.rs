@@ -13,7 +13,7 @@ use crate::batch;
 use crate::bound::Bound;
 use crate::call::{Call, Shared};
 use crate::contract::Method;
-use crate::host::is_thread_of;
+use crate::host::is_within;
 use crate::library::Library;
 use crate::local::{Local, Plan};
 use crate::pending::{CallId, GivenUp, Pending, Reply};
@@ -68,7 +68,32 @@ impl MethodId {
 #[derive(Clone)]
 pub struct Zone {
     body: Arc<Body>,
-    _handle: Arc<Handle>,
+    handle: Arc<Handle>,
+}
+
+/// A zone, as long as others keep it open.
+#[derive(Clone)]
+pub struct WeakZone(Weak<Handle>);
+
+impl WeakZone {
+    /// The zone, unless the last one was dropped.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Zone> {
+        let handle = self.0.upgrade()?;
+        Some(Zone { body: Arc::clone(&handle.0), handle })
+    }
+
+    /// Whether the last one was dropped.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl fmt::Debug for WeakZone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakZone")
+    }
 }
 
 /// What closes the zone when it is dropped.
@@ -175,7 +200,7 @@ impl Zone {
             // If it has closed meanwhile, dropping the handle ends the zone.
             parent.body.adopt(&body)?;
         }
-        Ok(Self { body, _handle: handle })
+        Ok(Self { body, handle })
     }
 
     /// A number that no other zone of this process has or had.
@@ -454,9 +479,10 @@ impl Zone {
     ///
     /// # Errors
     /// `TimedOut` if a call does not end, of this zone or of a child: that instance is left as it
-    /// is. `InvalidArgument` from within a call of the zone, which would wait for itself.
+    /// is. `Panic` if a plugin panics as it ends, which it has then. `InvalidArgument` from within
+    /// a call of the zone, which would wait for itself.
     pub fn close(&self, grace: Duration) -> Result<()> {
-        if is_thread_of(self.id()) {
+        if self.is_running_here() {
             let message = "a zone cannot be closed from within its own calls";
             let error = Error::new(ErrorKind::InvalidArgument, Stage::Close, message);
             return Err(error.of_plugin(self.plugin_id(), 0));
@@ -497,8 +523,16 @@ impl Zone {
         &*self.body.transport
     }
 
-    pub(crate) fn downgrade(&self) -> Weak<Body> {
-        Arc::downgrade(&self.body)
+    /// Whether this thread is within a call of the zone, or a handler of what it calls in turn.
+    #[must_use]
+    pub fn is_running_here(&self) -> bool {
+        is_within(self.id())
+    }
+
+    /// Something that does not keep it open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakZone {
+        WeakZone(Arc::downgrade(&self.handle))
     }
 
     /// Whether the generation that is called now has this method.
@@ -602,7 +636,7 @@ impl Options<'_> {
 impl Body {
     pub(crate) fn zone(self: &Arc<Self>) -> Option<Zone> {
         let handle = self.handle.get()?.upgrade()?;
-        Some(Zone { body: Arc::clone(self), _handle: handle })
+        Some(Zone { body: Arc::clone(self), handle })
     }
 
     pub(crate) fn cancel(&self, id: CallId) -> bool {
@@ -677,7 +711,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // Whoever was told of the end of a call may be faster than the call, which is out a moment
         // later. How it ends is told of in the log.
-        if !is_thread_of(self.0.id) {
+        if !is_within(self.0.id) {
             let _ = self.0.close(DROP_GRACE);
             return;
         }

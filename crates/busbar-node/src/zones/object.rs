@@ -1,17 +1,20 @@
 //! Objects of plugins that JavaScript holds.
 
+use std::cell::RefCell;
+
 use napi::bindgen_prelude::Env;
 use napi_derive::napi;
 
 use super::{Failure, in_background};
 
-/// Somebody who holds an object of a plugin.
+/// Somebody who holds an object of a plugin; nothing of it is borrowed while a plugin runs, which
+/// may call JavaScript, which has this.
 #[napi]
-pub struct NativeObject(Option<busbar_zone::Object>);
+pub struct NativeObject(RefCell<Option<busbar_zone::Object>>);
 
 impl NativeObject {
     pub(super) fn new(held: busbar_zone::Object) -> Self {
-        Self(Some(held))
+        Self(RefCell::new(Some(held)))
     }
 }
 
@@ -21,7 +24,7 @@ impl NativeObject {
     #[napi(getter)]
     #[must_use]
     pub fn generation(&self) -> u32 {
-        self.0.as_ref().map_or(0, busbar_zone::Object::generation)
+        self.0.borrow().as_ref().map_or(0, busbar_zone::Object::generation)
     }
 
     /// The plugin's number for it, below 2^53.
@@ -30,16 +33,16 @@ impl NativeObject {
     /// `ERR_OBJECT_STALE`.
     #[napi]
     pub fn number(&self, env: Env) -> napi::Result<f64> {
-        let Some(held) = &self.0 else {
+        let Some(number) = self.0.borrow().as_ref().map(busbar_zone::Object::number) else {
             return Err(Failure::new("ERR_OBJECT_STALE", "the object was let go").throw(env));
         };
-        held.number().map(|it| it as f64).map_err(|error| Failure::from(error).throw(env))
+        number.map(|it| it as f64).map_err(|error| Failure::from(error).throw(env))
     }
 
     /// Holds it no longer.
     #[napi]
-    pub fn release(&mut self) {
-        self.0 = None;
+    pub fn release(&self) {
+        drop(self.0.take());
     }
 }
 

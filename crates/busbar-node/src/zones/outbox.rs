@@ -250,6 +250,13 @@ impl Completions for Outbox {
             }
         }
     }
+
+    fn complete_owned(&self, operation: u64, result: Vec<u8>) {
+        if result.len() <= PACKED_BYTES_MAX {
+            return self.complete(operation, Ok(&result));
+        }
+        self.push(operation as u32, Outcome::Called(Ok(result)));
+    }
 }
 
 unsafe extern "C" fn on_environment_end(data: *mut std::ffi::c_void) {

@@ -290,12 +290,22 @@ impl Upward {
 /// Where the end of a call goes that the environment's thread waits for.
 struct End(Arc<Upward>);
 
-impl Completions for End {
-    fn complete(&self, operation: u64, result: busbar_zone::Result<&[u8]>) {
+impl End {
+    fn set(&self, operation: u64, result: busbar_zone::Result<Vec<u8>>) {
         if let Some(end) = self.0.lock_waiting().ends.get_mut(&operation) {
-            *end = Some(result.map(<[u8]>::to_vec));
+            *end = Some(result);
         }
         self.0.changed.notify_all();
+    }
+}
+
+impl Completions for End {
+    fn complete(&self, operation: u64, result: busbar_zone::Result<&[u8]>) {
+        self.set(operation, result.map(<[u8]>::to_vec));
+    }
+
+    fn complete_owned(&self, operation: u64, result: Vec<u8>) {
+        self.set(operation, Ok(result));
     }
 }
 

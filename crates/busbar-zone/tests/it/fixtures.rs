@@ -97,6 +97,35 @@ impl Fixture {
     }
 }
 
+/// A file that a plugin in C waits for: what `GATE` is defined as.
+pub(crate) struct Gate {
+    folder: TempDir,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self { folder: folder() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("gate")
+    }
+
+    pub(crate) fn define(&self) -> String {
+        format!("GATE={:?}", self.path())
+    }
+
+    /// Waits until somebody waits for it.
+    pub(crate) fn await_reached(&self) {
+        let reached = self.path().with_extension("reached");
+        until("somebody waits", || reached.exists());
+    }
+
+    pub(crate) fn open(&self) {
+        fs::write(self.path(), "").expect("written");
+    }
+}
+
 /// A registry of a test's own.
 pub(crate) fn registry() -> &'static Registry {
     Box::leak(Box::new(Registry::new()))

@@ -56,7 +56,7 @@ fn wrong_manifests() {
     bad(&["METHOD_NAME=\"\\xc3\""], ErrorKind::Name, &["methods[0].name is no UTF-8"]);
     bad(&["METHOD_NAME=\"\""], ErrorKind::Name, &["methods[0].name is no name"]);
     bad(&["TYPE_NAME=\"\\xff\""], ErrorKind::Name, &["types[0].type_name is no UTF-8"]);
-    bad(&["TWICE"], ErrorKind::Name, &["methods[23] (again, id 10) is there twice"]);
+    bad(&["TWICE"], ErrorKind::Name, &["methods[24] (again, id 10) is there twice"]);
     bad(&["HASH=7ULL"], ErrorKind::SchemaInvalid, &["fixture.Pair", "0000000000000007"]);
 }
 

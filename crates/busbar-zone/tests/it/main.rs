@@ -3,6 +3,7 @@
 
 mod fixtures;
 mod hostile;
+#[cfg(target_os = "linux")]
 mod images;
 mod legacy;
 mod local;

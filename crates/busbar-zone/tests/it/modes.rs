@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use busbar_zone::{Completions, ErrorKind, Mode, Options, Record, Result, State, Zone};
 
 use crate::fixtures::{
-    Fixture, LONG, alive, inline, load, loader, options, registry, trusting, word,
+    Fixture, LONG, alive, inline, load, loader, options, registry, trusting, until, word,
 };
 
 pub(crate) fn dedicated(threads: usize) -> Mode {
@@ -377,6 +377,12 @@ fn closing_if_idle() {
         if mode != Mode::Inline {
             let method = zone.method("wait").expect("it has it");
             let call = zone.start(method, Vec::new()).expect("it starts");
+            if mode == Mode::Process {
+                // One that has not begun could be cancelled.
+                until("it has begun", || {
+                    wait(&zone, "waits", b"").expect("it says") == [1, 0, 0, 0]
+                });
+            }
             let error = zone.close_if_idle(LONG).expect_err("it is in use");
             assert_eq!(error.kind(), ErrorKind::InUse, "{mode:?}");
             assert_eq!(zone.state(), State::Active, "{mode:?}");

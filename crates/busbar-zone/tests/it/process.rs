@@ -6,11 +6,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use busbar_zone::{
-    Error, ErrorKind, GoLibraries, Mode, Options, Output, ProcessOptions, Result, Stage,
+    Completions, Error, ErrorKind, GoLibraries, Mode, Options, Output, ProcessOptions, Result,
+    Stage,
 };
 use busbar_zone::{State, Zone};
 
@@ -392,6 +393,35 @@ fn sandboxes() {
     assert_eq!(run(&|it| it.sandbox.deny_write = true), [0, 0, eperm]);
 }
 
+/// [Z13] what was opened to be read could be changed, sockets bound, and others signalled
+#[test]
+fn sandboxes_have_no_ways_around() {
+    let _alone = alone();
+    let fixture = plugin();
+    let file = fixture.folder.path().join("there");
+    fs::write(&file, "").expect("written");
+    let file = file.into_os_string().into_encoded_bytes();
+    let run = |deny_write: bool| {
+        let mut process = process();
+        process.sandbox.deny_write = deny_write;
+        let zone = open_with(&fixture, &process, "null").expect("it starts");
+        let of = |method: &str, input: &[u8]| -> Vec<i64> {
+            let outcomes = call(&zone, method, input).expect("it runs");
+            outcomes.chunks_exact(8).map(number).collect()
+        };
+        let outcomes = (of("change", &file), of("signal", b""));
+        crashed(call(&zone, "abort", b""), "SIGABRT");
+        zone.close(LONG).expect("it closes");
+        outcomes
+    };
+    let eperm = -i64::from(libc::EPERM);
+    let (change, signal) = run(false);
+    // Not every file system has attributes.
+    assert_eq!((change[0], change[1], change[3]), (0, 0, 0));
+    assert_eq!(signal[3], 0);
+    assert_eq!(run(true), (vec![eperm; 4], vec![eperm, eperm, eperm, 0]));
+}
+
 /// [Z06] a process that was closed as soon as it was open was killed, and said to have crashed
 #[test]
 fn closed_at_once() {
@@ -639,4 +669,39 @@ fn logs_and_prints() {
         until(line, || SEEN.lock().expect("no panic").contains(&(level, line.to_owned())));
     }
     zone.close(LONG).expect("it closes");
+}
+
+/// [Z13 Z11] a large result lay in memory that the process could change while others read it
+#[test]
+fn results_are_out_of_reach() {
+    struct Look(mpsc::Sender<(usize, bool)>);
+    impl Completions for Look {
+        fn complete(&self, _operation: u64, result: Result<&[u8]>) {
+            let result = result.expect("it echoes");
+            let told = self.0.send((result.len(), is_shared(result.as_ptr().addr())));
+            told.expect("it is waited for");
+        }
+    }
+    let fixture = Fixture::plugin(&[]);
+    let zone = load(&fixture.path, &options(Mode::Process)).expect("it starts");
+    let echo = zone.method("echo").expect("it has it");
+    let (sender, told) = mpsc::channel();
+    for length in [10, 1000, 40_000] {
+        let sink: Arc<dyn Completions> = Arc::new(Look(sender.clone()));
+        zone.submit(echo, vec![7; length], sink, 0).expect("sent");
+        assert_eq!(told.recv_timeout(LONG).expect("it ends"), (length, false));
+    }
+    zone.close(LONG).expect("it closes");
+}
+
+/// Whether other processes may have what is at this address.
+fn is_shared(address: usize) -> bool {
+    let maps = fs::read_to_string("/proc/self/maps").expect("Linux");
+    let holds = |line: &&str| {
+        let (from, to) = line.split_whitespace().next()?.split_once('-')?;
+        let [from, to] = [from, to].map(|it| usize::from_str_radix(it, 16));
+        Some((from.ok()?..to.ok()?).contains(&address))
+    };
+    let map = maps.lines().find(|line| holds(line) == Some(true)).expect("it is mapped");
+    map.split_whitespace().nth(1).expect("permissions").ends_with('s')
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use busbar_types::Type;
 use busbar_zone::{Completions, ErrorKind, Loader, Mode, Options, Result, State, Zone};
 
-use crate::fixtures::{Fixture, LONG, load, loader, options, physics, until, word};
+use crate::fixtures::{Fixture, Gate, LONG, load, loader, options, physics, until, word};
 use crate::modes::{dedicated, wait};
 use crate::sdk::archive;
 
@@ -403,4 +403,19 @@ fn a_zone_that_burns_keeps_no_other_from_its_threads() {
         assert_eq!(call.wait(LONG).expect_err("given up").kind(), ErrorKind::Cancelled);
     }
     until("it burns no longer", || burner.open_calls() == 0);
+}
+
+/// [Z17] a plugin that panics as it is asked to end a call is not called again
+#[test]
+fn a_panic_while_a_call_is_cancelled() {
+    let gate = Gate::new();
+    let fixture = Fixture::plugin(&["WITH_START", "KEEPS", "CANCEL_PANICS", &gate.define()]);
+    let zone = load(&fixture.path, &Options::new(Mode::Shared)).expect("it loads");
+    let call = zone.start(zone.method("wait").expect("it has it"), Vec::new()).expect("queued");
+    gate.await_reached();
+    assert!(call.cancel());
+    assert_eq!(zone.state(), State::Faulted);
+    assert_eq!(wait(&zone, "echo", b"").expect_err("no more").kind(), ErrorKind::Faulted);
+    gate.open();
+    zone.close(LONG).expect("it closes");
 }

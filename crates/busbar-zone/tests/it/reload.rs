@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use busbar_zone::{Error, ErrorKind, Loader, Mode, ReloadOptions, Reloaded, State, Watch, Zone};
+use busbar_zone::{Error, ErrorKind, Loader, Mode, Options, ReloadOptions, Reloaded, State};
+use busbar_zone::{Watch, Zone};
 
-use crate::fixtures::{Fixture, LONG, alive, loader, options, registry, trusting, until};
+use crate::fixtures::{Fixture, Gate, LONG, alive, loader, options, process, registry};
+use crate::fixtures::{trusting, until};
 use crate::modes::{all, all_of_files, dedicated, wait};
 
 fn open(loader: &Loader, path: &Path, mode: Mode) -> Zone {
@@ -224,6 +226,35 @@ fn state_is_handed_over() {
     }
 }
 
+/// [Z12 Z13] calls that waited for a thread in the last version's process failed when its state was
+/// handed over: nobody else had them, and nothing was run there any more
+#[cfg(target_os = "linux")]
+#[test]
+fn what_waits_in_the_last_process_is_run() {
+    let gate = Gate::new();
+    let one = Fixture::plugin(&["WITH_STATE", &gate.define()]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Process);
+    wait(&zone, "count", b"").expect("it counts");
+    let block = zone.method("wait").expect("it has it");
+    let calls: Vec<_> = (0..5).map(|_| zone.start(block, Vec::new()).expect("queued")).collect();
+    gate.await_reached();
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
+        until("calls are the next one's", || zone.generation() == 2);
+        // The last one is asked to save by now, if not on a slow machine.
+        std::thread::sleep(Duration::from_millis(100));
+        gate.open();
+        reloading.join().expect("no panic").expect("it reloads");
+    });
+    for call in calls {
+        call.wait(LONG).expect("it is run");
+    }
+    assert_eq!((version(&zone), number(&wait(&zone, "counted", b"").expect("it says"))), (2, 1));
+    zone.close(LONG).expect("it closes");
+}
+
 /// [Z12 Z13] one that takes too long to save in its process is told, while it still saves, that
 /// nobody waits: it goes on after that, and what it says late is not taken for another state
 #[cfg(target_os = "linux")]
@@ -264,6 +295,96 @@ fn a_panic_on_probation_is_rolled_back() {
         reload(&loader, &zone, &two.path).expect("a reload heals");
         assert_eq!((version(&zone), zone.generation()), (2, 4));
         zone.close(LONG).expect("it closes");
+    }
+}
+
+/// [Z12] a reload asked an instance for its state that had panicked, when that was to be replaced
+#[test]
+fn a_panic_has_no_state_to_hand_over() {
+    for mode in all() {
+        let one = Fixture::plugin(&["WITH_STATE"]);
+        let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+        let loader = loader();
+        let zone = open(&loader, &one.path, mode());
+        wait(&zone, "count", b"").expect("it counts");
+        reload(&loader, &zone, &two.path).expect("it reloads");
+        assert_eq!(number(&wait(&zone, "counted", b"").expect("it says")), 1);
+        assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+        until("the next generation", || zone.generation() == 3);
+        assert_eq!(number(&wait(&zone, "counted", b"").expect("it says")), 0);
+        assert_eq!(wait(&zone, "panic", b"").expect_err("it does").kind(), ErrorKind::Panic);
+        reload(&loader, &zone, &two.path).expect("a reload heals");
+        assert_eq!((version(&zone), zone.generation()), (2, 4));
+        zone.close(LONG).expect("it closes");
+    }
+}
+
+/// [Z12] a call that panics while a reload waits for it, to hand state over, is no reason to call
+/// the instance once more
+#[test]
+fn a_panic_within_a_hand_over() {
+    let gate = Gate::new();
+    let one = Fixture::plugin(&["WITH_STATE", &gate.define()]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, dedicated(2));
+    let late = zone.method("panic_late").expect("it has it");
+    let call = zone.start(late, Vec::new()).expect("queued");
+    gate.await_reached();
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
+        // It waits by now, if not on a slow machine.
+        std::thread::sleep(Duration::from_millis(100));
+        gate.open();
+        let reloaded = reloading.join().expect("no panic").expect("it reloads");
+        assert_eq!(reloaded, Reloaded::Generation(2));
+    });
+    assert_eq!(call.wait(LONG).expect_err("it panics").kind(), ErrorKind::Panic);
+    assert_eq!(version(&zone), 2);
+    zone.close(LONG).expect("it closes");
+}
+
+/// [Z06 Z12] a zone that closes while its next generation is made ends the last one meanwhile: that
+/// was asked for its state afterwards
+#[test]
+fn closing_while_the_next_one_is_made() {
+    let gate = Gate::new();
+    let one = Fixture::plugin(&["WITH_STATE"]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2", "INIT_WAITS", &gate.define()]);
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Inline);
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&loader, &zone, &two.path));
+        gate.await_reached();
+        zone.close(Duration::from_millis(50)).expect("it closes");
+        assert_eq!(zone.state(), State::Destroyed);
+        gate.open();
+        let error = reloading.join().expect("no panic").expect_err("it is closed");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    });
+    assert_eq!(alive(&open(&loader, &two.path, Mode::Inline)), 1, "the next one is gone as well");
+}
+
+/// [Z07 Z12] whoever waits for ever was a panic, as no clock tells that
+#[test]
+fn waiting_for_ever() {
+    let one = Fixture::plugin(&["WITH_STATE"]);
+    let two = Fixture::plugin(&["WITH_STATE", "VERSION=2"]);
+    for mode in all_of_files() {
+        let mut process = process();
+        process.call_timeout = Some(Duration::MAX);
+        let mut forever = Options::new(mode);
+        forever.process = Some(&process);
+        let loader = loader();
+        // SAFETY: our own fixture.
+        let zone = unsafe { loader.load(&one.path, &forever) }.expect("it loads");
+        let call = zone.start(zone.method("version").expect("it has it"), Vec::new());
+        assert_eq!(number(&call.expect("queued").wait(Duration::MAX).expect("it says")), 1);
+        let mut options = ReloadOptions::default();
+        options.grace = Duration::MAX;
+        reload_with(&loader, &zone, &two.path, &options).expect("it reloads");
+        assert_eq!(version(&zone), 2);
+        zone.close(Duration::MAX).expect("it closes");
     }
 }
 

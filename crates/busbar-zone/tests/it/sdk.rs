@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use busbar_types::registry::Origin;
 use busbar_types::{Type, read};
-use busbar_zone::{ErrorKind, Mode, Options, Zone};
+use busbar_zone::{ErrorKind, Mode, Options, State, Zone};
 
 use crate::fixtures::{LONG, inline, load, loader, options, physics, quirks, registry, trusting};
-use crate::modes::{dedicated, wait};
+use crate::modes::{all_of_files, dedicated, wait};
+use crate::upward::number;
 
 #[derive(Type)]
 #[busbar(name = "physics.Point")]
@@ -287,5 +288,34 @@ fn a_panic_while_writing_the_result() {
         zone.close(LONG).expect("it closes");
         let zone = load(&quirks(), &options(mode)).expect("it loads again");
         assert!(table(&zone, false).is_ok(), "{mode:?}");
+    }
+}
+
+/// [Z17 Z06] a panic where no status is returned was swallowed: now it is an error of the zone's
+/// end, or the end of the instance
+#[test]
+fn panics_where_no_status_is_returned() {
+    for mode in all_of_files() {
+        for function in ["deactivate", "destroy"] {
+            let mut options = options(mode);
+            let config = format!("{function:?}");
+            options.config = &config;
+            let zone = load(&quirks(), &options).expect("it loads");
+            let error = zone.close(LONG).expect_err("it panics");
+            assert_eq!(error.kind(), ErrorKind::Panic, "{mode:?} {error}");
+            assert_eq!(error.message(), format!("asked to, in {function}"), "{mode:?}");
+            assert_eq!(zone.state(), State::Destroyed, "{mode:?}");
+        }
+    }
+    for mode in [Mode::Inline, Mode::Shared, dedicated(1)] {
+        let mut options = options(mode);
+        options.config = "\"released\"";
+        let zone = load(&quirks(), &options).expect("it loads");
+        let keepsake = number(&zone, "keepsake", &[]).expect("made");
+        drop(zone.hold(keepsake).expect("it is there"));
+        assert_eq!(zone.state(), State::Faulted, "{mode:?}");
+        let error = wait(&zone, "keepsake", &[]).expect_err("it panicked");
+        assert_eq!(error.kind(), ErrorKind::Faulted, "{mode:?}");
+        zone.close(LONG).expect("it closes");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busbar_zone::{ErrorKind, Loader, Mode, Options, State, Zone};
+use busbar_zone::{ErrorKind, Loader, Mode, Options, ReloadOptions, State, Zone};
 
 use crate::fixtures::{Fixture, LONG, alive, folder, loader, physics, registry, trusting};
 
@@ -89,18 +89,29 @@ fn fifty_zones_of_five_libraries() {
     assert!(registry.entries().is_empty());
 }
 
-/// [Z14] a plugin that allows one instance has one
+/// [Z14] a plugin that allows one instance in a process has one: also of another file, by another
+/// loader, or by a reload
 #[test]
 fn singletons() {
-    let (fixture, loader) = (Fixture::plugin(&["FLAGS=BUSBAR_PLUGIN_SINGLETON"]), loader());
-    // SAFETY: our own fixture.
-    let load = || unsafe { loader.load(&fixture.path, &Options::new(Mode::Inline)) };
-    let only = load().expect("it loads");
-    let error = load().expect_err("there is one");
-    assert_eq!(error.kind(), ErrorKind::InUse);
-    assert!(error.is_retryable());
+    let defines = ["FLAGS=BUSBAR_PLUGIN_SINGLETON", "ID=\"fixture.singleton\""];
+    let (fixture, loaders) = (Fixture::plugin(&defines), [loader(), loader()]);
+    let next = Fixture::plugin(&[&defines[..], &["VERSION=2"]].concat());
+    let load = |loader: &Loader, fixture: &Fixture| {
+        // SAFETY: our own fixture.
+        unsafe { loader.load(&fixture.path, &Options::new(Mode::Inline)) }
+    };
+    let only = load(&loaders[0], &fixture).expect("it loads");
+    for (loader, fixture) in [(0, &fixture), (1, &fixture), (1, &next)] {
+        let error = load(&loaders[loader], fixture).expect_err("there is one");
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        assert!(error.is_retryable());
+    }
+    // SAFETY: as above.
+    let reloaded = unsafe { loaders[0].reload(&only, &next.path, &ReloadOptions::default()) };
+    assert_eq!(reloaded.expect_err("there would be two").kind(), ErrorKind::InUse);
+    assert_eq!((only.state(), alive(&only)), (State::Active, 1));
     drop(only);
-    load().expect("there is none any more");
+    load(&loaders[1], &next).expect("there is none any more");
 }
 
 /// [Z14 T31] folders are looked through without running anything; what is wrong is told, and the

@@ -23,7 +23,7 @@ use super::{Output, ProcessOptions};
 use crate::image::inspect;
 use crate::source::Source;
 use crate::trust::FileHash;
-use crate::{Error, ErrorKind, Result, Stage};
+use crate::{Error, ErrorKind, Result, Stage, deadline};
 
 /// What of this process's environment a host has, if nothing is said.
 const ENVIRONMENT: [&str; 3] = ["LD_LIBRARY_PATH", "LANG", "TZ"];
@@ -130,7 +130,7 @@ impl Recipe {
         born: impl FnOnce(u32, &Arc<OwnedFd>),
         bound: impl FnOnce(Bound) -> Result<()>,
     ) -> Result<(Child, Line, bool)> {
-        let deadline = Instant::now() + self.options.start_timeout;
+        let deadline = deadline::after(self.options.start_timeout);
         let launched = match launched.filter(|it| !it.child.has_ended()) {
             Some(launched) => launched,
             None => self.launch()?,

@@ -21,7 +21,7 @@ use super::wire::{AWAKE, Bound, HEAD, MESSAGE_BYTES_MAX, answer, call_head, orde
 use super::wire::{CALL_HEAD, split_call, split_head, split_parent_call, state_head};
 use crate::pending::{CallId, Pending, closed};
 use crate::queue::WAITING_MAX;
-use crate::{Error, ErrorKind, Parent, Result, Stage};
+use crate::{Error, ErrorKind, Parent, Result, Stage, deadline};
 
 /// Messages that are taken at a time.
 const MESSAGES: usize = 64;
@@ -240,7 +240,7 @@ impl Shared {
         mut live: MutexGuard<'a, Live>,
         patience: Duration,
     ) -> (MutexGuard<'a, Live>, Result<(u64, Vec<u8>)>) {
-        let deadline = Instant::now() + patience;
+        let deadline = deadline::after(patience);
         let generation = live.generation;
         let failed =
             |kind, message: &'static str| Err(self.say(Error::new(kind, Stage::Close, message)));
@@ -407,6 +407,8 @@ impl Shared {
         }
     }
 
+    /// Tells whom messages concern. Large ones lie in memory that the process can change: they are
+    /// copied before anybody else looks at them.
     fn tell(&self, batch: &mut Batch) {
         let Batch { buffer, ends, generation, .. } = batch;
         let (generation, upcalls) = (*generation, &self.upcalls);
@@ -421,6 +423,10 @@ impl Shared {
             let bytes = &message[HEAD..];
             is_state |= matches!(what, What::State(_) | What::NoState(_));
             match what {
+                What::Done(call) if matches!(payload, Received::Lease(_)) => {
+                    let result = bytes.to_vec();
+                    guard_told(|| self.pending.end_owned(call.id, result));
+                }
                 What::Done(call) => self.end(&call, Ok(bytes)),
                 What::Failed(call) => self.end(&call, Err(self.said(bytes))),
                 What::Log(level) => self.log(level, bytes),
@@ -462,20 +468,17 @@ impl Shared {
     pub(super) fn end(&self, call: &InFlight, result: Result<&[u8]>) {
         let is_panic = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Panic);
         let result = result.map_err(|error| self.say_of(error, call.method));
-        // What is told may be anybody's code.
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        guard_told(|| {
             self.pending.end(call.id, None, result);
-        }));
-        if told.is_err() {
-            log::error!(target: "busbar::zone", "who was told of the end of a call panicked");
-        }
+        });
         if is_panic {
             self.lock().give_up("it panicked");
         }
     }
 
     fn said(&self, text: &[u8]) -> Error {
-        read_error(text).unwrap_or_else(|| {
+        let text = text.to_vec();
+        read_error(&text).unwrap_or_else(|| {
             let message = "its process says what is no error";
             Error::new(ErrorKind::Internal, Stage::Call, message)
         })
@@ -489,7 +492,8 @@ impl Shared {
             4 => log::Level::Debug,
             _ => log::Level::Trace,
         };
-        let text = String::from_utf8_lossy(text);
+        let text = text.to_vec();
+        let text = String::from_utf8_lossy(&text);
         log::log!(target: "busbar::plugin", level, "{text}");
     }
 
@@ -500,6 +504,13 @@ impl Shared {
         patience: Duration,
     ) -> MutexGuard<'a, Live> {
         self.changed.wait_timeout(live, patience).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// What is told may be anybody's code.
+fn guard_told(tell: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)).is_err() {
+        log::error!(target: "busbar::zone", "who was told of the end of a call panicked");
     }
 }
 

@@ -202,7 +202,7 @@ impl Remote {
             return Ok(());
         }
         let grace = u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX);
-        let patience = options.grace + STATE_TIME;
+        let patience = options.grace.saturating_add(STATE_TIME);
         let request = last.shared.number_request();
         let saved = last.shared.exchange(wire::order::SAVE, request, grace, &[], patience);
         let loaded = saved.and_then(|(hash, bytes)| {
@@ -288,7 +288,7 @@ impl Remote {
         shared.pump_awake(LOOKS);
         // A process that is awake has answered by now: the clock is for one that is not.
         let begin = Instant::now();
-        while !is_done() && begin.elapsed() < CALLER_SPINS * self.process.spin {
+        while !is_done() && begin.elapsed() < self.process.spin.saturating_mul(CALLER_SPINS) {
             // The process may wait for this very core.
             std::thread::yield_now();
             shared.pump_awake(LOOKS);

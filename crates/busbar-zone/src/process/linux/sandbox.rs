@@ -49,8 +49,14 @@ fn denied(sandbox: &Sandbox) -> Result<Rules, seccompiler::BackendError> {
     if deny_exec || deny_network || deny_write {
         // Ways around: what others do for this process, and what kernels do without a system call.
         deny(&[libc::SYS_ptrace, libc::SYS_process_vm_writev, libc::SYS_process_vm_readv]);
-        deny(&[libc::SYS_io_uring_setup, libc::SYS_pidfd_getfd, libc::SYS_kill]);
+        deny(&[libc::SYS_io_uring_setup, libc::SYS_pidfd_getfd]);
+        // Signals to others; to itself, as `abort` does, a process sends them by `tgkill`.
+        deny(&[libc::SYS_kill, libc::SYS_tkill, libc::SYS_pidfd_send_signal]);
+        for call in [libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo] {
+            rules.insert(call, to_others()?);
+        }
     }
+    let mut deny = |calls: &[i64]| rules.extend(calls.iter().map(|call| (*call, Vec::new())));
     if deny_exec {
         deny(&[libc::SYS_execve, libc::SYS_execveat]);
     }
@@ -68,8 +74,9 @@ fn denied(sandbox: &Sandbox) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// What changes folders and files by name. (`openat2` hides its flags from filters: whoever is
-/// refused it falls back on `openat`.)
+/// What changes folders and files, by name or through what was opened to be read. (`openat2` hides
+/// its flags from filters: whoever is refused it falls back on `openat`.) Binding a socket makes a
+/// file, or not: filters do not see which.
 const WRITING: &[i64] = &[
     libc::SYS_openat2,
     libc::SYS_unlinkat,
@@ -79,13 +86,19 @@ const WRITING: &[i64] = &[
     libc::SYS_linkat,
     libc::SYS_symlinkat,
     libc::SYS_truncate,
+    libc::SYS_fchmod,
     libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+    libc::SYS_fchown,
     libc::SYS_fchownat,
+    libc::SYS_bind,
     libc::SYS_utimensat,
     libc::SYS_setxattr,
     libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
     libc::SYS_mount,
     libc::SYS_umount2,
 ];
@@ -106,7 +119,15 @@ const WRITING_OLD: &[i64] = &[
     libc::SYS_lchown,
     libc::SYS_utime,
     libc::SYS_utimes,
+    libc::SYS_futimesat,
 ];
+
+/// A rule that matches if the first argument is the number of another process.
+fn to_others() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let own = u64::from(std::process::id());
+    let others = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, own)?;
+    Ok(vec![SeccompRule::new(vec![others])?])
+}
 
 /// Rules that match if the flags in this argument are for more than reading.
 fn opened_to_write(argument: u8) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {

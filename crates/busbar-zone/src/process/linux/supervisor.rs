@@ -227,7 +227,7 @@ impl Supervisor {
         let oldest = self.shared.lock().calls.oldest();
         // Calls that come meanwhile wake nobody, but are not overdue before.
         let left = oldest.map_or(limit, |since| limit.saturating_sub(since.elapsed()));
-        (left + Duration::from_millis(1)).try_into().ok()
+        left.saturating_add(Duration::from_millis(1)).try_into().ok()
     }
 
     /// Ends the call that takes too long; why the process has to go, if one does.

@@ -40,7 +40,8 @@ struct State {
 impl Upcalls {
     pub(super) fn new(parent: Option<Arc<dyn Parent>>) -> Self {
         let state = State { generation: 0, objects: Objects::new(0), open: HashMap::new() };
-        let upward = Upward::new(parent);
+        // Its handlers run on threads that nobody waits for.
+        let upward = Upward::new(0, parent);
         upward.set_ready();
         let threads = OnceLock::new();
         Self { upward, threads, waiting_bytes: AtomicUsize::new(0), state: Mutex::new(state) }
@@ -183,12 +184,13 @@ impl Upcalls {
 }
 
 impl Runner for Shared {
-    fn run(&self, job: Job) {
+    fn run(&self, job: Job) -> Option<Job> {
         let Job { method: generation, input, id, .. } = job;
         // Not before the handler has taken them, or has bounds of its own for what it keeps.
         let _charge = Charge(&self.upcalls.waiting_bytes, input.len());
-        let Some(this) = self.this.upgrade() else { return };
+        let this = self.this.upgrade()?;
         self.upcalls.run(&this, generation, id.number(), &input);
+        None
     }
 }
 
