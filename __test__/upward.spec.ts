@@ -5,7 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import test from 'ava';
 
 import { loadZone, type LoadZoneOptions, type Zone, type ZoneMode } from '../index.js';
-import { PHYSICS } from './helpers/built.js';
+import { PHYSICS, QUIRKS } from './helpers/built.js';
 import { run } from './helpers/child.js';
 
 type Result<T, M> = M extends 'inline' ? T : Promise<T>;
@@ -355,6 +355,12 @@ test('[Z02] objects that are collected are released; workers may end in a call',
   const { code, stdout, stderr } = await run('zone-upward.js', [PHYSICS], NODE);
   t.is(code, 0, stderr);
   t.is(stdout.trim(), 'collected 1, ended 8');
+});
+
+test('[Z02] objects are let go within the release of others, and of themselves', async (t) => {
+  const { code, stdout, stderr } = await run('zone-release.js', [QUIRKS]);
+  t.is(code, 0, stderr);
+  t.is(stdout.trim(), '20 ERR_OBJECT_STALE true');
 });
 
 /** The argument of `ask` as an archive: a name, and bytes that begin with `ab`. */
