@@ -5,6 +5,7 @@ import {
   appendFileSync,
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -31,7 +32,7 @@ import {
   type ReloadEvent,
   type ZoneMode,
 } from '../index.js';
-import { PHYSICS } from './helpers/built.js';
+import { PHYSICS, QUIRKS } from './helpers/built.js';
 import { run } from './helpers/child.js';
 
 interface Point {
@@ -466,6 +467,20 @@ test('[Z14] a worker that ends with zones open and calls under way disturbs nobo
   t.is(code, 0, stderr);
   t.is(stdout.trim(), 'done');
 });
+
+for (const mode of ['inline', 'dedicated', ...PROCESS] as const) {
+  test(`[Z06 Z14] what is open is ended when its environment ends: ${mode}`, async (t) => {
+    const folder = mkdtempSync(`${tmpdir()}/zones-`);
+    t.teardown(() => rmSync(folder, { recursive: true }));
+    for (const how of ['exit', 'end', 'worker', 'loading']) {
+      const file = `${folder}/${how}`.replaceAll('\\', '/');
+      const { code, stdout, stderr } = await run('zone-end.js', [QUIRKS, mode, file, how]);
+      t.is(code, 0, `${how}: ${stderr}`);
+      t.is(stdout.trim(), 'true', how);
+      t.false(existsSync(file), how);
+    }
+  });
+}
 
 test('[Z12] a plugin is reloaded while it is called, and keeps its state', async (t) => {
   const folder = privateCopy(t);

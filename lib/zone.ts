@@ -639,7 +639,8 @@ export class Zone {
 
   /**
    * Closes the zone, the zones that belong to it first. Running calls have `graceMs` to end; from
-   * half of that on they are asked to.
+   * half of that on they are asked to. What is open when the environment ends, by `process.exit()`
+   * or otherwise, is closed then, within two seconds.
    *
    * @throws BusbarError (as a rejection) `ERR_TIMED_OUT` if one does not: its instance stays;
    * `ERR_PLUGIN_PANIC` if the plugin panics as it ends, which it has then; `ERR_IN_USE` if it is in

@@ -375,6 +375,8 @@ export interface NativeZones {
   logLevel(level: number): void;
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void;
+  /** Closes all zones, for up to two seconds. */
+  drain(): void;
 }
 
 /**

@@ -50,6 +50,8 @@ class ZonePort {
     this.native = callNative(() => native.openZones(deliver, onCall));
     this.#calls = callNative(() => this.native.calls(this.#words, deliver));
     onLogLevel((rank) => this.native.logLevel(rank));
+    // process.exit() runs none of the core's own clean-up on the main thread.
+    process.on('exit', () => this.native.drain());
   }
 
   /**

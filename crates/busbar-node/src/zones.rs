@@ -321,6 +321,9 @@ impl NativeZones {
         let js_parent: Arc<dyn Parent> = Arc::new(js_parent);
         let work = move || {
             let opened = load(&options, parent.as_ref(), exposed, &js_parent);
+            if let Ok(Opened { zone, .. }) = &opened {
+                outbox.add_zone(zone);
+            }
             outbox.push(operation, Outcome::Opened(opened));
         };
         in_background(work).map_err(|failure| failure.throw(env))
@@ -407,6 +410,12 @@ impl NativeZones {
     #[napi]
     pub fn log_level(&self, level: u32) {
         log::want(level);
+    }
+
+    /// Closes all zones, as the process exits, for up to two seconds.
+    #[napi]
+    pub fn drain(&self) {
+        self.outbox.drain();
     }
 
     /// Whether the process shall live on for what has not ended.

@@ -1,10 +1,14 @@
 //! A plugin as a `dylib` that does what few plugins do: its results cannot always be written, it
-//! calls whoever loaded it as an object is released, and it panics where no status is returned.
+//! calls whoever loaded it as an object is released, it panics where no status is returned, and a
+//! file shows whether it is active.
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::fs;
 use std::hash::{Hash, Hasher};
+use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use busbar_plugin::{Host, Objects, Plugin, Result, Type, plugin};
 
@@ -35,23 +39,34 @@ struct Table {
 struct Quirks {
     host: Host,
     keepsakes: Objects<()>,
-    /// What it is loaded with: the function in which it panics.
-    panics_in: OnceLock<String>,
+    /// What it is loaded with: the function in which it panics, or, as a path, a file that is there
+    /// while it is active. It becomes active once there is another one, whose name ends with `.go`.
+    config: OnceLock<String>,
 }
 
 impl Quirks {
     fn panic_in(&self, function: &str) {
-        assert!(self.panics_in.get().is_none_or(|it| it != function), "asked to, in {function}");
+        assert!(self.config.get().is_none_or(|it| it != function), "asked to, in {function}");
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.config.get().map(Path::new).filter(|path| path.is_absolute())
     }
 }
 
 impl Plugin for Quirks {
     fn create(host: Host) -> Result<Self> {
-        Ok(Self { host, keepsakes: Objects::new(host), panics_in: OnceLock::new() })
+        Ok(Self { host, keepsakes: Objects::new(host), config: OnceLock::new() })
     }
 
     fn activate(&self, config: &str) -> Result<()> {
-        self.panics_in.set(config.trim_matches('"').to_owned()).map_err(|_| "twice")?;
+        self.config.set(config.trim_matches('"').to_owned()).map_err(|_| "twice")?;
+        if let Some(file) = self.file() {
+            fs::write(file, "").map_err(|error| error.to_string())?;
+            while !file.with_extension("go").exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
         Ok(())
     }
 
@@ -64,6 +79,8 @@ impl Plugin for Quirks {
 
     fn deactivate(&self) {
         self.panic_in("deactivate");
+        // Whoever looks for it sees that it is still there.
+        let _ = self.file().map(fs::remove_file);
     }
 }
 

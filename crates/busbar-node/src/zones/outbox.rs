@@ -7,17 +7,23 @@
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
-use busbar_zone::Completions;
+use busbar_zone::{Completions, WeakZone, Zone};
 use napi::sys;
 
 use super::upward::{CALL, Charge, NativeUp, Upward};
-use super::{Failure, Opened, log};
+use super::{Failure, Opened, in_background, log};
 use crate::raw;
 
 /// Log records wait only while less than this does.
 const LOGS_MAX: usize = 4096;
+
+/// What the zones of an environment have to end when that does.
+const DRAIN: Duration = Duration::from_secs(2);
+/// And their calls, within it.
+const DRAIN_GRACE: Duration = Duration::from_millis(1500);
 
 /// How an operation ended.
 pub(super) enum Outcome {
@@ -60,6 +66,8 @@ pub(super) struct Outbox {
     /// `None` once the environment has ended: then nobody asks any more.
     bell: Mutex<Option<Bell>>,
     upward: Arc<Upward>,
+    /// Those that were opened for this environment.
+    zones: Mutex<Vec<WeakZone>>,
 }
 
 #[derive(Default)]
@@ -68,6 +76,8 @@ struct Ends {
     list: Vec<(u32, Outcome)>,
     /// Whether the environment's thread was told since it looked, or is going to look.
     is_rung: bool,
+    /// Whether the environment has ended: then nobody takes anything any more.
+    is_over: bool,
 }
 
 struct Bell(sys::napi_threadsafe_function);
@@ -109,8 +119,8 @@ impl Outbox {
         // SAFETY: on thread. Operations keep the loop alive, the outbox does not.
         unsafe { sys::napi_unref_threadsafe_function(env, function) };
         let bell = Mutex::new(Some(Bell(function)));
-        let (ends, count, is_watched) = Default::default();
-        let outbox = Arc::new(Self { ends, count, is_watched, bell, upward });
+        let (ends, count, is_watched, zones) = Default::default();
+        let outbox = Arc::new(Self { ends, count, is_watched, bell, upward, zones });
         let data = Arc::into_raw(Arc::clone(&outbox)).cast_mut().cast();
         log::listen(&outbox);
         // SAFETY: on thread; `on_environment_end` takes the count in `data` back.
@@ -122,7 +132,35 @@ impl Outbox {
         &self.upward
     }
 
-    /// From any thread.
+    /// Ends `zone` with the environment, at the latest.
+    pub(super) fn add_zone(&self, zone: &Zone) {
+        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        zones.retain(|zone| !zone.is_gone());
+        zones.push(zone.downgrade());
+    }
+
+    /// Closes all zones, as no more JavaScript will run; not for longer than [`DRAIN`]. Plugins
+    /// that wait for JavaScript wait no longer.
+    pub(super) fn drain(&self) {
+        self.upward.close();
+        let zones = mem::take(&mut *self.zones.lock().unwrap_or_else(PoisonError::into_inner));
+        let deadline = Instant::now() + DRAIN;
+        let (ending, ended) = mpsc::channel::<()>();
+        // One whose call this is would wait for it: it is left as it is.
+        for zone in zones.iter().filter_map(WeakZone::upgrade).filter(|it| !it.is_running_here()) {
+            let ending = ending.clone();
+            let _ = in_background(move || {
+                // How it ends is told of in the log.
+                let _ = zone.close(DRAIN_GRACE);
+                drop(ending);
+            });
+        }
+        drop(ending);
+        // Nothing is sent: it fails once all have ended.
+        let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+
+    /// From any thread. Once the environment has ended, a zone that was opened for it ends here.
     pub(super) fn push(&self, operation: u32, outcome: Outcome) {
         self.add(|ends| {
             ends.packed.records.push(Record { operation, length: OTHER });
@@ -132,6 +170,10 @@ impl Outbox {
 
     fn add(&self, add: impl FnOnce(&mut Ends)) {
         let mut ends = self.lock_ends();
+        if ends.is_over {
+            // What `add` has is dropped without the lock: it may be a zone, and plugins may log.
+            return drop(ends);
+        }
         add(&mut ends);
         self.count.store(ends.packed.records.len(), Ordering::Relaxed);
         let is_rung = mem::replace(&mut ends.is_rung, true);
@@ -268,7 +310,11 @@ unsafe extern "C" fn on_environment_end(data: *mut std::ffi::c_void) {
         // SAFETY: nobody else has it: it was taken out with the lock held.
         unsafe { sys::napi_release_threadsafe_function(function, mode) };
     }
-    outbox.upward.close();
+    outbox.drain();
+    let mut ends = outbox.lock_ends();
+    ends.is_over = true;
+    let left = mem::take(&mut ends.list);
+    drop(ends);
     // Zones that were opened for nobody end here, not on a thread that outlives the environment.
-    drop(outbox.take());
+    drop(left);
 }
