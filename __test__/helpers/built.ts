@@ -18,6 +18,9 @@ export const EXPORTED_TYPES: string = built(library('exported_types'));
 /** A plugin: crates/busbar-zone/examples/physics.rs. */
 export const PHYSICS: string = built(library('physics'));
 
+/** Another one, with odd habits: crates/busbar-zone/examples/quirks.rs. */
+export const QUIRKS: string = built(library('quirks'));
+
 /** Runs a program without io_uring: crates/busbar-zone/examples/without_io_uring.rs. */
 export const WITHOUT_IO_URING: string = built('without_io_uring');
 
