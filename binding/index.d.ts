@@ -30,7 +30,10 @@ export declare class NativeMappedFile {
 }
 export type Mapped = NativeMappedFile
 
-/** Somebody who holds an object of a plugin. */
+/**
+ * Somebody who holds an object of a plugin; nothing of it is borrowed while a plugin runs, which
+ * may call JavaScript, which has this.
+ */
 export declare class NativeObject {
   /** The generation that it is of; 0 once it was let go. */
   get generation(): number
@@ -167,6 +170,8 @@ export declare class NativeZones {
    * debug.
    */
   logLevel(level: number): void
+  /** Closes all zones, as the process exits, for up to two seconds. */
+  drain(): void
   /** Whether the process shall live on for what has not ended. */
   keepAlive(wanted: boolean): void
 }

@@ -172,7 +172,7 @@ impl Engine {
     }
 
     /// Sees to it that a part of a message is not kept for ever.
-    fn watch_unfinished(&mut self, id: PipeId) {
+    pub(super) fn watch_unfinished(&mut self, id: PipeId) {
         let Some(entry) = self.pipes.get(id.0) else { return };
         if !self.timers.is_set(Timer::Reassembly(id)) {
             let at = Instant::now() + entry.reassembly_timeout;

@@ -211,10 +211,14 @@ impl Engine {
         entry.is_at_work = false;
         let Phase::Connected(connection) = &mut entry.phase else { return };
         let outcome = connection.work();
+        let has_unfinished = connection.has_unfinished();
         if entry.reason.is_none() {
             self.handle_outcome(id, outcome);
         }
         self.note_work(id);
+        if has_unfinished {
+            self.watch_unfinished(id);
+        }
     }
 
     /// Whether something that was sent over a pipe can only go on while this engine is driven.
