@@ -135,7 +135,7 @@ fn records_of_unknown_kind_or_wrong_length_are_refused() {
         bytes
     };
     let bad = [
-        patched(6, 5),
+        patched(6, 6),
         patched(6, 255),
         patched(7, 1),
         patched(2, 1),   // longer than the ring
@@ -145,6 +145,7 @@ fn records_of_unknown_kind_or_wrong_length_are_refused() {
         record(Kind::Chunk, 0, &[0; 15]),
         record(Kind::Abandon, 0, &[0; 1]),
         record(Kind::FragmentFirst, 0, &[0; 7]),
+        record(Kind::Deadline, 0, &[0; 7]),
     ];
     for bad in bad {
         assert_eq!(judge(std::slice::from_ref(&bad)), Err(Breach::Record), "{:?}", &bad[..8]);
