@@ -12,8 +12,8 @@ import { listenSettings, type ListenOptions } from './options.js';
  *
  * @throws BusbarError (as a rejection) `ERR_ADDR_IN_USE`, `ERR_ADDR_NOT_AVAILABLE`,
  * `ERR_INVALID_ADDRESS`, `ERR_INVALID_ARGUMENT`, `ERR_NOT_SUPPORTED`, `ERR_PERMISSION_DENIED`,
- * `ERR_IO`, `ABORT_ERR` (none retryable), `ERR_OUT_OF_MEMORY`, `ERR_NOT_FOUND` (a folder of the path
- * is not there; both retryable)
+ * `ERR_IO`, `ABORT_ERR` (none retryable), `ERR_OUT_OF_MEMORY`, `ERR_NOT_FOUND` (a folder of the
+ * path is not there; both retryable)
  *
  * @example
  * ```ts

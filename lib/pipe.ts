@@ -229,8 +229,8 @@ export class Pipe extends EventEmitter<PipeEvents> {
   }
 
   /**
-   * Hands over now what would be handed over at the end of this turn of the event loop: to the peer,
-   * or, on streams, to the system, for as far as there is room.
+   * Hands over now what would be handed over at the end of this turn of the event loop: to the
+   * peer, or, on streams, to the system, for as far as there is room.
    */
   flush(): void {
     this.#core.flush();

@@ -198,9 +198,10 @@ export interface NativePort {
   drain(pipe: number): number;
   /**
    * Nobody receives from a reliable pipe any more: what comes is dropped, unprocessed, so that the
-   * acknowledgements behind it are seen.
+   * acknowledgements behind it are seen. The program has got `got` messages of those that were
+   * given out.
    */
-  stopReceiving(pipe: number): void;
+  stopReceiving(pipe: number, got: number): void;
   /** Why the pipe is over, or became DISCONNECTED: to be asked at each of these events, once. */
   takeReason(pipe: number): NativeReason;
   /** Session and epoch of the connection, such as `00ff…/1`; null while there is none. */

@@ -311,8 +311,9 @@ export class PipeCore implements PipeSink {
     this.outbox.seal(error);
     this.inbox.acknowledge();
     this.receipts?.endTurn();
+    const got = this.receipts?.got(this.inbox.unread);
     this.inbox.discard({ error, clean: true });
-    if (this.isReliable) this.port.native.stopReceiving(this.handle);
+    if (got !== undefined) this.port.native.stopReceiving(this.handle, got);
     const isUp = this.state === 'CONNECTED' || (this.isReliable && this.state !== 'CONNECTING');
     if (!isUp || this.outbox.isIdle || lingerMs === 0) {
       this.closeNow(status, text);

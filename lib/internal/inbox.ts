@@ -121,9 +121,14 @@ export class Inbox {
     });
   }
 
+  /** Messages taken out of the core that the program has not got. */
+  get unread(): number {
+    return this.reader.fetched;
+  }
+
   /** The program is done with what it has got. What is discarded at the end, it never got. */
   acknowledge(): void {
-    if (this.end === null) this.host.processed(this.reader.fetched);
+    if (this.end === null) this.host.processed(this.unread);
   }
 
   handleReadable(): void {

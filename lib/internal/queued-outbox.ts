@@ -94,8 +94,7 @@ export class QueuedOutbox extends Outbox {
   override get isIdle(): boolean {
     const { port, handle } = this.host;
     const isIdleHere = this.pendingMessages === 0 && this.previous?.hasSubmitted !== false;
-    const waiting = port.native.drain(handle);
-    return waiting < 0 || (isIdleHere && waiting === 0);
+    return isIdleHere && port.native.drain(handle) <= 0;
   }
 
   override trySend(data: Sendable, channel: number, terms: Terms | null = null): boolean {

@@ -39,7 +39,7 @@ export class Receipts implements Flushable {
 
   /** The program is done with all messages but `left`, which it has not got yet. */
   done(left: number): void {
-    const processed = this.fetched - left;
+    const processed = this.got(left);
     // Also where nobody asks: the core need not know the names of these any more.
     if (this.by === 'each' || processed <= this.processed) return;
     this.processed = processed;
@@ -51,6 +51,11 @@ export class Receipts implements Flushable {
     if (this.by === 'nobody' || place < this.processed) return;
     this.acks.push(place);
     if (!this.dirty) this.port.touch(this);
+  }
+
+  /** Messages that the program has got, if it has not got `left`. */
+  got(left: number): number {
+    return this.fetched - left;
   }
 
   /** The place of the message with so many behind it. */

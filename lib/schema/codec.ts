@@ -74,20 +74,15 @@ export interface ArchiveCodec<T, V = RootView<T>> extends Codec<T, V>, ArchiveRe
   encodedSize(value: T): number;
   decode(bytes: Uint8Array): T;
   view(bytes: Uint8Array, offset?: number, size?: number): V;
-  /** Whether this version can read what another one wrote, and how they differ. */
-  compare(writer: DescriptorSource | Described): Comparison;
+  /** Whether this version can read what another one, or its codec, wrote, and how they differ. */
+  compare(writer: DescriptorSource | { readonly descriptor: string }): Comparison;
   /**
    * Reads what another version of the type wrote, in place as its own: fields are found by name,
    * aliases and defaults stand in for what is missing, numbers widen.
    *
    * @throws SchemaError `ERR_SCHEMA_MISMATCH` if the versions are incompatible, with the reasons
    */
-  resolve(writer: DescriptorSource | Described): ArchiveReader<T, V>;
-}
-
-/** What says of itself which type it is for: a codec, of this package or any other. */
-export interface Described {
-  readonly descriptor: string;
+  resolve(writer: DescriptorSource | { readonly descriptor: string }): ArchiveReader<T, V>;
 }
 
 /** What reads archives: generated or interpreted. */

@@ -77,6 +77,14 @@ impl Handed {
         self.entries.is_empty()
     }
 
+    /// The application never gets those from this one on, and so will not say that it is done.
+    pub(super) fn forget_from(&mut self, ordinal: u64) {
+        while let Some(entry) = self.entries.back().filter(|entry| entry.ordinal >= ordinal) {
+            self.gaps -= usize::from(entry.is_done);
+            self.entries.pop_back();
+        }
+    }
+
     /// Messages given out.
     pub(super) fn given(&self) -> u64 {
         self.given
@@ -125,6 +133,18 @@ mod tests {
         let before: Vec<_> = std::iter::from_fn(|| it.take_before(7)).map(|(_, n)| n.0).collect();
         assert_eq!(before, [0, 1, 3, 6]);
         assert_eq!((it.find(7), it.entries.len()), (Some((7, Seq(7))), 1));
+    }
+
+    /// [D30] [D35] what the application will never get is not waited for
+    #[test]
+    fn those_at_the_end_are_forgotten() {
+        let mut it = handed(9);
+        assert!(it.take(6).is_some());
+        it.forget_from(4);
+        assert_eq!((it.find(3), it.find(4), it.gaps), (Some((7, Seq(3))), None, 0));
+        assert_eq!(std::iter::from_fn(|| it.take_before(9)).count(), 3);
+        it.forget_from(0);
+        assert!(it.is_empty());
     }
 
     /// [D33] [D35] a message that is kept for ever keeps nothing of those behind it

@@ -231,6 +231,11 @@ impl Reliable {
         }
     }
 
+    /// Of all messages that were given out, the application gets those before this one only.
+    pub(super) fn forget_from(&mut self, ordinal: u64) {
+        self.handed.forget_from(ordinal);
+    }
+
     /// The application is done with these, of all that were given out.
     pub(super) fn acknowledge(&mut self, ordinals: Range<u64>) {
         for ordinal in ordinals.start..ordinals.end.min(self.handed.given()) {

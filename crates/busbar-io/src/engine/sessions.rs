@@ -81,6 +81,15 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::discard`], where the application has got so many of the messages that were
+    /// given out, and never will get the others.
+    pub fn stop_receiving(&mut self, id: PipeId, got: u64) {
+        if let Some(reliable) = self.pipes.get_mut(id.0).and_then(|it| it.reliable.as_mut()) {
+            reliable.forget_from(got);
+        }
+        self.discard(id);
+    }
+
     /// Tells the peer of a pipe that is closed, over as many connections as it takes; `false` if
     /// there is nothing to tell: no session, or none that the peer knows of.
     pub(super) fn close_session(&mut self, id: PipeId, reason: &CloseReason) -> bool {

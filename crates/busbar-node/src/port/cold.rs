@@ -8,7 +8,7 @@ use napi::sys;
 
 use crate::options;
 use crate::port::Port;
-use crate::port::hot::{Function, callbacks, define_functions};
+use crate::port::hot::{Function, callbacks, define_functions, ordinal};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
@@ -82,9 +82,10 @@ callbacks! {
         returned(env, result.map(|()| raw::undefined(env)))
     }
 
-    fn stop_receiving(port, env, args: 1) {
+    fn stop_receiving(port, env, args: 2) {
         let pipe = PipeId::from_number(raw::uint(env, args[0]));
-        port.state.borrow_mut().engine.hold().discard(pipe);
+        let got = ordinal(env, args[1]);
+        port.state.borrow_mut().engine.hold().stop_receiving(pipe, got);
         port.after_call();
         raw::undefined(env)
     }

@@ -355,7 +355,7 @@ fn channel(env: sys::napi_env, value: sys::napi_value) -> u16 {
     clippy::cast_sign_loss,
     reason = "`as` saturates, and TypeScript counts from 0"
 )]
-fn ordinal(env: sys::napi_env, value: sys::napi_value) -> u64 {
+pub(super) fn ordinal(env: sys::napi_env, value: sys::napi_value) -> u64 {
     raw::double(env, value) as u64
 }
 
