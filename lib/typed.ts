@@ -201,6 +201,7 @@ export class TypedPipe<T, V = RootView<T>> {
    */
   receiveBatch(max: number = MESSAGES_STANDARD, options?: WaitOptions): Promise<T[]> {
     try {
+      checkMax(max, MESSAGES_MAX);
       return this.#core.inbox.receive(this.#messages(max), options);
     } catch (error) {
       return Promise.reject(error);
@@ -260,7 +261,6 @@ export class TypedPipe<T, V = RootView<T>> {
   }
 
   #messages(max: number): TypedMessages<T> {
-    checkMax(max, MESSAGES_MAX);
     return new TypedMessages(this.#reader, max);
   }
 

@@ -54,9 +54,7 @@ export interface Portion {
 
 /** Checks the options of `batches()`. What is no option is found where it waits. */
 export function checkBatchesOptions(options: BatchesOptions): Portion {
-  const { max = MESSAGES_STANDARD, ...wait } = checkObject(options);
-  checkMax(max, MESSAGES_MAX);
-  return { max, wait };
+  return portionOf(options, MESSAGES_STANDARD, MESSAGES_MAX);
 }
 
 /** Checks the arguments of `consume()`, as those of `batches()`. */
@@ -64,8 +62,12 @@ export function checkConsumeOptions(callback: unknown, options: ConsumeOptions):
   if (typeof callback !== 'function') {
     throw invalidArgument(`the callback of consume() is ${show(callback)}; it must be a function`);
   }
-  const { max = BATCH_MAX, ...wait } = checkObject(options);
-  checkMax(max, BATCH_MAX);
+  return portionOf(options, BATCH_MAX, BATCH_MAX);
+}
+
+function portionOf(options: BatchesOptions, standard: number, limit: number): Portion {
+  const { max = standard, ...wait } = checkObject(options);
+  checkMax(max, limit);
   return { max, wait };
 }
 
