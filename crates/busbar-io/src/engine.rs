@@ -392,7 +392,7 @@ impl Engine {
         if let Some(reliable) = &entry.reliable {
             stats.link.add(&reliable.past);
             stats.reconnects = reliable.connects.saturating_sub(1);
-            stats.messages_unconfirmed = reliable.unconfirmed() as u64;
+            stats.messages_unconfirmed = reliable.session.unconfirmed() as u64;
             stats.deliveries_failed = reliable.failed;
             stats.duplicates = reliable.duplicates;
             stats.resends_expired = reliable.expired;

@@ -415,7 +415,7 @@ impl PipeEntry {
             sending.give_up();
         }
         if let Some(reliable) = &mut self.reliable {
-            reliable.lose();
+            reliable.session.lose();
         }
     }
 }

@@ -73,8 +73,6 @@ pub(super) struct Reliable {
     pub(super) failed: u64,
     /// Messages that were stale before they could be sent, or sent again.
     pub(super) expired: u64,
-    /// Messages that were not acknowledged when the pipe ended.
-    left_unconfirmed: Option<usize>,
     /// Why there is no connection.
     pub(super) failure: Option<CloseReason>,
     /// Of the connections that are gone.
@@ -115,7 +113,6 @@ impl Reliable {
             duplicates: 0,
             failed: 0,
             expired: 0,
-            left_unconfirmed: None,
             failure: None,
             past: LinkStats::default(),
             connects: 0,
@@ -200,20 +197,6 @@ impl Reliable {
             (self.lack, self.is_link_awaited) = (None, false);
         }
         is_writable
-    }
-
-    /// Messages that are not acknowledged, or were not when the pipe ended.
-    pub(super) fn unconfirmed(&self) -> usize {
-        self.left_unconfirmed.unwrap_or_else(|| self.session.unconfirmed())
-    }
-
-    /// The pipe ends, and its session with it. Who was told that messages were accepted can still
-    /// ask how many are in doubt; returns that.
-    pub(super) fn lose(&mut self) -> usize {
-        let unconfirmed = self.unconfirmed();
-        self.left_unconfirmed = Some(unconfirmed);
-        self.session.lose();
-        unconfirmed
     }
 
     /// Messages that are not acknowledged; unless there are none, it will be writable when there

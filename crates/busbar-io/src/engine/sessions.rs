@@ -314,7 +314,8 @@ impl Engine {
         self.converse(id);
         let Some(entry) = self.pipes.get_mut(id.0) else { return };
         let Some(reliable) = &mut entry.reliable else { return };
-        let unconfirmed = reliable.lose();
+        reliable.session.lose();
+        let unconfirmed = reliable.session.unconfirmed();
         let text = format!("{why}; {unconfirmed} messages were not acknowledged");
         let reason = CloseReason { code: Some(Code::SessionLost), status: 0, text };
         self.end(id, ConnectionInput::GaveUp, reason);
