@@ -109,13 +109,38 @@ for (const mode of MODES) {
     const roundsDown = 3.4028235677973362e38;
     const roundsUp = 3.4028235677973366e38;
     for (const a of [largest, -largest, roundsDown, -roundsDown, Infinity, -Infinity, NaN, 0]) {
-      const archive = fixed.encode({ a, b: [1, 2] });
-      t.is(fixed.decode(archive).a, Math.fround(a), `${a}`);
+      const archive = fixed.encode({ a, b: [a, a] });
+      const read = Math.fround(a);
+      t.deepEqual(fixed.decode(archive), { a: read, b: [read, read] }, `${a}`);
     }
     for (const a of [roundsUp, -roundsUp, 1e39, Number.MAX_VALUE]) {
       const message = /^m\.P\.a: .*3\.4028235e38/;
       t.throws(() => fixed.encode({ a, b: [1, 2] }), { code: 'ERR_SERIALIZE_FAILED', message });
       t.throws(() => fixed.encode({ a: 1, b: [1, a] }), { message: /^m\.P\.b\[1\]: / });
+    }
+    const text = { a: 1, b: [1, '2' as unknown as number] };
+    t.throws(() => fixed.encode(text), { message: /^m\.P\.b\[1\]: .*"2".*f32/ });
+  });
+
+  test(`[T02 T34] ${mode}: a struct of many numbers is written whole, and all checked`, (t) => {
+    const names = Array.from({ length: 60 }, (_, index) => `n${index}`);
+    const kinds = ['u64', 'f32', 'f32', 'u8', 'i64'];
+    const of = (index: number): string => kinds[index % kinds.length] ?? '';
+    const fields = Object.fromEntries(names.map((name, index) => [name, of(index)]));
+    const codec = compile<Record<string, number>>(describe('m.Wide', { 'm.Wide': fields }), {
+      mode,
+      u64: 'number',
+    });
+    const value = Object.fromEntries(names.map((name, index) => [name, index]));
+    t.deepEqual(codec.decode(codec.encode(value)), value);
+    for (const [name, wrong] of [
+      ['n59', 0.5],
+      ['n58', -1],
+      ['n57', 1e39],
+      ['n55', 2 ** 53],
+    ] as const) {
+      const message = new RegExp(`^m\\.Wide\\.${name}: `);
+      t.throws(() => codec.encode({ ...value, [name]: wrong }), { message }, name);
     }
   });
 

@@ -6,10 +6,11 @@
 import type { Machine, ReadingMachine } from './codec.js';
 import { hasOut, slotsOf, typeForm, type Plan } from './forms.js';
 import { typeCursor } from './generate/cursors.js';
-import { Emitter, quote, uses } from './generate/emitter.js';
+import { Emitter, quote } from './generate/emitter.js';
+import { fixedInto } from './generate/fixed.js';
 import { nameMap } from './generate/maps.js';
 import { typeReader } from './generate/readers.js';
-import { rootFix, rootPlace, typeFix, typeOut } from './generate/writers.js';
+import { typeFix, typeOut } from './generate/writers.js';
 import * as runtime from './runtime.js';
 
 let isAllowed: boolean | undefined;
@@ -40,14 +41,15 @@ export function generateReader<T, V>(plan: Plan): ReadingMachine<T, V> {
 function generate(plan: Plan): unknown {
   const e = new Emitter(plan, false, nameMap);
   const parts = generateRoot(e, plan.root, '');
-  const text = [
-    "'use strict';",
-    `const { ${[...e.used].filter((name) => Object.hasOwn(runtime, name)).join(', ')} } = runtime;`,
-    e.text,
-    `return { ${parts.join(', ')} };`,
-  ].join('\n');
+  const text = ["'use strict';", e.text, `return { ${parts.join(', ')} };`].join('\n');
+  const used = Object.entries(runtime).filter(([name]) => e.used.has(name));
   // Code of its own for each codec, and so what the engine learns of its values, is no other's.
-  return runCode(`${text} // ${++codes}`, { runtime, plan: () => plan, constants: e.constants });
+  // What it uses are parameters: each use of a const would be checked for being set.
+  return runCode(`${text} // ${++codes}`, {
+    ...Object.fromEntries(used),
+    plan: () => plan,
+    constants: e.constants,
+  });
 }
 
 /** Adds the functions of a machine for a root type to the code; the members of the machine. */
@@ -104,7 +106,7 @@ function addEncode(it: RootType, align: number, slots: number): void {
   const head = e.typed
     ? `value: ${value}, target: Uint8Array, offset = 0`
     : 'value, target, offset = 0';
-  const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto(it, align, slow) : [slow];
+  const lines = isFixed && !usesBytes(e.plan, root) ? fixedInto({ ...it, align }, slow) : [slow];
   e.add(`function encodeInto${suffix}(${head})${e.type('number')} {\n${lines.join('\n')}\n}`);
   const sized = isFixed ? `${size}` : `${e.rt('sizeOf')}(root$${suffix}, ${write}, value)`;
   e.fn(`encodedSize${suffix}`, [one], 'number', [`return ${sized};`]);
@@ -124,35 +126,6 @@ function usesBytes(plan: Plan, root: string): boolean {
   return (
     typeForm(plan, root).size > 0 && types.some((type) => JSON.stringify(type).includes('"blob"'))
   );
-}
-
-/**
- * Writing a type of fixed size needs no sink, and no call: what a function that is too large to be
- * inlined costs is a tenth of writing a small struct.
- */
-function fixedInto({ e, root, size, suffix }: RootType, align: number, slow: string): string[] {
-  const words = e.rt('words');
-  const place = rootPlace(align);
-  const fixes = rootFix(e, root, 'value', place);
-  const text = fixes.join('\n');
-  const fields = ['d', 'i32', 'f32', 'f64'].filter((name) => uses(text, name));
-  const isOdd = align === 1 ? '' : ` || (${place} & ${align - 1}) !== 0`;
-  const usesPlace = isOdd !== '' || [place, 'w4', 'w8'].some((name) => uses(text, name));
-  return [
-    `if (target !== ${words}.bytes && !${e.rt('enterWords')}(target)) ${slow}`,
-    ...(usesPlace ? [`const ${place} = ${words}.start + offset;`] : []),
-    `if (offset >>> 0 !== offset || offset + ${size} > target.length${isOdd}) ${slow}`,
-    ...(fields.length === 0 ? [] : [`const { ${fields.join(', ')} } = ${words};`]),
-    ...(uses(text, 's') ? [`const s = ${words};`] : []),
-    ...(uses(text, 'w4') ? ['const w4 = w >>> 2;'] : []),
-    ...(uses(text, 'w8') ? ['const w8 = w >>> 3;'] : []),
-    'try {',
-    ...fixes,
-    '} catch (error) {',
-    `throw ${e.rt('unwritten')}(root$${suffix}, value, error);`,
-    '}',
-    `return ${size};`,
-  ];
 }
 
 /** Runs code with some names bound; forbidden where the process forbids generating code. */

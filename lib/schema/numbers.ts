@@ -69,6 +69,11 @@ export function checkF32(value: number): void {
   }
 }
 
+/** As {@link checkF32}, for several of which one may be wrong. */
+export function checkF32s(...values: readonly number[]): void {
+  for (const value of values) checkF32(value);
+}
+
 /** Writes a safe integer. */
 export function writeI64(d: DataView, p: number, value: number): void {
   if (!Number.isSafeInteger(value)) bad(value, 'a safe integer');

@@ -17,6 +17,7 @@ export { fixMap, mapOps, type MapRules } from './maps.js';
 export {
   bad,
   checkF32,
+  checkF32s,
   isSome,
   readChar,
   readHuge,

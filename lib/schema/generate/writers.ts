@@ -56,13 +56,14 @@ export function typeOut(e: Emitter, type: string): string {
 }
 
 /**
- * Statements for phase two of a root type of fixed size, spelled out where it is a struct: at `p`,
- * its {@link rootPlace}, in `words`, of which arrays of numbers and the DataView `d` are at hand.
+ * Statements for phase two of a root type of fixed size, spelled out where it is a struct, field by
+ * field: at `p`, its {@link rootPlace}, in `words`, of which arrays of numbers and the DataView `d`
+ * are at hand.
  */
-export function rootFix(e: Emitter, type: string, value: string, p: string): string[] {
+export function rootFix(e: Emitter, type: string, value: string, p: string): string[][] {
   const form = e.userType(type);
-  if (form.form === 'struct') return fixParts(e, form.parts, value, p, 0, form.size);
-  return [`${typeFix(e, type)}(${e.rt('words')}, d, ${value}, ${p});`];
+  if (form.form === 'struct') return fixEach(e, form.parts, value, p, 0, form.size);
+  return [[`${typeFix(e, type)}(${e.rt('words')}, d, ${value}, ${p});`]];
 }
 
 /** The position in the memory that numbers are written to through arrays. */
@@ -134,19 +135,65 @@ function outParts(e: Emitter, parts: readonly Part[], value: string): string[] {
     .flatMap(({ name, form }) => out(e, form, member(value, name)));
 }
 
-function fixParts(
+function fixParts(...args: Parameters<typeof fixEach>): string[] {
+  return fixEach(...args).flat();
+}
+
+/** Statements for phase two of some parts, one list after the other. */
+function fixEach(
   e: Emitter,
   parts: readonly Part[],
   value: string,
   p: string,
   from: number,
   to: number,
-): string[] {
-  const lines = parts.flatMap(({ name, at, form }) => {
-    return fix(e, form, member(value, name), plus(p, at));
+): string[][] {
+  const places = parts.map(({ name, at, form }) => {
+    return { form, value: member(value, name), p: plus(p, at) };
   });
-  const zeros = gapsIn(parts, from, to).flatMap(([start, end]) => zeroLines(e, p, start, end));
+  const lines = runsOf(places).map((run) => fixRun(e, run));
+  const zeros = gapsIn(parts, from, to).map(([start, end]) => zeroLines(e, p, start, end));
   return [...lines, ...zeros];
+}
+
+/** A value to be written at a position. */
+interface Place {
+  readonly form: Form;
+  readonly value: string;
+  readonly p: string;
+}
+
+/** Places in their order, those of f32 that follow each other together. */
+function runsOf(places: readonly Place[]): Place[][] {
+  const runs: Place[][] = [];
+  for (const place of places) {
+    const last = runs.at(-1);
+    const joins = isF32(place.form) && last !== undefined && isF32(last[0]?.form);
+    if (joins && last.length < UNROLLED_MAX) last.push(place);
+    else runs.push([place]);
+  }
+  return runs;
+}
+
+function isF32(form: Form | undefined): boolean {
+  return form?.form === 'number' && form.scalar === 'f32';
+}
+
+/**
+ * Statements for a run of places. Numbers of type f32 are checked together: if the sum of their
+ * squares is below that of the first number which is too large, so is each of them.
+ */
+function fixRun(e: Emitter, run: readonly Place[]): string[] {
+  if (run.length < 2) return run.flatMap(({ form, value, p }) => fix(e, form, value, p));
+  const values = run.map(({ value, p }) => ({ x: e.fresh('x'), value, p }));
+  const wrong = values.map(({ x }) => `typeof ${x} !== 'number'`).join(' || ');
+  const sum = values.map(({ x }) => `${x} * ${x}`).join(' + ');
+  const all = values.map(({ x }) => x).join(', ');
+  return [
+    ...values.map(({ x, value }) => `const ${x} = ${value};`),
+    `if (${wrong} || !(${sum} < ${F32_END ** 2})) ${e.rt('checkF32s')}(${all});`,
+    ...values.map(({ x, p }) => store('f32', p, x)),
+  ];
 }
 
 /** Zeros where nothing stands. */
@@ -310,13 +357,12 @@ function fixScalar(e: Emitter, form: Form, value: string, p: string): string[] {
 /** A safe integer in two words, as `writeU64` does it. */
 function fixU64(e: Emitter, value: string, p: string): string[] {
   const [x, low, high] = [e.fresh('x'), e.fresh('low'), e.fresh('high')];
-  const refuse = `${e.rt('bad')}(${x}, 'a safe integer, not negative');`;
+  const wrong = `typeof ${x} !== 'number' || (${high} & 0x1fffff) !== ${high}`;
   return [
     `const ${x} = ${value};`,
-    `if (typeof ${x} !== 'number') ${refuse}`,
     `const ${low} = ${x} >>> 0;`,
     `const ${high} = (${x} - ${low}) / 0x100000000;`,
-    `if ((${high} & 0x1fffff) !== ${high}) ${refuse}`,
+    `if (${wrong}) ${e.rt('bad')}(${x}, 'a safe integer, not negative');`,
     store('u32', p, low),
     store('u32', plus(p, 4), high),
   ];
@@ -357,10 +403,10 @@ function fixArray(e: Emitter, form: FormOf<'array'>, value: string, p: string): 
   ];
   // Arrays of arrays are loops around what is spelled out, or their code would have no end.
   if (length <= UNROLLED_MAX && isLeaf(elem)) {
-    const each = Array.from({ length }, (_, index) =>
-      fix(e, elem, e.as(`${x}[${index}]`, type), plus(p, index * elem.size)),
-    );
-    return [...head, ...each.flat()];
+    const places = Array.from({ length }, (_, index) => {
+      return { form: elem, value: e.as(`${x}[${index}]`, type), p: plus(p, index * elem.size) };
+    });
+    return [...head, ...runsOf(places).flatMap((run) => fixRun(e, run))];
   }
   const index = e.fresh('index');
   return [
