@@ -6,14 +6,18 @@ import { spawn } from 'node:child_process';
 
 const LIMIT_MS = 20 * 60_000;
 
-/** @returns {Promise<{ status: number, output: string }>} `output` is empty unless captured. */
-export function execute(command, { env = {}, cwd = '.', capture = false } = {}) {
+/**
+ * `aside`: what it writes to its standard output appears as an error output.
+ *
+ * @returns {Promise<{ status: number, output: string }>} `output` is empty unless captured.
+ */
+export function execute(command, { env = {}, cwd = '.', capture = false, aside = false } = {}) {
   const child = spawn(command, {
     shell: true,
     cwd,
     // A group of its own, so that a runner's children can be ended with it.
     detached: capture && process.platform !== 'win32',
-    stdio: ['ignore', capture ? 'pipe' : 'inherit', 'inherit'],
+    stdio: ['ignore', capture ? 'pipe' : aside ? 2 : 'inherit', 'inherit'],
     env: { ...process.env, ...env },
   });
   let output = '';

@@ -1,17 +1,18 @@
 /**
- * Installs a folder's npm dependencies, exactly as locked, unless they are there already.
+ * Installs a folder's npm dependencies, exactly as locked, unless they are there already. `aside`:
+ * nothing goes to the standard output.
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { execute } from './execute.mjs';
 
-export async function install(folder) {
+export async function install(folder, aside = false) {
   const installed = modified(join(folder, 'node_modules', '.package-lock.json'));
   if (installed >= modified(join(folder, 'package-lock.json'))) return;
-  console.log(`installing ${folder}`);
+  (aside ? console.error : console.log)(`installing ${folder}`);
   const quiet = '--no-audit --no-fund --loglevel=error';
-  const { status } = await execute(`npm ci --prefix ${folder} ${quiet}`);
+  const { status } = await execute(`npm ci --prefix ${folder} ${quiet}`, { aside });
   if (status !== 0) throw new Error(`npm ci failed in ${folder}`);
 }
 

@@ -135,8 +135,10 @@ async function start() {
 }
 
 async function bench() {
-  await install('.');
-  await must('npm run build');
+  // What reads the lines wants nothing else.
+  const aside = options.includes('--json');
+  await install('.', aside);
+  await must('npm run build', aside);
   return (await execute(quoted('node benches/js/main.js'))).status;
 }
 
@@ -223,8 +225,8 @@ function notRun({ name, needs }) {
   return { passed: 0, failed: 1, failures: [{ title: `${needs} failed`, said: '' }] };
 }
 
-async function must(command) {
-  const { status } = await execute(command);
+async function must(command, aside = false) {
+  const { status } = await execute(command, { aside });
   if (status !== 0) process.exit(status);
 }
 

@@ -5,6 +5,7 @@
  * only the ratios carry over to other machines.
  */
 import { HANDOVER_SIZES, sizeName } from './cases.js';
+import { COUNT_GOALS } from './counting/goals.js';
 import { CALL_GOALS } from './plugins/goals.js';
 import { median } from './stats.js';
 import { TYPED_GOALS } from './types/goals.js';
@@ -13,7 +14,10 @@ import { TYPED_GOALS } from './types/goals.js';
  * @typedef {import('./runner.js').Result | import('./types/runner.js').TypedResult |
  *   import('./plugins/runner.js').CallResult} Result
  */
-/** @typedef {'p50Ns' | 'p99Ns' | 'nsPerOp' | 'msgPerSec' | 'bytesPerSec'} Metric */
+/**
+ * @typedef {'p50Ns' | 'p99Ns' | 'nsPerOp' | 'msgPerSec' | 'bytesPerSec' | 'allocsPerMsg' |
+ *   'copiesPerMsg' | 'syscallsPerMsg'} Metric
+ */
 
 /**
  * @typedef {object} Goal
@@ -93,6 +97,7 @@ export const GOALS = [
     metric: /** @type {const} */ ('msgPerSec'),
     atLeast: 5e6,
   })),
+  ...COUNT_GOALS,
   ...TYPED_GOALS,
   ...CALL_GOALS,
 ];
@@ -158,7 +163,7 @@ export function ratios(own, results) {
  */
 function measure(goal, values, results) {
   if (goal.flatWithin !== undefined) return Math.max(...values) / Math.min(...values);
-  const worst = isTime(goal.metric) ? Math.max(...values) : Math.min(...values);
+  const worst = isCost(goal.metric) ? Math.max(...values) : Math.min(...values);
   if (goal.peer === undefined) return worst;
   const own = find(results, goal.cases[0] ?? '', goal.contender);
   const peer = find(results, goal.cases[0] ?? '', goal.peer);
@@ -197,10 +202,10 @@ function figureOf(result, metric) {
 
 /**
  * @param {Metric} metric
- * @returns {boolean}
+ * @returns {boolean} whether less is better
  */
-function isTime(metric) {
-  return metric.includes('Ns') || metric === 'nsPerOp';
+function isCost(metric) {
+  return !metric.endsWith('PerSec');
 }
 
 /**

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { CASES } from './cases.js';
+import { findTools } from './counting/round.js';
 import { plot } from './plot.js';
 import { build } from './plugins/build.js';
 import { CALL_CASES } from './plugins/cases.js';
@@ -56,6 +57,8 @@ async function main() {
     profileDir: values['cpu-prof'] ? join(out, 'profiles') : null,
     out,
     isQuick: values.quick ?? false,
+    // Profiles are of what is timed.
+    tools: values['cpu-prof'] ? null : findTools(join(out, 'native')),
   };
   mkdirSync(settings.profileDir ?? out, { recursive: true });
   installPeers(selected);

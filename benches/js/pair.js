@@ -6,7 +6,7 @@
  */
 import { execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
+import { TALLY } from './counting/tally.js';
 import { nodeOn } from './machine.js';
 
 /** @typedef {import('./child.js').Side} Side */
@@ -23,6 +24,8 @@ import { nodeOn } from './machine.js';
  * @property {number[] | null} cpus where server and client run; null = anywhere
  * @property {number} timeoutMs after which each child ends itself, whatever it is doing
  * @property {string | null} profileDir where --cpu-prof writes, null = no profile
+ * @property {{ tally: string | null } | null} counting null in rounds that are timed; the library
+ *   of counting/tally.c, if it can be had
  */
 
 export class Pair {
@@ -43,7 +46,7 @@ export class Pair {
     directories.add(directory);
     const label = `${spec.id} ${contender.name}`.replaceAll(/[^\w]+/g, '-');
     const child = (/** @type {import('./child.js').ChildOptions['holds']} */ holds, side = 0) =>
-      new BenchChild(holds, side, `${label}-${holds}`, options);
+      new BenchChild(holds, side, `${label}-${holds}`, directory, options);
     /** @type {Record<Side, BenchChild>} */
     let children;
     if (spec.topology === 'processes') {
@@ -88,6 +91,11 @@ export class Pair {
       this.#call('client', 'finish'),
     ]);
     return /** @type {Record<Side, import('./end.js').JobReport>} */ ({ server, client });
+  }
+
+  /** Of the processes. */
+  get pids() {
+    return [...new Set(Object.values(this.#children))].map(({ pid }) => pid);
   }
 
   /** Closes the connection in good order, then ends like {@link abandon}. */
@@ -156,6 +164,19 @@ async function makeSecrets(directory) {
   return { cert, key };
 }
 
+/**
+ * The environment of a process that counts.
+ *
+ * @param {string} file to be made
+ * @param {string | null} library
+ * @returns {NodeJS.ProcessEnv}
+ */
+function tallyIn(file, library) {
+  if (library === null) return { [TALLY]: '' };
+  writeFileSync(file, Buffer.alloc(TALLY_BYTES));
+  return { [TALLY]: file, LD_PRELOAD: library };
+}
+
 /** A port that nobody listens at. */
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
@@ -183,19 +204,27 @@ class BenchChild {
    * @param {import('./child.js').ChildOptions['holds']} holds
    * @param {number} side which of the two cores
    * @param {string} label
+   * @param {string} directory
    * @param {PairOptions} options
    */
-  constructor(holds, side, label, { cpus, timeoutMs, profileDir }) {
+  constructor(holds, side, label, directory, { cpus, timeoutMs, profileDir, counting }) {
     const { execPath, execArgv } = nodeOn(cpus?.[side] ?? null);
     if (profileDir !== null) {
       execArgv.push('--cpu-prof', `--cpu-prof-dir=${profileDir}`);
       execArgv.push(`--cpu-prof-name=${label}.cpuprofile`);
+    }
+    const env = { ...process.env };
+    if (counting !== null) {
+      // Memory for all that a counted job takes, so that no garbage need be collected meanwhile.
+      execArgv.push('--min-semi-space-size=256', '--max-semi-space-size=256');
+      Object.assign(env, tallyIn(join(directory, `${holds}.tally`), counting.tally));
     }
     /** @type {import('./child.js').ChildOptions} */
     const options = { holds, timeoutMs, cpus };
     this.#process = fork(CHILD, [JSON.stringify(options)], {
       execPath,
       execArgv,
+      env,
       stdio: ['ignore', 2, 2, 'ipc'],
       serialization: 'advanced',
     });
@@ -223,6 +252,10 @@ class BenchChild {
     });
   }
 
+  get pid() {
+    return this.#process.pid ?? 0;
+  }
+
   /** Tells the process to end, and waits until it has. */
   async end() {
     if (this.#gone === null) {
@@ -248,6 +281,9 @@ class BenchChild {
     this.#calls.clear();
   }
 }
+
+/** More than `struct tally` of counting/tally.c. */
+const TALLY_BYTES = 4096;
 
 const CHILD = fileURLToPath(new URL('child.js', import.meta.url));
 

@@ -79,6 +79,7 @@ function goalTable(verdicts) {
  */
 function figure(goal, value) {
   if (goal.peer !== undefined || goal.flatWithin !== undefined) return ratio(value);
+  if (goal.metric.endsWith('PerMsg')) return digits(value);
   if (goal.metric === 'msgPerSec') return rate(value);
   return goal.metric === 'bytesPerSec' ? bandwidth(value) : time(value);
 }
@@ -110,6 +111,7 @@ function timeTable(lines) {
       each(line.bells),
       each(line.wakes),
       each(line.switches),
+      ...counts(line),
       `${line.preemptions ?? '–'}`,
       ranOn(line),
       line.peer === null ? ratioList(ratios(line, lines)) : '',
@@ -131,6 +133,7 @@ function rateTable(lines) {
       line.spread.map(rate).join(' … '),
       each(line.parks),
       each(line.bells),
+      ...counts(line),
       `${line.preemptions ?? '–'}`,
       ranOn(line),
       line.peer === null ? ratioList(ratios(line, lines)) : '',
@@ -193,6 +196,11 @@ function ratioList(all) {
   return all.map(({ peer, ratio: value }) => `${peer} ${ratio(value)}`).join(', ');
 }
 
+/** @param {MessageResult} line */
+function counts({ allocsPerMsg, copiesPerMsg, syscallsPerMsg }) {
+  return [allocsPerMsg, copiesPerMsg, syscallsPerMsg].map(each);
+}
+
 /**
  * @param {number | null} count
  * @returns {string}
@@ -221,6 +229,9 @@ const TIME_HEAD = [
   'bells',
   'wakes',
   'switches',
+  'allocations',
+  'copies',
+  'system calls',
   'preempted',
   'ran on',
   'p50 against the peers',
@@ -233,6 +244,9 @@ const RATE_HEAD = [
   'rounds from … to',
   'parks',
   'bells',
+  'allocations',
+  'copies',
+  'system calls',
   'preempted',
   'ran on',
   'against the peers',

@@ -3,6 +3,7 @@
  * Runs a case: every contender in turn, round after round (A B A B), each round in fresh
  * processes with a warm-up first, and makes one result line of the medians over the rounds.
  */
+import { countRound, UNCOUNTED } from './counting/round.js';
 import { allowedCpus, canPin, describeMachine } from './machine.js';
 import { Pair } from './pair.js';
 import { median, medianOf } from './stats.js';
@@ -16,6 +17,7 @@ import { median, medianOf } from './stats.js';
  * @property {number} seconds length of a measured job
  * @property {number} timeoutMs bound on one round of one contender
  * @property {string | null} profileDir
+ * @property {import('./counting/round.js').Tools | null} tools null = nothing is counted
  */
 
 /**
@@ -32,7 +34,7 @@ import { median, medianOf } from './stats.js';
  */
 
 /**
- * @typedef {object} Result one line of output; see benches/README.md
+ * @typedef {object} Timed what a line of output says of the rounds that were timed
  * @property {string} case
  * @property {string} contender
  * @property {'latency' | 'throughput' | 'handover'} kind
@@ -65,6 +67,12 @@ import { median, medianOf } from './stats.js';
  * @property {string} date
  */
 
+/**
+ * One line of output; see benches/README.md
+ *
+ * @typedef {Timed & import('./counting/round.js').PerMessage} Result
+ */
+
 /** @typedef {{ case: string, contender: string, peer: string | null, error: string }} Failure */
 
 /**
@@ -91,11 +99,32 @@ export async function runCase(spec, contenders, settings, progress) {
       }
     }
   }
-  return contenders.map((contender) => {
-    const error = failures.get(contender);
-    if (error === undefined) return summarize(spec, contender, rounds.get(contender) ?? [], cpus);
-    return { case: spec.id, contender: contender.name, peer: contender.peer, error };
-  });
+  /** @type {(Result | Failure)[]} */
+  const lines = [];
+  for (const contender of contenders) {
+    const { name, peer } = contender;
+    try {
+      if (failures.has(contender)) throw new Error(failures.get(contender));
+      progress(`${spec.id}  ${name}  counting`);
+      const counts = await counted(spec, contender, cpus, settings);
+      lines.push({ ...summarize(spec, contender, rounds.get(contender) ?? [], cpus), ...counts });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      lines.push({ case: spec.id, contender: name, peer, error: why });
+    }
+  }
+  return lines;
+}
+
+/**
+ * @param {Case} spec
+ * @param {Contender} contender
+ * @param {number[] | null} cpus
+ * @param {Settings} settings
+ */
+async function counted(spec, contender, cpus, settings) {
+  const { tools } = settings;
+  return tools === null ? UNCOUNTED : countRound(spec, contender, cpus, settings, tools);
 }
 
 /**
@@ -107,7 +136,7 @@ export async function runCase(spec, contenders, settings, progress) {
  */
 async function runRound(spec, contender, cpus, settings) {
   const { timeoutMs, profileDir } = settings;
-  const pair = await Pair.open(spec, contender, { cpus, timeoutMs, profileDir });
+  const pair = await Pair.open(spec, contender, { cpus, timeoutMs, profileDir, counting: null });
   try {
     const rate = await warmUp(pair, spec, settings.seconds / 2);
     const measured = clamp(rate * settings.seconds, 2, N_MAX[spec.kind]);
@@ -171,7 +200,7 @@ function toRound(spec, n, { server, client }) {
  * @param {Contender} contender
  * @param {readonly Round[]} rounds
  * @param {number[] | null} cpus
- * @returns {Result}
+ * @returns {Timed}
  */
 function summarize(spec, contender, rounds, cpus) {
   const ns = (/** @type {keyof import('./stats.js').Percentiles} */ rank) =>
