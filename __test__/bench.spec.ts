@@ -116,12 +116,15 @@ test('[M13] a typed case reports nanoseconds and checks codecs before timing', a
   t.throws(() => prepare(loses, 'order', {}), { code: 'ERR_ASSERTION' });
 });
 
-test('[M13 Z20] a plugin case reports nanoseconds and checks calls before timing', async (t) => {
+test('[M13 Z09 Z20] plugin cases report percentiles of each mode and check calls', async (t) => {
   await withDirectory(async (out) => {
     const names = ['sync/64B/busbar', 'sync/64B/wasm', 'async/64B/busbar', 'async/64B/postM'];
+    names.push('beside');
     const lines = await bench(out, ...names.map((name) => `plugins/${name}`));
     const contenders = lines.map((line) => `${line.case} ${line.contender}`);
-    for (const wanted of ['busbar inline arena', 'busbar dedicated', 'wasm', 'postMessage']) {
+    const modes = ['inline', 'shared', 'dedicated', 'process'].map((mode) => `busbar ${mode}`);
+    const beside = ['busbar dedicated, alone', 'busbar dedicated, burned'];
+    for (const wanted of [...modes, ...beside, 'busbar inline arena', 'wasm', 'postMessage']) {
       t.true(
         contenders.some((contender) => contender.endsWith(wanted)),
         contenders.join(),
@@ -132,8 +135,17 @@ test('[M13 Z20] a plugin case reports nanoseconds and checks calls before timing
       t.is(line['kind'], 'call');
       t.is(line['peer'], line.contender.startsWith('busbar') ? null : line.contender);
       t.true((line['nsPerOp'] as number) > 0);
+      const ranks = ['p50Ns', 'p90Ns', 'p95Ns', 'p99Ns'].map((rank) => line[rank] as number);
+      t.true(ranks[0]! > 0);
+      t.deepEqual(
+        ranks,
+        ranks.toSorted((a, b) => a - b),
+        line.contender,
+      );
     }
     const report = await readFile(join(out, 'js-latest.md'), 'utf8');
+    t.regex(report, /\| time \| p50 \| p90 \| p95 \| p99 \|/);
+    t.regex(report, /one that burns a core.*\| (met|\*\*missed\*\*) \|/);
     t.regex(report, /postMessage \|.*\| (met|\*\*missed\*\*) \|/);
   });
 

@@ -83,6 +83,22 @@ const STEPS: readonly (readonly [step: string, file: string, tests: string, titl
   ],
 ];
 
+test('[Z19] npm test builds and runs plugins for tests; workflows do on three systems', (t) => {
+  const steps = read('scripts/run.mjs');
+  t.regex(steps, /name: 'cargo',\n\s+command: 'cargo test --workspace/);
+  t.regex(steps, /name: 'plugins',\n\s+command: 'node --test [^']*test\/\*\.test\.js'/);
+  // In C by the compiler alone, in Rust as examples of the workspace, as it is locked.
+  t.regex(read('crates/busbar-zone/tests/it/fixtures.rs'), /Command::new\("cc"\)/);
+  t.regex(read('crates/busbar-zone/tests/it/modes.rs'), /Z19\] the same plugin behaves the same/);
+  t.regex(read('crates/busbar-zone/tests/it/reload.rs'), /\[Z12[^\]]*\]/);
+  const workflow = read('.github/workflows/ci.yml');
+  t.regex(workflow, /runs-on: ubuntu-latest[^]*run: bash \.ci\/run/);
+  t.regex(
+    workflow,
+    /os: \[macos-latest, windows-latest\][^]*run: node --test test\/host\.test\.js/,
+  );
+});
+
 for (const [step, file, tests, title] of STEPS) {
   test(`[T43] ${step}: there, and shown by a test`, (t) => {
     t.true(read(file).length > 0);

@@ -5,7 +5,7 @@
  * results say that they are unpinned.
  */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { cpus } from 'node:os';
 
 /**
@@ -81,8 +81,26 @@ export function nodeOn(cpu) {
  * @param {number} cpu
  */
 export function pinThisThread(cpu) {
-  const tid = readlinkSync('/proc/thread-self').split('/').at(-1) ?? '';
+  pinThread(readlinkSync('/proc/thread-self').split('/').at(-1) ?? '', cpu);
+}
+
+/**
+ * Moves a thread of this process to a core.
+ *
+ * @param {string} tid
+ * @param {number} cpu
+ */
+export function pinThread(tid, cpu) {
   execFileSync('taskset', ['-pc', String(cpu), tid], { stdio: 'ignore' });
+}
+
+/** @returns {string[]} the threads of this process; none where the system does not list them */
+export function threads() {
+  try {
+    return readdirSync('/proc/self/task');
+  } catch {
+    return [];
+  }
 }
 
 /**

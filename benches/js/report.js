@@ -33,8 +33,13 @@ export function report(results, failures) {
  * @returns {string[]}
  */
 function section(lines) {
-  if (lines[0]?.kind === 'typed' || lines[0]?.kind === 'call') {
-    return [operationTable(/** @type {(TypedResult | CallResult)[]} */ (lines))];
+  if (lines[0]?.kind === 'typed') {
+    return [operationTable(/** @type {TypedResult[]} */ (lines), [], () => [])];
+  }
+  if (lines[0]?.kind === 'call') {
+    const ranks = (/** @type {CallResult} */ { p50Ns, p90Ns, p95Ns, p99Ns }) =>
+      [p50Ns, p90Ns, p95Ns, p99Ns].map(nanoseconds);
+    return [operationTable(/** @type {CallResult[]} */ (lines), CALL_RANKS, ranks)];
   }
   const messages = /** @type {MessageResult[]} */ (lines);
   const isTimed = messages[0]?.kind !== 'throughput';
@@ -142,15 +147,20 @@ function rateTable(lines) {
 }
 
 /**
- * @param {readonly (TypedResult | CallResult)[]} lines
+ * @template {TypedResult | CallResult} L
+ * @param {readonly L[]} lines
+ * @param {readonly string[]} ranks percentiles, where lines have them
+ * @param {(line: L) => string[]} timesOf
  * @returns {string}
  */
-function operationTable(lines) {
+function operationTable(lines, ranks, timesOf) {
+  const [name = '', mean = '', ...others] = OPERATION_HEAD;
   return table(
-    OPERATION_HEAD,
+    [name, mean, ...ranks, ...others],
     lines.map((line) => [
       line.contender,
       nanoseconds(line.nsPerOp),
+      ...timesOf(line),
       line.spread.map(nanoseconds).join(' … '),
       rate(line.msgPerSec),
       String(line.size),
@@ -251,5 +261,7 @@ const RATE_HEAD = [
   'ran on',
   'against the peers',
 ];
+
+const CALL_RANKS = ['p50', 'p90', 'p95', 'p99'];
 
 const OPERATION_HEAD = ['', 'time', 'rounds from … to', 'a second', 'bytes', 'against the peers'];

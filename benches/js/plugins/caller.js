@@ -22,9 +22,11 @@ import { fresh } from '../types/codec.js';
 
 /**
  * What a module's `open` gives: calls, which return results or promises of them. With 64 B the
- * result lies in `out` or in memory of its own.
+ * result lies in `out` or in memory of its own. `meanwhile` starts what is to go on while calls are
+ * timed, and no longer, as others have their turns then; it gives what ends it.
  *
- * @typedef {Partial<Record<Payload, (...values: any[]) => any>>} Caller
+ * @typedef {Partial<Record<Payload, (...values: any[]) => any>> &
+ *   { meanwhile?: () => Promise<() => Promise<void>> }} Caller
  */
 
 /** Between two crashes, not counted: nothing crashes in a row, and what follows is ready. */
@@ -45,6 +47,8 @@ export class Job {
   #isAwaited;
   #blockCalls = 1;
   #sampleBlocks = 1;
+  /** @type {Caller['meanwhile']} */
+  #meanwhile;
 
   /**
    * @param {Caller} caller
@@ -56,17 +60,19 @@ export class Job {
     const call = caller[payload];
     if (call === undefined) throw new Error(`it cannot be called with ${payload}`);
     await check(call, payload);
-    return new Job(call, manner, payload);
+    return new Job(call, manner, payload, caller.meanwhile);
   }
 
   /**
    * @param {(...values: any[]) => any} call
    * @param {Manner} manner
    * @param {Payload} payload
+   * @param {Caller['meanwhile']} [meanwhile]
    */
-  constructor(call, manner, payload) {
+  constructor(call, manner, payload, meanwhile) {
+    this.#meanwhile = meanwhile;
     this.#isAwaited = manner !== 'sync';
-    const loops = { sync: LOOPS, async: AWAITED, async100: CROWDED, crash: AWAITED }[manner];
+    const loops = { ...AWAITED_MANNERS, sync: LOOPS, async100: CROWDED }[manner];
     this.#loop = fresh(/** @type {any} */ (loops[payload]))(call, ...BYTES);
     if (manner === 'async100') this.#blockCalls = CROWD;
     this.isShort = manner === 'sync';
@@ -97,6 +103,14 @@ export class Job {
   /** @returns {Promise<Sample>} */
   async sample() {
     if (this.rests) return this.#sampleWithRests();
+    const end = await this.#meanwhile?.();
+    const sample = await this.#sample();
+    await end?.();
+    return sample;
+  }
+
+  /** @returns {Promise<Sample>} */
+  async #sample() {
     const [loop, calls, blocks] = [this.#loop, this.#blockCalls, this.#sampleBlocks];
     const stamps = new Float64Array(blocks + 1);
     stamps[0] = performance.now();
@@ -176,6 +190,8 @@ const AWAITED = {
   numbers: (call) => () => call(3, 4),
   '64B': (call, bytes, out) => () => call(bytes, out),
 };
+
+const AWAITED_MANNERS = { async: AWAITED, beside: AWAITED, crash: AWAITED };
 
 /**
  * Of 100 calls under way the eldest is awaited before the next; they stay under way from block to

@@ -6,9 +6,10 @@
 
 /** @typedef {'none' | 'numbers' | '64B'} Payload no arguments, two numbers, or bytes both ways */
 /**
- * One at a time, awaited, 100 under way, or once after the process was killed.
+ * One at a time, awaited, 100 under way, awaited while other native code may burn a core, or once
+ * after the process was killed.
  *
- * @typedef {'sync' | 'async' | 'async100' | 'crash'} Manner
+ * @typedef {'sync' | 'async' | 'async100' | 'beside' | 'crash'} Manner
  */
 
 /**
@@ -29,6 +30,10 @@
  * @property {readonly Contender[]} contenders
  */
 
+/** A zone with a thread of its own, beside one that is idle, and one that burns a core. */
+export const ALONE = 'busbar dedicated, alone';
+export const BURNED = 'busbar dedicated, burned';
+
 /** @type {readonly Payload[]} */
 const PAYLOADS = ['none', 'numbers', '64B'];
 
@@ -45,6 +50,10 @@ const CALLERS = {
   ],
   async: asynchronous(),
   async100: asynchronous(),
+  beside: [
+    caller(ALONE, 'busbar', 'alone', ['none']),
+    caller(BURNED, 'busbar', 'burned', ['none']),
+  ],
   crash: [
     caller('busbar process', 'busbar', 'crash', ['none']),
     caller('spawn of a C program', 'spawn', 'program', ['none']),

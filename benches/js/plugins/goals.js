@@ -3,6 +3,8 @@
  * What busbar promises about calls of plugins: ratios to peers of the same run, and times.
  */
 
+import { ALONE, BURNED } from './cases.js';
+
 /** @typedef {import('../goals.js').Goal} Goal */
 
 /** @type {readonly Goal[]} */
@@ -17,6 +19,8 @@ export const CALL_GOALS = [
   within('process, waiting awake, without arguments', 'sync/none', 'busbar process', 800),
   against('process, awaited, 64 B', 'async/64B', 'busbar process', 'postMessage', 1),
   against('process, 64 B, 100 under way', 'async100/64B', 'busbar process', 'postMessage', 1),
+  // 1.2 times its time at most.
+  against('dedicated zone beside one that burns a core', 'beside/none', BURNED, ALONE, 1 / 1.2),
   within('crash of a process to the next answer', 'crash/none', 'busbar process', 3e6),
   against('the same', 'crash/none', 'busbar process', 'fork of Node', 1),
 ];
