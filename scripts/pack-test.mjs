@@ -6,11 +6,11 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -119,6 +119,20 @@ test('[M09] package and binary stay small', (t) => {
   const kib = (bytes) => `${Math.ceil(bytes / 1024)} KiB`;
   t.diagnostic(`installed: package ${kib(packageBytes)}, binary ${kib(binaryBytes)}`);
   assert.ok(packageBytes + binaryBytes <= INSTALLED_BYTES_MAX);
+});
+
+test('[M09] what its documents link to is in the package', () => {
+  const root = join(folder, 'node_modules', 'busbar');
+  const documents = readdirSync(root, { recursive: true }).filter((name) => name.endsWith('.md'));
+  assert.ok(documents.includes('README.md'));
+  const broken = documents.flatMap((name) => {
+    const text = readFileSync(join(root, name), 'utf8');
+    const links = Array.from(text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g), ([, link]) => link);
+    return links
+      .filter((link) => !/^\w+:/.test(link) && !existsSync(join(root, dirname(name), link)))
+      .map((link) => `${name}: ${link}`);
+  });
+  assert.deepEqual(broken, []);
 });
 
 test('[M08] every name of the table of contents is there, typed and at run time', async () => {
