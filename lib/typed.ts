@@ -21,6 +21,7 @@ import { TypedSender } from './internal/typed-sender.js';
 import type { WaitOptions } from './internal/wait.js';
 import type { Message } from './message.js';
 import type { BatchesOptions, CloseOptions, ConsumeOptions, Pipe } from './pipe.js';
+import type { SendOptions, TrySendOptions } from './pipe.js';
 import type { Comparison } from './schema/compare.js';
 import type { RootView } from './schema/views.js';
 
@@ -66,7 +67,10 @@ export interface Codec<T, V = RootView<T>> extends Decoder<T, V> {
 
 /** Options of `Pipe.typed()`. */
 export interface TypedOptions {
-  /** The channel that carries the values, 0–65,534; each carries one type. 0. */
+  /**
+   * The channel that carries the values, 0–65,534; each carries one type. 0. Sends may name
+   * another; values of the type are read from whichever channel they come on.
+   */
   readonly channel?: number;
   /**
    * Whether values of another version of the type are read, where that is possible without losing
@@ -149,7 +153,7 @@ export class TypedPipe<T, V = RootView<T>> {
    *
    * @throws BusbarError (as a rejection) as `Pipe.send`, and what the codec throws
    */
-  send(value: T, options?: WaitOptions): Promise<void> {
+  send(value: T, options?: SendOptions): Promise<void> {
     return this.#sender.send(value, options);
   }
 
@@ -158,8 +162,8 @@ export class TypedPipe<T, V = RootView<T>> {
    *
    * @throws BusbarError as `Pipe.trySend`, and what the codec throws
    */
-  trySend(value: T): boolean {
-    return this.#sender.trySend(value);
+  trySend(value: T, options?: TrySendOptions): boolean {
+    return this.#sender.trySend(value, options);
   }
 
   /**
@@ -168,7 +172,7 @@ export class TypedPipe<T, V = RootView<T>> {
    *
    * @throws BusbarError (as a rejection) as `Pipe.sendBatch`, and what the codec throws
    */
-  sendBatch(values: readonly T[], options?: WaitOptions): Promise<void> {
+  sendBatch(values: readonly T[], options?: SendOptions): Promise<void> {
     return this.#sender.sendBatch(values, options);
   }
 

@@ -32,10 +32,13 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
   private readonly expected: Expectation<T, V>;
   /** What reads the values of this peer, once it has said what they are. */
   private agreed: Decoder<T, V> | null = null;
+  /** The same for channels other than its own, by which a peer may send values of the type. */
+  private readonly others = new Map<number, Decoder<T, V>>();
   /** The connection that this was agreed on for. */
   private connection = 0;
-  /** The one cursor of this pipe. */
+  /** The one cursor of this pipe, and what made it: another version has another layout. */
   private cursor: Movable<V> | null = null;
+  private cursorOf: Decoder<T, V> | null = null;
 
   constructor(types: PipeTypes, expected: Expectation<T, V>) {
     this.types = types;
@@ -58,33 +61,35 @@ export class TypedReader<T, V> implements Grade<Decoded<T>> {
     const bytes = offset < 0 ? batch.at(i) : batch.bytes;
     const from = Math.max(offset, 0);
     const size = batch.size(i);
-    if (this.cursor !== null) return this.cursor.$move(bytes, from, size);
+    if (this.cursor !== null && this.cursorOf === decoder) {
+      return this.cursor.$move(bytes, from, size);
+    }
     if (decoder.view === undefined) {
       const { name } = this.expected.codec;
       throw invalidArgument(`the codec of ${name} has no view(); use at(i), which decodes`);
     }
     const cursor = decoder.view(bytes, from, size);
     this.cursor = cursor as V & Movable<V>;
+    this.cursorOf = decoder;
     return cursor;
   }
 
   /** What reads messages on `channel`. */
   private on(channel: number): Decoder<T, V> {
-    const { codec, channel: own } = this.expected;
-    if (channel !== own) {
-      const message = `a message came on channel ${channel}, and ${codec.name} is read from`;
-      throw new BusbarError('ERR_SCHEMA_MISMATCH', `${message} channel ${own} only`);
-    }
     if (this.connection !== this.types.connection) {
       this.connection = this.types.connection;
       this.agreed = null;
+      this.others.clear();
       this.cursor = null;
     }
-    return (this.agreed ??= this.agree());
+    if (channel === this.expected.channel) return (this.agreed ??= this.agree(channel));
+    let decoder = this.others.get(channel);
+    if (decoder === undefined) this.others.set(channel, (decoder = this.agree(channel)));
+    return decoder;
   }
 
-  private agree(): Decoder<T, V> {
-    const { codec, channel, resolve } = this.expected;
+  private agree(channel: number): Decoder<T, V> {
+    const { codec, resolve } = this.expected;
     const announced = this.types.ofPeer(channel);
     if (announced === undefined) {
       const message = `the peer sends bytes without a type on channel ${channel}`;

@@ -3,8 +3,13 @@
 import { BusbarError } from '../errors.js';
 import type { Codec } from '../typed.js';
 import type { PipeCore } from './core.js';
+import type { Outbox } from './outbox.js';
+import type { SendOptions, TrySendOptions } from '../pipe.js';
+import { channelOf } from './arguments.js';
+import { checkNames } from './checks.js';
+import { termsOf } from './qos.js';
 import { INLINE_MAX, recordBytes } from './record.js';
-import { checkWait, type WaitOptions } from './wait.js';
+import { checkWait, SEND_OPTIONS, TRY_SEND_OPTIONS } from './wait.js';
 
 type Encoder<T> = Omit<Codec<T>, 'view' | 'resolve'>;
 
@@ -19,23 +24,41 @@ export class TypedSender<T> {
     this.channel = channel;
   }
 
-  trySend(value: T): boolean {
-    const { outbox } = this.core;
+  trySend(value: T, options: TrySendOptions | undefined): boolean {
+    const { core } = this;
+    const channel = this.channelOf(options);
+    if (options !== undefined) {
+      checkNames(options, TRY_SEND_OPTIONS);
+      const terms = termsOf(options);
+      if (terms !== null) {
+        const outbox = this.queued(channel);
+        return outbox.trySend(this.codec.encode(value), channel, terms);
+      }
+    }
+    const { outbox } = core;
     outbox.checkOpen();
-    this.core.types.announce(this.channel, this.codec);
+    core.types.announce(channel, this.codec);
     if (!outbox.isReady) return false;
-    const bytes = this.place(value);
-    return bytes === null || outbox.trySend(bytes, this.channel);
+    const bytes = this.place(value, channel);
+    return bytes === null || outbox.trySend(bytes, channel);
   }
 
-  send(value: T, options: WaitOptions | undefined): Promise<void> {
+  send(value: T, options: SendOptions | undefined): Promise<void> {
     const { outbox } = this.core;
     try {
-      if (options !== undefined) checkWait(options, 'send()');
+      const channel = this.channelOf(options);
+      if (options !== undefined) {
+        checkWait(options, 'send()', SEND_OPTIONS);
+        const terms = termsOf(options);
+        if (terms !== null) {
+          const bytes = this.codec.encode(value);
+          return this.queued(channel).send(bytes, channel, options, terms);
+        }
+      }
       outbox.checkOpen();
-      this.core.types.announce(this.channel, this.codec);
-      const bytes = outbox.isReady ? this.place(value) : this.codec.encode(value);
-      if (bytes !== null) return outbox.send(bytes, this.channel, options);
+      this.core.types.announce(channel, this.codec);
+      const bytes = outbox.isReady ? this.place(value, channel) : this.codec.encode(value);
+      if (bytes !== null) return outbox.send(bytes, channel, options);
       outbox.sender.restart();
       return outbox.accepted();
     } catch (error) {
@@ -43,24 +66,44 @@ export class TypedSender<T> {
     }
   }
 
-  sendBatch(values: readonly T[], options: WaitOptions | undefined): Promise<void> {
+  sendBatch(values: readonly T[], options: SendOptions | undefined): Promise<void> {
     const { outbox } = this.core;
     try {
-      if (options !== undefined) checkWait(options, 'sendBatch()');
+      const channel = this.channelOf(options);
+      if (options !== undefined) {
+        checkWait(options, 'sendBatch()', SEND_OPTIONS);
+        const terms = termsOf(options);
+        if (terms !== null) {
+          const all = values.map((value) => this.codec.encode(value));
+          return this.queued(channel).sendBatch(all, channel, options, terms);
+        }
+      }
       outbox.checkOpen();
-      this.core.types.announce(this.channel, this.codec);
+      this.core.types.announce(channel, this.codec);
       let i = 0;
       let odd: Uint8Array | null = null;
       while (i < values.length && odd === null && outbox.isReady) {
-        odd = this.place(values[i++] as T);
+        odd = this.place(values[i++] as T, channel);
       }
       const rest = values.slice(i).map((value) => this.codec.encode(value));
       if (odd !== null) rest.unshift(odd);
       if (rest.length === 0) return outbox.accepted();
-      return outbox.sendBatch(rest, this.channel, options);
+      return outbox.sendBatch(rest, channel, options);
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** Where a value goes; the channel of this pipe unless the call names one. */
+  private channelOf(options: TrySendOptions | undefined): number {
+    return options?.channel === undefined ? this.channel : channelOf(options);
+  }
+
+  /** What sends messages with terms of their own; the peer knows what comes on `channel`. */
+  private queued(channel: number): Outbox {
+    this.core.outbox.checkOpen();
+    this.core.types.announce(channel, this.codec);
+    return this.core.queuedOutbox();
   }
 
   /**
@@ -68,7 +111,7 @@ export class TypedSender<T> {
    * if they have to be sent in another way. The staging buffer is reserved meanwhile, because a
    * codec may call getters of the value, and those may send.
    */
-  private place(value: T): Uint8Array | null {
+  private place(value: T, channel: number): Uint8Array | null {
     const { codec } = this;
     const { sender } = this.core.outbox;
     const { staging } = sender;
@@ -84,7 +127,7 @@ export class TypedSender<T> {
       return codec.encode(value);
     }
     if (length <= INLINE_MAX && staging.holds(this) && this.core.outbox.isReady) {
-      sender.commitStaged(length, this.channel);
+      sender.commitStaged(length, channel);
       return null;
     }
     staging.forget(this);
