@@ -111,10 +111,20 @@ test('[D07] what is not a string is an invalid argument', async (t) => {
 });
 
 test('[D07] schemes that come later are not supported yet', async (t) => {
-  const later = ['ipc:///tmp/x', 'pipe://x'];
+  const later = ['ipc:///tmp/x'];
   for (const address of later) {
     await t.throwsAsync(dial(address), { code: 'ERR_NOT_SUPPORTED' }, address);
     await t.throwsAsync(listen(address), { code: 'ERR_NOT_SUPPORTED' }, address);
+  }
+});
+
+test('[D40] where there are no named pipes, pipe:// says what to use instead', async (t) => {
+  if (process.platform === 'win32') {
+    await t.throwsAsync(dial('pipe://busbar-nobody'), { code: 'ERR_NOT_FOUND' });
+    return;
+  }
+  for (const attempt of [dial('pipe://x'), listen('pipe://x')]) {
+    await t.throwsAsync(attempt, { code: 'ERR_NOT_SUPPORTED', message: /use uds:\/\// });
   }
 });
 

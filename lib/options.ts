@@ -117,7 +117,7 @@ export interface PipeOptions extends QosOptions {
    */
   readonly reliable?: boolean | ReliableOptions;
   /**
-   * uds: which users' processes may be at the other end: `'same-user'`, `'anyone'` whom the
+   * uds, pipe: which users' processes may be at the other end: `'same-user'`, `'anyone'` whom the
    * socket's permissions let in, or a list such as `{ uids: [1000], gids: [100] }`. Others get
    * `ERR_PERMISSION_DENIED`. To be reachable for other users, a path needs a `mode` too.
    */
@@ -205,7 +205,8 @@ export interface DialSettings extends PipeSettings {
 export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
   const values = checked(options, PIPE);
   if (values['reliable'] !== false) {
-    const message = 'reliable is for uds://, tcp:// and tls://; within a process nothing is lost';
+    const message =
+      'reliable is for uds://, pipe://, tcp:// and tls://; within a process nothing is lost';
     throw new BusbarError('ERR_NOT_SUPPORTED', message);
   }
   return settingsOf(values, false);

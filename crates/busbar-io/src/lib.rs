@@ -1,7 +1,7 @@
 //! Transports, links and the engine that drives them.
 //!
 //! ```text
-//! Engine ── pipes ── Connection: Link ──→ transport/{inproc, shm, uds, tcp, tls}
+//! Engine ── pipes ── Connection: Link ──→ transport/{inproc, shm, uds, pipe, tcp, tls}
 //!   │  └── listeners ── Acceptor
 //!   └── poll set, notice board ──→ Events
 //! ```
@@ -10,7 +10,6 @@
 //! Programs in Rust that want to block use [`Pipe`] and [`Listener`], which bring an engine of
 //! their own.
 #![deny(unsafe_code)]
-#![cfg_attr(not(unix), allow(dead_code, reason = "there are no streams yet"))]
 
 pub mod transport;
 
@@ -20,7 +19,6 @@ mod endpoint;
 mod engine;
 mod event;
 mod inbox;
-#[cfg(unix)]
 mod io_thread;
 mod link;
 mod loan;
@@ -42,7 +40,6 @@ pub use endpoint::{Endpoint, ShmName, UdsName};
 pub use engine::{Engine, PipeStats, Readiness};
 pub use event::{Event, ListenerId, PipeId};
 pub use inbox::{ANNOUNCEMENTS, Inbox, META_LEASED, Slot};
-#[cfg(unix)]
 pub use io_thread::{EngineGuard, IoThread};
 pub use link::{Interest, Link, LinkStats};
 pub use loan::{Lease, Loan};

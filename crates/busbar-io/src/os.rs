@@ -22,7 +22,9 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// `EMFILE` or `ENFILE`, for which std has no kind.
+/// `EMFILE` or `ENFILE`, for which std has no kind; `ERROR_TOO_MANY_OPEN_FILES`, `WSAEMFILE` or
+/// `WSAENOBUFS` on Windows.
 fn lacks_descriptors(error: &io::Error) -> bool {
-    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+    let codes: &[i32] = if cfg!(windows) { &[4, 10_024, 10_055] } else { &[23, 24] };
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }

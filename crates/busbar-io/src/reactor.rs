@@ -2,26 +2,30 @@
 //!
 //! | backend | descriptors | sockets |
 //! |---|---|---|
-//! | [`Poll`](Backend::Poll) | the system's poll set: epoll, kqueue | read and written when there is an edge |
+//! | [`Poll`](Backend::Poll) | the system's poll set: epoll, kqueue, IOCP | read and written when there is an edge |
 //! | [`Uring`](Backend::Uring) | multishot polls | completions: what came has been received already |
 //!
 //! Either way an edge means "look again", is told once, and may be told for nothing; the
 //! transports know no difference but that a socket is *adopted* ([`Reactor::adopt`]) once its ends
 //! have introduced themselves.
 
+#[cfg_attr(windows, path = "reactor/sources.rs")]
+mod descriptors;
+#[cfg_attr(windows, path = "reactor/iocp.rs")]
 mod poll;
 #[cfg_attr(not(target_os = "linux"), path = "reactor/absent.rs")]
 mod uring;
 
 use std::env;
-#[cfg(unix)]
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
 use busbar_proto::{Code, Error};
 
 use crate::os::os_error;
+#[cfg(unix)]
+pub(crate) use descriptors::Watch;
 use uring::Uring;
+#[cfg(unix)]
 pub(crate) use uring::{Accepts, Port};
 
 /// Says which backend engines use that are not told: `auto`, `poll` or `uring`.
@@ -31,7 +35,7 @@ const VARIABLE: &str = "BUSBAR_IO";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The system's poll set: epoll or kqueue. Everywhere.
+    /// The system's poll set: epoll, kqueue or, on Windows, a completion port. Everywhere.
     Poll,
     /// io_uring, on Linux from about 6.1, unless the system or a sandbox forbids it.
     Uring,
@@ -63,14 +67,6 @@ pub struct EngineOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(pub(crate) usize);
 
-/// Of what to tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watch {
-    Readable,
-    /// Also of room to write.
-    Both,
-}
-
 /// A descriptor that is to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Edge {
@@ -93,7 +89,6 @@ pub(crate) enum Bell {
 }
 
 /// Waits for a reactor that others may use meanwhile.
-#[cfg(unix)]
 pub(crate) enum Watcher {
     Poll(poll::Watcher),
     Uring(uring::Watcher),
@@ -175,72 +170,10 @@ impl Reactor {
         }
     }
 
-    /// Tells the edges of a descriptor from now on, that which it has at present first. It must be
-    /// removed before it is closed.
-    #[cfg(unix)]
-    pub(crate) fn add(&self, fd: &impl AsFd, token: Token, watch: Watch) -> Result<(), Error> {
-        let fd = fd.as_fd().as_raw_fd();
-        let added = match self {
-            Self::Poll(poll) => poll.add(fd, token, watch),
-            Self::Uring(uring) => uring.add(fd, token, watch),
-        };
-        added.map_err(|error| os_error("watching a descriptor", error))
-    }
-
-    /// Gives the edges of a descriptor that may have been added to another token. Those that were
-    /// there already are told once more.
-    #[cfg(unix)]
-    pub(crate) fn change(&self, fd: &impl AsFd, token: Token, watch: Watch) -> Result<(), Error> {
-        match self {
-            Self::Poll(poll) => {
-                let raw = fd.as_fd().as_raw_fd();
-                poll.change(raw, token, watch).or_else(|_| self.add(fd, token, watch))
-            }
-            Self::Uring(_) => self.add(fd, token, watch),
-        }
-    }
-
-    /// Forgets a descriptor, if it was added.
-    #[cfg(unix)]
-    pub(crate) fn remove(&self, fd: &impl AsFd) {
-        let fd = fd.as_fd().as_raw_fd();
-        match self {
-            Self::Poll(poll) => poll.remove(fd),
-            Self::Uring(uring) => uring.remove(fd),
-        }
-    }
-
-    /// Has a connected socket read and written from now on, if this reactor does that.
-    ///
-    /// # Errors
-    /// `OutOfMemory`, `Io`.
-    #[cfg(unix)]
-    pub(crate) fn adopt(&self, socket: &impl AsFd, token: Token) -> Result<Option<Port>, Error> {
-        let Self::Uring(uring) = self else { return Ok(None) };
-        let adopted = uring.adopt(socket.as_fd(), token);
-        adopted.map(Some).map_err(|error| os_error("adopting a socket", error))
-    }
-
-    /// Has connections of a listening socket accepted from now on, if this reactor does that.
-    ///
-    /// # Errors
-    /// `OutOfMemory`, `Io`.
-    #[cfg(unix)]
-    pub(crate) fn listen(
-        &self,
-        socket: &impl AsFd,
-        token: Token,
-    ) -> Result<Option<Accepts>, Error> {
-        let Self::Uring(uring) = self else { return Ok(None) };
-        let listening = uring.listen(socket.as_fd(), token);
-        listening.map(Some).map_err(|error| os_error("accepting connections", error))
-    }
-
     /// What waits for edges beside whoever uses this reactor.
     ///
     /// # Errors
     /// `Io` or `OutOfMemory` when descriptors are short.
-    #[cfg(unix)]
     pub(crate) fn watcher(&self) -> Result<Watcher, Error> {
         let made = match self {
             Self::Poll(poll) => poll.watcher().map(Watcher::Poll),
@@ -283,17 +216,6 @@ impl Reactor {
     }
 }
 
-#[cfg(unix)]
-impl AsRawFd for Reactor {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Poll(poll) => poll.as_raw_fd(),
-            Self::Uring(uring) => uring.as_raw_fd(),
-        }
-    }
-}
-
-#[cfg(unix)]
 impl Watcher {
     /// Returns when [`Reactor::wait`] has something to tell, after `timeout` (`None`: never), or
     /// for no reason.

@@ -1,24 +1,26 @@
 //! The transports, by scheme. Adding one is a module here and a line in each function.
 
 pub mod inproc;
-#[cfg(unix)]
 mod introduction;
 mod local;
 mod nowhere;
+#[cfg(windows)]
+#[path = "transport/windows/pipe.rs"]
+mod pipe;
+#[cfg(windows)]
+#[path = "transport/windows/pipe_system.rs"]
+mod pipe_system;
 #[cfg(target_os = "linux")]
 pub(crate) mod shm;
-#[cfg(unix)]
+#[cfg_attr(windows, path = "transport/windows/sockets.rs")]
 mod sockets;
-#[cfg(unix)]
 mod stream;
-#[cfg(unix)]
 mod tcp;
 #[cfg(unix)]
 mod uds;
 #[cfg(unix)]
 mod unix_socket;
 
-#[cfg(unix)]
 use std::io;
 use std::task::Waker;
 
@@ -29,7 +31,6 @@ use crate::endpoint::Endpoint;
 use crate::options::{ListenOptions, PipeOptions};
 
 pub(crate) use nowhere::Nowhere;
-#[cfg(unix)]
 use tcp::Speech;
 
 /// Binds `endpoint`. `waker` wakes the listener.
@@ -45,10 +46,10 @@ pub(crate) fn listen(
         Endpoint::Shm(name) => shm::listen(name, options),
         #[cfg(unix)]
         Endpoint::Uds(name) => uds::listen(name, options),
-        #[cfg(unix)]
         Endpoint::Tcp { host, port } => tcp::listen(host, *port, Speech::Plain, options),
-        #[cfg(unix)]
         Endpoint::Tls { host, port } => tcp::listen(host, *port, Speech::Tls, options),
+        #[cfg(windows)]
+        Endpoint::Pipe(name) => pipe::listen(name, options, waker),
         other => Err(unsupported(other)),
     }
 }
@@ -67,14 +68,14 @@ pub(crate) fn dial(
         Endpoint::Shm(name) => shm::dial(name, options, identity, waker),
         #[cfg(unix)]
         Endpoint::Uds(name) => uds::dial(name, options, identity),
-        #[cfg(unix)]
         Endpoint::Tcp { host, port } => {
             tcp::dial(host, *port, Speech::Plain, options, identity, waker)
         }
-        #[cfg(unix)]
         Endpoint::Tls { host, port } => {
             tcp::dial(host, *port, Speech::Tls, options, identity, waker)
         }
+        #[cfg(windows)]
+        Endpoint::Pipe(name) => pipe::dial(name, options, identity),
         other => Err(unsupported(other)),
     }
 }
@@ -86,8 +87,8 @@ fn check_reliable(endpoint: &Endpoint, options: &PipeOptions) -> Result<(), Erro
         return Ok(());
     }
     let message = format!(
-        "`reliable` is for uds://, tcp:// and tls://: a connection at {}:// is lost only with the \
-         process at its other end, and no session outlives that",
+        "`reliable` is for uds://, pipe://, tcp:// and tls://: a connection at {}:// is lost only \
+         with the process at its other end, and no session outlives that",
         endpoint.scheme()
     );
     Err(Error::new(Code::NotSupported, message))
@@ -99,18 +100,24 @@ fn unsupported(endpoint: &Endpoint) -> Error {
     } else if cfg!(unix) {
         "inproc://, uds://, tcp:// and tls://"
     } else {
-        "inproc://"
+        "inproc://, pipe://, tcp:// and tls://"
     };
-    let message = format!(
-        "{}:// is not supported by this version on {}; use {here}",
-        endpoint.scheme(),
-        std::env::consts::OS
-    );
+    let scheme = endpoint.scheme();
+    let instead = match endpoint {
+        Endpoint::Pipe(_) => {
+            "named pipes are Windows'; between processes of a machine use uds://, or"
+        }
+        Endpoint::Shm(_) | Endpoint::Uds(_) if cfg!(windows) => {
+            "between processes of a machine use pipe://, or"
+        }
+        _ => "use",
+    };
+    let os = std::env::consts::OS;
+    let message = format!("{scheme}:// is not supported on {os}: {instead} one of {here}");
     Error::new(Code::NotSupported, message)
 }
 
 /// The next connection of a listening socket that does not wait; `None`: not now.
-#[cfg(unix)]
 fn accepted<T>(mut accept: impl FnMut() -> io::Result<T>) -> Result<Option<T>, Error> {
     loop {
         return match accept() {
@@ -118,7 +125,9 @@ fn accepted<T>(mut accept: impl FnMut() -> io::Result<T>) -> Result<Option<T>, E
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => Ok(None),
                 // The dialer hung up in the queue.
-                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
+                io::ErrorKind::Interrupted
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset => continue,
                 _ => Err(crate::os::os_error("accepting a connection", error)),
             },
         };

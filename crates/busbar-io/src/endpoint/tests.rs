@@ -20,7 +20,7 @@ fn tcp(host: &str, port: u16) -> Endpoint {
     Endpoint::Tcp { host: host.to_owned(), port }
 }
 
-/// [I07] [D07] every scheme has its form
+/// [I07] [D07] [D40] every scheme has its form
 #[test]
 fn each_scheme_is_parsed() {
     check("inproc://orders/eu west", Endpoint::Inproc("orders/eu west".into()));

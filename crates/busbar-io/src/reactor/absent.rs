@@ -17,8 +17,10 @@ pub(crate) struct Bell(Infallible);
 
 pub(crate) struct Watcher(Infallible);
 
+#[cfg(unix)]
 pub(crate) struct Port(Infallible);
 
+#[cfg(unix)]
 pub(crate) struct Accepts(Infallible);
 
 pub(super) fn check(_: bool) -> Result<(), String> {
@@ -31,6 +33,10 @@ impl Uring {
     }
 
     pub(super) fn bell(&self, _: Token) -> io::Result<Bell> {
+        match self.0 {}
+    }
+
+    pub(super) fn watcher(&self) -> io::Result<Watcher> {
         match self.0 {}
     }
 
@@ -49,6 +55,11 @@ impl Uring {
     pub(super) fn enters(&self) -> u64 {
         match self.0 {}
     }
+
+    #[cfg(windows)]
+    pub(super) fn never(&self) -> ! {
+        match self.0 {}
+    }
 }
 
 #[cfg(unix)]
@@ -58,10 +69,6 @@ impl Uring {
     }
 
     pub(super) fn remove(&self, _: RawFd) {
-        match self.0 {}
-    }
-
-    pub(super) fn watcher(&self) -> io::Result<Watcher> {
         match self.0 {}
     }
 
@@ -93,6 +100,7 @@ impl Watcher {
     }
 }
 
+#[cfg(unix)]
 impl Port {
     pub(crate) fn read(&self, _: &mut [u8]) -> io::Result<usize> {
         match self.0 {}

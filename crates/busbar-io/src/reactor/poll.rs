@@ -1,13 +1,14 @@
 //! The reactor over the system's poll set.
 
-#[cfg(unix)]
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use busbar_proto::Error;
-use mio::{Events, Waker};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Waker};
 
-use super::{Edge, Token};
+use super::{Edge, Token, Watch};
 use crate::os::os_error;
 
 /// See the [module](self).
@@ -15,6 +16,12 @@ pub(crate) struct Poll {
     poll: mio::Poll,
     events: Events,
     calls: u64,
+}
+
+/// See [`Reactor::watcher`](crate::reactor::Reactor::watcher): a set that holds the other.
+pub(crate) struct Watcher {
+    poll: mio::Poll,
+    events: Events,
 }
 
 impl Poll {
@@ -39,78 +46,46 @@ impl Poll {
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
+
+    pub(super) fn watcher(&self) -> io::Result<Watcher> {
+        let poll = mio::Poll::new()?;
+        let mut set = SourceFd(&self.as_raw_fd());
+        poll.registry().register(&mut set, mio::Token(0), Interest::READABLE)?;
+        Ok(Watcher { poll, events: Events::with_capacity(1) })
+    }
+
+    pub(super) fn add(&self, fd: RawFd, token: Token, watch: Watch) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&fd), mio::Token(token.0), interest(watch))
+    }
+
+    pub(super) fn change(&self, fd: RawFd, token: Token, watch: Watch) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.reregister(&mut SourceFd(&fd), mio::Token(token.0), interest(watch))
+    }
+
+    pub(super) fn remove(&self, fd: RawFd) {
+        // Closing the descriptor, which follows, would often do as well.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+    }
 }
 
-#[cfg(unix)]
-pub(crate) use descriptors::Watcher;
-
-#[cfg(unix)]
-mod descriptors {
-    use std::io;
-
-    use mio::Interest;
-    use mio::unix::SourceFd;
-
-    use super::*;
-    use crate::reactor::Watch;
-
-    /// See [`Reactor::watcher`](crate::reactor::Reactor::watcher): a set that holds the other.
-    pub(crate) struct Watcher {
-        poll: mio::Poll,
-        events: Events,
+impl Watcher {
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) {
+        // Interrupted: an early look does no harm.
+        let _ = self.poll.poll(&mut self.events, timeout);
     }
+}
 
-    impl Watcher {
-        pub(in crate::reactor) fn wait(&mut self, timeout: Option<Duration>) {
-            // Interrupted: an early look does no harm.
-            let _ = self.poll.poll(&mut self.events, timeout);
-        }
+fn interest(watch: Watch) -> Interest {
+    match watch {
+        Watch::Readable => Interest::READABLE,
+        Watch::Both => Interest::READABLE | Interest::WRITABLE,
     }
+}
 
-    impl Poll {
-        pub(in crate::reactor) fn watcher(&self) -> io::Result<Watcher> {
-            let poll = mio::Poll::new()?;
-            let mut set = SourceFd(&self.as_raw_fd());
-            poll.registry().register(&mut set, mio::Token(0), Interest::READABLE)?;
-            Ok(Watcher { poll, events: Events::with_capacity(1) })
-        }
-
-        pub(in crate::reactor) fn add(
-            &self,
-            fd: RawFd,
-            token: Token,
-            watch: Watch,
-        ) -> io::Result<()> {
-            let registry = self.poll.registry();
-            registry.register(&mut SourceFd(&fd), mio::Token(token.0), interest(watch))
-        }
-
-        pub(in crate::reactor) fn change(
-            &self,
-            fd: RawFd,
-            token: Token,
-            watch: Watch,
-        ) -> io::Result<()> {
-            let registry = self.poll.registry();
-            registry.reregister(&mut SourceFd(&fd), mio::Token(token.0), interest(watch))
-        }
-
-        pub(in crate::reactor) fn remove(&self, fd: RawFd) {
-            // Closing the descriptor, which follows, would often do as well.
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        }
-    }
-
-    fn interest(watch: Watch) -> Interest {
-        match watch {
-            Watch::Readable => Interest::READABLE,
-            Watch::Both => Interest::READABLE | Interest::WRITABLE,
-        }
-    }
-
-    impl AsRawFd for Poll {
-        fn as_raw_fd(&self) -> RawFd {
-            self.poll.as_raw_fd()
-        }
+impl AsRawFd for Poll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
     }
 }

@@ -1,16 +1,49 @@
-//! What systems do differently about sockets: how one is made that neither waits nor is inherited,
-//! how writing to a closed one is kept from raising SIGPIPE, and who is at the other end.
+//! What Unix systems do differently about sockets: how one is made that neither waits nor is
+//! inherited, how writing to a closed one is kept from raising SIGPIPE, and who is at the other
+//! end.
 
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 
 use busbar_proto::Error;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 
+use crate::options::ListenOptions;
 use crate::os::os_error;
 use crate::peer::Process;
 
 pub(super) use system::{SEND_FLAGS, keep_quiet, process_of, socket};
+
+/// A listening socket that does not wait.
+///
+/// # Errors
+/// The system's.
+pub(super) fn bind_tcp(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket(family, SocketType::STREAM)?;
+    // A port whose connections are still being wound up is free.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if options.reuse_port {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Whether [`bind_tcp`] has failed because the machine has no addresses of that family.
+pub(super) fn is_family_missing(error: &io::Error) -> bool {
+    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    Errno::from_io_error(error).is_some_and(|errno| missing.contains(&errno))
+}
 
 #[cfg(target_os = "linux")]
 mod system {
@@ -38,7 +71,7 @@ mod system {
 
     /// The process at the other end of a connected unix socket.
     pub(in crate::transport) fn process_of(socket: impl AsFd) -> Result<Process, Error> {
-        let credentials = rustix::net::sockopt::socket_peercred(socket)
+        let credentials = sockopt::socket_peercred(socket)
             .map_err(|errno| os_error("asking for the peer's credentials", errno))?;
         let pid = u32::try_from(credentials.pid.as_raw_pid()).unwrap_or(0);
         let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
@@ -50,7 +83,6 @@ mod system {
 mod system {
     use nix::unistd::getpeereid;
     use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
-    use rustix::net::sockopt::set_socket_nosigpipe;
 
     use super::*;
 
@@ -70,7 +102,7 @@ mod system {
     }
 
     pub(in crate::transport) fn keep_quiet(socket: impl AsFd) -> Result<(), Errno> {
-        set_socket_nosigpipe(socket, true)
+        sockopt::set_socket_nosigpipe(socket, true)
     }
 
     /// The user and group at the other end of a connected unix socket. These systems do not tell

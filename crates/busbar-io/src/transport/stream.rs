@@ -23,11 +23,20 @@ mod assembly;
 mod buffer;
 mod handshake;
 mod incoming;
+mod keepalive;
 mod link;
+#[cfg_attr(windows, path = "windows/listening.rs")]
 mod listening;
 mod outgoing;
+#[cfg(windows)]
+#[path = "windows/pipe_stream.rs"]
+mod pipe_stream;
 mod race;
+#[cfg_attr(windows, path = "windows/socket.rs")]
 mod socket;
+#[cfg(windows)]
+#[path = "windows/tcp_stream.rs"]
+mod tcp_stream;
 mod tls;
 mod wire;
 

@@ -4,15 +4,14 @@
 //! the system's resolver waits; its addresses then race each other.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::thread;
 
 use busbar_proto::{Code, Error};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::connection::{Acceptor, Identity, Incoming};
 use crate::endpoint::Endpoint;
@@ -38,7 +37,8 @@ pub(super) enum Speech {
 ///
 /// # Errors
 /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`, `NotFound` (no such host), `Io`;
-/// `InvalidArgument` if the credentials are not enough for TLS.
+/// `InvalidArgument` if the credentials are not enough for TLS; `NotSupported` if the system cannot
+/// share ports.
 pub(super) fn listen(
     host: &str,
     port: u16,
@@ -51,13 +51,12 @@ pub(super) fn listen(
     };
     let listener = if host == "*" {
         // Every address of either family, or of IPv4 where there is no IPv6.
-        bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), options).or_else(|errno| {
-            match errno {
-                Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL => {
-                    bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), options)
-                }
-                _ => Err(errno),
+        let all = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        sockets::bind_tcp(all, options).or_else(|error| {
+            if !sockets::is_family_missing(&error) {
+                return Err(error);
             }
+            sockets::bind_tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), options)
         })
     } else {
         let address = match host.parse::<IpAddr>() {
@@ -65,9 +64,9 @@ pub(super) fn listen(
             // Listening is set-up: it may wait for the resolver, which knows its own names.
             Err(_) => *look_up(host, port)?.front().ok_or_else(|| unknown(host, None))?,
         };
-        bind(address, options)
+        sockets::bind_tcp(address, options)
     };
-    let listener = listener.map_err(|errno| bind_error(host, port, errno))?;
+    let listener = listener.map_err(|error| bind_error(host, port, error))?;
     let listener = Listening::tcp(listener);
     Ok(Box::new(TcpListener { listener, tls, options: options.clone() }))
 }
@@ -147,35 +146,17 @@ fn checked(credentials: &Credentials) -> Result<Credentials, Error> {
     credentials.server().map(|_| credentials.clone())
 }
 
-fn bind(address: SocketAddr, options: &ListenOptions) -> Result<StdListener, Errno> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let socket = sockets::socket(family, SocketType::STREAM)?;
-    // A port whose connections are still being wound up is free.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if options.reuse_port {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-        sockopt::set_ipv6_v6only(&socket, false)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-    Ok(StdListener::from(socket))
-}
-
-fn bind_error(host: &str, port: u16, errno: Errno) -> Error {
+fn bind_error(host: &str, port: u16, error: io::Error) -> Error {
     let shown = Endpoint::Tcp { host: host.to_owned(), port };
-    let (code, message) = match errno {
-        Errno::ADDRINUSE => (Code::AddrInUse, format!("{shown} already has a listener")),
-        Errno::ADDRNOTAVAIL => {
+    let (code, message) = match error.kind() {
+        io::ErrorKind::AddrInUse => (Code::AddrInUse, format!("{shown} already has a listener")),
+        io::ErrorKind::AddrNotAvailable => {
             (Code::AddrNotAvailable, format!("{shown} is not an address of this machine"))
         }
-        _ => return os_error(&format!("binding {shown}"), errno),
+        io::ErrorKind::Unsupported => (Code::NotSupported, format!("binding {shown}: {error}")),
+        _ => return os_error(&format!("binding {shown}"), error),
     };
-    Error::new(code, message).with_source(errno)
+    Error::new(code, message).with_source(error)
 }
 
 /// A name that a thread looks up.
@@ -220,7 +201,7 @@ fn look_up(host: &str, port: u16) -> Result<VecDeque<SocketAddr>, Error> {
     if found.is_empty() { Err(unknown(host, None)) } else { Ok(found) }
 }
 
-fn unknown(host: &str, error: Option<std::io::Error>) -> Error {
+fn unknown(host: &str, error: Option<io::Error>) -> Error {
     let why = error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
     let message = format!("the host {host} cannot be found{why}; check its name");
     let unknown = Error::new(Code::NotFound, message);

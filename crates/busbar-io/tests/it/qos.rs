@@ -9,9 +9,7 @@ use busbar_io::{
     SharedThrottle,
 };
 
-use crate::support::{Driven, PATIENCE, Scratch};
-
-const SCHEMES: [&str; 4] = ["inproc", "shm", "uds", "tcp"];
+use crate::support::{Driven, PATIENCE, SCHEMES, Scratch};
 
 /// Two ends of a pipe, each with its engine.
 struct Pair {
@@ -109,7 +107,7 @@ fn sending(marks: HighWaterMarks, backpressure: Backpressure) -> SendingQos {
 /// [D24] [I26] exactly as many messages and bytes wait as the marks say
 #[test]
 fn marks_of_sending_are_exact() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         for (messages, bytes, size, expected) in
             [(1, 0, 1000, 1), (10, 0, 1000, 10), (0, 10_000, 1000, 10), (0, 10_000, 999, 10)]
         {
@@ -138,7 +136,7 @@ fn marks_of_sending_are_exact() {
 fn policies_deliver_what_they_say() {
     const COUNT: u32 = 6000;
     const MARK: u32 = 20;
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         for policy in [
             Backpressure::Block,
             Backpressure::FailFast,
@@ -189,7 +187,7 @@ fn policies_deliver_what_they_say() {
 /// [D24] [D25] what waits to be received keeps to its marks; the rest waits, or is dropped
 #[test]
 fn marks_of_receiving_are_exact() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         for (backpressure, mark, bytes) in [
             (Backpressure::Block, 5, 0),
             (Backpressure::Block, 0, 5000),
@@ -242,7 +240,7 @@ fn marks_of_receiving_are_exact() {
 /// [D26] a message that waits for longer than it is of use is dropped, and counted, on time
 #[test]
 fn stale_messages_are_not_sent() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let qos = sending(marks(10, 0), Backpressure::Block);
         let mut pair = Pair::new(scheme, Some(qos), None);
         let mut sent = 0;
@@ -273,7 +271,7 @@ fn stale_messages_are_not_sent() {
 /// [D27] under saturation, weights 1 to 3 give a quarter and three quarters; priority goes first
 #[test]
 fn channels_share_by_priority_and_weight() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let channel = |priority, weight| ChannelOptions {
             marks: marks(2000, 0),
             priority,
@@ -314,7 +312,7 @@ fn rates_hold() {
         let number = |n| NonZeroU64::new(n).unwrap();
         Some(Rate { per_second: number(n), burst: number(n / 10) })
     };
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         for is_shared in [false, true] {
             let mut qos = SendingQos::default();
             let limit = RateLimit { messages: rate(2000), bytes: None };

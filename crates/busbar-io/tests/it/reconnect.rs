@@ -10,9 +10,7 @@ use busbar_io::{
 };
 use busbar_proto::ConnectionInput;
 
-use crate::support::{Driven, PATIENCE, Random, Scratch};
-
-const SCHEMES: [&str; 4] = ["inproc", "shm", "uds", "tcp"];
+use crate::support::{Driven, PATIENCE, Random, SCHEMES, Scratch};
 
 fn quick() -> Backoff {
     let mut policy = Backoff::default();
@@ -130,7 +128,7 @@ impl Ends {
 /// [D12 D13 D16 D20] the states of a pipe that loses its connection and gets another
 #[test]
 fn a_lost_connection_is_replaced() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut ends = Ends::new(scheme, &reconnecting());
         let first = ends.here.engine.identity(ends.pipe).unwrap();
         ends.crash();
@@ -162,7 +160,7 @@ fn a_lost_connection_is_replaced() {
 /// [D19] what is sent while down waits, bounded, and arrives in order, once
 #[test]
 fn messages_wait_for_the_next_connection() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut options = reconnecting();
         options.queue_messages = NonZeroUsize::new(100);
         options.ring_bytes = 1 << 16;
@@ -205,7 +203,7 @@ fn messages_wait_for_the_next_connection() {
 /// [D19] a message larger than the queue waits too, and loans that were made before are not lost
 #[test]
 fn large_messages_and_loans_wait() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut ends = Ends::new(scheme, &reconnecting());
         let pipe = ends.pipe;
         let loan = ends.here.engine.loan(pipe, 5000).unwrap();
@@ -244,7 +242,7 @@ fn large_messages_and_loans_wait() {
 /// [D19 T18] types are announced anew, before everything else
 #[test]
 fn announcements_go_first_on_every_connection() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut ends = Ends::new(scheme, &reconnecting());
         let pipe = ends.pipe;
         let large = vec![b'x'; 10_000];
@@ -275,7 +273,7 @@ fn announcements_go_first_on_every_connection() {
 /// [D19] what had come over the lost connection is received first; then that the types are new
 #[test]
 fn what_had_arrived_comes_first() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut ends = Ends::new(scheme, &reconnecting());
         let (pipe, accepted) = (ends.pipe, ends.accepted.unwrap());
         let there = &mut ends.there.as_mut().unwrap().engine;
@@ -305,7 +303,7 @@ fn what_had_arrived_comes_first() {
 /// committed before, between or after
 #[test]
 fn loans_of_a_lost_connection_are_copied() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut ends = Ends::new(scheme, &reconnecting());
         let pipe = ends.pipe;
         let mut loan = |byte| {
@@ -335,7 +333,7 @@ fn loans_of_a_lost_connection_are_copied() {
 /// [D19 D21] what the queue still has when the pipe is closed goes out before the reason does
 #[test]
 fn a_closed_pipe_delivers_its_queue() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         for is_down in [false, true] {
             let mut options = reconnecting();
             options.ring_bytes = 1 << 16;
@@ -428,7 +426,7 @@ fn lingering_without_a_connection_is_bounded() {
 /// the types that the next one has to be told
 #[test]
 fn announcements_go_before_a_message_that_was_begun() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut options = reconnecting();
         options.ring_bytes = 1 << 16;
         options.slab_bytes = 0;
@@ -462,7 +460,7 @@ fn announcements_go_before_a_message_that_was_begun() {
 /// [D19] messages that waited to be written when the connection was lost are counted, each once
 #[test]
 fn messages_lost_with_a_connection_are_counted() {
-    for scheme in ["uds", "tcp"] {
+    for scheme in ["uds", "tcp"].into_iter().filter(|scheme| SCHEMES.contains(scheme)) {
         let mut options = reconnecting();
         options.ring_bytes = 1 << 22;
         let mut ends = Ends::new(scheme, &options);
@@ -505,7 +503,7 @@ fn each_loss_keeps_its_reason() {
 /// [D09] a thread that dials with retries waits for its listener, and for as long as it said
 #[test]
 fn dialing_from_a_thread_waits_for_its_listener() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let scratch = Scratch::new("patient");
         let mut first = Driven::new();
         let listener = first.listen(&scratch.address(scheme), &ListenOptions::default());
@@ -554,7 +552,7 @@ fn a_dropped_pipe_delivers_its_queue() {
 /// [D13 D17 D19] attempts are bounded if they are to be; the pipe then ends with why they failed
 #[test]
 fn attempts_end() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut options = reconnecting();
         options.reconnect.as_mut().unwrap().attempts_max = 3;
         let mut ends = Ends::new(scheme, &options);
@@ -578,7 +576,7 @@ fn attempts_end() {
 /// [D13 D22] an orderly close by the peer is an end, and no loss
 #[test]
 fn an_orderly_close_is_final() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let mut ends = Ends::new(scheme, &reconnecting());
         let accepted = ends.accepted.unwrap();
         let bye = CloseReason { code: None, status: 4, text: "bye".into() };
@@ -628,7 +626,7 @@ fn an_attempt_is_bounded() {
 /// [D09 D13] dialing goes on until somebody listens; without a loss there is no other connection
 #[test]
 fn dialing_waits_for_its_listener() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         let scratch = Scratch::new("early");
         let mut there = Driven::new();
         let listener = there.listen(&scratch.address(scheme), &ListenOptions::default());
@@ -657,7 +655,7 @@ fn dialing_waits_for_its_listener() {
 /// not have
 #[test]
 fn random_events_make_legal_transitions_only() {
-    for scheme in SCHEMES {
+    for &scheme in SCHEMES {
         for seed in 0..6 {
             let mut random = Random::new(seed);
             let mut options = reconnecting();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +12,15 @@ use busbar_io::{
     ConnectionState, Endpoint, Engine, Event, Inbox, Lease, ListenOptions, Listener, ListenerId,
     META_LEASED, Pipe, PipeId, PipeOptions, Slot, dial, listen,
 };
-use mio::unix::SourceFd;
 
 use crate::certificates::suited;
 
 /// Far longer than anything takes; ends a test that would hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One of each kind: without a copy, in shared memory, over each kind of stream.
+pub(crate) const SCHEMES: &[&str] =
+    if cfg!(unix) { &["inproc", "shm", "uds", "tcp"] } else { &["inproc", "pipe", "tcp"] };
 
 /// Says in a child process which part it plays.
 pub(crate) const ROLE: &str = "BUSBAR_TEST_ROLE";
@@ -262,7 +264,12 @@ impl Driven {
 }
 
 /// Whether an event loop that waits for the engine would be woken within `timeout`.
+#[cfg(unix)]
 pub(crate) fn is_announced(driven: &Driven, timeout: Duration) -> bool {
+    use std::os::fd::AsRawFd;
+
+    use mio::unix::SourceFd;
+
     let mut poll = mio::Poll::new().unwrap();
     let mut events = mio::Events::with_capacity(1);
     let fd = driven.engine.as_raw_fd();

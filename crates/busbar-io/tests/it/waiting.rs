@@ -111,4 +111,7 @@ macro_rules! on_every_scheme {
     )*};
 }
 
-on_every_scheme!(inproc, shm);
+on_every_scheme!(inproc);
+
+#[cfg(unix)]
+on_every_scheme!(shm);

@@ -10,8 +10,14 @@ use crate::tree::Tree;
 const MAY_BE_UNSAFE: &[&str] =
     &["busbar-abi", "busbar-node", "busbar-plugin", "busbar-shm", "busbar-types", "busbar-zone"];
 
-/// Crates with unsafe code in one file, which says why; everything else is denied it.
-const ONE_FILE: &[(&str, &str)] = &[("busbar-io", "crates/busbar-io/src/reactor/uring/ring.rs")];
+/// Crates with unsafe code in a few files, which say why; everything else is denied it.
+const FEW_FILES: &[(&str, &[&str])] = &[(
+    "busbar-io",
+    &[
+        "crates/busbar-io/src/reactor/uring/ring.rs",
+        "crates/busbar-io/src/transport/windows/pipe_system.rs",
+    ],
+)];
 
 const DENY: &str = "#![deny(unsafe_code)]";
 
@@ -23,10 +29,10 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
         if MAY_BE_UNSAFE.contains(&package.name.as_str()) {
             continue;
         }
-        let one_file = ONE_FILE.iter().find(|(name, _)| *name == package.name.as_str());
-        let needed = if one_file.is_some() { DENY } else { FORBID };
-        if let Some((_, file)) = one_file {
-            violations.extend(excused_elsewhere(tree, package, file));
+        let few_files = FEW_FILES.iter().find(|(name, _)| *name == package.name.as_str());
+        let needed = if few_files.is_some() { DENY } else { FORBID };
+        if let Some((_, files)) = few_files {
+            violations.extend(excused_elsewhere(tree, package, files));
         }
         for target in package.targets.iter().filter(|target| is_shipped(&target.kind)) {
             let path = target.src_path.strip_prefix(&tree.root).unwrap_or(&target.src_path);
@@ -39,7 +45,7 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
 }
 
 /// Other files that excuse themselves from what the crate's root denies.
-fn excused_elsewhere(tree: &Tree, package: &Package, file: &str) -> Vec<Violation> {
+fn excused_elsewhere(tree: &Tree, package: &Package, files: &[&str]) -> Vec<Violation> {
     let root = package.manifest_path.strip_prefix(&tree.root).unwrap_or(&package.manifest_path);
     let sources = root.parent().map(|parent| parent.join("src")).unwrap_or_default();
     let is_excused = |text: &str| {
@@ -47,8 +53,11 @@ fn excused_elsewhere(tree: &Tree, package: &Package, file: &str) -> Vec<Violatio
     };
     let others = tree.sources.iter().filter(|source| source.path.starts_with(sources.as_str()));
     others
-        .filter(|source| source.path != file && is_excused(&source.text))
-        .map(|source| Violation::new(&source.path, 1, format!("unsafe code is for {file}")))
+        .filter(|source| !files.contains(&source.path.as_str()) && is_excused(&source.text))
+        .map(|source| {
+            let message = format!("unsafe code is for {}", files.join(" and "));
+            Violation::new(&source.path, 1, message)
+        })
         .collect()
 }
 

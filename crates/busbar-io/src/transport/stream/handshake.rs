@@ -40,7 +40,7 @@ enum Stage {
     Resolving(Box<dyn Resolution>),
     /// Waiting for the first of the host's addresses to answer.
     Connecting(Race),
-    /// Waiting for the handshake of TLS.
+    /// Waiting for the handshake of TLS, or for the first look at a socket that is plain.
     Securing(Wire),
     /// Waiting for the listener's HELLO.
     Introducing(Introduction),
@@ -62,7 +62,13 @@ impl Dialing {
     ) -> Result<Self, Error> {
         let mut dialing = Self::new(Stage::Over, options, identity, None)?;
         socket.set_up(&dialing.options)?;
-        dialing.introduce(Wire::plain(socket))?;
+        let awaits_reactor = socket.awaits_reactor();
+        let wire = Wire::plain(socket);
+        if awaits_reactor {
+            dialing.stage = Stage::Securing(wire);
+        } else {
+            dialing.introduce(wire)?;
+        }
         Ok(dialing)
     }
 
@@ -141,7 +147,8 @@ impl Dialing {
                 Ok(true)
             }
             Stage::Securing(mut wire) => {
-                if wire.shake_hands().map_err(introduction::unanswered)? {
+                let is_ready = !wire.socket.awaits_reactor();
+                if is_ready && wire.shake_hands().map_err(introduction::unanswered)? {
                     self.introduce(wire)?;
                 } else {
                     self.stage = Stage::Securing(wire);
@@ -238,6 +245,9 @@ impl Answering {
         &mut self,
         introduction: &mut Introduction,
     ) -> Result<Option<(Agreement, Hello)>, Error> {
+        if introduction.wire.socket.awaits_reactor() {
+            return Ok(None);
+        }
         if self.theirs.is_none() {
             if !introduction.wire.shake_hands()? {
                 return Ok(None);
@@ -404,6 +414,7 @@ fn lost(what: &str, error: io::Error) -> Error {
     }
     match error.kind() {
         io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => introduction::left_early().with_source(error),
         _ => os_error(what, error),

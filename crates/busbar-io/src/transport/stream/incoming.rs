@@ -565,6 +565,7 @@ fn ended_by(error: &io::Error) -> Outcome {
     }
     let text = match error.kind() {
         io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => return Outcome::Ended(CloseReason::lost()),
         _ => format!("the connection failed: {error}"),

@@ -152,4 +152,5 @@ fn nobody_but_itself(address: &SocketAddr) -> Error {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -2,7 +2,6 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;
@@ -16,14 +15,7 @@ use crate::peer::Peer;
 use crate::reactor::{Port, Reactor, Token, Watch};
 use crate::transport::sockets::{self, SEND_FLAGS};
 
-/// Queues smaller than this, which is the default, narrow the kernel's buffers as well.
-const NARROW_BYTES: u64 = 1 << 20;
-
-/// A peer that says nothing for this long is asked whether it is there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// So often without an answer, it is lost.
-const KEEPALIVE_PROBES: u32 = 3;
+use super::keepalive::{Keepalive, kernel_bytes};
 
 /// See the [module](self).
 pub(in crate::transport) struct Socket {
@@ -44,6 +36,11 @@ impl Socket {
 
     pub(in crate::transport) fn unix(stream: UnixStream) -> Self {
         Self { port: None, stream: Stream::Unix(stream) }
+    }
+
+    /// Whether nothing can be written before the reactor has said so. Of no socket of Unix.
+    pub(super) fn awaits_reactor(&self) -> bool {
+        false
     }
 
     /// Reads what is there; 0 at the end of the stream.
@@ -134,10 +131,7 @@ impl Socket {
             self.keep_alive(options.heartbeat)
                 .map_err(|errno| os_error("setting SO_KEEPALIVE", errno))?;
         }
-        // The kernel sizes its buffers by what the network needs. Who wants less in flight than
-        // by default gets less of it there too.
-        if options.ring_bytes < NARROW_BYTES {
-            let bytes = usize::try_from(options.ring_bytes).unwrap_or(usize::MAX);
+        if let Some(bytes) = kernel_bytes(options) {
             sockopt::set_socket_send_buffer_size(self, bytes)
                 .and_then(|()| sockopt::set_socket_recv_buffer_size(self, bytes))
                 .map_err(|errno| os_error("setting the size of socket buffers", errno))?;
@@ -145,20 +139,13 @@ impl Socket {
         Ok(())
     }
 
-    /// Has the system look after a connection that is idle, for a peer that lost its power says no
-    /// goodbye. With a heartbeat it is as quick as that, to
-    /// whole seconds.
+    /// Has the system look after a connection that is idle.
     fn keep_alive(&self, heartbeat: Option<Heartbeat>) -> rustix::io::Result<()> {
+        let Keepalive { idle, interval, probes } = Keepalive::new(heartbeat);
         sockopt::set_socket_keepalive(self, true)?;
-        let Some(Heartbeat { interval, misses }) = heartbeat else {
-            sockopt::set_tcp_keepidle(self, KEEPALIVE_IDLE)?;
-            sockopt::set_tcp_keepintvl(self, KEEPALIVE_INTERVAL)?;
-            return sockopt::set_tcp_keepcnt(self, KEEPALIVE_PROBES);
-        };
-        let seconds = Duration::from_secs(interval.as_secs_f64().ceil() as u64);
-        sockopt::set_tcp_keepidle(self, seconds)?;
-        sockopt::set_tcp_keepintvl(self, seconds)?;
-        sockopt::set_tcp_keepcnt(self, misses)
+        sockopt::set_tcp_keepidle(self, idle)?;
+        sockopt::set_tcp_keepintvl(self, interval)?;
+        sockopt::set_tcp_keepcnt(self, probes)
     }
 
     /// The failure of a connection attempt, if it has failed.
@@ -231,6 +218,7 @@ impl AsFd for Socket {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
 

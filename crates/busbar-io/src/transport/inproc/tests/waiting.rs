@@ -1,7 +1,5 @@
 //! Waiting without a runtime, in tokio, and in an event loop of our own.
 
-use std::future::Future;
-use std::pin::pin;
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Instant;
@@ -111,6 +109,9 @@ fn flavours_mix() {
 /// The smallest event loop: one future, one descriptor.
 #[cfg(target_os = "linux")]
 mod event_loop {
+    use std::future::Future;
+    use std::pin::pin;
+
     use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
     use rustix::fd::OwnedFd;
 
