@@ -183,6 +183,20 @@ for (const scheme of SCHEMES) {
     await Promise.all([waits, behind]);
   });
 
+  test(`[D43 D25] ${scheme}: sends go on beside reservations older than the queue`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    const [before, after] = [client.reserve(6), client.reserve(5)];
+    before.bytes.write('before');
+    after.bytes.write('after');
+    await client.send('first', { ttlMs: 60_000 });
+    const texts = ['first'];
+    for (const reservation of [before, after]) {
+      texts.push(String(reservation.bytes), `behind ${reservation.bytes}`);
+      await Promise.all([reservation.commit(), client.send(texts.at(-1) as string)]);
+    }
+    for (const text of texts) t.is(String(await server.receive()), text);
+  });
+
   test(`[D27 D04] ${scheme}: a higher priority overtakes, and none holds up others`, async (t) => {
     const channels = { 1: { priority: 1 }, 2: { backpressure: 'drop-old' } } as const;
     const pair = await fullPair(t, scheme, { channels });

@@ -304,6 +304,9 @@ export class QueuedOutbox extends Outbox {
 
   /** Whether a message need not wait for others. */
   private mayGo(lane: Lane): boolean {
+    // A reservation that is older than this outbox stages there: what the core has not refused, it
+    // does not ask for either.
+    this.previous?.sender.flush();
     return lane.queue.length === 0 && this.previous?.hasSubmitted !== false;
   }
 }
