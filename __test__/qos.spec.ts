@@ -217,6 +217,19 @@ for (const scheme of SCHEMES) {
     for (const word of ['one', 'two', 'three']) t.is(await far.receive(), word);
   });
 
+  test(`[D27 T18] ${scheme}: no value overtakes the announcement of its type`, async (t) => {
+    const channels = { 7: { priority: 1, sendHighWaterMarkMessages: 100 } };
+    const { client, server } = await fullPair(t, scheme, { channels });
+    const waiting = client.send(padded('waits'));
+    const word = client.typed(WORDS, { channel: 7 }).send('word');
+    const far = server.typed(WORDS, { channel: 7 });
+    let seen: string;
+    do seen = await far.receive().catch(String);
+    while (seen.includes('came on channel 0'));
+    t.is(seen, 'word');
+    await Promise.all([waiting, word]);
+  });
+
   test(`[D28] ${scheme}: rates hold for a pipe, and for all pipes of a listener`, async (t) => {
     const rate = { messagesPerSecond: 1000, messagesBurst: 10 };
     for (const options of [{ client: { sendRate: rate } }, { server: { receiveRate: rate } }]) {

@@ -3,11 +3,13 @@
  *
  * Every message is offered to that queue at once, because its promise says what became of it. Only
  * those that are refused and may wait are kept here, by *lane*: those of a channel with options of
- * its own, and those of all others. Lanes do not wait for each other.
+ * its own, and those of all others. Lanes do not wait for each other. Announcements have a lane that
+ * is served first, and no limits hold there: the values behind them may be in any other.
  */
 
 import { BusbarError, errorOf, invalidArgument, show } from '../errors.js';
 import type { Backpressure } from '../qos.js';
+import { ANNOUNCEMENTS } from './announcement.js';
 import { WRITABLE } from './binding.js';
 import { bytesOf, detached } from './bytes.js';
 import { Deque } from './deque.js';
@@ -66,6 +68,8 @@ export class QueuedOutbox extends Outbox {
   private readonly others: Lane;
   /** Of messages that are sent outside the session, under the terms of their channels. */
   private readonly once: Lane;
+  private readonly announcements: Lane;
+  /** By channel; that of the announcements comes first. */
   private readonly lanes: Map<number, Lane>;
   private pendingMessages = 0;
   /** What was accepted before the pipe had a queue. */
@@ -81,8 +85,11 @@ export class QueuedOutbox extends Outbox {
     const laneOf = (settings: LaneSettings): Lane => ({ settings, queue: new Deque() });
     this.others = laneOf(qos?.standard ?? STANDARD_LANE);
     this.once = laneOf(qos?.standard ?? STANDARD_LANE);
-    const own = [...(qos?.channels ?? [])];
-    this.lanes = new Map(own.map(([channel, settings]) => [channel, laneOf(settings)]));
+    this.announcements = laneOf(STANDARD_LANE);
+    this.lanes = new Map([[ANNOUNCEMENTS, this.announcements]]);
+    for (const [channel, settings] of qos?.channels ?? []) {
+      this.lanes.set(channel, laneOf(settings));
+    }
     this.previous = previous;
   }
 
@@ -136,9 +143,9 @@ export class QueuedOutbox extends Outbox {
     const { previous, host } = this;
     if (this.sender.isDead) return;
     previous?.handleWritable();
+    for (const lane of this.lanes.values()) this.serveLane(lane);
     this.serveLane(this.others);
     this.serveLane(this.once);
-    for (const lane of this.lanes.values()) this.serveLane(lane);
     if (this.sender.isDead) return;
     if (this.pendingMessages > 0 || previous?.hasSubmitted === false) return host.want(WRITABLE);
     if (this.onIdle === null) return host.unwant(WRITABLE);
@@ -230,7 +237,9 @@ export class QueuedOutbox extends Outbox {
       const pending = new QueuedSend(own, channel, resolve, reject);
       pending.terms = terms;
       const lane = this.laneOf(channel, terms);
-      const refusal = isRest ? null : this.overflow(own.length, this.pendingMessages);
+      const isLimited = !isRest && lane !== this.announcements;
+      const waiting = this.pendingMessages - this.announcements.queue.length;
+      const refusal = isLimited ? this.overflow(own.length, waiting) : null;
       if (refusal !== null) return pending.reject(refusal);
       const giveUp = (error: BusbarError): void => {
         lane.queue.remove(pending);
