@@ -60,6 +60,16 @@ for (const scheme of SCHEMES) {
     t.is(far.tryReceive(), undefined);
   });
 
+  test(`[T18 D25] ${scheme}: a batch that was sent in part is not to be retried`, async (t) => {
+    const both = { ringBytes: 65_536, slabBytes: 65_536, queueMessages: 8, maxPendingSends: 0 };
+    const { client, server } = await pairOf(t, scheme, { both });
+    const [near, far] = [client.typed(POINT), server.typed(POINT)];
+    const values = Array.from({ length: 6000 }, (_, x) => ({ x, label: 'x'.repeat(900) }));
+    const sending = near.sendBatch(values).then(() => 'sent', String);
+    for (const value of values) t.deepEqual(await far.receive(), value);
+    t.is(await sending, 'sent');
+  });
+
   test(`[T18] ${scheme}: values of every size arrive by every way to send`, async (t) => {
     const { client, server } = await pairOf(t, scheme);
     const [near, far] = [client.typed(POINT), server.typed(POINT)];

@@ -95,12 +95,16 @@ export class Outbox {
     return this.enqueue([data], channel, offer, options, 'send()');
   }
 
-  /** Sends as many as possible now, the rest when there is room. */
+  /**
+   * Sends as many as possible now, the rest when there is room. `isRest` says that they are the
+   * rest of a batch themselves.
+   */
   sendBatch(
     messages: readonly Sendable[],
     channel: number,
     options: WaitOptions | undefined,
     _terms: Terms | null = null,
+    isRest = false,
   ): Promise<void> {
     let offer: Offer = ACCEPTED;
     let sent = 0;
@@ -125,7 +129,7 @@ export class Outbox {
     }
     if (offer === ACCEPTED) return this.accepted();
     const rest = messages.slice(sent);
-    return this.enqueue(rest, channel, offer, options, 'sendBatch()', sent > 0);
+    return this.enqueue(rest, channel, offer, options, 'sendBatch()', isRest || sent > 0);
   }
 
   /** What a call gives that did not have to wait. */

@@ -3,8 +3,8 @@
  *
  * Every message is offered to that queue at once, because its promise says what became of it. Only
  * those that are refused and may wait are kept here, by *lane*: those of a channel with options of
- * its own, and those of all others. Lanes do not wait for each other. Announcements have a lane that
- * is served first, and no limits hold there: the values behind them may be in any other.
+ * its own, and those of all others. Lanes do not wait for each other. Announcements have a lane
+ * that is served first, and no limits hold there: the values behind them may be in any other.
  */
 
 import { BusbarError, errorOf, invalidArgument, show } from '../errors.js';

@@ -88,7 +88,8 @@ export class TypedSender<T> {
       const rest = values.slice(i).map((value) => this.codec.encode(value));
       if (odd !== null) rest.unshift(odd);
       if (rest.length === 0) return outbox.accepted();
-      return outbox.sendBatch(rest, channel, options);
+      const isRest = rest.length < values.length;
+      return outbox.sendBatch(rest, channel, options, null, isRest);
     } catch (error) {
       return Promise.reject(error);
     }
