@@ -196,14 +196,14 @@ impl<'a> Inbox<'a> {
 
     /// Copies an inline payload in; `false` if there is no room for it.
     pub(crate) fn push_copy(&mut self, channel: u16, payload: &[u8]) -> bool {
-        if !self.has_room(payload.len()) {
-            return false;
-        }
-        let mut space = self.space();
-        space.free[..payload.len()].copy_from_slice(payload);
-        space.slots.push_filled(channel, 0, payload.len());
-        self.advance(payload.len());
-        true
+        self.filler().push_copy(channel, payload)
+    }
+
+    /// For several of them in a row.
+    #[inline]
+    pub(crate) fn filler(&mut self) -> Filler<'_> {
+        let Self { arena, used, slots, count, announced, .. } = self;
+        Filler { arena, used, slots, count, announced }
     }
 
     /// Adds a payload that stays where it is. There must be a slot left.
@@ -214,6 +214,36 @@ impl<'a> Inbox<'a> {
     /// `len` bytes of the free space are taken.
     pub(crate) fn advance(&mut self, len: usize) {
         self.used = (self.used + len).next_multiple_of(ALIGN).min(self.arena.len());
+    }
+}
+
+/// Copies payloads into a batch.
+pub(crate) struct Filler<'a> {
+    arena: &'a mut [u8],
+    used: &'a mut usize,
+    slots: &'a mut [Slot],
+    count: &'a mut usize,
+    announced: &'a mut bool,
+}
+
+impl Filler<'_> {
+    /// Copies an inline payload in; `false` if there is no room for it.
+    #[inline]
+    pub(crate) fn push_copy(&mut self, channel: u16, payload: &[u8]) -> bool {
+        let end = *self.used + payload.len();
+        let Some(slot) = self.slots.get_mut(*self.count) else { return false };
+        let Some(place) = self.arena.get_mut(*self.used..end) else { return false };
+        place.copy_from_slice(payload);
+        let narrow = |n: usize| u32::try_from(n).expect("invariant: arenas stay below 4 GiB");
+        *slot = Slot {
+            offset: narrow(*self.used),
+            length: narrow(payload.len()),
+            meta: u32::from(channel),
+        };
+        *self.count += 1;
+        *self.used = end.next_multiple_of(ALIGN).min(self.arena.len());
+        *self.announced |= channel == ANNOUNCEMENTS;
+        true
     }
 }
 

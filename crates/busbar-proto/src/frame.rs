@@ -5,8 +5,10 @@
 //! uses frames on its bootstrap socket only; its rings hold records.
 
 mod decoder;
+mod plain;
 
 pub use decoder::Decoder;
+pub use plain::{Plain, encode_plain, first_plain};
 
 use crate::limits::Limits;
 use crate::reader::Reader;
@@ -164,6 +166,7 @@ pub fn first(input: &[u8], limits: Limits) -> Result<Option<(Frame<'_>, usize)>,
 
 /// Bytes of the frame that begins with `fixed`, which this end has encoded itself.
 #[must_use]
+#[inline]
 pub fn encoded_bytes(fixed: &[u8; HEADER_BYTES]) -> usize {
     let [l0, l1, l2, l3, _, flags, ..] = *fixed;
     HEADER_BYTES + extension_bytes(flags) + u32::from_be_bytes([l0, l1, l2, l3]) as usize

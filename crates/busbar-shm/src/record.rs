@@ -45,6 +45,7 @@ pub struct Header {
 impl Header {
     /// The header as it lies in memory.
     #[must_use]
+    #[inline]
     pub fn encode(self) -> [u8; HEADER_BYTES] {
         let [l0, l1, l2, l3] = self.length.to_le_bytes();
         let [c0, c1] = self.channel.to_le_bytes();
@@ -53,6 +54,7 @@ impl Header {
 
     /// Reads a header; `None` if the kind is unknown or the reserved byte is set.
     #[must_use]
+    #[inline]
     pub fn decode(bytes: [u8; HEADER_BYTES]) -> Option<Self> {
         let [l0, l1, l2, l3, c0, c1, kind, reserved] = bytes;
         let kind = match kind {
@@ -73,6 +75,7 @@ impl Header {
 
     /// Bytes from the start of this record to the start of the next.
     #[must_use]
+    #[inline]
     pub fn stride(self) -> usize {
         stride(self.length as usize)
     }
@@ -80,6 +83,7 @@ impl Header {
 
 /// Bytes that a record with a payload of `len` takes.
 #[must_use]
+#[inline]
 pub const fn stride(len: usize) -> usize {
     HEADER_BYTES + len.next_multiple_of(ALIGN)
 }
@@ -100,6 +104,7 @@ pub struct Records<'a> {
 impl Records<'_> {
     /// Offset of the first byte not yet taken as a record.
     #[must_use]
+    #[inline]
     pub fn position(&self) -> usize {
         self.at
     }

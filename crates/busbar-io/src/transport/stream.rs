@@ -31,6 +31,7 @@ mod outgoing;
 #[cfg(windows)]
 #[path = "windows/pipe_stream.rs"]
 mod pipe_stream;
+mod plain;
 mod race;
 #[cfg_attr(windows, path = "windows/socket.rs")]
 mod socket;

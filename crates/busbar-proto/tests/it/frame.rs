@@ -1,6 +1,9 @@
 //! Frames: limits, rules between fields, streams cut anywhere, and bytes that are no frames.
 
-use busbar_proto::frame::{Ack, Decoder, Fragment, Header, Kind, encode, set_deadline};
+use busbar_proto::frame::{
+    Ack, Decoder, Fragment, Frame, Header, Kind, Plain, encode, encode_plain, first, first_plain,
+    set_deadline,
+};
 use busbar_proto::{Code, Error, Limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -159,6 +162,40 @@ proptest! {
         }
         let decoded = decode_all(Limits::default(), bytes.chunks(1)).expect("valid frames");
         prop_assert_eq!(&decoded, &frames);
+    }
+
+    /// [D56 D57] the short way of plain messages finds what the long one finds, and nothing else,
+    /// wherever the stream is cut, and writes the same
+    #[test]
+    fn plain_messages_go_the_short_way(
+        (header, payload) in strategy::frame(),
+        changes in vec((any::<proptest::sample::Index>(), any::<u8>()), 0..2),
+    ) {
+        let limits = Limits::new(4096, 200).expect("valid limits");
+        let mut bytes = wire(&header, &payload);
+        let plain = Header { channel: header.channel, seq: header.seq, ..Header::new(Kind::Data) };
+        if header == plain {
+            let mut out = Vec::new();
+            let fits = encode_plain(header.channel, header.seq, &payload, limits, &mut out);
+            let same = if fits { &bytes[..] } else { &[] };
+            prop_assert_eq!((fits, &out[..]), (payload.len() <= 200, same));
+        }
+        for (index, value) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = value;
+        }
+        for end in 0..=bytes.len() {
+            let long = match first(&bytes[..end], limits) {
+                Ok(Some((Frame { header, payload }, _))) => {
+                    let Header { channel, seq, .. } = header;
+                    let plain = Header { channel, seq, ..Header::new(Kind::Data) };
+                    (header == plain).then_some(Plain { channel, payload })
+                }
+                _ => None,
+            };
+            prop_assert_eq!(first_plain(&bytes[..end], limits), long);
+        }
+        prop_assert_eq!(first_plain(&bytes, Limits::CONTROL), None);
     }
 
     /// [D56] a stream that stops inside a frame yields the frames before it and no other

@@ -64,6 +64,12 @@ impl Assemblies {
         self.under_way = Vec::new();
     }
 
+    /// Whether nothing is under way.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     /// Adds a fragment whose header the decoder has checked.
     ///
     /// # Errors

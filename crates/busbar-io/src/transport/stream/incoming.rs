@@ -27,6 +27,7 @@ use crate::options::PipeOptions;
 
 use super::assembly::{Assemblies, Progress};
 use super::buffer::{BUFFER_BYTES, Buffer};
+use super::plain;
 use super::wire::Wire;
 
 /// Bytes of messages put together from fragments that may wait to be received, unless it is one.
@@ -330,6 +331,11 @@ impl Incoming {
             if self.ready == 0 {
                 break;
             }
+            let some = self.deliver_plain(inbox, max - count);
+            count += some;
+            if some > 0 || self.ready == 0 {
+                continue;
+            }
             if self.deliver(inbox) {
                 count += 1;
             } else if self.ready > 0 {
@@ -341,6 +347,18 @@ impl Incoming {
             return Err(Error::new(Code::Closed, "the stream has come to its end"));
         }
         Ok(())
+    }
+
+    /// Moves the plain messages that come first into `inbox`, at most `max`, as far as there is
+    /// room; returns how many.
+    fn deliver_plain(&mut self, inbox: &mut Inbox<'_>, max: usize) -> usize {
+        let frames = &self.buffer[self.start..self.scanned];
+        let run = plain::deliver(frames, self.limits, inbox, (max, COPY_MAX));
+        self.start += run.bytes;
+        self.messages += run.messages as u64;
+        self.bytes += run.payload_bytes as u64;
+        self.received(run.messages);
+        run.messages
     }
 
     /// Moves the first message into `inbox`; `false` if it does not fit. There must be one.
@@ -403,7 +421,7 @@ impl Incoming {
                 inbox.note_expiry(Duration::from_micros(at));
             }
             self.start += len;
-            self.received_one();
+            self.received(1);
             self.messages += 1;
             self.bytes += bytes as u64;
             return true;
@@ -423,12 +441,12 @@ impl Incoming {
         }
         self.stale += u64::from(is_stale);
         self.start += len;
-        self.received_one();
+        self.received(1);
     }
 
-    /// The first message is dealt with.
-    fn received_one(&mut self) {
-        self.ready -= 1;
+    /// The first messages are dealt with.
+    fn received(&mut self, messages: usize) {
+        self.ready -= messages;
         if self.ready == 0 {
             // What follows are fragments, which have been taken out or given up.
             self.start = self.scanned;
@@ -439,6 +457,7 @@ impl Incoming {
     /// Looks at the frames that have arrived since the last look.
     fn scan(&mut self) {
         while self.outcome.is_none() && !self.is_crowded() {
+            self.scan_plain();
             let Self { buffer, scanned, end, limits, .. } = self;
             let (frame, len) = match frame::first(&buffer[*scanned..*end], *limits) {
                 Ok(Some(found)) => found,
@@ -496,6 +515,16 @@ impl Incoming {
                 // Nothing waits in front of it, and it is no message itself.
                 self.start = self.scanned;
             }
+        }
+    }
+
+    /// Looks at the plain messages that come next, unless one of them may replace another.
+    #[inline]
+    fn scan_plain(&mut self) {
+        if self.assemblies.is_empty() {
+            let run = plain::scan(&self.buffer[self.scanned..self.end], self.limits);
+            self.scanned += run.bytes;
+            self.ready += run.messages;
         }
     }
 

@@ -166,6 +166,7 @@ impl Outgoing {
         }
         let mut walk = records(run);
         let mut taken = 0;
+        let mut stop = 0;
         while let Some((header, at)) = walk.next() {
             let len = header.length as usize;
             if header.kind != RecordKind::Inline || len > INLINE_MAX {
@@ -174,8 +175,14 @@ impl Outgoing {
             if len as u64 > self.limits.message_bytes_max() {
                 return if taken > 0 { Ok(taken) } else { Err(self.too_large(len)) };
             }
-            if !self.makes_room(wire, HEADER_BYTES + len) {
-                return Ok(taken);
+            if self.queue.len() + HEADER_BYTES + len > stop || self.frames >= self.frames_max {
+                if !self.makes_room(wire, HEADER_BYTES + len) {
+                    return Ok(taken);
+                }
+                let is_put_off = self.is_blocked || self.is_served;
+                let most =
+                    if is_put_off { self.bytes_max } else { WRITE_BYTES.min(self.bytes_max) };
+                stop = self.written + most;
             }
             self.push(Label::plain(header.channel), &run[at..at + len])?;
             taken = walk.position();
@@ -409,10 +416,19 @@ impl Outgoing {
     }
 
     /// Queues a message that is one frame.
+    #[inline]
     fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
         let Label { channel, seq, .. } = label;
         let is_reliable = seq.is_some();
         let seq = seq.map_or_else(|| self.seqs.take(channel), |seq| seq.0);
+        if !is_reliable
+            && label.expires.is_none()
+            && frame::encode_plain(channel, seq, payload, self.limits, &mut self.queue)
+        {
+            self.frames += 1;
+            self.count(payload.len());
+            return Ok(());
+        }
         let deadline_micros = label.deadline_micros();
         let header =
             Header { channel, seq, is_reliable, deadline_micros, ..Header::new(Kind::Data) };
@@ -422,6 +438,7 @@ impl Outgoing {
         Ok(())
     }
 
+    #[inline]
     fn count(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes as u64;
