@@ -6,6 +6,7 @@ import { checkFlag, checkNames, pathOf } from './internal/checks.js';
 import { native } from './internal/native.js';
 import type { ArchiveCodec } from './schema/codec.js';
 import { ARCHIVE_BYTES_MAX } from './schema/layout.js';
+import { forget } from './schema/region.js';
 
 /** How a mapped file is opened. */
 export interface OpenMappedOptions {
@@ -71,6 +72,7 @@ export class MappedFile<T, V> {
   /** Ends the use of the file. Cursors over it keep it mapped until they are gone. */
   close(): void {
     this.#file = null;
+    forget(this.#bytes);
     this.#bytes = new Uint8Array(0);
   }
 

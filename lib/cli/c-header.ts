@@ -55,7 +55,10 @@ const ALIGNED = [
 /** The header of all types of a descriptor. */
 export function headerOf(descriptor: Descriptor): string {
   const names = inOrder(descriptor.types);
-  const types = names.map((name) => typeText(name, descriptor.types[name] as TypeDescriptor));
+  const scope = scopeOf(names);
+  const types = names.map((name) =>
+    typeText(scope, name, descriptor.types[name] as TypeDescriptor),
+  );
   return [
     '/* Written by `busbar gen`. Hashes for a manifest, and the layouts of archives. */',
     '#ifndef BUSBAR_GENERATED_TYPES_H',
@@ -111,13 +114,28 @@ function namesIn(type: TypeDescriptor): string[] {
   return [...new Set([...found].map(([, name]) => name as string))];
 }
 
-function typeText(name: string, type: TypeDescriptor): string {
-  const ident = identOf(name);
+/** The names of a header, which has one room for all of them. */
+interface Scope {
+  readonly idents: ReadonlyMap<string, string>;
+  readonly macros: Set<string>;
+}
+
+function scopeOf(names: readonly string[]): Scope {
+  const idents = distinct(names, (name) => name.replaceAll(/[^A-Za-z0-9_]/g, '_'), new Set());
+  return {
+    idents: new Map(names.map((name, index) => [name, idents[index] as string])),
+    macros: new Set(),
+  };
+}
+
+function typeText(scope: Scope, name: string, type: TypeDescriptor): string {
+  const ident = scope.idents.get(name) as string;
   const macro = ident.replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase();
-  const head = [`/* ${name} */`, `#define ${macro}_HASH UINT64_C(0x${type.hash})`];
+  const [hash] = distinct([`${macro}_HASH`], (it) => it, scope.macros);
+  const head = [`/* ${name} */`, `#define ${hash} UINT64_C(0x${type.hash})`];
   if (type.kind === 'enum') {
     const names = type.variants.map((it) => it.name);
-    const macros = distinct(names, (it) => `${macro}_${it.toUpperCase()}`, [`${macro}_HASH`]);
+    const macros = distinct(names, (it) => `${macro}_${it.toUpperCase()}`, scope.macros);
     const tags = type.variants.map((it, index) => `#define ${macros[index]} ${it.tag}`);
     const words = wordsOf(type.size, type.align);
     const isPlain = type.size === 1;
@@ -137,10 +155,11 @@ function typeText(name: string, type: TypeDescriptor): string {
   const members = distinct(
     fields.map((field) => field.name),
     spell,
+    new Set(),
   );
   for (const [index, field] of fields.entries()) {
     if (field.offset > end) lines.push(`  uint8_t gap${end}[${field.offset - end}];`);
-    lines.push(`  ${declare(members[index] as string, field)};`);
+    lines.push(`  ${declare(scope, members[index] as string, field)};`);
     end = field.offset + field.size;
   }
   if (type.size > end) lines.push(`  uint8_t gap${end}[${type.size - end}];`);
@@ -149,12 +168,14 @@ function typeText(name: string, type: TypeDescriptor): string {
 }
 
 /** A C declaration of a place. */
-function declare(name: string, place: PlaceDescriptor): string {
+function declare(scope: Scope, name: string, place: PlaceDescriptor): string {
   const scalar = SCALARS[place.kind];
   if (scalar !== undefined) return `${scalar} ${name}`;
-  if (place.kind === 'type' && place.recursive !== true) return `${identOf(place.type)} ${name}`;
+  if (place.kind === 'type' && place.recursive !== true) {
+    return `${scope.idents.get(place.type)} ${name}`;
+  }
   if (place.kind === 'array' && place.length > 0) {
-    return declare(`${name}[${place.length}]`, place.elem);
+    return declare(scope, `${name}[${place.length}]`, place.elem);
   }
   const { type, count } = wordsOf(place.size, place.align);
   return `${type} ${name}[${count}]`;
@@ -166,23 +187,18 @@ function wordsOf(size: number, align: number): { type: string; count: number } {
   return { type: `BUSBAR_ALIGNED(${align}) uint8_t`, count: size };
 }
 
-/** A name of C for each name, that no keyword is and no two of them share. */
+/** A name of C for each name, that no keyword is and nothing else that is `used`. */
 function distinct(
   names: readonly string[],
   spell: (name: string) => string,
-  taken: readonly string[] = [],
+  used: Set<string>,
 ): string[] {
-  const used = new Set(taken);
   return names.map((name) => {
     let ident = spell(name);
     while (KEYWORDS.has(ident) || used.has(ident)) ident += '_';
     used.add(ident);
     return ident;
   });
-}
-
-function identOf(name: string): string {
-  return name.replaceAll(/[^A-Za-z0-9_]/g, '_');
 }
 
 /** A long text, in lines. */

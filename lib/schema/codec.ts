@@ -283,6 +283,7 @@ function interpretedMachine<T, V>(plan: Plan): Machine<T, V> {
     const p = s.take(size, align);
     s.ri = 0;
     ops.fix(s, s.d, value as never, p);
+    s.done();
   };
   return {
     ...reading<T, V>(name, ops, makeView),

@@ -70,7 +70,10 @@ export function valueOfDefault(
       throw wrong();
     case 'type': {
       const type = typeOf(types, place.type);
-      const isVariant = type.kind === 'enum' && type.variants.some(({ name }) => name === json);
+      // One that holds something would need that, too.
+      const isVariant =
+        type.kind === 'enum' &&
+        type.variants.some(({ name, shape }) => name === json && shape === 'unit');
       if (!isVariant) throw wrong();
       return isPlain(type) ? json : { kind: json };
     }

@@ -30,7 +30,8 @@ function inPlace(place: KindDescriptor, of: (name: string) => number): number {
     case 'option':
       return inPlace(place.elem, of);
     case 'array':
-      return place.length * inPlace(place.elem, of);
+      // Of no elements, it is a value without bytes itself.
+      return place.length === 0 ? 1 : place.length * inPlace(place.elem, of);
     case 'tuple':
       return place.elems.reduce((total, elem) => total + inPlace(elem, of), 0);
     case 'type':

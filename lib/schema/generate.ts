@@ -101,6 +101,7 @@ function addEncode(it: RootType, align: number, slots: number): void {
     `const p = s.take(${size}, ${align});`,
     's.ri = 0;',
     `${fix}(s, s.d, value, p);`,
+    's.done();',
   ]);
   const slow = `return ${e.rt('writeInto')}(root$${suffix}, ${write}, value, target, offset);`;
   const head = e.typed

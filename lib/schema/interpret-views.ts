@@ -5,7 +5,7 @@ import type { Interpreter, Ops } from './interpret.js';
 import { viewBytes } from './lists.js';
 import { isSome } from './numbers.js';
 import { unknownVariant } from './problems.js';
-import { checkEmpties, region, target } from './region.js';
+import { checkEmpties, region, target, unreadable } from './region.js';
 import * as strings from './strings.js';
 import { limit, ListCursor, MapCursor, noElement, rootOf, ShownCursor, UNCLONED } from './views.js';
 
@@ -56,9 +56,11 @@ class Maker implements ViewMaker {
     const { name, size } = typeForm(this.#interpreter.plan, key);
     const make = this.#class(key);
     const cursor = new make();
-    const $move = (bytes: Uint8Array, offset = 0, length = bytes.length - offset): Place => {
-      const p = rootOf(name, bytes, size, offset, length);
-      return cursor.$set(region.d, region.b, p, p + size - length);
+    const $move = (bytes: Uint8Array, offset = 0, length?: number): Place => {
+      // What is no memory at all, `rootOf` refuses.
+      const taken = length ?? ((bytes as Uint8Array | null)?.length ?? 0) - offset;
+      const p = rootOf(name, bytes, size, offset, taken);
+      return cursor.$set(region.d, region.b, p, p + size - taken);
     };
     return Object.defineProperty(cursor, '$move', { value: $move });
   }
@@ -239,7 +241,11 @@ function cursorClass(ops: Pick<Ops, 'read' | 'size'>): new () => Place {
     $toObject(): unknown {
       return this.$look((d, b, p, lo) => {
         limit(lo, p + ops.size);
-        return ops.read(d, b, p);
+        try {
+          return ops.read(d, b, p);
+        } catch (error) {
+          throw unreadable('', error);
+        }
       });
     }
   };

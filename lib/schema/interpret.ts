@@ -387,6 +387,7 @@ function list(elem: Ops): Behaviour {
       for (let index = 0; index < length; index++) {
         elem.fix(s, s.d, value[index] as never, at + index * size);
       }
+      s.done();
       s.rp = base;
       s.push2(at, length);
     },
@@ -426,6 +427,7 @@ function box(elem: Ops): Behaviour {
       const at = s.take(elem.size, elem.align);
       s.ri = base;
       elem.fix(s, s.d, value, at);
+      s.done();
       s.rp = base;
       s.push(at - s.base);
     },

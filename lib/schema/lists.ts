@@ -41,15 +41,20 @@ export function writeBlob(b: Buffer, p: number, value: Elements<number>, length:
 function checkBytes(value: unknown): Uint8Array | readonly number[] {
   if (value instanceof Uint8Array) return value;
   const isByte = (one: unknown): boolean => ((one as number) & 255) === one;
-  // From: holes are undefined, and no bytes.
-  if (Array.isArray(value) && Array.from(value).every(isByte)) return value as readonly number[];
+  // A copy, in which holes are undefined, and no bytes; what has getters may say something else now.
+  const copy: readonly number[] = Array.isArray(value) ? Array.from(value) : [];
+  if (Array.isArray(value) && copy.every(isByte)) return copy;
   return bad(value, 'a Uint8Array, or an array of bytes');
+}
+
+/** Not whatever has a length: in parsed JSON that may be anything. */
+export function isList(value: unknown): value is Elements<unknown> {
+  return Array.isArray(value) || ArrayBuffer.isView(value);
 }
 
 /** The number of elements, if it is something with elements. */
 export function lengthOf(value: Elements<unknown>, elemSize = 1): number {
-  const length: unknown =
-    typeof value === 'object' ? (value as Elements<unknown> | null)?.length : undefined;
+  const length: unknown = isList(value) ? value.length : undefined;
   if (Number.isInteger(length) && (length as number) >= 0 && (length as number) < 2 ** 32) {
     if (elemSize > 0 || (length as number) <= EMPTIES_MAX) return length as number;
     return bad(value, `an array of at most ${EMPTIES_MAX} values, since they take no bytes`);

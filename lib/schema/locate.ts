@@ -7,6 +7,7 @@
 import { show } from '../errors.js';
 import { typeForm, type Form, type Part, type Plan, type TypeForm } from './forms.js';
 import { Interpreter, type Ops } from './interpret.js';
+import { isList } from './lists.js';
 import { join, SchemaError } from './problems.js';
 import { freeSink, OVERFLOW, writeScratch } from './sink.js';
 
@@ -107,8 +108,8 @@ function* parts(all: readonly Part[], value: unknown, path: string): Iterable<Ch
 }
 
 function* elements(form: Form, value: unknown, path: string): Iterable<Child> {
-  if (typeof value !== 'object' || value === null) return;
-  const { length } = value as ArrayLike<unknown>;
+  if (!isList(value)) return;
+  const { length } = value;
   for (let index = 0; index < length; index++) {
     yield child(form, value, String(index), `${path}[${index}]`);
   }

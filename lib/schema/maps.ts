@@ -253,8 +253,7 @@ class TableOps<K, V> extends Base<K, V> implements MapOps<K, V> {
     const [start, end] = [at - capacity * entry.size, at + controlsOf(capacity)];
     budget.left -= end - start;
     if (start < lo || end > p || budget.left < 0) throw outside();
-    // However full a table is, many empty buckets would make short archives take long.
-    if (capacity > length * 4 + GROUP) throw sparse(length, capacity);
+    checkDensity(length, capacity);
     for (let bucket = 0; bucket < capacity; bucket++) {
       if (d.getUint8(at + bucket) >= 0x80) continue;
       const key = at - (bucket + 1) * entry.size;
@@ -263,8 +262,10 @@ class TableOps<K, V> extends Base<K, V> implements MapOps<K, V> {
   }
 }
 
-function sparse(length: number, capacity: number): Error {
-  return archiveInvalid('', `a table of ${length} has ${capacity} buckets`);
+/** Many empty buckets would make short archives take long; rkyv leaves few. */
+export function checkDensity(length: number, capacity: number): void {
+  if (capacity <= length * 4 + GROUP) return;
+  throw archiveInvalid('', `a table of ${length} has ${capacity} buckets`);
 }
 
 /** The first free bucket on the probe sequence from `start`. */

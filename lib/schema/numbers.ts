@@ -55,8 +55,10 @@ export function writeU64(d: DataView, p: number, value: number): void {
 /** Writes what may be negative, a fraction, or 2^52 and more. */
 function writeWide(d: DataView, p: number, value: number): void {
   const low = value >>> 0;
-  const high = (value - low) / HIGH;
-  if ((high & HIGH_MAX) !== high) bad(value, SAFE_UNSIGNED);
+  const rest = value - low;
+  const high = (rest / HIGH) & HIGH_MAX;
+  // What is left of a tiny fraction is nothing after the division.
+  if (high * HIGH !== rest) bad(value, SAFE_UNSIGNED);
   d.setUint32(p, low, true);
   d.setUint32(p + 4, high, true);
 }

@@ -152,6 +152,8 @@ function parseFields(path: string, shape: Shape, raw: unknown): FieldDescriptor[
 function parseField(at: string, name: string, raw: Raw, seen: Set<string>): FieldDescriptor {
   const aliases = names(at, raw);
   for (const alias of aliases ?? []) {
+    const isGood = /^\d/.test(name) ? /^\d+$/.test(alias) : IDENT.test(alias);
+    if (!isGood) throw schemaInvalid(at, 'an alias is malformed');
     if (seen.has(alias)) throw schemaInvalid(at, 'an alias is the name of another field');
     seen.add(alias);
   }

@@ -43,12 +43,11 @@ export interface Words extends Region {
  * The memory that values of a fixed size were last written to. Writing through arrays is faster
  * than through a DataView, of which the engine must look at everything again after each write.
  */
-export const words: Words = {
-  ...closed(),
-  i32: new Int32Array(0),
-  f32: new Float32Array(0),
-  f64: new Float64Array(0),
-};
+export const words: Words = { ...closed(), ...noWords() };
+
+function noWords(): Pick<Words, 'i32' | 'f32' | 'f64'> {
+  return { i32: new Int32Array(0), f32: new Float32Array(0), f64: new Float64Array(0) };
+}
 
 /**
  * Makes the memory of `bytes` {@link words}; whether it may be written to through arrays: numbers
@@ -86,6 +85,13 @@ export function enter(bytes: Uint8Array): void {
 /** Makes the memory of `bytes` the one to write to. */
 export function enterWritten(bytes: Uint8Array): void {
   if (bytes !== written.bytes) open(written, bytes);
+}
+
+/** Lets go of the memory of `bytes`, as far as this module keeps it. */
+export function forget({ buffer }: Uint8Array): void {
+  if (region.buffer === buffer) Object.assign(region, closed());
+  if (written.buffer === buffer) Object.assign(written, closed());
+  if (words.buffer === buffer) Object.assign(words, closed(), noWords());
 }
 
 /** What there is to enter about some bytes, for those that are entered again and again. */
@@ -141,6 +147,11 @@ function openBuffer(into: Region, buffer: ArrayBufferLike): void {
 function detached(cause?: unknown): Error {
   const message = 'the buffer was transferred or detached';
   return new BusbarError('ERR_BUFFER_DETACHED', message, { cause });
+}
+
+/** Throws the error for a target whose memory is elsewhere since its writing began. */
+export function gaveAway(): never {
+  throw detached();
 }
 
 /** Throws if the memory of `bytes`, which seems to have none, is elsewhere now. */
@@ -210,7 +221,8 @@ export function checkEmpties(count: number): void {
   throw archiveInvalid('', `a list has ${count} values of no bytes, too many to be read`);
 }
 
-function claimEmpties(count: number): void {
+/** As {@link checkEmpties}, with those of the lists before. */
+export function claimEmpties(count: number): void {
   checkEmpties(count);
   limits.empties += count;
   if (limits.empties <= ALL_EMPTIES_MAX) return;

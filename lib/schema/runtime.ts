@@ -37,6 +37,7 @@ export {
   enter,
   enterArchive,
   enterWords,
+  gaveAway,
   region,
   target,
   unreadable,

@@ -121,6 +121,14 @@ export class Sink {
     this.r[this.rp++] = value;
   }
 
+  /**
+   * Throws unless phase two of a value recalled what phase one remembered of it, from `base` on: a
+   * getter may have said something else the second time.
+   */
+  done(): void {
+    if (this.ri !== this.rp) bad('another value', 'the same each time that it is read');
+  }
+
   /** Remembers a position and a length. */
   push2(position: number, length: number): void {
     const { r, rp } = this;

@@ -95,7 +95,7 @@ function choicesOf({ u64, intern }: FormOptions): string {
 /** The codec of a user type, as an exported constant. */
 function codec(e: Emitter, root: string, options: FormOptions): string {
   const name = e.names.of(root);
-  const machine = generateRoot(e, root, name).map((member) => `${member},`);
+  const machine = generateRoot(e, root, `$${name}`).map((member) => `${member},`);
   const type = `ArchiveCodec<${name}, ${name}View>`;
   return [
     `/** Writes and reads archives of \`${root}\`. */`,

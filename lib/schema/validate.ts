@@ -10,10 +10,10 @@
 import { isUtf8 } from 'node:buffer';
 
 import { typeForm, type Form, type FormOf, type Part, type Plan, type TypeForm } from './forms.js';
-import { controlsOf, mapLayout } from './maps.js';
+import { checkDensity, controlsOf, mapLayout } from './maps.js';
 import { isScalarValue } from './numbers.js';
 import { archiveInvalid, join } from './problems.js';
-import { checkEmpties, enterArchive, region, unreadable } from './region.js';
+import { claimEmpties, enterArchive, region, unreadable } from './region.js';
 import { inlineLength } from './strings.js';
 
 /** Throws unless the bytes are an archive. */
@@ -184,7 +184,7 @@ class Maker {
     return (c, p) => {
       const at = p + c.d.getInt32(p, true);
       const length = c.d.getUint32(p + 4, true);
-      if (size === 0) checkEmpties(length);
+      if (size === 0) claimEmpties(length);
       c.within(at, length * size, align, path, () => {
         if (check === null) return;
         // Without bytes there is nothing that could differ from one element to the next.
@@ -202,6 +202,7 @@ class Maker {
       const capacity = c.d.getUint32(p + 8, true);
       if (length === 0 && capacity === 0) return;
       if (length >= capacity) throw archiveInvalid(path, 'a table has no free bucket');
+      checkDensity(length, capacity);
       const controls = p + c.d.getInt32(p, true);
       const size = capacity * entry.size + controlsOf(capacity);
       c.within(controls - capacity * entry.size, size, entry.align, path, () => {

@@ -8,7 +8,7 @@
 
 import { inspect } from 'node:util';
 
-import { BusbarError } from '../errors.js';
+import { BusbarError, show } from '../errors.js';
 import type { MapOps, MapRules, Visit } from './maps.js';
 import { region, limits, enterArchive, tooShort } from './region.js';
 
@@ -202,11 +202,16 @@ export class MapCursor<K, V, W> extends ShownCursor {
     return this.#d.getUint32(this.#p + 4, true);
   }
 
-  /** The value of a key. */
+  /**
+   * The value of a key.
+   *
+   * @throws BusbarError `ERR_INVALID_ARGUMENT` if it is none of the type that keys have
+   */
   get(key: K): W | undefined {
     let found: W | undefined;
+    const keyAt = this.#keys();
     this.#visit((k, v) => {
-      if (this.#rules.rules.compare(this.#key(k), key) !== 0) return false;
+      if (!this.#isSame(keyAt(k), key)) return false;
       found = this.#value(v);
       return true;
     });
@@ -220,8 +225,9 @@ export class MapCursor<K, V, W> extends ShownCursor {
 
   /** Calls `visit` with each entry; cursors of values are one and the same. */
   forEach(visit: (value: W, key: K) => void): void {
+    const keyAt = this.#keys();
     this.#visit((k, v) => {
-      visit(this.#value(v), this.#key(k));
+      visit(this.#value(v), keyAt(k));
       return false;
     });
   }
@@ -236,7 +242,8 @@ export class MapCursor<K, V, W> extends ShownCursor {
       places.push([k, v]);
       return false;
     });
-    for (const [k, v] of places) yield [this.#key(k), this.#value(v)];
+    const keyAt = this.#keys();
+    for (const [k, v] of places) yield [keyAt(k), this.#value(v)];
   }
 
   /** The keys, copied. */
@@ -257,9 +264,27 @@ export class MapCursor<K, V, W> extends ShownCursor {
     this.#ops.visit(this.#d, this.#p, this.#lo, budget, visit);
   }
 
-  #key(p: number): K {
-    limit(this.#lo, this.#p);
-    return this.#rules.key.read(this.#d, this.#b, p);
+  #isSame(known: K, key: K): boolean {
+    try {
+      return this.#rules.rules.compare(known, key) === 0;
+    } catch (cause) {
+      const message = `no key of the map is ${show(key)}`;
+      throw new BusbarError('ERR_INVALID_ARGUMENT', message, { cause });
+    }
+  }
+
+  /** What reads the keys of one walk: together, as in `toMap()`, they read each byte once. */
+  #keys(): (p: number) => K {
+    let left = this.#p - this.#lo;
+    let empties = 0;
+    return (p) => {
+      limits.lo = this.#lo;
+      limits.left = left;
+      limits.empties = empties;
+      const key = this.#rules.key.read(this.#d, this.#b, p);
+      ({ left, empties } = limits);
+      return key;
+    };
   }
 
   #value(p: number): W {
@@ -282,6 +307,8 @@ export function rootOf(
   offset: number,
   length: number,
 ): number {
+  // First of all: it says what is wrong with what is no memory.
+  const start = enterArchive(name, bytes, 0) - bytes.length;
   const isInside =
     Number.isInteger(offset) &&
     Number.isInteger(length) &&
@@ -292,7 +319,6 @@ export function rootOf(
     const message = `there are no ${length} bytes at ${offset}; there are ${bytes.length}`;
     throw new BusbarError('ERR_INVALID_ARGUMENT', message);
   }
-  const p = enterArchive(name, bytes, 0) - bytes.length + offset + length - size;
   if (length < size) throw tooShort(name, bytes, length, size);
-  return p;
+  return start + offset + length - size;
 }

@@ -145,7 +145,9 @@ function finish(
   const set = [ONTO, 'this.$p = p;', 'this.$lo = lo;', 'return this;'];
   c.member(`$set(${parameters})${e.type('this')} {\n${set.join('\n')}\n}`);
   const limit = `${e.rt('limit')}(this.$lo, this.$p + ${size});`;
-  c.member(`$toObject()${e.type(value)} {\n${limit}\nreturn ${read};\n}`);
+  const refuse = `throw ${e.rt('unreadable')}(${quote(root?.name ?? '')}, error);`;
+  const copy = [limit, 'try {', `return ${read};`, '} catch (error) {', refuse, '}'].join('\n');
+  c.member(`$toObject()${e.type(value)} {\n${copy}\n}`);
   if (root !== null) c.member(moveMethod(e, root));
   const fields = [
     `$d${e.type('DataView')} = ${region}.d;`,
@@ -160,8 +162,8 @@ function finish(
 
 function moveMethod(e: Emitter, { name, size }: Root): string {
   const head = e.typed
-    ? 'bytes: Uint8Array, offset = 0, size: number = bytes.length - offset'
-    : 'bytes, offset = 0, size = bytes.length - offset';
+    ? 'bytes: Uint8Array, offset = 0, size: number = bytes?.length - offset'
+    : 'bytes, offset = 0, size = bytes?.length - offset';
   const region = e.rt('region');
   const isPlain = `offset >>> 0 === offset && size >>> 0 === size`;
   const slow = `${e.rt('rootOf')}(${quote(name)}, bytes, ${size}, offset, size);`;

@@ -26,12 +26,13 @@ export function fixedInto({ e, root, size, align, suffix }: FixedType, slow: str
   const fixes = spread(e, root, suffix, rootFix(e, root, 'value', place));
   const text = fixes.join('\n');
   const fields = ['d', 'i32', 'f32', 'f64'].filter((name) => uses(text, name));
-  const isOdd = align === 1 ? '' : ` || (${place} & ${align - 1}) !== 0`;
-  const usesPlace = isOdd !== '' || [place, 'w4', 'w8'].some((name) => uses(text, name));
+  const isOdd = align === 1 ? '' : ` || ((${words}.start + offset) & ${align - 1}) !== 0`;
+  const usesPlace = [place, 'w4', 'w8'].some((name) => uses(text, name));
+  const isElsewhere = `(target !== ${words}.bytes && !${e.rt('enterWords')}(target))`;
+  const end = `offset + ${size} > target.length`;
   return [
-    `if (target !== ${words}.bytes && !${e.rt('enterWords')}(target)) ${slow}`,
+    `if (${isElsewhere} || offset >>> 0 !== offset || ${end}${isOdd}) ${slow}`,
     ...(usesPlace ? [`const ${place} = ${words}.start + offset;`] : []),
-    `if (offset >>> 0 !== offset || offset + ${size} > target.length${isOdd}) ${slow}`,
     ...(fields.length === 0 ? [] : [`const { ${fields.join(', ')} } = ${words};`]),
     ...(uses(text, 's') ? [`const s = ${words};`] : []),
     ...(uses(text, 'w4') ? ['const w4 = w >>> 2;'] : []),
@@ -41,6 +42,8 @@ export function fixedInto({ e, root, size, align, suffix }: FixedType, slow: str
     '} catch (error) {',
     `throw ${e.rt('unwritten')}(root$${suffix}, value, error);`,
     '}',
+    // Writing to an array whose memory a getter of the value gave away does nothing, and says nothing.
+    `if (${end}) ${e.rt('gaveAway')}();`,
     `return ${size};`,
   ];
 }

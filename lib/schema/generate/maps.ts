@@ -3,14 +3,13 @@
  * reads another version writes nothing, and only compares keys.
  */
 
-import { slotsOf, typeForm, type Form, type FormOf, type Part } from '../forms.js';
+import { slotsOf, typeForm, type Form, type FormOf, type Part, type TypeForm } from '../forms.js';
 import { schemaInvalid } from '../problems.js';
 import { quote, READ, type Emitter } from './emitter.js';
 import { reader } from './readers.js';
 import { fix, out } from './writers.js';
 
-/** Deeper keys are of a type that contains itself. */
-const DEPTH_MAX = 64;
+type EnumForm = Extract<TypeForm, { form: 'enum' }>;
 
 const BITS: Readonly<Record<string, number>> = { u8: 8, u16: 16, u32: 32, i8: 8, i16: 16, i32: 32 };
 
@@ -23,7 +22,7 @@ export function nameMap(e: Emitter, form: FormOf<'map'>): string {
       `sorted: ${form.sorted},`,
       `key: ${part(e, form.key)},`,
       `value: ${part(e, form.value)},`,
-      `rules: ${e.as(keyRules(e, form.key, 0), `unknown as keys.KeyRules<${k}>`)},`,
+      `rules: ${e.as(keyRules(e, form.key, []), `unknown as keys.KeyRules<${k}>`)},`,
       ...(e.plan.readsOnly ? ['readsOnly: true,'] : []),
     ];
     e.rt('MapRules');
@@ -60,10 +59,10 @@ function part(e: Emitter, form: Form): string {
   return `{ ${shape}, read: ${read}, out: ${put}, fix: ${place} }`;
 }
 
-function keyRules(e: Emitter, form: Form, depth: number): string {
-  if (depth > DEPTH_MAX) throw schemaInvalid('', 'keys of maps are nested too deep');
+/** `open`: the types whose rules these are for. */
+function keyRules(e: Emitter, form: Form, open: readonly string[]): string {
   const keys = e.rt('keys');
-  const inner = (elem: Form): string => keyRules(e, elem, depth + 1);
+  const inner = (elem: Form): string => keyRules(e, elem, open);
   switch (form.form) {
     case 'number': {
       const bits = BITS[form.scalar];
@@ -99,25 +98,41 @@ function keyRules(e: Emitter, form: Form, depth: number): string {
     case 'some':
       return `${keys}.option(${e.as(inner(form.elem), 'never')}, ${form.nested})`;
     case 'tuple':
-      return partRules(e, form.parts, depth);
-    case 'type': {
-      const type = typeForm(e.plan, form.type);
-      if (type.form === 'struct') return partRules(e, type.parts, depth);
-      const variants = type.variants.map(({ name, tag, parts }) => {
-        const rules = e.as(partRules(e, parts, depth), 'never');
-        return `[${quote(name)}, ${tag}, ${rules}]`;
-      });
-      return `${keys}.variants([${variants.join(', ')}])`;
-    }
+      return partRules(e, form.parts, open);
+    case 'type':
+      return typeRules(e, form.type, open);
     default:
       break;
   }
   throw schemaInvalid('', 'floats cannot be keys of a map');
 }
 
-function partRules(e: Emitter, parts: readonly Part[], depth: number): string {
+/**
+ * The name of the rules of a user type: spelled out at each mention, they would double with each
+ * type that mentions another one twice.
+ */
+function typeRules(e: Emitter, key: string, open: readonly string[]): string {
+  if (open.includes(key))
+    throw schemaInvalid('', 'keys of maps are of a type that contains itself');
+  return e.helper('key', key, (name) => {
+    const type = typeForm(e.plan, key);
+    const within = [...open, key];
+    e.add(
+      `const ${name} = ${type.form === 'struct' ? partRules(e, type.parts, within) : variantRules(e, type, within)};`,
+    );
+  });
+}
+
+function variantRules(e: Emitter, type: EnumForm, open: readonly string[]): string {
+  const variants = type.variants.map(({ name, tag, parts }) => {
+    return `[${quote(name)}, ${tag}, ${e.as(partRules(e, parts, open), 'never')}]`;
+  });
+  return `${e.rt('keys')}.variants([${variants.join(', ')}])`;
+}
+
+function partRules(e: Emitter, parts: readonly Part[], open: readonly string[]): string {
   const rules = parts.map(({ name, form }) => {
-    return `[${quote(name)}, ${e.as(keyRules(e, form, depth + 1), 'never')}]`;
+    return `[${quote(name)}, ${e.as(keyRules(e, form, open), 'never')}]`;
   });
   return `${e.rt('keys')}.parts([${rules.join(', ')}])`;
 }

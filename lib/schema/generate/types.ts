@@ -9,7 +9,7 @@ const TAKEN: readonly string[] = [
   ...Object.keys(runtime),
   ...'Array Buffer DataView Map Uint8Array BigInt Object String Number Boolean Symbol'.split(' '),
   ...'Error Codec Date Promise Record Readonly Sink ListView MapView Cursor RootCursor'.split(' '),
-  ...'Set ArchiveCodec MapRules'.split(' '),
+  ...'Set ArchiveCodec MapRules Int32Array Float32Array Float64Array'.split(' '),
 ];
 
 /** Names the types of a plan. */
@@ -99,5 +99,6 @@ export class TypeNames {
 }
 
 function capital(name: string): string {
-  return pascalCase(name) || 'Type';
+  const pascal = pascalCase(name) || 'Type';
+  return /^\p{ID_Start}/u.test(pascal) ? pascal : `_${pascal}`;
 }

@@ -62,7 +62,10 @@ export function typeOut(e: Emitter, type: string): string {
  */
 export function rootFix(e: Emitter, type: string, value: string, p: string): string[][] {
   const form = e.userType(type);
-  if (form.form === 'struct') return fixEach(e, form.parts, value, p, 0, form.size);
+  if (form.form === 'struct') {
+    const check = checkObject(e, form.parts, value);
+    return [check, ...fixEach(e, form.parts, value, p, 0, form.size)];
+  }
   return [[`${typeFix(e, type)}(${e.rt('words')}, d, ${value}, ${p});`]];
 }
 
@@ -108,11 +111,15 @@ export function typeFix(e: Emitter, type: string): string {
     if (!isFixed) e.rt('Sink');
     if (form.form === 'struct') {
       const lines = fixParts(e, form.parts, 'v', 'p', 0, form.size);
-      return e.fn(name, parameters, 'void', lines);
+      return e.fn(name, parameters, 'void', [...checkObject(e, form.parts, 'v'), ...lines]);
     }
     const kind = form.isPlain ? 'v' : 'v.kind';
     const cases = form.variants.flatMap((variant) => {
-      const body = fixParts(e, variant.parts, 'held', 'p', 1, form.size);
+      const { parts, shape } = variant;
+      const body = [
+        ...(shape === 'unit' ? [] : checkObject(e, parts, 'held')),
+        ...fixParts(e, parts, 'held', 'p', 1, form.size),
+      ];
       return [
         `case ${quote(variant.name)}: {`,
         store('u8', 'p', String(variant.tag)),
@@ -154,6 +161,18 @@ function fixEach(
   const lines = runsOf(places).map((run) => fixRun(e, run));
   const zeros = gapsIn(parts, from, to).map(([start, end]) => zeroLines(e, p, start, end));
   return [...lines, ...zeros];
+}
+
+/** Says whether a value has parts, where none of them would miss it. */
+function checkObject(e: Emitter, parts: readonly Part[], value: string): string[] {
+  if (!parts.every(({ form }) => isOptional(form))) return [];
+  const wrong = `typeof ${value} !== 'object' || ${value} === null`;
+  return [`if (${wrong}) ${e.rt('bad')}(${value}, 'an object');`];
+}
+
+/** Whether `undefined` is a value of a form. */
+function isOptional({ form }: Form): boolean {
+  return form === 'option' || form === 'unit';
 }
 
 /** A value to be written at a position. */
@@ -258,6 +277,7 @@ function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>): string {
         'const { d } = s;',
         's.ri = base;',
         ...fix(e, elem, 'v', 'at'),
+        's.done();',
         's.rp = base;',
         's.push(at - s.base);',
       ]);
@@ -289,6 +309,7 @@ function outHelper(e: Emitter, form: Extract<Form, { elem: Form }>): string {
             ...(uses(fixes.join('\n'), 'one') ? [`const one = ${one};`] : []),
             ...fixes,
             '}',
+            's.done();',
           ]),
       's.rp = base;',
       's.push2(start, length);',
@@ -314,7 +335,10 @@ export function fix(e: Emitter, form: Form, value: string, p: string): string[] 
     case 'type':
       return [`${typeFix(e, form.type)}(s, d, ${value}, ${p});`];
     case 'tuple':
-      return fixParts(e, form.parts, value, p, 0, form.size);
+      return [
+        ...checkObject(e, form.parts, value),
+        ...fixParts(e, form.parts, value, p, 0, form.size),
+      ];
     case 'blob':
       return [`${e.rt('writeBlob')}(s.b, ${p}, ${value}, ${form.length});`];
     case 'char':
@@ -356,15 +380,17 @@ function fixScalar(e: Emitter, form: Form, value: string, p: string): string[] {
 
 /** A safe integer in two words, as `writeU64` does it. */
 function fixU64(e: Emitter, value: string, p: string): string[] {
-  const [x, low, high] = [e.fresh('x'), e.fresh('low'), e.fresh('high')];
-  const wrong = `typeof ${x} !== 'number' || (${high} & 0x1fffff) !== ${high}`;
+  const [x, low, rest, high] = ['x', 'low', 'rest', 'high'].map((name) => e.fresh(name));
+  // What is left of a tiny fraction would be nothing after the division.
+  const wrong = `typeof ${x} !== 'number' || ${high} * 0x100000000 !== ${rest}`;
   return [
     `const ${x} = ${value};`,
     `const ${low} = ${x} >>> 0;`,
-    `const ${high} = (${x} - ${low}) / 0x100000000;`,
+    `const ${rest} = ${x} - ${low};`,
+    `const ${high} = (${rest} / 0x100000000) & 0x1fffff;`,
     `if (${wrong}) ${e.rt('bad')}(${x}, 'a safe integer, not negative');`,
-    store('u32', p, low),
-    store('u32', plus(p, 4), high),
+    store('u32', p, low ?? ''),
+    store('u32', plus(p, 4), high ?? ''),
   ];
 }
 

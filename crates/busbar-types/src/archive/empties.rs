@@ -12,6 +12,9 @@ use crate::schema::{Kind, Place};
 /// A list of values that take no bytes may say any length: a few bytes must not become gigabytes.
 pub(crate) const EMPTIES_MAX: usize = 4096;
 
+/// All such lists of an archive together: each of them is only eight bytes.
+const ALL_EMPTIES_MAX: usize = 65_536;
+
 /// The error of a list with more of them.
 #[cold]
 pub(crate) fn too_many_empties(count: usize) -> Error {
@@ -26,7 +29,12 @@ pub(super) const fn may_be_endless(desc: &TypeDesc) -> bool {
 /// Refuses an archive with more values of no bytes than a list should have.
 pub(super) fn check(desc: &TypeDesc, bytes: &[u8]) -> Result<(), Error> {
     let limits = Limits { depth_max: DEPTH_MAX, ..Limits::default() };
-    let mut walk = Walk { archived: Archived(bytes), left: bytes.len(), depth: Depth::new(limits) };
+    let mut walk = Walk {
+        archived: Archived(bytes),
+        left: bytes.len(),
+        depth: Depth::new(limits),
+        empties: 0,
+    };
     let root = walk.archived.root(narrow(desc.size_bytes))?;
     walk.body(root, &desc.body)
 }
@@ -37,6 +45,8 @@ struct Walk<'a> {
     /// lists that share their elements could keep this busy for ever.
     left: usize,
     depth: Depth,
+    /// Values of no bytes so far.
+    empties: usize,
 }
 
 impl Walk<'_> {
@@ -60,6 +70,9 @@ impl Walk<'_> {
             KindDesc::Scalar(_) | KindDesc::Unit | KindDesc::String | KindDesc::BoxStr => Ok(()),
             KindDesc::Vec(elem) | KindDesc::BoxSlice(elem) => {
                 let run = self.archived.slice(at, &outline(elem))?;
+                if elem.size_bytes == 0 {
+                    self.claim_empties(run.count)?;
+                }
                 self.behind(run.count.saturating_mul(elem.size_bytes), |walk| walk.run(run, elem))
             }
             KindDesc::Box(elem) => {
@@ -85,6 +98,14 @@ impl Walk<'_> {
             KindDesc::Type(desc) => self.body(at, &desc.body),
             KindDesc::Recursive { desc, .. } => self.body(at, &desc().body),
         }
+    }
+
+    fn claim_empties(&mut self, count: usize) -> Result<(), Error> {
+        self.empties += count;
+        if self.empties <= ALL_EMPTIES_MAX {
+            return Ok(());
+        }
+        Err(broken(format!("lists have more than {ALL_EMPTIES_MAX} values of no bytes in all")))
     }
 
     fn run(&mut self, run: Run, elem: &PlaceDesc) -> Result<(), Error> {

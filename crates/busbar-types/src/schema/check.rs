@@ -177,6 +177,13 @@ fn check_fields(shape: Shape, fields: &[Field]) -> Result<(), Error> {
         if !is_good || !names.insert(&field.name) {
             return Err(invalid("the field's name is malformed or doubled").at(&field.name));
         }
+        let is_good = |alias: &String| match shape {
+            Shape::Tuple => alias.bytes().all(|byte| byte.is_ascii_digit()) && !alias.is_empty(),
+            Shape::Named | Shape::Unit => is_ident(alias),
+        };
+        if !field.aliases.iter().all(is_good) {
+            return Err(invalid("an alias is malformed").at(&field.name));
+        }
         if field.aliases.iter().any(|alias| !names.insert(alias)) {
             return Err(invalid("an alias is the name of another field").at(&field.name));
         }
