@@ -390,6 +390,42 @@ test('[D04] reliable and lossy messages of one pipe do not wait for each other',
   });
 });
 
+test('[D04 D10 D30] one channel more than a session has is told, and costs no other', async (t) => {
+  const spoiled = { code: 'ERR_CHANNELS_EXHAUSTED', retryable: false };
+  const last = 128;
+  // Where a queue knows what becomes of each message, the call itself fails.
+  for (const isQueued of [false, true]) {
+    const { client, server } = await ends(t, isQueued ? { lossyChannels: [700] } : true);
+    const errors: BusbarError[] = [];
+    client.on('error', (error) => errors.push(error));
+    for (let channel = 0; channel < last; channel++) {
+      await client.send(`${channel}`, { channel });
+    }
+    const extra = client.send('too many', { channel: last });
+    if (isQueued) t.like(await t.throwsAsync(extra), spoiled);
+    else await extra;
+    await client.send('last', { channel: 127 });
+    const wanted = Array.from({ length: last }, (_, channel) => `${channel} ${channel}`);
+    wanted.push('127 last');
+    if (isQueued) {
+      await client.send('lossy', { channel: 700 });
+      await client.send('once', { channel: last, reliable: false });
+      wanted.push('700 lossy', '128 once');
+    }
+    const got: string[] = [];
+    for await (const { data, channel } of server.messages()) {
+      got.push(`${channel} ${String(data)}`);
+      if (got.length === wanted.length) break;
+    }
+    t.deepEqual(got.toSorted(), wanted.toSorted());
+    if (isQueued) continue;
+    while (errors.length === 0) await once(client, 'error');
+    t.is(errors.length, 1);
+    t.like(errors[0], spoiled);
+    t.is(client.state, 'CONNECTED');
+  }
+});
+
 test('[D26 D30] messages with terms of their own do not wait for acknowledgements', async (t) => {
   const { client, server } = await ends(t);
   const count = 50;
