@@ -114,6 +114,33 @@ for (const [name, sketch, message] of circles) {
   });
 }
 
+test('[T06 T38] a mark of a circle is refused where there is none', (t) => {
+  const leaf: TypeSketch = { n: 'u8' };
+  const node: TypeSketch = { next: ['vec', '@a.Node'] };
+  const wrong = { code: 'ERR_SCHEMA_INVALID', message: /recursive, which does not lead back/ };
+  for (const types of [
+    { 'a.Root': { x: ['vec', '@a.Leaf'] }, 'a.Leaf': leaf },
+    { 'a.Root': { x: ['vec', '@a.Node'] }, 'a.Node': node },
+    {
+      'a.Root': { x: ['vec', 'a.Node'] },
+      'a.Node': { ...node, l: ['vec', '@a.Leaf'] },
+      'a.Leaf': leaf,
+    },
+  ] as Record<string, TypeSketch>[]) {
+    t.throws(() => checkDescriptor(describe('a.Root', types)), wrong);
+  }
+  const ring: Record<string, TypeSketch> = {
+    'a.Root': { x: ['vec', 'a.One'] },
+    'a.One': { x: ['vec', 'a.Two'] },
+    'a.Two': { x: ['vec', '@a.Root'] },
+  };
+  t.notThrows(() => checkDescriptor(describe('a.Root', ring)));
+  // As long as there may be types, or none of the walks may recurse.
+  const long: Record<string, TypeSketch> = {};
+  for (let i = 0; i < 4000; i++) long[`a.T${i}`] = { x: ['vec', `@a.T${(i + 1) % 4000}`] };
+  t.notThrows(() => checkDescriptor(describe('a.T0', long)));
+});
+
 test('[T38] descriptors that fold out into very much are compiled all the same', (t) => {
   const doubled = describe('a.T20', doubling(20, 'u8'));
   t.throws(() => describe('a.T200', doubling(200, 'unit')), { message: /take no bytes/ });

@@ -4,6 +4,7 @@
  * it is loaded, so whoever reads an archive by a checked one needs no further checks of it.
  */
 
+import { circles } from './circles.js';
 import type {
   Descriptor,
   FieldDescriptor,
@@ -125,11 +126,25 @@ function children(place: KindDescriptor): readonly PlaceDescriptor[] {
 }
 
 function checkMentions(descriptor: Descriptor): void {
+  const all = new Map<string, string[]>();
+  const named: (readonly [name: string, mention: string])[] = [];
   for (const [name, type] of Object.entries(descriptor.types)) {
-    forEachMention(type, (mention) => {
-      if (Object.hasOwn(descriptor.types, mention)) return;
-      throw schemaInvalid(name, `mentions "${mention}", which is not among the types`);
+    const mentions: string[] = [];
+    forEachMention(type, (mention, recursive) => {
+      if (!Object.hasOwn(descriptor.types, mention)) {
+        throw schemaInvalid(name, `mentions "${mention}", which is not among the types`);
+      }
+      mentions.push(mention);
+      if (recursive) named.push([name, mention]);
     });
+    all.set(name, mentions);
+  }
+  if (named.length === 0) return;
+  const numbers = circles(all);
+  for (const [name, mention] of named) {
+    if (numbers.get(name) === numbers.get(mention)) continue;
+    const what = `marks "${mention}" recursive, which does not lead back to it`;
+    throw schemaInvalid(name, `${what}: without the mark, the hash covers it`);
   }
 }
 

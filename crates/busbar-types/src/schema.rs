@@ -7,6 +7,7 @@
 //! further checks of the schema itself. It does not look at archives and knows no Rust types.
 
 mod check;
+mod circles;
 mod json;
 mod layout;
 mod text;

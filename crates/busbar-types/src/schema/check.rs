@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use unicode_ident::{is_xid_continue, is_xid_start};
 
+use super::circles::circles;
 use super::layout::{self, Layout, join, prefix};
 use super::{Body, Field, Kind, Place, Schema, Shape, TypeSchema, hash_of, text};
 use crate::{Error, ErrorKind};
@@ -19,7 +20,8 @@ const DEPTH_MAX: usize = 64;
 /// Types mentioning types deeper than this would exhaust the stack of whoever walks them.
 const MENTIONS_DEEP_MAX: usize = 256;
 
-type Types = BTreeMap<String, TypeSchema>;
+/// By name.
+pub(super) type Types = BTreeMap<String, TypeSchema>;
 
 /// Computes layout, texts and hashes of `types`.
 pub(super) fn complete(
@@ -106,11 +108,20 @@ fn collect(root: &str, types: impl IntoIterator<Item = TypeSchema>) -> Result<Ty
     if !declared.contains_key(root) {
         return Err(invalid(format!("the root type {root:?} is not among the types")));
     }
-    for schema in declared.values() {
+    check_mentions(&declared)?;
+    Ok(declared)
+}
+
+/// Whatever is mentioned is there; by name only, what leads back to the type that mentions it.
+fn check_mentions(types: &Types) -> Result<(), Error> {
+    let mut named = Vec::new();
+    for schema in types.values() {
         let mut missing = None;
-        schema.for_each_mention(&mut |mention, _| {
-            if !declared.contains_key(mention) {
+        schema.for_each_mention(&mut |mention, is_recursive| {
+            if !types.contains_key(mention) {
                 missing = Some(mention.to_owned());
+            } else if is_recursive {
+                named.push((schema.name.as_str(), mention.to_owned()));
             }
         });
         if let Some(missing) = missing {
@@ -118,7 +129,20 @@ fn collect(root: &str, types: impl IntoIterator<Item = TypeSchema>) -> Result<Ty
             return Err(invalid(message).at(&schema.name));
         }
     }
-    Ok(declared)
+    if named.is_empty() {
+        return Ok(());
+    }
+    let numbers = circles(types);
+    match named.into_iter().find(|(name, mention)| numbers[name] != numbers[mention.as_str()]) {
+        None => Ok(()),
+        Some((name, mention)) => {
+            let message = format!(
+                "marks {mention:?} recursive, which does not lead back to it: without the mark, \
+                 the hash covers it"
+            );
+            Err(invalid(message).at(name))
+        }
+    }
 }
 
 fn check_type(schema: &TypeSchema) -> Result<(), Error> {

@@ -192,6 +192,42 @@ fn circles_need_a_pointer_and_a_mark() {
     }
 }
 
+/// [T06 T38] what is marked as part of a circle, and is in none, is refused, also where it leads to a
+/// circle or comes from one
+#[test]
+fn marks_without_a_circle_are_refused() {
+    let holds = |name: &str, kinds: Vec<Kind>| {
+        let fields = kinds.into_iter().enumerate();
+        let fields = fields.map(|(i, kind)| Field::new(format!("f{i}"), Kind::Vec(place(kind))));
+        TypeSchema::new_struct(name, Shape::Named, fields.collect())
+    };
+    let leaf = || holds("a.Leaf", vec![scalar(Scalar::U8)]);
+    let node = |more: Vec<Kind>| holds("a.Node", [vec![recursive("a.Node")], more].concat());
+    for types in [
+        vec![holds("a.Root", vec![recursive("a.Leaf")]), leaf()],
+        vec![holds("a.Root", vec![recursive("a.Node")]), node(vec![])],
+        vec![holds("a.Root", vec![mention("a.Node")]), node(vec![recursive("a.Leaf")]), leaf()],
+    ] {
+        let error = Schema::new("a.Root", types).expect_err("a mark too many");
+        assert!(error.message().contains("does not lead back"), "{error}");
+        assert!(["a.Root", "a.Node"].contains(&error.path()), "{error}");
+    }
+    // The same without those marks, and with a circle by way of two others.
+    let types = [holds("a.Root", vec![mention("a.Node")]), node(vec![mention("a.Leaf")]), leaf()];
+    let good = Schema::new("a.Root", types).expect("fine");
+    let json =
+        good.to_json().replace("\"type\":\"a.Leaf\"", "\"type\":\"a.Leaf\",\"recursive\":true");
+    assert_ne!(json, good.to_json());
+    let error = Schema::from_json(&json).expect_err("a mark too many");
+    assert!(error.message().contains("marks \"a.Leaf\" recursive"), "{error}");
+    let ring = [
+        holds("a.Root", vec![mention("a.One")]),
+        holds("a.One", vec![mention("a.Two")]),
+        holds("a.Two", vec![recursive("a.Root")]),
+    ];
+    Schema::new("a.Root", ring).expect("it leads back");
+}
+
 /// [T06] mutually recursive types get their real sizes in every order
 #[test]
 fn circles_of_two_are_laid_out() {
