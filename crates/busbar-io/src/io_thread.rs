@@ -10,40 +10,42 @@
 //! the owner waits for one read or one write at most. Neither waits for anything while it has the
 //! lock.
 
+#[cfg_attr(windows, path = "io_thread/signal.rs")]
+mod bell;
+
 use std::ops::{Deref, DerefMut};
-#[cfg(unix)]
-use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use busbar_proto::{Code, Error};
-use mio::{Events, Poll, Token, Waker};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::{Engine, Readiness};
 use crate::event::Event;
 use crate::notice;
-use crate::os::os_error;
 use crate::reactor::{EngineOptions, Watcher};
+
+#[cfg(windows)]
+pub(crate) use bell::Signal;
+use bell::{Bell, Ringer};
 
 /// An engine and the thread that tends it. See the [module](self).
 ///
-/// Its descriptor is readable when [`IoThread::turn`] has to be called. Dropping it waits for the
-/// thread, which ends after what it is just doing, and ends the engine with everything in it.
+/// Its descriptor (on Windows, its waiter) tells when [`IoThread::turn`] has to be called. Dropping
+/// it waits for the thread, which ends after what it is just doing, and ends the engine with
+/// everything in it.
 pub struct IoThread {
     shared: Arc<Shared>,
-    /// What the bell makes readable.
-    poll: Poll,
-    rung: Events,
+    bell: Bell,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     desk: Mutex<Desk>,
     /// Wakes the owner.
-    bell: Waker,
+    bell: Ringer,
     /// Wakes the thread.
     thread_bell: notice::Bell,
 }
@@ -87,13 +89,11 @@ impl IoThread {
     /// As [`Engine::with`]; `OutOfMemory` when threads are short.
     pub fn with(options: EngineOptions) -> Result<Self, Error> {
         let engine = Engine::shared(options)?;
-        let poll = Poll::new().map_err(|error| os_error("creating a poll set", error))?;
-        let bell = Waker::new(poll.registry(), Token(0))
-            .map_err(|error| os_error("creating a bell", error))?;
+        let (bell, ringer) = Bell::new()?;
         let watcher = engine.watcher()?;
         let thread_bell = engine.bell();
         let desk = Desk { engine, thread: State::Awake, is_owner_asleep: false, is_over: false };
-        let shared = Arc::new(Shared { desk: Mutex::new(desk), bell, thread_bell });
+        let shared = Arc::new(Shared { desk: Mutex::new(desk), bell: ringer, thread_bell });
         let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("busbar-io".to_owned())
@@ -101,7 +101,7 @@ impl IoThread {
             .map_err(|error| {
                 Error::new(Code::OutOfMemory, format!("starting an I/O thread: {error}"))
             })?;
-        Ok(Self { shared, poll, rung: Events::with_capacity(1), thread: Some(thread) })
+        Ok(Self { shared, bell, thread: Some(thread) })
     }
 
     /// The engine, between two chores of the thread.
@@ -114,8 +114,7 @@ impl IoThread {
     /// Looks at what the thread has left, and appends what happened to `events`. Never waits for
     /// peers.
     pub fn turn(&mut self, events: &mut Vec<Event>) {
-        // The bell has done its work; an interrupted wait leaves it for the next time.
-        let _ = self.poll.poll(&mut self.rung, Some(Duration::ZERO));
+        self.bell.clear();
         let mut guard = self.lock();
         guard.desk().is_owner_asleep = false;
         guard.look_around(events);
@@ -146,13 +145,6 @@ impl Drop for IoThread {
             // A panic of the thread has ended the process.
             let _ = thread.join();
         }
-    }
-}
-
-#[cfg(unix)]
-impl AsRawFd for IoThread {
-    fn as_raw_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
     }
 }
 
@@ -218,8 +210,8 @@ fn tend_all(shared: &Shared) -> Option<Option<Instant>> {
         let has_delivered = std::mem::replace(&mut was_lingering, is_lingering) && !is_lingering;
         if desk.is_owner_asleep && (desk.engine.has_news() || has_delivered) {
             desk.is_owner_asleep = false;
-            // Whoever is woken should find the lock open. A full pipe of bells has woken it.
-            let _ = MutexGuard::unlocked_fair(&mut desk, || shared.bell.wake());
+            // Whoever is woken should find the lock open.
+            MutexGuard::unlocked_fair(&mut desk, || shared.bell.ring());
         }
         let until = desk.engine.next_deadline();
         // The owner may have called in while it was woken.

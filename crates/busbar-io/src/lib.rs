@@ -31,6 +31,8 @@ mod qos;
 mod reactor;
 mod slots;
 mod tls;
+#[cfg(windows)]
+mod waiter;
 
 pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
 pub use busbar_proto::session::{Acknowledge, SessionOptions};
@@ -51,3 +53,5 @@ pub use qos::{
 };
 pub use reactor::{Backend, BackendChoice, EngineOptions};
 pub use tls::{Credentials, TlsOptions, TlsVersion};
+#[cfg(windows)]
+pub use waiter::{Interrupt, Waiter};

@@ -4,9 +4,8 @@
 //! | | wakes by | spins | used |
 //! |---|---|---|---|
 //! | [`uv`] | `uv_poll` on the engine's descriptor | in `uv_prepare` | Node on Linux |
-//! | [`tsfn`] | a thread that polls the descriptor and rings one coalesced thread-safe function | no | elsewhere, or with `BUSBAR_WAKE=tsfn` |
+//! | [`tsfn`] | a thread that waits for the engine and rings one coalesced thread-safe function | no | elsewhere, or with `BUSBAR_WAKE=tsfn` |
 
-#[cfg(unix)]
 mod tsfn;
 #[cfg(target_os = "linux")]
 pub(crate) mod uv;
@@ -20,7 +19,6 @@ use crate::port::Port;
 pub(crate) enum Driver {
     #[cfg(target_os = "linux")]
     Uv(Rc<uv::UvDriver>),
-    #[cfg(unix)]
     Tsfn(Rc<tsfn::TsfnDriver>),
 }
 
@@ -33,10 +31,7 @@ impl Driver {
         {
             return Ok(Self::Uv(driver));
         }
-        #[cfg(unix)]
-        return tsfn::TsfnDriver::start(port).map(Self::Tsfn);
-        #[cfg(not(unix))]
-        Err(Error::new(busbar_io::Code::NotSupported, "no event loop integration on this platform"))
+        tsfn::TsfnDriver::start(port).map(Self::Tsfn)
     }
 
     /// A call by JavaScript has ended and may have given the engine something to do.
@@ -46,7 +41,6 @@ impl Driver {
             // Its prepare hook runs before the loop waits, whatever happened.
             #[cfg(target_os = "linux")]
             Self::Uv(_) => {}
-            #[cfg(unix)]
             Self::Tsfn(driver) => driver.after_call(port),
         }
     }
@@ -56,7 +50,6 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::Uv(driver) => driver.keep_alive(wanted),
-            #[cfg(unix)]
             Self::Tsfn(driver) => driver.keep_alive(port.env, wanted),
         }
     }
@@ -65,7 +58,6 @@ impl Driver {
         match self {
             #[cfg(target_os = "linux")]
             Self::Uv(_) => "uv_poll",
-            #[cfg(unix)]
             Self::Tsfn(_) => "threadsafe-function",
         }
     }

@@ -23,7 +23,7 @@ use napi::sys;
 
 use crate::driver::Driver;
 use crate::raw;
-use engine::PortEngine;
+pub(crate) use engine::PortEngine;
 use memory::Memory;
 use registers::Registers;
 

@@ -68,6 +68,7 @@ impl Numbering {
         Self { targets, methods: methods.into(), missing }
     }
 
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn methods(&self) -> &Arc<[Method]> {
         &self.methods
     }

@@ -141,7 +141,6 @@ impl Objects {
     }
 
     /// Forgets an object that its holders, elsewhere, have let go; whether it was there.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn forget(&self, number: u64) -> bool {
         self.lock().known.as_mut().is_some_and(|known| known.remove(&number).is_some())
     }

@@ -159,6 +159,7 @@ impl Upward {
         Arc::new(Self { zone, gate: Gate::default(), open })
     }
 
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for processes"))]
     pub(crate) fn has_methods(&self) -> bool {
         self.lock().parent.as_ref().is_some_and(|parent| parent.has_methods())
     }

@@ -92,8 +92,12 @@ impl Poll {
         self.rooms.borrow_mut().insert(token.0, Arc::clone(room));
     }
 
-    pub(super) fn forget_room(&self, token: Token) {
-        self.rooms.borrow_mut().remove(&token.0);
+    pub(super) fn forget_room(&self, token: Token, room: &Arc<AtomicBool>) {
+        let mut rooms = self.rooms.borrow_mut();
+        // The next connection of a pipe has the same token, and may be there already.
+        if rooms.get(&token.0).is_some_and(|its| Arc::ptr_eq(its, room)) {
+            rooms.remove(&token.0);
+        }
     }
 
     pub(super) fn calls(&self) -> u64 {

@@ -20,8 +20,8 @@ impl Reactor {
     }
 
     /// Undoes [`Reactor::tell_room`].
-    pub(crate) fn forget_room(&self, token: Token) {
-        self.set().forget_room(token);
+    pub(crate) fn forget_room(&self, token: Token, room: &Arc<AtomicBool>) {
+        self.set().forget_room(token, room);
     }
 
     fn set(&self) -> &poll::Poll {

@@ -528,6 +528,7 @@ fn dialing_from_a_thread_waits_for_its_listener() {
 }
 
 /// [D21] a pipe of a plain thread delivers its queue from the background
+#[cfg(target_os = "linux")]
 #[test]
 fn a_dropped_pipe_delivers_its_queue() {
     let scratch = Scratch::new("background");

@@ -1,16 +1,16 @@
-//! Driving the engine without libuv: a thread waits on the engine's descriptor and rings one
-//! thread-safe function, at most once until the environment's thread has had its turn.
+//! Driving the engine without libuv: a thread waits for the engine and rings one thread-safe
+//! function, at most once until the environment's thread has had its turn.
 //!
 //! | who | does |
 //! |---|---|
-//! | helper thread | waits for the descriptor, for `stop`, or for the deadline; rings; waits for `resume` |
+//! | helper thread | waits for the engine, for `stop`, or for the deadline; rings; waits for `resume` |
 //! | environment's thread | turns the engine until it may sleep, then writes `resume` |
+
+#[cfg_attr(windows, path = "tsfn/event.rs")]
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,10 +21,11 @@ use std::time::Instant;
 
 use busbar_io::{Code, Error, Readiness};
 use napi::sys;
-use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::port::Port;
 use crate::raw;
+
+use waiting::{Interrupt, Waiting};
 
 /// Turns in a row before other work of the loop gets its chance.
 const TURNS_MAX: usize = 32;
@@ -41,8 +42,7 @@ struct Helper {
     thread: JoinHandle<()>,
     /// Tells it to wait again, until a deadline. Dropped to end it.
     resume: Sender<Option<Instant>>,
-    /// Written to interrupt its wait.
-    interrupt: UnixStream,
+    interrupt: Interrupt,
     /// It has rung, or never been told to wait.
     idle: Arc<AtomicBool>,
     /// Until when it was last told to wait.
@@ -167,17 +167,13 @@ impl TsfnDriver {
 
 impl Helper {
     fn start(port: &Rc<Port>, bell: Arc<Bell>) -> std::io::Result<Self> {
-        let fd = port.state.borrow().engine.as_raw_fd();
-        // SAFETY: the engine, and with it the descriptor, lives while `port` is borrowed.
-        let engine = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
-        let (interrupt, interrupted) = UnixStream::pair()?;
-        interrupted.set_nonblocking(true)?;
+        let (waiting, interrupt) = waiting::waiting(&port.state.borrow().engine)?;
         let (resume, resumed) = channel();
         let idle = Arc::new(AtomicBool::new(true));
         let shared = Arc::clone(&idle);
         let thread = std::thread::Builder::new()
             .name("busbar-wake".to_owned())
-            .spawn(move || watch(&engine, &interrupted, &resumed, &bell, &shared))?;
+            .spawn(move || watch(waiting, &resumed, &bell, &shared))?;
         Ok(Self { thread, resume, interrupt, idle, deadline: Cell::new(None) })
     }
 
@@ -197,37 +193,29 @@ impl Helper {
         if waits && self.deadline.get().is_none_or(|until| deadline < until) {
             // What it is told next may be the same again.
             self.deadline.set(Some(deadline));
-            let _ = (&self.interrupt).write(&[0]);
+            self.interrupt.ring();
         }
     }
 
     fn end(self) {
         drop(self.resume);
         // If the helper is not waiting, the closed channel ends it.
-        let _ = (&self.interrupt).write(&[0]);
+        self.interrupt.ring();
         let _ = self.thread.join();
     }
 }
 
 /// The helper thread: wait, ring, until the channel closes.
 fn watch(
-    engine: &OwnedFd,
-    interrupted: &UnixStream,
+    mut waiting: Waiting,
     resumed: &Receiver<Option<Instant>>,
     bell: &Bell,
     idle: &AtomicBool,
 ) {
     while let Ok(deadline) = resumed.recv() {
-        let timeout = deadline.and_then(|deadline| {
-            Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()
-        });
-        let mut descriptors = [
-            PollFd::new(engine, PollFlags::IN),
-            PollFd::from_borrowed_fd(interrupted.as_fd(), PollFlags::IN),
-        ];
+        let timeout = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         // Interrupted or timed out: an early turn does no harm.
-        let _ = rustix::event::poll(&mut descriptors, timeout.as_ref());
-        let _ = (&*interrupted).read(&mut [0; 16]);
+        waiting.wait(timeout);
         idle.store(true, Ordering::Release);
         bell.ring();
     }

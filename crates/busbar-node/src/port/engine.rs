@@ -5,9 +5,11 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-use busbar_io::{BackendChoice, Engine, EngineOptions, Error, Event, Readiness};
-#[cfg(unix)]
-use busbar_io::{EngineGuard, IoThread};
+use busbar_io::{
+    BackendChoice, Engine, EngineGuard, EngineOptions, Error, Event, IoThread, Readiness,
+};
+#[cfg(windows)]
+use busbar_io::{Interrupt, Waiter};
 
 /// See the [module](self). What it is asked in every turn has the same meaning for both.
 #[expect(clippy::large_enum_variant, reason = "there is one, and calls look at it often")]
@@ -15,14 +17,12 @@ pub(crate) enum PortEngine {
     /// The loop does everything itself.
     Loop(Engine),
     /// A thread does what need not wait for the loop.
-    #[cfg(unix)]
     Thread(IoThread),
 }
 
 /// The engine, for one call: with a lock if it is shared.
 pub(crate) enum Held<'a> {
     Loop(&'a mut Engine),
-    #[cfg(unix)]
     Thread(EngineGuard<'a>),
 }
 
@@ -30,12 +30,9 @@ impl PortEngine {
     pub(super) fn new(has_thread: bool, backend: Option<BackendChoice>) -> Result<Self, Error> {
         let mut options = EngineOptions::default();
         options.backend = backend;
-        #[cfg(unix)]
         if has_thread {
             return IoThread::with(options).map(Self::Thread);
         }
-        #[cfg(not(unix))]
-        let _ = has_thread;
         // The environment's.
         options.single_thread = true;
         Engine::with(options).map(Self::Loop)
@@ -46,7 +43,6 @@ impl PortEngine {
     pub(crate) fn hold(&mut self) -> Held<'_> {
         match self {
             Self::Loop(engine) => Held::Loop(engine),
-            #[cfg(unix)]
             Self::Thread(thread) => Held::Thread(thread.lock()),
         }
     }
@@ -54,7 +50,6 @@ impl PortEngine {
     pub(super) fn turn(&mut self, events: &mut Vec<Event>) {
         match self {
             Self::Loop(engine) => engine.turn(events),
-            #[cfg(unix)]
             Self::Thread(thread) => thread.turn(events),
         }
     }
@@ -62,7 +57,6 @@ impl PortEngine {
     pub(super) fn prepare_sleep(&mut self, events: &mut Vec<Event>) -> Readiness {
         match self {
             Self::Loop(engine) => engine.prepare_sleep(events),
-            #[cfg(unix)]
             Self::Thread(thread) => thread.prepare_sleep(events),
         }
     }
@@ -71,7 +65,6 @@ impl PortEngine {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self {
             Self::Loop(engine) => engine.next_deadline(),
-            #[cfg(unix)]
             Self::Thread(_) => None,
         }
     }
@@ -80,7 +73,6 @@ impl PortEngine {
     pub(crate) fn has_work(&self) -> bool {
         match self {
             Self::Loop(engine) => engine.has_work(),
-            #[cfg(unix)]
             Self::Thread(thread) => thread.has_work(),
         }
     }
@@ -97,6 +89,17 @@ impl AsRawFd for PortEngine {
     }
 }
 
+#[cfg(windows)]
+impl PortEngine {
+    /// What tells when the loop has something to do, and what ends such a wait.
+    pub(crate) fn waiter(&self) -> Result<(Waiter, Interrupt), Error> {
+        match self {
+            Self::Loop(engine) => engine.waiter(),
+            Self::Thread(thread) => Ok(thread.waiter()),
+        }
+    }
+}
+
 impl Deref for Held<'_> {
     type Target = Engine;
 
@@ -104,7 +107,6 @@ impl Deref for Held<'_> {
     fn deref(&self) -> &Engine {
         match self {
             Self::Loop(engine) => engine,
-            #[cfg(unix)]
             Self::Thread(guard) => guard,
         }
     }
@@ -115,7 +117,6 @@ impl DerefMut for Held<'_> {
     fn deref_mut(&mut self) -> &mut Engine {
         match self {
             Self::Loop(engine) => engine,
-            #[cfg(unix)]
             Self::Thread(guard) => guard,
         }
     }

@@ -192,8 +192,7 @@ fn publish(
         Some(_) => {}
     }
     // Nothing of ours can change the file any more when the first reader opens it.
-    drop(guard);
-    drop(memory);
+    drop((guard, memory));
     let file = file.into_temp_path();
     file.persist(path).map_err(|error| Problem::Os("giving it its name", error.error))
 }

@@ -76,7 +76,7 @@ impl PipeStream {
         match before {
             None => reactor.registry().register(pipe, its, interest)?,
             Some(before) => {
-                reactor.forget_room(before);
+                reactor.forget_room(before, &self.has_room);
                 reactor.registry().reregister(pipe, its, interest)?;
             }
         }
@@ -86,7 +86,7 @@ impl PipeStream {
 
     pub(super) fn unwatch(&self, reactor: &Reactor) {
         if let Some(token) = self.token.take() {
-            reactor.forget_room(token);
+            reactor.forget_room(token, &self.has_room);
             // Closing the handle, which follows, would often do as well.
             let _ = reactor.registry().deregister(&mut *self.pipe.borrow_mut());
         }
