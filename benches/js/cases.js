@@ -229,7 +229,9 @@ const NETWORK = [
     oneWay(`network/throughput/${sizeName(size)}`, size, 'processes', 'two-cores', [
       busbar('tcp owned', 'owned', 'batch'),
       busbar('uds owned', 'owned', 'batch'),
-      ...(size <= INLINE_BYTES_MAX ? [busbar('tcp cursor', 'cursor', 'batch')] : []),
+      ...(size <= INLINE_BYTES_MAX
+        ? [busbar('tcp cursor', 'cursor', 'batch'), busbar('uds cursor', 'cursor', 'batch')]
+        : []),
       TCP,
       TCP_BATCHED,
       UDS_BATCHED,
