@@ -5,12 +5,16 @@ import type { ExecutionContext } from 'ava';
 import type { ErrorCode, Listener, ListenOptions, Pipe, PipeOptions } from '../../index.js';
 import { dial, listen } from './ends.js';
 
-/** Every scheme that this version can connect. */
-export const SCHEMES = ['inproc', 'shm', 'uds', 'tcp', 'tls'] as const;
+export type Scheme = 'inproc' | 'shm' | 'uds' | 'pipe' | 'tcp' | 'tls';
+
+/** Every scheme that this version can connect here. */
+export const SCHEMES: readonly Scheme[] =
+  process.platform === 'win32'
+    ? ['inproc', 'pipe', 'tcp', 'tls']
+    : ['inproc', 'shm', 'uds', 'tcp', 'tls'];
 
 /** Those that need no certificates, for specs that start programs of their own. */
-export const PLAIN_SCHEMES = ['inproc', 'shm', 'uds', 'tcp'] as const;
-export type Scheme = (typeof SCHEMES)[number];
+export const PLAIN_SCHEMES: readonly Scheme[] = SCHEMES.filter((scheme) => scheme !== 'tls');
 
 /** What a pair of pipes is made of. */
 export interface Pair {
@@ -52,7 +56,7 @@ export function nobodyThere(scheme: Scheme): { readonly code: ErrorCode } {
 
 /** Whether the transport has buffers of the system's in between. */
 export function isStream(scheme: Scheme): boolean {
-  return hasPort(scheme) || scheme === 'uds';
+  return hasPort(scheme) || scheme === 'uds' || scheme === 'pipe';
 }
 
 function hasPort(scheme: Scheme): boolean {

@@ -250,6 +250,7 @@ impl Filler<'_> {
 /// The free part of a batch.
 pub(crate) struct Space<'a> {
     /// Arena bytes that may be written.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for shared memory"))]
     pub(crate) free: &'a mut [u8],
     /// Where to say what they are.
     pub(crate) slots: Describer<'a>,

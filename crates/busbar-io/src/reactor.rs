@@ -24,6 +24,8 @@ use busbar_proto::{Code, Error};
 use crate::os::os_error;
 #[cfg(unix)]
 pub(crate) use descriptors::Watch;
+#[cfg(windows)]
+pub(crate) use poll::Reaper;
 use uring::Uring;
 #[cfg(unix)]
 pub(crate) use uring::{Accepts, Port};

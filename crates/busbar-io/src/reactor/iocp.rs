@@ -30,6 +30,10 @@ pub(crate) struct Poll {
 /// See [`Reactor::watcher`](crate::reactor::Reactor::watcher).
 pub(crate) struct Watcher(Arc<Shared>);
 
+/// Has the system's answers taken to what was cancelled, when it is dropped itself: only then is a
+/// handle closed that was given up.
+pub(crate) struct Reaper(Arc<Shared>);
+
 struct Shared {
     set: Mutex<Set>,
     /// What watchers have found.
@@ -88,6 +92,10 @@ impl Poll {
         &self.registry
     }
 
+    pub(super) fn reaper(&self) -> Reaper {
+        Reaper(Arc::clone(&self.shared))
+    }
+
     pub(super) fn tell_room(&self, token: Token, room: &Arc<AtomicBool>) {
         self.rooms.borrow_mut().insert(token.0, Arc::clone(room));
     }
@@ -126,5 +134,14 @@ impl Watcher {
         let mut found = Vec::new();
         self.0.set.lock().wait(timeout, &mut found);
         self.0.found.lock().append(&mut found);
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        // A watcher that has the set takes them anyway.
+        if let Some(mut set) = self.0.set.try_lock() {
+            set.wait(Some(Duration::ZERO), &mut self.0.found.lock());
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use mio::Registry;
 
-use super::{Reactor, Token, poll};
+use super::{Reactor, Reaper, Token, poll};
 
 impl Reactor {
     /// What sources are registered with.
@@ -22,6 +22,11 @@ impl Reactor {
     /// Undoes [`Reactor::tell_room`].
     pub(crate) fn forget_room(&self, token: Token, room: &Arc<AtomicBool>) {
         self.set().forget_room(token, room);
+    }
+
+    /// To be dropped after a named pipe.
+    pub(crate) fn reaper(&self) -> Reaper {
+        self.set().reaper()
     }
 
     fn set(&self) -> &poll::Poll {

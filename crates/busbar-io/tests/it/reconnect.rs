@@ -192,6 +192,7 @@ fn messages_wait_for_the_next_connection() {
             } else {
                 received.extend(ends.received_there(0));
                 ends.here.settle();
+                ends.there.as_mut().unwrap().settle();
             }
         }
         let missing = sent as usize - received.len();

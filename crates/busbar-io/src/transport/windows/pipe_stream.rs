@@ -4,7 +4,7 @@
 //! for the peer; until then there is no room. The reactor sets `has_room` when it is done, and once
 //! when the pipe begins to be watched.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use mio::Interest;
 use mio::windows::NamedPipe;
 use windows_sys::Win32::Foundation::ERROR_PIPE_NOT_CONNECTED;
 
-use crate::reactor::{Reactor, Token};
+use crate::reactor::{Reactor, Reaper, Token};
 
 /// Bytes that are copied together to be written at once.
 const GATHERED_BYTES: usize = 1 << 18;
@@ -24,11 +24,14 @@ pub(in crate::transport) struct PipeStream {
     has_room: Arc<AtomicBool>,
     /// Once the reactor watches it.
     token: Cell<Option<Token>>,
+    /// Likewise. Dropped after the pipe, whose name is not free before its handle is closed.
+    reaper: OnceCell<Reaper>,
 }
 
 impl PipeStream {
     pub(super) fn new(pipe: NamedPipe) -> Self {
-        Self { pipe: RefCell::new(pipe), has_room: Arc::default(), token: Cell::new(None) }
+        let (has_room, token, reaper) = Default::default();
+        Self { pipe: RefCell::new(pipe), has_room, token, reaper }
     }
 
     /// Whether nothing that was written is under way.
@@ -81,6 +84,7 @@ impl PipeStream {
             }
         }
         reactor.tell_room(token, &self.has_room);
+        self.reaper.get_or_init(|| reactor.reaper());
         Ok(())
     }
 

@@ -54,13 +54,13 @@ impl TcpConnection {
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.0.borrow_mut();
         let written = inner.stream.write(bytes);
-        inner.note(written)
+        inner.note(written, bytes.len())
     }
 
     pub(super) fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut inner = self.0.borrow_mut();
         let written = inner.stream.write_vectored(parts);
-        inner.note(written)
+        inner.note(written, parts.iter().map(|part| part.len()).sum())
     }
 
     /// Prepares a connection that stands for a pipe with these options.
@@ -134,9 +134,12 @@ impl Inner {
         registry.reregister(&mut self.stream, mio::Token(token.0), interest)
     }
 
-    fn note(&mut self, written: io::Result<usize>) -> io::Result<usize> {
-        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        self.set_lacks_room(written.as_ref().is_err_and(is_full))?;
+    /// Of `bytes` that were to be written. Whoever writes less takes it that there is no more room.
+    fn note(&mut self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
+        self.set_lacks_room(match &written {
+            Ok(len) => *len < bytes,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        })?;
         written
     }
 
