@@ -65,6 +65,8 @@ test('[D08 D37] shm: a server that never answers', async (t) => {
   const error = await t.throwsAsync(dial(address, { timeoutMs: 200 }), { code: 'ERR_TIMED_OUT' });
   t.like(error, { retryable: true });
   t.true(Date.now() - begun >= 190);
+  // Where much else runs, this thread hears of it only now.
+  while (connections.length === 0) await new Promise(setImmediate);
   const socket = connections[0] as Socket;
   if (!socket.closed) await once(socket, 'close');
   t.pass('the dialer has hung up');
@@ -117,6 +119,33 @@ test('[D37] shm: answers that are not HELLO', async (t) => {
     socket.write(Buffer.from([0x7f, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
   });
   await t.throwsAsync(dial(address), { code: 'ERR_MESSAGE_TOO_LARGE' }, 'a frame of 2 GiB');
+});
+
+test('[D10 D17] who speaks something else is shown, with what it looks like', async (t) => {
+  const banners: Readonly<Record<string, RegExp>> = {
+    'HTTP/1.1 400 Bad Request\r\n\r\n': /"HTTP\/1\.1 400 Bad Request", which looks like HTTP;/,
+    'SSH-2.0-OpenSSH_9.6\r\n': /"SSH-2\.0-OpenSSH_9\.6.*", which looks like SSH;/,
+    '220 mail.example ESMTP ready\r\n': /which looks like SMTP or FTP; is the address right\?/,
+    'nothing that anybody knows\n': /began with "nothing that anybody kno"; is the address/,
+  };
+  for (const [banner, message] of Object.entries(banners)) {
+    const server = createServer((socket) => socket.on('error', () => {}).write(banner));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    t.teardown(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    await t.throwsAsync(dial(`tcp://127.0.0.1:${port}`), { code: 'ERR_PROTOCOL', message });
+  }
+
+  const listener = await listen('tcp://127.0.0.1:0');
+  t.teardown(() => listener.close());
+  const browser = connect(Number(new URL(listener.address).port), '127.0.0.1');
+  t.teardown(() => browser.destroy());
+  browser.on('error', () => {}).resume();
+  const told = once(listener, 'error');
+  browser.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  const [error] = (await told) as [BusbarError];
+  t.is(error.code, 'ERR_PROTOCOL');
+  t.regex(error.message, /"GET \/ HTTP\/1\.1.*", which looks like HTTP/);
 });
 
 test('[D22 D37] shm: a server that turns the connection away says why', async (t) => {
@@ -249,6 +278,9 @@ test('[D58] a message that is too large for this peer is lost alone, and told', 
     errors.map(({ code }) => code),
     Array(4).fill('ERR_MESSAGE_TOO_LARGE'),
   );
+  for (const [i, size] of [101, 1024, 200, 300].entries()) {
+    t.regex(errors[i]!.message, new RegExp(`${size} bytes .* 100 `), 'both sizes');
+  }
   t.is(pipe.state, 'CONNECTED');
 });
 

@@ -201,6 +201,10 @@ export class FakePort implements NativePort {
     return { pid: 4711, uid: 1000, gid: 1000 };
   }
 
+  messageBytesMax(): number {
+    return 0;
+  }
+
   stats(handle: number, out: Float64Array): void {
     out.set((this.find(handle) as FakePipe).stats);
   }

@@ -217,6 +217,8 @@ export interface NativePort {
   admit(pipe: number, isWelcome: number, reason: string): void;
   /** Replaces what a listener shows from now on. */
   setCredentials(listener: number, tls: NativeTlsOptions): void;
+  /** The largest message that both ends of the connection take; 0 while there is none. */
+  messageBytesMax(pipe: number): number;
   /** Fills `out` with the counters and gauges in the order of stats.ts. */
   stats(pipe: number, out: Float64Array): void;
   /** Keeps the event loop alive while `count`, the number of resources that want that, is not 0. */

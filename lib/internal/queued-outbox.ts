@@ -7,7 +7,7 @@
  * that is served first, and no limits hold there: the values behind them may be in any other.
  */
 
-import { BusbarError, errorOf, invalidArgument, show } from '../errors.js';
+import { BusbarError, invalidArgument, show } from '../errors.js';
 import type { Backpressure } from '../qos.js';
 import { ANNOUNCEMENTS } from './announcement.js';
 import { WRITABLE } from './binding.js';
@@ -16,6 +16,7 @@ import { Deque } from './deque.js';
 import { DONE, Outbox, type OutboxLimits } from './outbox.js';
 import { Loaned, PendingSend, type Sendable } from './pending.js';
 import { POLICIES, STANDARD_LANE, type LaneSettings, type QosSettings, type Terms } from './qos.js';
+import { refusalOf } from './refusal.js';
 import { ACCEPTED, REFUSED, Sender, type Offer, type SenderHost } from './sender.js';
 import { Deadline, SEND_OPTIONS, checkWait, type WaitOptions } from './wait.js';
 
@@ -212,14 +213,14 @@ export class QueuedOutbox extends Outbox {
     const { port, handle } = this.host;
     const policy = terms?.backpressure === undefined ? -1 : POLICIES.indexOf(terms.backpressure);
     const result = port.native.sendWith(handle, channel, bytes, policy, ttlMs, isOnce(terms));
-    if (result < 0) throw errorOf(result, 'sending');
+    if (result < 0) throw refusalOf(this.host, result, 'sending', bytes.length);
     return ANSWERS[result] ?? ACCEPTED;
   }
 
   private commit(loan: Loaned, channel: number): boolean {
     const { port, handle } = this.host;
     const result = port.native.commit(handle, loan.id, channel, loan.length);
-    if (result < 0) throw errorOf(result, 'committing a reservation');
+    if (result < 0) throw refusalOf(this.host, result, 'committing a reservation', loan.length);
     return result > 0;
   }
 

@@ -3,12 +3,13 @@
  * submitted every so many, when full, or at the end of the turn; large ones to the core.
  */
 
-import { BusbarError, errorOf } from '../errors.js';
+import { BusbarError } from '../errors.js';
 import { WRITABLE } from './binding.js';
 import { bytesOf, detached } from './bytes.js';
 import type { Loaned, Sendable } from './pending.js';
 import type { Flushable, Port } from './port.js';
 import { INLINE_MAX, recordBytes } from './record.js';
+import { refusalOf } from './refusal.js';
 import { Staging } from './staging.js';
 
 /** What a sender needs of its pipe. */
@@ -139,7 +140,7 @@ export class Sender implements Flushable {
     if (!this.staging.isEmpty) return false;
     const { port, handle } = this.host;
     const result = port.native.commit(handle, loan.id, channel, loan.length);
-    if (result < 0) throw errorOf(result, 'committing a reservation');
+    if (result < 0) throw refusalOf(this.host, result, 'committing a reservation', loan.length);
     if (result === 0) this.block();
     return result > 0;
   }
@@ -161,7 +162,7 @@ export class Sender implements Flushable {
     port.sends++;
     const result = port.native.send(handle, channel, bytes);
     if (result > 0) return ACCEPTED;
-    if (result < 0) throw errorOf(result, 'sending');
+    if (result < 0) throw refusalOf(this.host, result, 'sending', bytes.length);
     this.block();
     return BEGUN;
   }
@@ -183,7 +184,7 @@ export class Sender implements Flushable {
   }
 
   private handleSubmitError(result: number): void {
-    const error = errorOf(result, 'sending');
+    const error = refusalOf(this.host, result, 'sending', this.staging.firstLength);
     if (error.code === 'ERR_AGAIN') this.block();
     else if (OF_A_MESSAGE.has(error.code)) this.skip(error);
     // Somebody wrote over staged records, through a reservation that was committed.

@@ -156,9 +156,14 @@ export class Staging {
     this.end = 0;
   }
 
+  /** Bytes of the first message, if there is one. */
+  get firstLength(): number {
+    return this.words[this.start >> 2] ?? 0;
+  }
+
   /** Forgets the first message. */
   skip(): void {
-    const size = recordBytes(this.words[this.start >> 2] as number);
+    const size = recordBytes(this.firstLength);
     this.taken(Math.min(size, this.end - this.start));
   }
 

@@ -375,6 +375,12 @@ impl Engine {
         self.connection(id)?.terms().identity
     }
 
+    /// The largest message that both ends of a pipe's connection take; `None` while it has none.
+    #[must_use]
+    pub fn message_bytes_max(&mut self, id: PipeId) -> Option<u64> {
+        Some(self.connection(id)?.message_bytes_max())
+    }
+
     /// Counters of a pipe.
     #[must_use]
     pub fn stats(&mut self, id: PipeId) -> Option<PipeStats> {

@@ -1,5 +1,6 @@
 //! The transports, by scheme. Adding one is a module here and a line in each function.
 
+mod foreign;
 pub mod inproc;
 mod introduction;
 mod local;

@@ -12,7 +12,7 @@ use crate::port::hot::{Function, callbacks, define_functions, ordinal};
 use crate::raw;
 
 pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_void) {
-    let functions: [(&CStr, Function); 22] = [
+    let functions: [(&CStr, Function); 23] = [
         (c"listen", listen),
         (c"closeListener", close_listener),
         (c"dial", dial),
@@ -31,6 +31,7 @@ pub(super) fn define(env: sys::napi_env, object: sys::napi_value, port: *mut c_v
         (c"peer", peer),
         (c"admit", admit),
         (c"setCredentials", set_credentials),
+        (c"messageBytesMax", message_bytes_max),
         (c"stats", stats),
         (c"ref", keep_alive),
         (c"backend", backend),
@@ -244,6 +245,12 @@ callbacks! {
         port.is_wanted.set(raw::uint(env, args[0]) > 0);
         port.keep_alive();
         raw::undefined(env)
+    }
+
+    fn message_bytes_max(port, env, args: 1) {
+        let pipe = PipeId::from_number(raw::uint(env, args[0]));
+        let max = port.state.borrow_mut().engine.hold().message_bytes_max(pipe);
+        raw::number(env, max.unwrap_or(0) as f64)
     }
 
     fn backend(port, env, _args: 0) {

@@ -192,8 +192,8 @@ fn circles_need_a_pointer_and_a_mark() {
     }
 }
 
-/// [T06 T38] what is marked as part of a circle, and is in none, is refused, also where it leads to a
-/// circle or comes from one
+/// [T06 T38] what is marked as part of a circle, and is in none, is refused, also where it leads to
+/// a circle or comes from one
 #[test]
 fn marks_without_a_circle_are_refused() {
     let holds = |name: &str, kinds: Vec<Kind>| {

@@ -23,6 +23,7 @@ use crate::options::{ListenOptions, PipeOptions, Trust};
 use crate::os::os_error;
 use crate::peer::Peer;
 use crate::reactor::{Reactor, Token, Watch};
+use crate::transport::foreign::Beginning;
 use crate::transport::introduction::{self, Asking};
 use crate::transport::shm::control::Control;
 use crate::transport::shm::descriptors::{self, Received};
@@ -213,6 +214,7 @@ struct Introduction {
     /// `None` once it has become the connection's.
     stream: Option<UnixStream>,
     decoder: Decoder,
+    beginning: Beginning,
     /// Bytes behind the HELLO.
     rest: Vec<u8>,
     fds: Vec<OwnedFd>,
@@ -227,7 +229,8 @@ impl Introduction {
 
     fn of(stream: UnixStream, peer: Peer) -> Self {
         let decoder = Decoder::new(Limits::CONTROL);
-        Self { stream: Some(stream), decoder, rest: Vec::new(), fds: Vec::new(), peer }
+        let (beginning, rest, fds) = (Beginning::default(), Vec::new(), Vec::new());
+        Self { stream: Some(stream), decoder, beginning, rest, fds, peer }
     }
 
     fn register(&self, reactor: &Reactor, control: Token) -> Result<(), Error> {
@@ -257,7 +260,9 @@ impl Introduction {
                 Received::End => return Err(introduction::left_early()),
                 Received::Bytes(len) => {
                     let mut input = &bytes[..len];
-                    if let Some(frame) = self.decoder.decode(&mut input)? {
+                    self.beginning.note(input);
+                    let decoded = self.decoder.decode(&mut input);
+                    if let Some(frame) = decoded.map_err(|breach| self.beginning.judge(breach))? {
                         let complete = (frame.header.kind, frame.payload.to_vec());
                         self.rest = input.to_vec();
                         return Ok(Some(complete));

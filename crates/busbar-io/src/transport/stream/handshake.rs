@@ -15,6 +15,7 @@ use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::peer::{Peer, Process};
 use crate::reactor::{Reactor, Token};
+use crate::transport::foreign::Beginning;
 use crate::transport::introduction::{self, Asking};
 
 use super::link::StreamConnection;
@@ -333,6 +334,7 @@ struct Introduction {
     wire: Wire,
     peer: Peer,
     decoder: Decoder,
+    beginning: Beginning,
     /// Bytes behind the HELLO.
     early: Vec<u8>,
 }
@@ -340,7 +342,8 @@ struct Introduction {
 impl Introduction {
     fn new(wire: Wire) -> Result<Self, Error> {
         let peer = wire.peer()?;
-        Ok(Self { wire, peer, decoder: Decoder::new(Limits::CONTROL), early: Vec::new() })
+        let (decoder, beginning) = (Decoder::new(Limits::CONTROL), Beginning::default());
+        Ok(Self { wire, peer, decoder, beginning, early: Vec::new() })
     }
 
     /// Sends a frame. A socket that has carried nothing yet has room for it.
@@ -372,7 +375,9 @@ impl Introduction {
                 return Err(super::tls::not_tls());
             }
             let mut input = &bytes[..len];
-            if let Some(frame) = self.decoder.decode(&mut input)? {
+            self.beginning.note(input);
+            let decoded = self.decoder.decode(&mut input);
+            if let Some(frame) = decoded.map_err(|breach| self.beginning.judge(breach))? {
                 let complete = (frame.header.kind, frame.payload.to_vec());
                 self.early = input.to_vec();
                 return Ok(Some(complete));
