@@ -42,7 +42,7 @@ export function fixedInto({ e, root, size, align, suffix }: FixedType, slow: str
     '} catch (error) {',
     `throw ${e.rt('unwritten')}(root$${suffix}, value, error);`,
     '}',
-    // Writing to an array whose memory a getter of the value gave away does nothing, and says nothing.
+    // Writing to an array whose memory a getter of the value gave away does nothing, in silence.
     `if (${end}) ${e.rt('gaveAway')}();`,
     `return ${size};`,
   ];
