@@ -21,6 +21,8 @@ pub struct TxCursor {
     tail: u64,
     published: u64,
     head: u64,
+    /// The peer's word is not looked at any more.
+    ended: bool,
 }
 
 impl TxCursor {
@@ -29,7 +31,7 @@ impl TxCursor {
         peer_head: Word<AtomicU64>,
         capacity: u64,
     ) -> Self {
-        Self { own_tail, peer_head, capacity, tail: 0, published: 0, head: 0 }
+        Self { own_tail, peer_head, capacity, tail: 0, published: 0, head: 0, ended: false }
     }
 
     /// Units that may be claimed. Looks at the peer's word only when the known space is below
@@ -41,7 +43,7 @@ impl TxCursor {
     #[inline]
     pub fn free(&mut self, wanted: u64) -> Result<u64, Breach> {
         let free = self.capacity - (self.tail - self.head);
-        if free >= wanted {
+        if free >= wanted || self.ended {
             return Ok(free);
         }
         // SYNC POINT: ring space
@@ -51,6 +53,16 @@ impl TxCursor {
         }
         self.head = head;
         Ok(self.capacity - (self.tail - head))
+    }
+
+    /// Takes a last look at the peer's word: what it gives back later does not count.
+    ///
+    /// # Errors
+    /// As [`TxCursor::free`].
+    pub(crate) fn end(&mut self) -> Result<(), Breach> {
+        let looked = self.free(u64::MAX).map(|_| ());
+        self.ended = true;
+        looked
     }
 
     /// Takes `units`, which [`TxCursor::free`] has shown to be free, and returns their position.

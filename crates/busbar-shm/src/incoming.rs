@@ -79,11 +79,12 @@ impl Incoming {
             Word::of(peer.mapping(), |m| m.control().release_head()),
             u64::from(own.geometry().release_entries),
         );
+        let slab_bytes = peer.geometry().slab_bytes;
         let copied_bytes_max = own.geometry().slab_bytes.max(message_bytes_max as u64);
         Self {
             consumer: Consumer::new(own, &peer),
             peer,
-            releases: ReleaseTx::new(entries, cursor),
+            releases: ReleaseTx::new(entries, cursor, slab_bytes),
             leases_dropped,
             reassembly: None,
             deadline: None,
@@ -96,7 +97,9 @@ impl Incoming {
 
     /// The peer has ended: what it publishes from now on is not received.
     pub(crate) fn end(&mut self) -> Result<(), Breach> {
-        self.consumer.end()
+        // In this order: what it has lent anew was given back before.
+        self.consumer.end()?;
+        self.releases.end()
     }
 
     pub(crate) fn is_readable(&mut self) -> Result<bool, Breach> {
@@ -294,15 +297,17 @@ impl Incoming {
         let start = unsafe { memory.slab().add(to_usize(start)) };
         if self.copy_chunks {
             let Some(copies_left) = self.copies_left.checked_sub(len) else { return Ok(None) };
+            self.releases.borrow(len)?;
             self.copies_left = copies_left;
             let mut bytes = memory_for(to_usize(len))?;
             bytes.resize(to_usize(len), 0);
             // SAFETY: the range is within the slab. The peer may be changing it; the copy is
             // arbitrary bytes and only the copy is used.
             unsafe { start.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
-            self.releases.give_back(chunk)?;
+            self.releases.give_back((chunk, len))?;
             return Ok(Some(Received::Owned(bytes)));
         }
+        self.releases.borrow(len)?;
         let returns = Arc::clone(&self.leases_dropped);
         // SAFETY: 1. checked above. 2. `copy_chunks` is off, so the peer is trusted to that extent.
         let lease = unsafe { Lease::new(Arc::clone(memory), start, to_usize(len), chunk, returns) };
@@ -311,8 +316,8 @@ impl Incoming {
 
     /// Gives dropped leases back to the peer; `true` if there were any.
     pub(crate) fn collect(&mut self) -> Result<bool, Breach> {
-        while let Some(chunk) = self.leases_dropped.pop() {
-            self.releases.give_back(chunk)?;
+        while let Some(returned) = self.leases_dropped.pop() {
+            self.releases.give_back(returned)?;
         }
         Ok(self.releases.publish())
     }

@@ -14,14 +14,17 @@ use crossbeam_queue::{ArrayQueue, SegQueue};
 use crate::segment::Mapping;
 use crate::slab::ChunkId;
 
+/// A chunk that nobody holds any more, and the bytes of its payload.
+pub(crate) type Return = (ChunkId, u64);
+
 /// So many returns wait without a heap allocation; more are rare.
 const ROOM: usize = 256;
 
 /// Chunks on their way back to the channel that they came from, in no particular order.
 #[derive(Debug)]
 pub(crate) struct Returns {
-    queue: ArrayQueue<ChunkId>,
-    overflow: SegQueue<ChunkId>,
+    queue: ArrayQueue<Return>,
+    overflow: SegQueue<Return>,
     waker: Waker,
 }
 
@@ -31,7 +34,7 @@ impl Returns {
     }
 
     #[inline]
-    pub(crate) fn pop(&self) -> Option<ChunkId> {
+    pub(crate) fn pop(&self) -> Option<Return> {
         // Asking first spares the common case the locked instructions.
         if self.is_empty() { None } else { self.queue.pop().or_else(|| self.overflow.pop()) }
     }
@@ -41,9 +44,9 @@ impl Returns {
         self.queue.is_empty() && self.overflow.is_empty()
     }
 
-    fn push(&self, chunk: ChunkId) {
-        if let Err(chunk) = self.queue.push(chunk) {
-            self.overflow.push(chunk);
+    fn push(&self, returned: Return) {
+        if let Err(returned) = self.queue.push(returned) {
+            self.overflow.push(returned);
         }
         self.waker.wake_by_ref();
     }
@@ -63,7 +66,7 @@ struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(returns) = self.returns.take() {
-            returns.push(self.chunk);
+            returns.push((self.chunk, self.len as u64));
         }
     }
 }

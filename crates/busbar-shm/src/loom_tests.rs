@@ -225,7 +225,7 @@ fn loom_release_ring_returns_every_chunk_once() {
             while next <= 4 {
                 for _ in 0..lent.available(1).expect("an honest peer") {
                     lent.consume(1);
-                    back.give_back(chunk(next)).expect("the lender lends two at a time");
+                    back.give_back((chunk(next), 0)).expect("the lender lends two at a time");
                     next += 1;
                 }
                 lent.release();

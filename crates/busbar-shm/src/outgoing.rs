@@ -321,7 +321,7 @@ impl Outgoing {
 
     /// Takes back dropped loans and returned chunks.
     pub(crate) fn collect(&mut self) -> Result<(), Breach> {
-        while let Some(chunk) = self.loans_dropped.pop() {
+        while let Some((chunk, _)) = self.loans_dropped.pop() {
             self.scrub(chunk);
             if let Some(slab) = &mut self.slab {
                 slab.discard(chunk);

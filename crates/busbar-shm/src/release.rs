@@ -1,31 +1,73 @@
 //! The release ring: chunk returns on their way to the slab that lent them.
 //!
 //! One word per return, `index | generation << 32`. It cannot overflow: the lender never has more
-//! chunks out than the borrower's ring has entries.
+//! chunks out than the borrower's ring has entries. Nor more bytes than its slab has: a chunk is
+//! out until the lender has taken its return, so that one and the same cannot be lent again and
+//! again to a borrower who copies it each time.
+
+use std::collections::VecDeque;
 
 use crate::control::Word;
 use crate::cursor::{RxCursor, TxCursor};
 use crate::error::Breach;
+use crate::loan::Return;
 use crate::slab::ChunkId;
 use crate::sync::{AtomicU64, Ordering};
+
+/// Returns on their way for which there is memory from the start.
+const RETURNED: usize = 32;
 
 /// The borrower's end, in its own segment.
 pub(crate) struct ReleaseTx {
     entries: Word<[AtomicU64]>,
     cursor: TxCursor,
+    /// Payload bytes that are out, and how many may be.
+    out_bytes: u64,
+    out_bytes_max: u64,
+    /// Those of the returns that the lender has not taken, as far as is known.
+    returned: VecDeque<u64>,
 }
 
 impl ReleaseTx {
-    pub(crate) fn new(entries: Word<[AtomicU64]>, cursor: TxCursor) -> Self {
-        Self { entries, cursor }
+    /// `out_bytes_max` is the size of the lender's slab.
+    pub(crate) fn new(entries: Word<[AtomicU64]>, cursor: TxCursor, out_bytes_max: u64) -> Self {
+        let returned = VecDeque::with_capacity(RETURNED);
+        Self { entries, cursor, out_bytes: 0, out_bytes_max, returned }
+    }
+
+    /// The peer has lent a chunk with so many bytes of payload.
+    ///
+    /// # Errors
+    /// [`Breach::Chunk`] if it has lent more than it has; [`Breach::Position`].
+    pub(crate) fn borrow(&mut self, bytes: u64) -> Result<(), Breach> {
+        if self.out_bytes + bytes > self.out_bytes_max {
+            self.cursor.free(u64::MAX)?;
+            self.settle();
+        }
+        if self.out_bytes + bytes > self.out_bytes_max {
+            return Err(Breach::Chunk);
+        }
+        self.out_bytes += bytes;
+        Ok(())
+    }
+
+    /// The peer has ended: what it takes from now on stays out, so that what it has published
+    /// comes to no more than its slab.
+    pub(crate) fn end(&mut self) -> Result<(), Breach> {
+        self.cursor.end()
     }
 
     /// # Errors
-    /// [`Breach::Release`] if the peer lent more chunks than it may, so that the ring is full.
-    pub(crate) fn give_back(&mut self, chunk: ChunkId) -> Result<(), Breach> {
-        if self.cursor.free(1)? == 0 {
+    /// [`Breach::Release`] if the peer lent more chunks than it may, so that the ring is full;
+    /// [`Breach::Position`].
+    pub(crate) fn give_back(&mut self, (chunk, bytes): Return) -> Result<(), Breach> {
+        // Looks at the lender's word before more memory is taken.
+        let is_full = self.returned.len() == self.returned.capacity();
+        if self.cursor.free(if is_full { u64::MAX } else { 1 })? == 0 {
             return Err(Breach::Release);
         }
+        self.settle();
+        self.returned.push_back(bytes);
         let position = self.cursor.claim(1);
         let word = u64::from(chunk.index) | u64::from(chunk.generation) << 32;
         // Published by the cursor's Release store.
@@ -36,6 +78,13 @@ impl ReleaseTx {
     /// Shows the returns to the lender; `false` if there were none.
     pub(crate) fn publish(&mut self) -> bool {
         self.cursor.publish()
+    }
+
+    /// What the lender is known to have taken is not out any more.
+    fn settle(&mut self) {
+        while self.returned.len() as u64 > self.cursor.in_flight() {
+            self.out_bytes -= self.returned.pop_front().unwrap_or_default();
+        }
     }
 
     fn entry(&self, position: u64) -> &AtomicU64 {
@@ -96,7 +145,7 @@ mod tests {
         let (mut tx, mut rx) = Rig::new().releases(4);
         for lap in 0..5 {
             for n in 0..3 {
-                tx.give_back(chunk(lap * 3 + n)).unwrap();
+                tx.give_back((chunk(lap * 3 + n), 0)).unwrap();
             }
             assert_eq!(rx.take(), Ok(None), "not published yet");
             assert!(tx.publish());
@@ -113,13 +162,13 @@ mod tests {
     fn one_return_too_many_is_a_breach() {
         let (mut tx, mut rx) = Rig::new().releases(4);
         for n in 0..4 {
-            tx.give_back(chunk(n)).unwrap();
+            tx.give_back((chunk(n), 0)).unwrap();
         }
-        assert_eq!(tx.give_back(chunk(4)), Err(Breach::Release));
+        assert_eq!(tx.give_back((chunk(4), 0)), Err(Breach::Release));
         tx.publish();
         assert_eq!(rx.take(), Ok(Some(chunk(0))));
-        assert_eq!(tx.give_back(chunk(4)), Err(Breach::Release), "taken, but not released");
+        assert_eq!(tx.give_back((chunk(4), 0)), Err(Breach::Release), "taken, but not released");
         rx.release();
-        assert_eq!(tx.give_back(chunk(4)), Ok(()));
+        assert_eq!(tx.give_back((chunk(4), 0)), Ok(()));
     }
 }

@@ -36,7 +36,7 @@ impl Rig {
         let tail = || Word::of(&self.left, ControlBlock::release_tail);
         let head = || Word::of(&self.right, ControlBlock::release_head);
         let capacity = entries as u64;
-        let tx = ReleaseTx::new(words(), TxCursor::new(tail(), head(), capacity));
+        let tx = ReleaseTx::new(words(), TxCursor::new(tail(), head(), capacity), 4096);
         (tx, ReleaseRx::new(words(), RxCursor::new(head(), tail(), capacity, 1)))
     }
 }

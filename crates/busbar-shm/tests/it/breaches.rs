@@ -52,13 +52,42 @@ fn correct_records_are_no_breach() {
     assert_eq!(judge(&[record(Kind::Chunk, 0, &descriptor(0, 1, SLAB))]), Ok(2));
 }
 
-/// [D43 D45] Chunks that overlap have a copying receiver set aside no more than was agreed at once.
+/// [D43 D45] However large the peer's slab is, one call copies no more of it than was agreed.
 #[test]
-fn chunks_that_overlap_are_copied_in_bounds() {
+fn chunks_are_copied_in_bounds() {
+    let forge = Forge::new(geometry(16 * SLAB));
+    let chunks = (0..16).map(|n| record(Kind::Chunk, 0, &descriptor(64 * n, 1, SLAB)));
+    forge.publish(&chunks.collect::<Vec<_>>().concat());
     let hostile = Settings { hostile: true, ..SETTINGS };
-    let records = vec![record(Kind::Chunk, 0, &descriptor(0, 1, SLAB)); 20];
+    let (mut channel, _) = forge.victim_with(geometry(SLAB), hostile);
     let bounded = SETTINGS.message_bytes_max / usize::try_from(SLAB).expect("it is small");
-    assert_eq!(judge_with(hostile, &records), Ok(bounded));
+    assert_eq!(receive(&mut channel), Ok(bounded));
+    assert_eq!(receive(&mut channel), Ok(bounded), "the rest");
+}
+
+/// [D43 D45] A few bytes of the ring do not make a receiver copy the same chunk over and over.
+#[test]
+fn memory_that_is_out_already_is_not_lent_again() {
+    for (first, second) in [(SLAB, SLAB), (SLAB, 1), (SLAB / 2 + 1, SLAB / 2)] {
+        let records = [first, second].map(|len| record(Kind::Chunk, 0, &descriptor(0, 1, len)));
+        assert_eq!(judge(&records), Err(Breach::Chunk), "{first} and {second} bytes");
+    }
+}
+
+/// [D43 D45] The same when returns are taken: a peer that has ended can lend nothing anew.
+#[test]
+fn memory_that_is_taken_back_after_the_end_stays_out() {
+    let forge = forge();
+    forge.publish(&record(Kind::Chunk, 0, &descriptor(0, 1, SLAB)).repeat(3));
+    let mut channel = forge.victim(Settings { hostile: true, ..SETTINGS });
+    let receive_one = |channel: &mut Channel, taken| {
+        forge.set(RELEASE_HEAD, taken);
+        channel.receive(&mut [0; 4096], 1, |_, _| {}).map(|_| ())
+    };
+    assert_eq!(receive_one(&mut channel, 0), Ok(()));
+    assert_eq!(receive_one(&mut channel, 1), Ok(()), "it was taken back");
+    channel.end();
+    assert_eq!(receive_one(&mut channel, 2), Err(Breach::Chunk));
 }
 
 /// [D45] A breach is the end: the channel does not go on as if nothing had been.

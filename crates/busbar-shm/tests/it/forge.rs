@@ -58,7 +58,12 @@ impl Forge {
 
     /// The same, with the descriptor of its own segment, which its peer would have.
     pub(crate) fn victim_and_segment(&self, settings: Settings) -> (Channel, OwnedFd) {
-        let (own, fd) = segment(self.geometry);
+        self.victim_with(self.geometry, settings)
+    }
+
+    /// The same, of a segment of another size.
+    pub(crate) fn victim_with(&self, own: Geometry, settings: Settings) -> (Channel, OwnedFd) {
+        let (own, fd) = segment(own);
         let peer = PeerSegment::open(&self.fd, self.geometry).unwrap();
         (Channel::new(own, peer, settings, Waker::noop()), fd)
     }
