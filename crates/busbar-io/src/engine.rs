@@ -16,6 +16,7 @@
 
 mod accepting;
 mod ahead;
+mod announced;
 mod backlog;
 pub(crate) mod descriptors;
 mod handed;
@@ -556,6 +557,7 @@ impl Engine {
             Phase::Over => return,
         };
         self.handle_outcome(id, outcome);
+        self.note_work(id);
     }
 
     /// Ends the pipe if its peer has, or has broken the rules. What came before counts.

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use busbar_proto::session::Seq;
-use bytes::Bytes;
 
 use crate::loan::Lease;
 
@@ -114,11 +113,16 @@ impl<'a> Inbox<'a> {
         &self.arena[slot.offset as usize..][..slot.length as usize]
     }
 
-    /// Takes the announcements out of the batch.
-    pub(crate) fn take_announcements(&mut self) -> Vec<Bytes> {
-        let mut taken = Vec::new();
+    /// Whether there are announcements in the batch.
+    #[inline]
+    pub(crate) fn has_announcements(&self) -> bool {
+        self.announced
+    }
+
+    /// Takes the announcements out of the batch, each after a call of `keep`.
+    pub(crate) fn take_announcements(&mut self, mut keep: impl FnMut(&[u8])) {
         if !std::mem::take(&mut self.announced) {
-            return taken;
+            return;
         }
         let (mut kept, mut leases_taken) = (0, 0);
         let mut expiries = self.expiries.iter_mut().peekable();
@@ -134,15 +138,12 @@ impl<'a> Inbox<'a> {
                 kept += 1;
             } else if leased {
                 leases_taken += 1;
-                let lease = self.leases.remove(slot.offset as usize);
-                taken.push(Bytes::copy_from_slice(&lease));
+                keep(&self.leases.remove(slot.offset as usize));
             } else {
-                let bytes = &self.arena[slot.offset as usize..][..slot.length as usize];
-                taken.push(Bytes::copy_from_slice(bytes));
+                keep(&self.arena[slot.offset as usize..][..slot.length as usize]);
             }
         }
         self.count = kept;
-        taken
     }
 
     /// The message that was put in last belongs to a session, and has this number there.
@@ -295,6 +296,8 @@ impl Describer<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     /// [T18] Announcements leave no trace among the messages around them.
@@ -309,8 +312,11 @@ mod tests {
         inbox.push_lease(ANNOUNCEMENTS, large("large"));
         inbox.push_lease(3, large("three"));
         assert!(inbox.push_copy(4, b"four"));
-        assert_eq!(inbox.take_announcements(), ["small", "large"]);
-        assert!(inbox.take_announcements().is_empty());
+        let mut taken = Vec::new();
+        inbox.take_announcements(|announcement| taken.push(announcement.to_vec()));
+        assert_eq!(taken, [b"small", b"large"]);
+        assert!(!inbox.has_announcements());
+        inbox.take_announcements(|_| panic!("they were taken"));
         let left: Vec<(u32, &[u8])> = inbox
             .slots()
             .iter()

@@ -1,14 +1,13 @@
 //! One pipe as the engine keeps it.
 
-use std::collections::VecDeque;
 use std::hint;
 use std::time::{Duration, Instant};
 
-use busbar_proto::{CloseReason, Code, ConnectionState, Error};
-use bytes::Bytes;
+use busbar_proto::{CloseReason, ConnectionState};
 
 use crate::clock;
 use crate::connection::{Connection, Handshake, Incoming};
+use crate::engine::announced::Announced;
 use crate::engine::heartbeat::Pulse;
 use crate::engine::linger::Leave;
 use crate::engine::receiving::Receiving;
@@ -33,10 +32,6 @@ const SHORTENED: u32 = 8;
 /// One look ahead in so many is made of a pipe whose answers do not come soon.
 const AHEAD_RETRY: u32 = 64;
 
-/// Bounds on what a peer may announce while nobody asks.
-const ANNOUNCED_MAX: usize = 1024;
-const ANNOUNCED_BYTES_MAX: usize = 4 << 20;
-
 pub(super) struct PipeEntry {
     pub(super) phase: Phase,
     pub(super) state: ConnectionState,
@@ -44,8 +39,7 @@ pub(super) struct PipeEntry {
     pub(super) activity: Activity,
     pub(super) reason: Option<CloseReason>,
     pub(super) wakes: u64,
-    /// What the peer has announced and nobody has asked for yet.
-    pub(super) announced: VecDeque<Bytes>,
+    pub(super) announced: Announced,
     pub(super) linger: Duration,
     pub(super) reassembly_timeout: Duration,
     pub(super) heartbeat: Option<Heartbeat>,
@@ -123,7 +117,7 @@ impl PipeEntry {
             activity: Activity::Cold,
             reason: None,
             wakes: 0,
-            announced: VecDeque::new(),
+            announced: Announced::default(),
             linger: options.linger,
             reassembly_timeout: options.reassembly_timeout,
             heartbeat: options.heartbeat,
@@ -144,17 +138,6 @@ impl PipeEntry {
             misses: 0,
             ahead_misses: 0,
         }
-    }
-
-    /// Keeps announcements until somebody asks for them.
-    pub(super) fn announce(&mut self, announcements: Vec<Bytes>) -> Result<(), Error> {
-        self.announced.extend(announcements);
-        let bytes: usize = self.announced.iter().map(Bytes::len).sum();
-        if bytes <= ANNOUNCED_BYTES_MAX && self.announced.len() <= ANNOUNCED_MAX {
-            return Ok(());
-        }
-        self.announced.clear();
-        Err(Error::new(Code::Protocol, "the peer announced more types than a pipe may have"))
     }
 
     /// Changes the interest; `true` if the pipe must now be put in the hot list.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::connection::Connection;
+use crate::engine::announced::Announced;
 use crate::inbox::{Inbox, META_LEASED, Slot, noted};
 use crate::loan::Lease;
 use crate::qos::{QosStats, ReceivingQos, Throttles};
@@ -39,9 +40,8 @@ struct Inbound {
     payload: Lease,
 }
 
-/// What a look at the link has brought beside messages.
+/// What looks at the link have brought.
 pub(super) struct Filled {
-    pub(super) announcements: Vec<Bytes>,
     pub(super) has_messages: bool,
     pub(super) result: Result<(), Error>,
 }
@@ -68,8 +68,8 @@ impl Receiving {
     }
 
     /// Takes what the link has and there is room for, or is not needed for.
-    pub(super) fn fill(&mut self, link: &mut dyn Connection) -> Filled {
-        let mut filled = Filled { announcements: Vec::new(), has_messages: false, result: Ok(()) };
+    pub(super) fn fill(&mut self, link: &mut dyn Connection, announced: &mut Announced) -> Filled {
+        let mut filled = Filled { has_messages: false, result: Ok(()) };
         for _ in 0..LOOKS_MAX {
             let max = self.appetite();
             if max == 0 {
@@ -77,11 +77,11 @@ impl Receiving {
             }
             let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut self.leases);
             filled.result = link.receive(&mut inbox, max);
-            let announced = inbox.take_announcements();
+            let has_announced = inbox.has_announcements();
+            inbox.take_announcements(|announcement| announced.keep(announcement));
             let expiries = inbox.take_expiries();
             let count = inbox.len();
-            let is_idle = count == 0 && announced.is_empty();
-            filled.announcements.extend(announced);
+            let is_idle = count == 0 && !has_announced;
             filled.has_messages |= count > 0;
             let now = clock::now();
             // The leases of a batch are in the order of its slots.

@@ -275,9 +275,7 @@ impl Engine {
         let Some(redial) = &mut entry.redial else { return };
         if redial.is_mark_due && !redial.has_left() {
             redial.is_mark_due = false;
-            // Nobody has asked for these, and nothing that they are about can come any more.
-            entry.announced.clear();
-            entry.announced.push_back(Bytes::new());
+            entry.announced.restart();
         }
     }
 

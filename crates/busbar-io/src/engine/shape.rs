@@ -184,15 +184,16 @@ impl Engine {
         let Some(receiving) = entry.receiving.as_mut().filter(|it| it.wants_more()) else {
             return false;
         };
+        let announced = &mut entry.announced;
         if let Some(redial) = &mut entry.redial
             && let Some(left) = redial.readable_left()
         {
             // How that connection has ended was told.
-            let filled = receiving.fill(&mut **left);
+            let filled = receiving.fill(&mut **left, announced);
             if filled.result.is_err() {
                 redial.drop_left();
             }
-            self.announce_some(id, filled.announcements);
+            self.check_announced(id);
             self.mark_connection(id);
             return filled.has_messages;
         }
@@ -201,19 +202,19 @@ impl Engine {
                 if !connection.is_readable() {
                     return false;
                 }
-                receiving.fill(&mut **connection)
+                receiving.fill(&mut **connection, announced)
             }
             (Some(reliable), Phase::Connected(connection)) => {
-                receiving.fill(&mut reliable.over(&mut **connection))
+                receiving.fill(&mut reliable.over(&mut **connection), announced)
             }
             (Some(reliable), _) => {
                 let mut nowhere = reliable.nowhere();
-                receiving.fill(&mut reliable.over(&mut nowhere))
+                receiving.fill(&mut reliable.over(&mut nowhere), announced)
             }
             _ => return false,
         };
         self.converse(id);
-        self.announce_some(id, filled.announcements);
+        self.check_announced(id);
         self.received(id, filled.result);
         filled.has_messages
     }

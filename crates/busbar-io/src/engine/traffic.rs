@@ -147,8 +147,7 @@ impl Engine {
         if entry.has_left() {
             let redial = entry.redial.as_mut();
             if redial.is_some_and(|redial| redial.receive_left(inbox, max)) {
-                let announcements = inbox.take_announcements();
-                return Ok(self.announce_some(id, announcements));
+                return Ok(self.announce_some(id, inbox));
             }
             self.mark_connection(id);
         }
@@ -169,8 +168,7 @@ impl Engine {
             // There may be room to read on.
             self.note_work(id);
         }
-        let announcements = inbox.take_announcements();
-        let has_announced = self.announce_some(id, announcements);
+        let has_announced = self.announce_some(id, inbox);
         let is_over = received.is_err();
         self.received(id, received);
         Ok(has_announced && !is_over)
@@ -242,24 +240,28 @@ impl Engine {
     /// The next announcement of the peer that was not asked for yet. Announcements that lie before
     /// a message are there once the message has been received.
     pub fn take_announcement(&mut self, id: PipeId) -> Option<Bytes> {
-        self.pipes.get_mut(id.0)?.announced.pop_front()
+        self.pipes.get_mut(id.0)?.announced.take()
     }
 
-    /// Keeps announcements for whoever asks; whether there are any.
+    /// Keeps the announcements of a batch for whoever asks; whether there are some, not too many.
     #[inline]
-    pub(super) fn announce_some(&mut self, id: PipeId, announcements: Vec<Bytes>) -> bool {
-        let has_some = !announcements.is_empty();
-        if has_some {
-            self.announce(id, announcements);
+    fn announce_some(&mut self, id: PipeId, inbox: &mut Inbox<'_>) -> bool {
+        if !inbox.has_announcements() {
+            return false;
         }
-        has_some
+        let Some(entry) = self.pipes.get_mut(id.0) else { return false };
+        inbox.take_announcements(|announcement| entry.announced.keep(announcement));
+        self.check_announced(id)
     }
 
-    fn announce(&mut self, id: PipeId, announcements: Vec<Bytes>) {
-        let Some(entry) = self.pipes.get_mut(id.0) else { return };
-        if let Err(error) = entry.announce(announcements) {
-            self.fail(id, &error);
+    /// Ends a pipe whose peer has announced too much; whether it has not.
+    pub(super) fn check_announced(&mut self, id: PipeId) -> bool {
+        let Some(entry) = self.pipes.get_mut(id.0) else { return false };
+        let checked = entry.announced.check();
+        if let Err(error) = &checked {
+            self.fail(id, error);
         }
+        checked.is_ok()
     }
 
     /// Sends by way of the link of a pipe that may still be sent to, and of the queue in front of
