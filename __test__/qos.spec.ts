@@ -173,6 +173,19 @@ for (const scheme of SCHEMES) {
     t.deepEqual(await receiveAll(pair), ['stays']);
   });
 
+  test(`[D26] ${scheme}: what lies behind stale messages when the pipe ends arrives`, async (t) => {
+    const { client, server } = await pairOf(t, scheme);
+    for (let i = 0; i < 1000; i++) await client.send('stale', { ttlMs: 1 });
+    await client.send('good');
+    const closing = client.close();
+    // Nobody receives until they are stale.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    const all: string[] = [];
+    for await (const message of server) all.push(String(message));
+    t.is(all.at(-1), 'good');
+    await closing;
+  });
+
   test(`[D26] ${scheme}: terms of a message need no option of the pipe`, async (t) => {
     const pair = await pairOf(t, scheme, { both: SMALLEST });
     await stuff(pair.client);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use busbar_proto::ConnectionState;
 use busbar_proto::qos::ChannelOptions;
+use busbar_proto::{CloseReason, ConnectionState};
 
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -49,10 +49,15 @@ impl Ends {
 
     /// The first byte and the length of everything that can be received.
     fn received(&mut self) -> Vec<(u8, usize)> {
+        self.received_at_once(64)
+    }
+
+    /// The same of up to `max` messages.
+    fn received_at_once(&mut self, max: usize) -> Vec<(u8, usize)> {
         let (mut arena, mut slots, mut leases) =
             (vec![0; 1 << 16], vec![Slot::default(); 64], Vec::new());
         let mut inbox = Inbox::new(&mut arena, &mut slots, &mut leases);
-        self.engine.receive(self.back, &mut inbox, 64).unwrap();
+        self.engine.receive(self.back, &mut inbox, max).unwrap();
         let slots = inbox.slots().to_vec();
         let inline: Vec<_> = slots
             .iter()
@@ -110,6 +115,34 @@ fn receivers_drop_what_is_stale() {
             assert_eq!(ends.received(), [], "{address}");
         }
         assert_eq!(ends.expired(), 103, "{address}");
+    }
+}
+
+/// [D26] whoever gets nothing has got everything, however much of it was stale
+#[test]
+fn what_lies_behind_stale_messages_is_received() {
+    for (address, slab_bytes) in schemes("behind") {
+        for (case, (len, max, is_over)) in
+            [(10, 8, false), (3000, 8, false), (10, 1, true), (3000, 1, true)]
+                .into_iter()
+                .enumerate()
+        {
+            let mut ends = Ends::new(&format!("{address}-{case}"), slab_bytes);
+            for _ in 0..40 {
+                ends.send(&vec![1; len], Some(TTL));
+            }
+            ends.send(&[2; 10], None);
+            if is_over {
+                ends.engine.close(ends.out, &CloseReason::default());
+                let mut events = Vec::new();
+                while ends.engine.state(ends.back) != Some(ConnectionState::Closed) {
+                    ends.engine.turn(&mut events);
+                }
+            }
+            clock::advance(TTL);
+            assert_eq!(ends.received_at_once(max), [(2, 10)], "{address} {len} {is_over}");
+            assert_eq!(ends.expired(), 40, "{address}");
+        }
     }
 }
 

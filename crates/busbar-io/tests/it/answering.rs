@@ -252,6 +252,24 @@ fn garbage_after_the_handshake_ends_the_connection() {
     }
 }
 
+/// [D45] a peer that writes to the control socket without end does not keep others from their turn
+#[test]
+fn a_flood_on_the_control_socket_is_read_in_portions() {
+    let mut bench = Bench::new("flood", &ListenOptions::default());
+    let honest = Honest::new(GEOMETRY);
+    bench.raw.send(&hello_frame(GEOMETRY), &honest.fds());
+    let pipe = bench.driven.accepted();
+    bench.raw.receive_hello();
+    let reason = CloseReason { code: None, status: 9, text: "said enough".into() };
+    let pings = frame(Kind::Ping, b"").repeat(8192);
+    bench.raw.write(&[pings, frame(Kind::Close, &reason.encode())].concat());
+    bench.driven.engine.turn(&mut bench.driven.events);
+    assert_eq!(bench.driven.engine.state(pipe), Some(ConnectionState::Connected));
+    // Nothing announces the rest: it is not forgotten.
+    bench.driven.closed(pipe);
+    assert_eq!(bench.driven.engine.reason(pipe), Some(&reason));
+}
+
 /// [D44 D45] a peer that goes on ringing after the end wakes nobody
 #[test]
 fn a_closed_pipe_cannot_be_rung() {

@@ -189,7 +189,7 @@ impl InprocLink {
 
     /// Moves the message in front into the inbox; `false` if it does not fit.
     fn receive_message(&mut self, inbox: &mut Inbox<'_>) -> bool {
-        let Some(Front::Message(message)) = self.pair.receiver.front() else { return false };
+        let Some(message) = self.pair.receiver.shown() else { return false };
         let (channel, len) = (message.channel, message.payload.len());
         let leased = len > INLINE_MAX;
         if leased {
@@ -308,7 +308,7 @@ impl Link for InprocLink {
         while received < max {
             let moved = match self.pair.receiver.front() {
                 Some(Front::Run(_)) => self.receive_run(inbox, max - received),
-                Some(Front::Message(_)) => usize::from(self.receive_message(inbox)),
+                Some(Front::Message) => usize::from(self.receive_message(inbox)),
                 None => {
                     empty = true;
                     0

@@ -151,10 +151,12 @@ impl InprocReceiver {
                 Item::Run(run) => self.run = run,
             }
         }
-        match &self.held {
-            Some(message) => Some(Front::Message(message)),
-            None => Some(Front::Run(&self.run)),
-        }
+        Some(if self.held.is_some() { Front::Message } else { Front::Run(&self.run) })
+    }
+
+    /// The message that [`InprocReceiver::front`] showed, even if it has expired since.
+    pub(super) fn shown(&self) -> Option<&Message> {
+        self.held.as_ref()
     }
 
     /// Takes the message that [`InprocReceiver::front`] showed.
@@ -316,7 +318,8 @@ impl fmt::Debug for InprocReceiver {
 
 /// The head of the queue.
 pub(super) enum Front<'a> {
-    Message(&'a Message),
+    /// See [`InprocReceiver::shown`].
+    Message,
     /// Whole records, at least one.
     Run(&'a Bytes),
 }

@@ -21,7 +21,12 @@ pub(super) struct Control {
     /// Frames that came.
     heard: u64,
     ended: bool,
+    /// Whether there may be more to read, which the socket will not say again.
+    has_more: bool,
 }
+
+/// Reads before others get their turn: a peer may write as fast as this end reads.
+const READS_MAX: usize = 16;
 
 impl Control {
     pub(super) fn new(
@@ -31,7 +36,7 @@ impl Control {
         peer: Peer,
         terms: Terms,
     ) -> Self {
-        Self { stream, decoder, rest, peer, terms, heard: 0, ended: false }
+        Self { stream, decoder, rest, peer, terms, heard: 0, ended: false, has_more: false }
     }
 
     pub(super) fn terms(&self) -> Terms {
@@ -51,7 +56,12 @@ impl Control {
         &self.peer
     }
 
-    /// Reads what there is; returns how the peer ended the connection, once.
+    /// Whether [`Control::poll_ended`] has left something for another time.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more && !self.ended
+    }
+
+    /// Reads what there is, but not for ever; returns how the peer ended the connection, once.
     pub(super) fn poll_ended(&mut self) -> Option<CloseReason> {
         if self.ended {
             return None;
@@ -69,7 +79,8 @@ impl Control {
             return Ok(Some(reason));
         }
         let mut bytes = [0; 2048];
-        loop {
+        self.has_more = false;
+        for _ in 0..READS_MAX {
             match descriptors::receive(&self.stream, &mut bytes, &mut Vec::new())? {
                 Received::Nothing => return Ok(None),
                 Received::End => return Ok(Some(CloseReason::lost())),
@@ -80,6 +91,8 @@ impl Control {
                 }
             }
         }
+        self.has_more = true;
+        Ok(None)
     }
 
     fn decode(&mut self, mut input: &[u8]) -> Result<Option<CloseReason>, Error> {

@@ -26,7 +26,12 @@ pub(super) struct ShmConnection {
     control: Control,
     /// Messages that were of no more use when they were to be received.
     stale: u64,
+    /// The peer can add nothing any more.
+    is_over: bool,
 }
+
+/// Looks in a row that bring nothing but stale messages, while the peer may go on adding such.
+const STALE_LOOKS_MAX: usize = 16;
 
 impl ShmConnection {
     pub(super) fn new(
@@ -36,7 +41,7 @@ impl ShmConnection {
         peer_bell: OwnedFd,
         control: Control,
     ) -> Self {
-        Self { channel, message_bytes_max, bell, peer_bell, control, stale: 0 }
+        Self { channel, message_bytes_max, bell, peer_bell, control, stale: 0, is_over: false }
     }
 
     /// Rings the peer's bell if the last operation calls for it.
@@ -48,6 +53,44 @@ impl ShmConnection {
             // A full counter means that the bell has been rung already.
             let _ = rustix::io::write(&self.peer_bell, &one);
         }
+    }
+
+    /// One look at the ring: may bring nothing but stale messages, which are dropped.
+    #[inline]
+    fn receive_some(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
+        let (before, max) = (inbox.len(), max.min(inbox.slots_left()));
+        let mut space = inbox.space();
+        let free = space.free.len();
+        let stale = &mut self.stale;
+        let used = self.channel.receive_dated(space.free, max, |channel, received, deadline| {
+            let expires = deadline.map(clock::of_machine);
+            if expires.is_some_and(|expires| expires <= clock::now()) {
+                *stale += 1;
+                return;
+            }
+            match received {
+                Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
+                Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
+                Received::Owned(bytes) => {
+                    space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
+                }
+            }
+            if let Some(expires) = expires {
+                space.slots.note_expiry(expires);
+            }
+        });
+        self.ring();
+        if inbox.len() > before {
+            // What came before a breach lies somewhere in the free space: nothing may go there.
+            inbox.advance(*used.as_ref().unwrap_or(&free));
+        }
+        used.map(|_| ()).map_err(breach)
+    }
+
+    /// The peer is gone, or nobody listens to it any more.
+    fn end(&mut self) {
+        self.channel.end();
+        self.is_over = true;
     }
 
     fn check_size(&self, len: usize) -> Result<(), Error> {
@@ -107,32 +150,19 @@ impl Link for ShmConnection {
 
     #[inline]
     fn receive(&mut self, inbox: &mut Inbox<'_>, max: usize) -> Result<(), Error> {
-        let max = max.min(inbox.slots_left());
-        let mut space = inbox.space();
-        let free = space.free.len();
-        let stale = &mut self.stale;
-        let used = self.channel.receive_dated(space.free, max, |channel, received, deadline| {
-            let expires = deadline.map(clock::of_machine);
-            if expires.is_some_and(|expires| expires <= clock::now()) {
-                *stale += 1;
-                return;
+        let (before, mut stale) = (inbox.len(), self.stale);
+        for look in 1.. {
+            self.receive_some(inbox, max)?;
+            if inbox.len() > before || self.stale == stale || !self.channel.is_readable() {
+                break;
             }
-            match received {
-                Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
-                Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
-                Received::Owned(bytes) => {
-                    space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
-                }
+            // Whoever gets nothing at the end takes that for all there is.
+            if look >= STALE_LOOKS_MAX && !self.is_over {
+                break;
             }
-            if let Some(expires) = expires {
-                space.slots.note_expiry(expires);
-            }
-        });
-        self.ring();
-        // What came before a breach lies somewhere in the free space: nothing may go there.
-        let taken = *used.as_ref().unwrap_or(&free);
-        inbox.advance(taken);
-        used.map(|_| ()).map_err(breach)
+            stale = self.stale;
+        }
+        Ok(())
     }
 
     #[inline]
@@ -196,9 +226,17 @@ impl Connection for ShmConnection {
     fn handle_control(&mut self) -> Result<Option<CloseReason>, Error> {
         let ended = self.control.poll_ended();
         if ended.is_some() {
-            self.channel.end();
+            self.end();
         }
         Ok(ended)
+    }
+
+    fn work(&mut self) -> Result<Option<CloseReason>, Error> {
+        if self.control.has_more() { self.handle_control() } else { Ok(None) }
+    }
+
+    fn has_work(&self) -> bool {
+        self.control.has_more()
     }
 
     fn close(&mut self, reason: &CloseReason) {
@@ -259,6 +297,6 @@ impl Connection for ShmConnection {
     fn sever(&mut self) {
         // Should it live after all, it learns that it was given up.
         self.control.close(&CloseReason::lost());
-        self.channel.end();
+        self.end();
     }
 }
