@@ -8,8 +8,8 @@
 //! This crate moves bytes and wakes nobody: when a bell must be rung it says so, and the caller
 //! rings it. It never waits, opens no sockets and gives nothing a name.
 //!
-//! All raw pointers into shared memory of the whole project are in this crate, and one question to
-//! the system that has no safe wrapper: [`peer_groups`].
+//! All raw pointers into shared memory of the whole project are in this crate, and two questions to
+//! the system that have no sound wrapper: [`peer_groups`] and [`peer_process`].
 
 pub mod record;
 
@@ -52,7 +52,7 @@ pub use channel::{Channel, Counters, Settings};
 #[cfg(target_os = "linux")]
 pub use control::ControlBlock;
 #[cfg(target_os = "linux")]
-pub use credentials::peer_groups;
+pub use credentials::{PeerProcess, peer_groups, peer_process};
 #[cfg(target_os = "linux")]
 pub use cursor::{RxCursor, TxCursor};
 #[cfg(target_os = "linux")]

@@ -71,10 +71,8 @@ mod system {
 
     /// The process at the other end of a connected unix socket.
     pub(in crate::transport) fn process_of(socket: impl AsFd) -> Result<Process, Error> {
-        let credentials = sockopt::socket_peercred(socket)
-            .map_err(|errno| os_error("asking for the peer's credentials", errno))?;
-        let pid = u32::try_from(credentials.pid.as_raw_pid()).unwrap_or(0);
-        let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
+        let busbar_shm::PeerProcess { pid, uid, gid } = busbar_shm::peer_process(socket)
+            .map_err(|error| os_error("asking for the peer's credentials", error))?;
         Ok(Process { pid, uid, gid })
     }
 }
