@@ -157,7 +157,7 @@ impl Socket {
 
     pub(super) fn deregister(&self, reactor: &Reactor) {
         match self {
-            Self::Tcp(stream) => stream.unwatch(),
+            Self::Tcp(stream) => stream.unwatch(reactor),
             Self::Pipe(stream) => stream.unwatch(reactor),
         }
     }

@@ -3,10 +3,14 @@
 //! mio tells of data, or of room, until it was told; then not before a read or a write has found
 //! that there is none, which makes it ask the system anew, for everything that it was registered
 //! for. Room is nearly always there, so whoever is registered for it is told of it as soon as a
-//! read finds nothing. Therefore a connection asks for room only while it lacks some.
+//! read finds nothing. Therefore a connection asks for room only while it lacks some: from a write
+//! that finds none until an edge has said that there is, for which whoever wrote may be waiting
+//! even if somebody else, such as the reading half of TLS, could write meanwhile.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use busbar_proto::Error;
 use mio::net::TcpStream;
@@ -28,6 +32,8 @@ struct Inner {
     watch: Option<Watch>,
     /// Until it is connected, too.
     lacks_room: bool,
+    /// An edge has said that there is room, since it began to lack some.
+    is_told: Arc<AtomicBool>,
 }
 
 struct Watch {
@@ -38,11 +44,12 @@ struct Watch {
 impl TcpConnection {
     /// A connection, or one that is being made.
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self(RefCell::new(Inner { stream, watch: None, lacks_room: true }))
+        Self(RefCell::new(Inner { stream, watch: None, lacks_room: true, is_told: Arc::default() }))
     }
 
     pub(super) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut inner = self.0.borrow_mut();
+        inner.settle()?;
         let read = inner.stream.read(bytes);
         // Whoever gets less than asked for takes it that there is no more, and reads no further.
         if matches!(read, Ok(len) if 0 < len && len < bytes.len()) {
@@ -69,7 +76,7 @@ impl TcpConnection {
     /// `Io`.
     pub(super) fn set_up(&self, options: &PipeOptions) -> Result<(), Error> {
         let failed = |what| move |error: io::Error| os_error(what, error);
-        let watched = self.0.borrow_mut().set_lacks_room(false);
+        let watched = self.0.borrow_mut().connected();
         watched.map_err(failed("watching a socket"))?;
         // Messages are gathered here; the kernel holding them back as well helps nobody.
         let nodelay = self.with(|stream| stream.set_nodelay(true));
@@ -94,19 +101,23 @@ impl TcpConnection {
     pub(super) fn watch(&self, reactor: &Reactor, token: Token) -> io::Result<()> {
         let inner = &mut *self.0.borrow_mut();
         if let Some(watch) = &mut inner.watch {
+            reactor.forget_room(watch.token, &inner.is_told);
+            reactor.tell_room(token, &inner.is_told);
             watch.token = token;
             return inner.ask();
         }
         let registry = reactor.registry().try_clone()?;
         let interest = inner.interest();
         registry.register(&mut inner.stream, mio::Token(token.0), interest)?;
+        reactor.tell_room(token, &inner.is_told);
         inner.watch = Some(Watch { registry, token });
         Ok(())
     }
 
-    pub(super) fn unwatch(&self) {
+    pub(super) fn unwatch(&self, reactor: &Reactor) {
         let inner = &mut *self.0.borrow_mut();
-        if let Some(Watch { registry, .. }) = inner.watch.take() {
+        if let Some(Watch { registry, token }) = inner.watch.take() {
+            reactor.forget_room(token, &inner.is_told);
             // Closing the socket, which follows, would often do as well.
             let _ = registry.deregister(&mut inner.stream);
         }
@@ -136,18 +147,31 @@ impl Inner {
 
     /// Of `bytes` that were to be written. Whoever writes less takes it that there is no more room.
     fn note(&mut self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
-        self.set_lacks_room(match &written {
+        let is_short = match &written {
             Ok(len) => *len < bytes,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        })?;
+        };
+        if is_short {
+            self.is_told.store(false, Ordering::Relaxed);
+            self.lacks_room = true;
+            self.ask()?;
+        } else {
+            self.settle()?;
+        }
         written
     }
 
-    fn set_lacks_room(&mut self, lacks_room: bool) -> io::Result<()> {
-        if self.lacks_room == lacks_room {
-            return Ok(());
+    /// Asks for room no more, if that was answered.
+    fn settle(&mut self) -> io::Result<()> {
+        if self.lacks_room && self.is_told.load(Ordering::Relaxed) {
+            self.connected()
+        } else {
+            Ok(())
         }
-        self.lacks_room = lacks_room;
+    }
+
+    fn connected(&mut self) -> io::Result<()> {
+        self.lacks_room = false;
         self.ask()
     }
 }
