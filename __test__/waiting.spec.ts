@@ -155,7 +155,7 @@ for (const scheme of SCHEMES) {
       ['channel', () => server.receive({ channel: 3 } as object)],
       ['channel', () => server.batches({ channel: 3 } as object).next()],
       ['channel', () => server.consume(() => undefined, { channel: 3 } as object)],
-      ['channel', () => typed.send({ value: 1 }, { channel: 3 } as object)],
+      ['max', () => typed.send({ value: 1 }, { max: 3 } as object)],
       ['channel', () => typed.batches({ channel: 3 } as object).next()],
       ['max', () => server.receive({ max: 10 } as object)],
       ['max', () => client.send('x', { max: 10 } as object)],

@@ -66,11 +66,11 @@ function hasPort(scheme: Scheme): boolean {
 /**
  * Sends until there is no room, and goes on until there is none for some time: the system's
  * buffers and what the peer reads ahead fill up one after the other, and TCP may delay what it
- * acknowledges.
+ * acknowledges, or asks for room after a time, by more than 200 ms.
  */
 export async function stuff(pipe: Pipe): Promise<void> {
   const bytes = Buffer.alloc(1000);
-  for (let quiet = 0; quiet < 100; quiet++) {
+  for (let quiet = 0; quiet < 250; quiet++) {
     for (; pipe.trySend(bytes); quiet = 0) pipe.flush();
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
