@@ -41,9 +41,11 @@ export function writeBlob(b: Buffer, p: number, value: Elements<number>, length:
 function checkBytes(value: unknown): Uint8Array | readonly number[] {
   if (value instanceof Uint8Array) return value;
   const isByte = (one: unknown): boolean => ((one as number) & 255) === one;
-  // A copy, in which holes are undefined, and no bytes; what has getters may change its mind.
-  const copy: readonly number[] = Array.isArray(value) ? Array.from(value) : [];
-  if (Array.isArray(value) && copy.every(isByte)) return copy;
+  if (Array.isArray(value)) {
+    // A copy, in which holes are undefined, and no bytes; what has getters may change its mind.
+    const copy: readonly number[] = Array.from(value);
+    if (copy.every(isByte)) return copy;
+  }
   return bad(value, 'a Uint8Array, or an array of bytes');
 }
 

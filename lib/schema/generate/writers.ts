@@ -380,7 +380,8 @@ function fixScalar(e: Emitter, form: Form, value: string, p: string): string[] {
 
 /** A safe integer in two words, as `writeU64` does it. */
 function fixU64(e: Emitter, value: string, p: string): string[] {
-  const [x, low, rest, high] = ['x', 'low', 'rest', 'high'].map((name) => e.fresh(name));
+  const [x, low] = [e.fresh('x'), e.fresh('low')];
+  const [rest, high] = [e.fresh('rest'), e.fresh('high')];
   // What is left of a tiny fraction would be nothing after the division.
   const wrong = `typeof ${x} !== 'number' || ${high} * 0x100000000 !== ${rest}`;
   return [
@@ -389,8 +390,8 @@ function fixU64(e: Emitter, value: string, p: string): string[] {
     `const ${rest} = ${x} - ${low};`,
     `const ${high} = (${rest} / 0x100000000) & 0x1fffff;`,
     `if (${wrong}) ${e.rt('bad')}(${x}, 'a safe integer, not negative');`,
-    store('u32', p, low ?? ''),
-    store('u32', plus(p, 4), high ?? ''),
+    store('u32', p, low),
+    store('u32', plus(p, 4), high),
   ];
 }
 
