@@ -13,6 +13,7 @@
 
 pub mod transport;
 
+mod block;
 mod clock;
 mod connection;
 mod endpoint;
@@ -34,6 +35,7 @@ mod tls;
 #[cfg(windows)]
 mod waiter;
 
+pub use block::Block;
 pub use busbar_proto::qos::{Backpressure, ChannelOptions, Drops, HighWaterMarks, Rate, RateLimit};
 pub use busbar_proto::session::{Acknowledge, SessionOptions};
 pub use busbar_proto::{Backoff, CloseReason, Code, ConnectionState, Error};

@@ -5,6 +5,8 @@ use std::ops::{Deref, DerefMut};
 use busbar_proto::Error;
 use bytes::{Bytes, BytesMut};
 
+use crate::block::Block;
+
 /// Memory to write a message into; committing it hands it to the peer. Dropping it gives it back.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -62,8 +64,10 @@ pub enum Lease {
     /// A chunk of the peer's shared slab.
     #[cfg(target_os = "linux")]
     Chunk(busbar_shm::Lease),
-    /// Memory of this process.
+    /// Memory of this process, which others may refer to.
     Bytes(Bytes),
+    /// Memory of this process, which nobody else refers to.
+    Block(Block),
 }
 
 impl Lease {
@@ -73,7 +77,7 @@ impl Lease {
         match self {
             #[cfg(target_os = "linux")]
             Self::Chunk(lease) => lease.discard_writes(),
-            Self::Bytes(_) => {}
+            Self::Bytes(_) | Self::Block(_) => {}
         }
     }
 }
@@ -86,6 +90,7 @@ impl Deref for Lease {
             #[cfg(target_os = "linux")]
             Self::Chunk(lease) => lease,
             Self::Bytes(bytes) => bytes,
+            Self::Block(block) => block,
         }
     }
 }

@@ -16,8 +16,8 @@ use bytes::Bytes;
 
 use busbar_io::transport::inproc::{InprocLink, InprocOptions, InprocPair};
 use busbar_io::{
-    ConnectionState, Endpoint, Engine, Event, Inbox, Link, ListenOptions, PipeId, SessionOptions,
-    Slot,
+    ConnectionState, Endpoint, Engine, Event, Inbox, Lease, Link, ListenOptions, PipeId,
+    SessionOptions, Slot,
 };
 use busbar_shm::record::{ALIGN, Header, Kind};
 
@@ -126,24 +126,25 @@ fn link_allocates_nothing_after_warm_up() {
     assert_eq!((a.stats().bells, b.stats().bells), (0, 0));
 }
 
-/// Two ends of a reliable pipe over a unix socket, driven by one thread.
-struct Reliable {
+/// Two ends of a pipe over a unix socket, driven by one thread.
+struct Ends {
     here: Engine,
     there: Engine,
     out: PipeId,
     back: PipeId,
     arena: Vec<u8>,
     slots: Vec<Slot>,
+    leases: Vec<Lease>,
     events: Vec<Event>,
 }
 
-impl Reliable {
-    fn new(name: &str, session: SessionOptions) -> Self {
+impl Ends {
+    fn new(name: &str, ring_bytes: u64, session: Option<SessionOptions>) -> Self {
         let address = format!("uds://@busbar-{name}-{}", std::process::id());
         let endpoint: Endpoint = address.parse().unwrap();
         let mut options = ListenOptions::default();
-        options.pipe.reliable = Some(session);
-        options.pipe.ring_bytes = RING_BYTES;
+        options.pipe.reliable = session;
+        options.pipe.ring_bytes = ring_bytes;
         let (mut here, mut there) = (Engine::new().unwrap(), Engine::new().unwrap());
         there.listen(&endpoint, &options).unwrap();
         let out = here.dial(&endpoint, &options.pipe).unwrap();
@@ -158,7 +159,8 @@ impl Reliable {
             }));
         }
         let (arena, slots) = (vec![0; 1 << 16], vec![Slot::default(); 256]);
-        Self { here, there, out, back: accepted.unwrap(), arena, slots, events }
+        let (back, leases) = (accepted.unwrap(), Vec::new());
+        Self { here, there, out, back, arena, slots, leases, events }
     }
 
     /// Lets both ends go on, and receives, if anybody does: how many messages.
@@ -169,11 +171,34 @@ impl Reliable {
         if !receives {
             return 0;
         }
-        let mut leases = Vec::new();
-        let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut leases);
+        self.leases.clear();
+        let mut inbox = Inbox::new(&mut self.arena, &mut self.slots, &mut self.leases);
         self.there.receive(self.back, &mut inbox, 256).unwrap();
         inbox.len()
     }
+}
+
+/// [I16] large messages over a stream: what their fragments are put together in, and what is queued
+/// while the socket is full, is memory of those before
+#[test]
+fn large_messages_allocate_nothing_after_warm_up() {
+    const MESSAGE: usize = 1 << 20;
+    let mut ends = Ends::new("large", 1 << 20, None);
+    let payload = vec![7; MESSAGE];
+    let mut pass = |count: usize| {
+        let (mut sent, mut received) = (0, 0);
+        while received < count {
+            if sent < count {
+                sent += usize::from(ends.here.send(ends.out, 0, &payload).unwrap());
+            }
+            received += ends.turn(true);
+            assert!(
+                ends.leases.iter().all(|lease| lease.len() == MESSAGE && lease[MESSAGE - 1] == 7)
+            );
+        }
+    };
+    pass(20);
+    assert_eq!(allocations(|| pass(100)), 0);
 }
 
 /// As small as they may be, so that windows are what counts.
@@ -191,7 +216,7 @@ fn memory_is_bounded_while_nothing_is_acknowledged() {
     for receives in [true, false] {
         let mut session = SessionOptions::default();
         (session.window_messages, session.window_bytes) = (4096, 1 << 20);
-        let mut ends = Reliable::new(&format!("bound-{receives}"), session);
+        let mut ends = Ends::new(&format!("bound-{receives}"), RING_BYTES, Some(session));
         let window = (session.window_bytes * usize::from(CHANNELS)) as i64;
         let before = held();
         let (mut accepted, mut received, mut most) = (0, 0, 0);
@@ -217,7 +242,7 @@ fn memory_is_bounded_while_nothing_is_acknowledged() {
 fn small_messages_are_bounded_by_their_number() {
     let mut session = SessionOptions::default();
     session.window_messages = 1000;
-    let mut ends = Reliable::new("number", session);
+    let mut ends = Ends::new("number", RING_BYTES, Some(session));
     let before = held();
     let (mut accepted, mut most) = (0, 0);
     for _ in 0..20_000 {
@@ -229,7 +254,7 @@ fn small_messages_are_bounded_by_their_number() {
     assert!(most <= FIXED_BYTES, "{most}");
     // What is acknowledged makes room, and memory is the same afterwards.
     ends.there.processed(ends.back, 1000).unwrap();
-    let is_full = |ends: &mut Reliable| !ends.here.send(ends.out, 0, b"y").unwrap();
+    let is_full = |ends: &mut Ends| !ends.here.send(ends.out, 0, b"y").unwrap();
     while is_full(&mut ends) {
         ends.turn(true);
     }

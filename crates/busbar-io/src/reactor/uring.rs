@@ -27,6 +27,7 @@ use rustix::event::{EventfdFlags, PollFlags};
 use rustix::io::Errno;
 
 use super::{Edge, Token, Watch};
+use crate::block;
 use crate::slots::{Handle, Slots};
 pub(crate) use port::{Accepts, Bell, Port, Watcher};
 use ring::{Done, OpId, Ring, mask};
@@ -452,6 +453,8 @@ impl State {
         if self.spares.len() < SPARE_MAX && memory.capacity() <= SPARE_BYTES_MAX {
             memory.clear();
             self.spares.push(memory);
+        } else {
+            block::keep(memory);
         }
     }
 

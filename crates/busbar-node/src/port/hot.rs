@@ -323,7 +323,7 @@ fn copy_leases(
         let Some(lease) = held else { continue };
         let end = used + lease.len();
         if lease.len() > copy_max || end > space.len() {
-            slot.meta |= u32::from(matches!(lease, Lease::Bytes(_))) * META_OWNED;
+            slot.meta |= u32::from(matches!(lease, Lease::Bytes(_) | Lease::Block(_))) * META_OWNED;
             continue;
         }
         space[used..end].copy_from_slice(lease);
@@ -341,7 +341,7 @@ fn writable(lease: Lease) -> Lease {
             Ok(unique) => Lease::Bytes(unique.freeze()),
             Err(shared) => Lease::Bytes(shared.to_vec().into()),
         },
-        chunk => chunk,
+        sole => sole,
     }
 }
 

@@ -5,12 +5,13 @@
 //! the one that is unfinished there: its sender has done so.
 //!
 //! What is under way is bounded in number and in bytes, before memory is taken, by what its first
-//! fragments announce. Memory grows with what has come. What does not grow for long is freed; the
-//! rest of it, should it come after all, is skipped.
+//! fragments announce. Memory grows with what has come, unless there is some to be used again. What
+//! does not grow for long is freed; the rest of it, should it come after all, is skipped.
 
 use busbar_proto::frame::{Fragment, Header};
 use busbar_proto::{Code, Error};
-use bytes::Bytes;
+
+use crate::block::{self, Block};
 
 /// Messages that may be under way at once.
 const UNDER_WAY_MAX: usize = 64;
@@ -25,7 +26,7 @@ pub(super) enum Progress {
     Unfinished,
     /// This was the last of one that was given up because nothing came for too long.
     Skipped,
-    Whole(Bytes),
+    Whole(Block),
 }
 
 pub(super) struct Assemblies {
@@ -156,7 +157,7 @@ impl Assemblies {
             count: fragment.count,
             total,
             held: 0,
-            bytes: Some(Vec::new()),
+            bytes: Some(block::take(total).unwrap_or_default()),
             has_grown: true,
         });
         Ok(())
@@ -208,7 +209,7 @@ mod tests {
     }
 
     fn whole(bytes: &'static [u8]) -> Progress {
-        Progress::Whole(Bytes::from_static(bytes))
+        Progress::Whole(bytes.to_vec().into())
     }
 
     fn assemblies() -> Assemblies {
@@ -287,7 +288,8 @@ mod tests {
     #[test]
     fn announcing_a_message_takes_no_memory() {
         let mut assemblies = assemblies();
-        add(&mut assemblies, (1, 0), (0, 2, 16 << 20), b"a").unwrap();
+        // So much is never kept to be used again.
+        add(&mut assemblies, (1, 0), (0, 2, 64 << 20), b"a").unwrap();
         let capacity = |assemblies: &Assemblies| {
             assemblies.under_way[0].bytes.as_ref().map_or(0, Vec::capacity)
         };

@@ -17,8 +17,8 @@ use busbar_proto::frame::{self, Frame, Header, Kind};
 use busbar_proto::session::Seq;
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::INLINE_MAX;
-use bytes::Bytes;
 
+use crate::block::Block;
 use crate::clock;
 use crate::connection::SessionNews;
 use crate::inbox::Inbox;
@@ -32,6 +32,10 @@ use super::wire::Wire;
 
 /// Bytes of messages put together from fragments that may wait to be received, unless it is one.
 const WHOLE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that one call receives, and one message more, as long as reading gives new ones: a batch
+/// of large ones is not to hold more memory than the call can use.
+const BATCH_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads in a row before other pipes get their turn.
 const READS_MAX: u32 = 16;
@@ -56,7 +60,7 @@ pub(super) struct Incoming {
     assemblies: Assemblies,
     /// What was put together, one for each last fragment in the buffer; `None`: it was given up
     /// before.
-    wholes: VecDeque<Option<Bytes>>,
+    wholes: VecDeque<Option<Block>>,
     whole_bytes: usize,
     /// Reads are made by an I/O thread, and not by calls that find nothing.
     is_served: bool,
@@ -319,9 +323,10 @@ impl Incoming {
         max: usize,
     ) -> Result<(), Error> {
         let (mut count, mut looks) = (0, 0);
+        let bytes_before = self.bytes;
         while count < max && inbox.slots_left() > 0 {
             if self.ready == 0 {
-                if looks == READS_MAX {
+                if looks == READS_MAX || self.bytes - bytes_before > BATCH_BYTES_MAX {
                     break;
                 }
                 looks += u32::from(count == 0);
@@ -398,7 +403,7 @@ impl Incoming {
                 let whole = whole.expect("invariant: one for each last");
                 let bytes = whole.len();
                 self.whole_bytes -= bytes;
-                inbox.push_lease(header.channel, Lease::Bytes(whole));
+                inbox.push_lease(header.channel, Lease::Block(whole));
                 bytes
             } else {
                 let fits = payload.len() <= COPY_MAX && inbox.push_copy(header.channel, payload);
@@ -406,8 +411,8 @@ impl Incoming {
                     return false;
                 }
                 if !fits {
-                    let copy = Bytes::copy_from_slice(payload);
-                    inbox.push_lease(header.channel, Lease::Bytes(copy));
+                    let copy = Block::copy_from_slice(payload);
+                    inbox.push_lease(header.channel, Lease::Block(copy));
                 }
                 payload.len()
             };

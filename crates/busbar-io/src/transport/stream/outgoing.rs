@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::time::Instant;
 
 use busbar_proto::frame::{self, Fragment, HEAD_BYTES_MAX, HEADER_BYTES, Header, Kind};
@@ -22,6 +23,7 @@ use busbar_proto::session::Seq;
 use busbar_proto::{CloseReason, Code, Error, Limits};
 use busbar_shm::record::{INLINE_MAX, Kind as RecordKind, records};
 
+use crate::block;
 use crate::inbox::ANNOUNCEMENTS;
 use crate::options::PipeOptions;
 use crate::transport::introduction;
@@ -363,7 +365,7 @@ impl Outgoing {
     /// it `awaits_answer`. Called again, it goes on with that.
     pub(super) fn close(&mut self, wire: &mut Wire, reason: &CloseReason, awaits_answer: bool) {
         self.awaits_answer = awaits_answer;
-        if !std::mem::replace(&mut self.is_closing, true) {
+        if !mem::replace(&mut self.is_closing, true) {
             self.under_way = None;
             self.queue.extend(introduction::closing_frame(Kind::Close, reason));
             self.frames += 1;
@@ -374,7 +376,7 @@ impl Outgoing {
     /// Gives up what is queued: nobody reads any more.
     pub(super) fn give_up(&mut self, wire: &mut Wire) {
         self.fail(wire);
-        if !std::mem::replace(&mut self.is_shut, true) {
+        if !mem::replace(&mut self.is_shut, true) {
             wire.shut_down_writing();
         }
     }
@@ -395,6 +397,19 @@ impl Outgoing {
 
     fn frame_max(&self) -> usize {
         self.limits.frame_payload_bytes_max() as usize
+    }
+
+    /// Makes sure that there is memory for the frames of so many bytes, as far as they may be
+    /// queued: taken at once, it is neither moved nor too large in the end.
+    fn reserve(&mut self, bytes: usize) {
+        let heads = bytes.div_ceil(self.frame_max()) * HEAD_BYTES_MAX;
+        let len = self.queue.len() + (bytes + heads).min(self.bytes_max);
+        if len <= self.queue.capacity() {
+            return;
+        }
+        let mut memory = block::take(len).unwrap_or_else(|| Vec::with_capacity(len));
+        memory.extend_from_slice(&self.queue);
+        block::keep(mem::replace(&mut self.queue, memory));
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -461,6 +476,7 @@ impl Outgoing {
                 self.lack = HEAD_BYTES_MAX + piece;
                 break;
             }
+            self.reserve(it.total - it.done);
             let header = self.fragment(it, it.done);
             let payload = &payload[it.done..it.done + piece];
             frame::encode(&header, payload, self.limits, &mut self.queue)?;
@@ -473,7 +489,7 @@ impl Outgoing {
     /// Writes what is queued and the next frames of a message in one call; returns how many bytes
     /// of the message are on their way. The rest of a frame that was cut is queued.
     fn gather(&mut self, wire: &mut Wire, it: UnderWay, payload: &[u8]) -> Result<usize, Error> {
-        let mut heads = std::mem::take(&mut self.heads);
+        let mut heads = mem::take(&mut self.heads);
         heads.clear();
         let mut frames = [Piece::default(); GATHER_MAX];
         let mut count = 0;
@@ -521,8 +537,9 @@ impl Outgoing {
             let head_bytes = head_end - head;
             let frame_bytes = head_bytes + (end - start);
             if left < frame_bytes {
-                self.queue.extend_from_slice(&heads[head + left.min(head_bytes)..head_end]);
                 let from = start + left.saturating_sub(head_bytes);
+                self.reserve(payload.len() - from);
+                self.queue.extend_from_slice(&heads[head + left.min(head_bytes)..head_end]);
                 self.queue.extend_from_slice(&payload[from..end]);
                 self.front = self.queue.len();
             }
@@ -584,7 +601,9 @@ impl Outgoing {
         if self.queued() == 0 {
             self.queue.clear();
             (self.written, self.front, self.frames) = (0, 0, 0);
-            self.queue.shrink_to(2 * WRITE_BYTES);
+            if self.queue.capacity() > 2 * WRITE_BYTES {
+                block::keep(mem::take(&mut self.queue));
+            }
             return;
         }
         while let Some(head) = self.queue.get(self.front..).and_then(|rest| rest.first_chunk()) {
