@@ -25,14 +25,18 @@ interface Relay {
   cut(): void;
   /** From now on, until the next cut, forgets what it is to pass on. */
   mute(): void;
+  /** Turns away as many connections as that. */
+  refuse(count: number): void;
 }
 
 /** What is between dialers and a listener. */
 async function relayTo(t: ExecutionContext<unknown>, address: string): Promise<Relay> {
   const live = new Set<Socket>();
   let isMuted = false;
+  let refusals = 0;
   const target = new URL(address);
   const server = createServer((near) => {
+    if (refusals-- > 0) return void near.destroy();
     const far = connect(Number(target.port), target.hostname);
     for (const [from, to] of [
       [near, far],
@@ -59,7 +63,8 @@ async function relayTo(t: ExecutionContext<unknown>, address: string): Promise<R
     server.close();
   });
   const { port } = server.address() as { port: number };
-  return { address: `tcp://127.0.0.1:${port}`, cut, mute };
+  const refuse = (count: number): void => void (refusals = count);
+  return { address: `tcp://127.0.0.1:${port}`, cut, mute, refuse };
 }
 
 interface Ends {
@@ -272,6 +277,19 @@ test('[D35] ids name messages, in every form in which they are received', async 
   }
 });
 
+test('[D35] ids tell the ends apart, also of a pipe that does not dial again', async (t) => {
+  const listener = await listen('tcp://127.0.0.1:0', { reliable: true });
+  const options = { reliable: true, reconnect: false };
+  const [server, client] = await Promise.all([listener.accept(), dial(listener.address, options)]);
+  // The listener's end stays the listener's without it.
+  await listener.close();
+  await client.send('there');
+  await server.send('back');
+  t.regex((await server.receiveMessage()).id ?? '', /\/d\/0\/0$/);
+  t.regex((await client.receiveMessage()).id ?? '', /\/l\/0\/0$/);
+  await Promise.all([client.close(), server.close()]);
+});
+
 test('[D35] messages of other pipes have no id, and ack() does nothing', async (t) => {
   const listener = await listen('tcp://127.0.0.1:0');
   t.teardown(() => listener.close());
@@ -284,6 +302,24 @@ test('[D35] messages of other pipes have no id, and ack() does nothing', async (
   t.is(loan.id, null);
   loan.ack();
   await client.close();
+});
+
+test('[D13 D30] no pause between two attempts is as long as a session is kept', async (t) => {
+  const reliable = { sessionTimeoutMs: 6000 };
+  const growing = { initialMs: 1, factor: 100, maxMs: 1_000_000, jitter: 0 };
+  const listener = await listen('tcp://127.0.0.1:0', { reliable });
+  t.teardown(() => listener.close());
+  const relay = await relayTo(t, listener.address);
+  const [server, client] = await Promise.all([
+    listener.accept(),
+    dial(relay.address, { reliable, reconnect: growing }),
+  ]);
+  // After the third attempt the pause would be of 1,000 s.
+  relay.refuse(4);
+  relay.cut();
+  await client.send('kept');
+  t.is(String(await server.receive()), 'kept');
+  await Promise.all([client.close(), server.close()]);
 });
 
 test('[D30] close() waits until everything is acknowledged, over a cut', async (t) => {

@@ -18,7 +18,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use busbar_proto::qos::HighWaterMarks;
-use busbar_proto::{CloseReason, Code, ConnectionInput, ConnectionState, Error, Retries};
+use busbar_proto::{Backoff, CloseReason, Code, ConnectionInput, ConnectionState, Error, Retries};
 use busbar_shm::record::records;
 use bytes::Bytes;
 
@@ -40,6 +40,10 @@ use crate::transport::{self, Nowhere};
 /// Lost connections that may hold messages nobody has received. While there are so many, no
 /// attempt is made to get another.
 const LEFT_MAX: usize = 4;
+
+/// The part of the time for which a session is kept that passes between two attempts at most: with
+/// one of them the network is there again before it is over.
+const SESSION_PART: u32 = 8;
 
 /// Failures that nobody has asked for.
 const FAILURES_MAX: usize = 16;
@@ -255,7 +259,9 @@ impl Engine {
         }
         let Some(redial) = &mut entry.redial else { return };
         if redial.connects == 0 {
-            redial.retries = redial.options.reconnect.map(Retries::new);
+            let kept = entry.reliable.as_ref().map(|reliable| reliable.session.timeout());
+            let policy = redial.options.reconnect;
+            redial.retries = policy.map(|policy| Retries::new(within(policy, kept)));
         }
         redial.connects += 1;
         (redial.since, redial.failure) = (Some(Instant::now()), None);
@@ -393,6 +399,14 @@ fn downtime(options: &PipeOptions) -> SendingQos {
         bytes: NonZeroUsize::new(usize::try_from(options.ring_bytes).unwrap_or(usize::MAX)),
     };
     qos
+}
+
+/// How to try again if a session is `kept` for so long without a connection.
+fn within(mut policy: Backoff, kept: Option<Duration>) -> Backoff {
+    if let Some(kept) = kept {
+        policy.max = policy.max.min((kept / SESSION_PART).max(policy.initial));
+    }
+    policy
 }
 
 /// What spreads attempts. Without it they are made all the same, only not spread.

@@ -42,6 +42,8 @@ const LOOKS_MAX: usize = 16;
 /// See the [module](self).
 pub(super) struct Reliable {
     pub(super) session: Session<Bytes>,
+    /// Whether this end is the dialer's, whatever becomes of the listener.
+    pub(super) has_dialed: bool,
     /// Which listener it came in at, and will come back to.
     pub(super) origin: Option<ListenerId>,
     /// Channels that are not of the session.
@@ -96,6 +98,7 @@ impl Reliable {
         let probe_after = options.reliable.unwrap_or_default().probe_after;
         Box::new(Self {
             session,
+            has_dialed: origin.is_none(),
             origin,
             lossy: Arc::clone(&options.lossy_channels),
             is_acknowledged_late: acknowledge == Some(Acknowledge::Processed),
@@ -137,7 +140,7 @@ impl Reliable {
         self.failure = None;
         self.connects += 1;
         self.message_bytes_max = connection.message_bytes_max();
-        self.progress.connected(connection, &self.session, self.origin.is_none());
+        self.progress.connected(connection, &self.session, self.has_dialed);
     }
 
     /// Whether it has had a connection, so that messages are accepted.

@@ -64,9 +64,8 @@ impl Engine {
     /// The name of a pipe's session, and whether this end has dialed.
     #[must_use]
     pub fn session_of(&self, id: PipeId) -> Option<(SessionId, bool)> {
-        let entry = self.pipes.get(id.0)?;
-        let session = entry.reliable.as_ref()?.session.id();
-        Some((session, entry.redial.is_some()))
+        let reliable = self.pipes.get(id.0)?.reliable.as_ref()?;
+        Some((reliable.session.id(), reliable.has_dialed))
     }
 
     /// Nobody receives from a pipe any more: from now on it drops what comes in its session,
@@ -138,7 +137,7 @@ impl Engine {
         let Some(entry) = self.pipes.get_mut(id.0) else { return Ok(()) };
         let Some(reliable) = &mut entry.reliable else { return Ok(()) };
         let Phase::Connected(connection) = &mut entry.phase else { return Ok(()) };
-        if reliable.origin.is_none() {
+        if reliable.has_dialed {
             let identity = connection.terms().identity;
             let epoch = identity.map_or(Epoch(0), |identity| identity.epoch);
             let missing = || Error::new(Code::Protocol, "the listener says nothing of the session");
