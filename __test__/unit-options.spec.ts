@@ -102,6 +102,40 @@ test('[D06 D09] options of one call are refused in another, with what is known',
   t.is(dialSettings({ timeoutMs: Infinity }, 'uds://x').wait.timeoutMs, Infinity);
 });
 
+test('[D10 D27] what looks like no options, or no channel, is refused and not passed over', (t) => {
+  for (const options of [new Map([['reliable', true]]), new Set(), [], [{ ttlMs: 1 }]]) {
+    t.throws(() => pipeSettings(wrong(options)), { message: /^options is .*an object/ });
+    t.throws(() => pipeSettings({ channels: wrong(options) }), { message: /^channels is / });
+    t.throws(() => pipeSettings({ sendRate: wrong(options) }), { message: /^sendRate is / });
+  }
+  for (const channel of ['', ' 1', '01', '1e2', '0x1', '-0', '1.5', '-1', '65535', 'one']) {
+    const message = `channels has a member "${channel}"; channels are 0 to 65534`;
+    t.throws(() => pipeSettings({ channels: { [channel]: {} } }), { message });
+  }
+  t.notThrows(() => pipeSettings({ channels: { 0: {}, 7: { priority: 1 }, 65534: {} } }));
+  t.throws(() => pipeSettings(wrong(Deque)), {
+    message: 'options is a function Deque; it must be an object',
+  });
+});
+
+test('[D51 D52] what is to protect a pipe is refused where it would do nothing', (t) => {
+  for (const address of ['tcp://127.0.0.1:1', '127.0.0.1:1', 'uds:///x', 'shm://x', 'inproc://x']) {
+    const message = `tls is given, and "${address}" is not encrypted; use tls://`;
+    t.throws(() => dialSettings({ tls: { servername: 'x' } }, address), { message });
+    t.throws(() => listenSettings({ tls: {} }, address), { message });
+  }
+  t.notThrows(() => dialSettings({ tls: { servername: 'x' } }, 'tls://127.0.0.1:1'));
+  const access = { uids: [1000] };
+  for (const address of ['tcp://127.0.0.1:1', 'tls://127.0.0.1:1', '127.0.0.1:1', 'shm://x']) {
+    const message = /^access is a list, and nobody is looked up in it at/;
+    t.throws(() => dialSettings({ access }, address), { message });
+    t.throws(() => listenSettings({ access }, address), { message });
+  }
+  for (const address of ['uds:///x', 'uds://@x', 'pipe://x']) {
+    t.notThrows(() => [dialSettings({ access }, address), listenSettings({ access }, address)]);
+  }
+});
+
 test('[D18] a heartbeat is by default where networks are, and can be set anywhere', (t) => {
   const on = { heartbeatMs: 10_000, heartbeatMisses: 3 };
   const off = { heartbeatMs: 0, heartbeatMisses: 0 };

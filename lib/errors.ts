@@ -186,6 +186,7 @@ export function invalidArgument(message: string): BusbarError {
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 100));
   if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'function') return `a function ${value.name}`.trimEnd();
   if (value === null || typeof value !== 'object') return String(value);
   if (Array.isArray(value)) return 'an array';
   return `an object of ${value.constructor?.name ?? 'no class'}`;

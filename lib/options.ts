@@ -151,7 +151,9 @@ export interface DialOptions extends PipeOptions, WaitOptions {
    * the peer is final. Meanwhile `state` is `'DISCONNECTED'` or `'RECONNECTING'`, and messages are
    * accepted as far as `ringBytes` and `queueMessages` allow; they go out, in order, on the next
    * connection. What was sent over the lost one and may not have arrived is not repeated, unless
-   * the pipe is `reliable`. Each attempt may take `timeoutMs`. `false`, but `true` with `reliable`.
+   * the pipe is `reliable`; then no delay is longer than an eighth of the time for which the session
+   * is kept (or `initialMs`), so that it is not lost for waiting. Each attempt may take `timeoutMs`.
+   * `false`, but `true` with `reliable`.
    */
   readonly reconnect?: boolean | ReconnectOptions;
   /** tls: whom to trust, and what to show. */
@@ -215,6 +217,7 @@ export function pipeSettings(options: PipeOptions | undefined): PipeSettings {
 /** Checks the options of `dial()`. */
 export function dialSettings(options: DialOptions | undefined, address: string): DialSettings {
   const values = checked(options, DIAL);
+  checkProtection(values, address);
   const signal = values['signal'] as AbortSignal | undefined;
   const timeoutMs = values['timeoutMs'] as number;
   const wait = signal === undefined ? { timeoutMs } : { signal, timeoutMs };
@@ -226,8 +229,7 @@ export function dialSettings(options: DialOptions | undefined, address: string):
   const retry = { retry: Number(values['retry']), connectTimeoutMs: Math.min(timeoutMs, 2 ** 31) };
   const native: NativeDialOptions = { ...plain, ...retry, ...reconnect };
   // A dialer need not say whom it trusts: those whom Node trusts.
-  const isSecure = values['tls'] !== undefined || address.startsWith('tls:');
-  if (isSecure) native.tls = dialerTls(values['tls'] ?? {});
+  if (address.startsWith('tls:')) native.tls = dialerTls(values['tls'] ?? {});
   return { ...settings, native, reconnects, wait };
 }
 
@@ -237,6 +239,7 @@ export function listenSettings(
   address: string,
 ): ListenSettings {
   const values = checked(options, LISTEN);
+  checkProtection(values, address);
   const session = sessionsOf(values['reliable']);
   const lanes = withLanes(values, session);
   const { native: plain, maxPendingSends, qos } = settingsOf(lanes, isRemote(address));
@@ -359,6 +362,16 @@ function settingsOf(values: Values, overNetwork: boolean): PipeSettings {
     maxPendingSends: values['maxPendingSends'] as number,
     qos: qosSettings(values),
   };
+}
+
+/** Throws for what is to protect a pipe and does nothing at its address. */
+function checkProtection({ tls, access }: Values, address: string): void {
+  if (tls !== undefined && !address.startsWith('tls:')) {
+    throw invalidArgument(`tls is given, and ${show(address)} is not encrypted; use tls://`);
+  }
+  if (typeof access !== 'object' || /^(uds|pipe):/.test(address)) return;
+  const message = `access is a list, and nobody is looked up in it at ${show(address)}`;
+  throw invalidArgument(`${message}; it is for uds:// and pipe://`);
 }
 
 /** Whether networks lie between the ends, on which connections die in silence. */

@@ -4,9 +4,10 @@ import { fileURLToPath } from 'node:url';
 
 import { invalidArgument, show } from '../errors.js';
 
-/** Throws unless `options` is an object. */
+/** Throws unless `options` is an object. What is iterated over, such as a Map, has no options. */
 export function checkObject<T extends object>(options: T): T {
-  if (options !== null && typeof options === 'object') return options;
+  const isObject = options !== null && typeof options === 'object';
+  if (isObject && !(Symbol.iterator in options)) return options;
   throw invalidArgument(`options is ${show(options)}; it must be an object`);
 }
 

@@ -202,7 +202,8 @@ function checkChannels(name: string, value: unknown): void {
   }
   for (const [channel, options] of entries) {
     const number = Number(channel);
-    if (!Number.isInteger(number) || number < 0 || number >= ANNOUNCEMENTS) {
+    // What only looks like a number, such as '' or '07', may be meant for another channel.
+    if (`${number}` !== channel || !(number >= 0 && number < ANNOUNCEMENTS) || number % 1 !== 0) {
       throw invalidArgument(`${name} has a member ${show(channel)}; channels are 0 to 65534`);
     }
     checked(checkNamed(`${name}[${channel}]`, options), CHANNEL);
@@ -210,6 +211,6 @@ function checkChannels(name: string, value: unknown): void {
 }
 
 function checkNamed(name: string, value: unknown): object {
-  if (value !== null && typeof value === 'object') return checkObject(value);
+  if (value !== null && typeof value === 'object' && !(Symbol.iterator in value)) return value;
   throw invalidArgument(`${name} is ${show(value)}; it must be an object`);
 }
