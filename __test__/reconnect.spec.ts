@@ -161,6 +161,22 @@ for (const scheme of ['shm', 'uds', 'tcp'] as const satisfies readonly Scheme[])
     for (let i = 0; i <= accepted; i++) t.is(await second.line(), `${i}`);
   });
 
+  test(`[D19 D21] ${scheme}: closed while down and full, it delivers what was accepted`, async (t) => {
+    const address = await unusedAddress(scheme);
+    const first = await server(t, address);
+    const pipe = await dial(address, { reconnect, queueMessages: 4, ringBytes: 65_536 });
+    first.kill();
+    await until(pipe, 'DISCONNECTED');
+    const texts = Array.from({ length: 40 }, (_, n) => `${n}`);
+    const sending = texts.map((text) => pipe.send(text));
+    await new Promise(setImmediate);
+    const closing = pipe.close();
+    const second = await server(t, address);
+    await Promise.all([...sending, closing]);
+    for (const text of texts) t.is(await second.line(), text);
+    t.is(pipe.stats().sendsLost, 0);
+  });
+
   test(`[D13] ${scheme}: attempts may be bounded`, async (t) => {
     const address = await unusedAddress(scheme);
     const child = await server(t, address);

@@ -45,6 +45,20 @@ test('[D21] lingering is bounded, and a second close() can cut it short', async 
   }
 });
 
+test.serial('[D21] lingering goes by a clock that nobody sets', async (t) => {
+  const { fake, client, server } = bench({ ringBytes: 64, slabMessages: 1 });
+  const texts = Array.from({ length: 50 }, (_, i) => `${i}`.padEnd(i % 10 === 0 ? 2000 : 10));
+  const sends = texts.map((text) => client.send(text));
+  const closing = client.close({ lingerMs: 600_000 });
+  const { now } = Date;
+  t.teardown(() => (Date.now = now));
+  Date.now = () => now() + 86_400_000;
+  const done = server.consume(() => {});
+  await fake.settle();
+  await Promise.all([...sends, closing, done]);
+  t.true((fake.closed[0]?.lingerMs ?? 0) > 0, 'the time for what is still on its way');
+});
+
 test('[D21] a peer that goes away ends the lingering', async (t) => {
   const { fake, client, server } = bench({ slabMessages: 0 });
   const refused = t.throwsAsync(client.send(Buffer.alloc(5000)), { code: 'ERR_CLOSED' });

@@ -207,6 +207,22 @@ test('[D08] a send that waits ends by its signal or its time limit', async (t) =
   t.deepEqual((await receiveAll(server)()).map(String), ['x', 'y']);
 });
 
+test('[D08] one signal ends as many sends as wait', async (t) => {
+  const { client } = bench({ slabMessages: 0 }, { maxPendingSends: 200_000 });
+  const stop = new AbortController();
+  const { signal } = stop;
+  const head = client.send(Buffer.alloc(LARGE));
+  const sends = Array.from({ length: 100_000 }, () => client.send('x', { signal }));
+  // Each looks for itself among those that still wait.
+  stop.abort();
+  const ended = await Promise.allSettled(sends);
+  t.true(ended.every(({ status }) => status === 'rejected'));
+  t.is(client.stats().messagesQueued, 1, 'who did not give up still waits');
+  const refused = t.throwsAsync(head, { code: 'ERR_CLOSED' });
+  await client.close({ lingerMs: 0 });
+  await refused;
+});
+
 test('[D58] a message above maxMessageBytes is refused with both figures', async (t) => {
   const { client } = bench({}, { maxMessageBytes: 2048 });
   const refused = { code: 'ERR_MESSAGE_TOO_LARGE', message: /2049 .* 2048/ };

@@ -60,7 +60,7 @@ export class FakePort implements NativePort {
   readonly calls: Record<string, number> = {};
   readonly refs: number[] = [];
   readonly interests: number[] = [];
-  readonly closed: { handle: number; status: number; text: string }[] = [];
+  readonly closed: { handle: number; status: number; text: string; lingerMs: number }[] = [];
   readonly abandoned: number[] = [];
   flushes = 0;
   readonly released: number[] = [];
@@ -173,10 +173,10 @@ export class FakePort implements NativePort {
     return handle;
   }
 
-  close(handle: number, status: number, text: string): number {
+  close(handle: number, status: number, text: string, lingerMs: number): number {
     const pipe = this.find(handle);
     if (pipe === undefined) throw { code: 'ERR_CLOSED', message: 'no such pipe' };
-    this.closed.push({ handle, status, text });
+    this.closed.push({ handle, status, text, lingerMs });
     this.pipes[handle & HANDLE_INDEX_MASK] = undefined;
     if (pipe.peer === null) return 0;
     pipe.peer.reason = { code: 'ERR_CLOSED', message: text, status, clean: true };
@@ -327,7 +327,7 @@ export class FakePort implements NativePort {
   }
 
   refuse(handle: number, text: string): void {
-    this.close(handle, 0, text);
+    this.close(handle, 0, text, 0);
   }
 
   flush(): void {

@@ -70,7 +70,7 @@ export class PipeCore implements PipeSink {
   private held = true;
   private referenced = true;
   private closing: Closing | null = null;
-  /** Until when what was sent is worth delivering after the close. */
+  /** Until when, by `performance.now()`, what was sent is worth delivering after the close. */
   private lingersUntil = 0;
   private idSeen: string | null = null;
   private dropsTold: Counters = noCounters();
@@ -291,7 +291,7 @@ export class PipeCore implements PipeSink {
 
   /** Ends the pipe from this side. */
   close(lingerMs: number, status: number, text: string): Promise<void> {
-    const until = Date.now() + lingerMs;
+    const until = performance.now() + lingerMs;
     this.lingersUntil = this.closing === null ? until : Math.min(until, this.lingersUntil);
     if (this.closing !== null) {
       this.closing.shorten(lingerMs);
@@ -314,14 +314,21 @@ export class PipeCore implements PipeSink {
     const got = this.receipts?.got(this.inbox.unread);
     this.inbox.discard({ error, clean: true });
     if (got !== undefined) this.port.native.stopReceiving(this.handle, got);
-    const isUp = this.state === 'CONNECTED' || (this.isReliable && this.state !== 'CONNECTING');
-    if (!isUp || this.outbox.isIdle || lingerMs === 0) {
+    if (!this.mayDeliver || this.outbox.isIdle || lingerMs === 0) {
       this.closeNow(status, text);
     } else {
       this.outbox.onIdle = () => this.closeNow(status, text);
       closing.shorten(lingerMs);
     }
     return closing.done;
+  }
+
+  /** Whether what was accepted may be handed over yet, if the core cannot do that by itself. */
+  private get mayDeliver(): boolean {
+    if (this.state === 'CONNECTING') return false;
+    // What the core has, it delivers over the next connection; but for what it has no room.
+    const isFull = this.reconnects && this.outbox.queued > 0;
+    return this.state === 'CONNECTED' || this.isReliable || isFull;
   }
 
   private closeNow(status: number, text: string): void {
@@ -362,7 +369,7 @@ export class PipeCore implements PipeSink {
       void this.connectionId;
       this.types.collect();
       this.last = this.counters();
-      const lingerMs = Math.max(0, this.lingersUntil - Date.now());
+      const lingerMs = Math.max(0, Math.ceil(this.lingersUntil - performance.now()));
       lost = this.port.native.close(this.handle, status, text, lingerMs);
       this.last.sendsLost += lost;
       const { messagesUnconfirmed } = this.last;

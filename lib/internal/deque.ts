@@ -28,12 +28,13 @@ export class Deque<T> {
 
   /** Takes an item out wherever it stands; `false` if it is not there. */
   remove(item: T): boolean {
-    const rest = this.drain();
-    const at = rest.indexOf(item);
-    rest.forEach((each, i) => {
-      if (i !== at) this.push(each);
-    });
-    return at >= 0;
+    let at = 0;
+    while (at < this.count && this.items[this.slot(at)] !== item) at++;
+    if (at === this.count) return false;
+    // Only those in front of it move: who has waited longest gives up first, most often.
+    for (; at > 0; at--) this.items[this.slot(at)] = this.items[this.slot(at - 1)];
+    this.shift();
+    return true;
   }
 
   /** Takes everything out, first to last. */
@@ -41,6 +42,11 @@ export class Deque<T> {
     const all: T[] = [];
     while (this.count > 0) all.push(this.shift() as T);
     return all;
+  }
+
+  /** Where the item with so many in front of it is. */
+  private slot(at: number): number {
+    return (this.head + at) & (this.items.length - 1);
   }
 
   private resize(capacity: number): void {

@@ -224,6 +224,7 @@ function tooMany(): BusbarError {
 }
 
 function hasThrown(cause: unknown): BusbarError {
-  const message = `authorize() has thrown: ${String(cause)}`;
+  // Anything can be thrown, also what is no text and cannot be made one.
+  const message = `authorize() has thrown: ${cause instanceof Error ? cause.message : show(cause)}`;
   return new BusbarError('ERR_PERMISSION_DENIED', message, { cause });
 }

@@ -66,7 +66,7 @@ export class Closing {
 
   /** Allows at most `lingerMs` from now; never more than was allowed before. */
   shorten(lingerMs: number): void {
-    const endsAt = Date.now() + lingerMs;
+    const endsAt = performance.now() + lingerMs;
     if (endsAt >= this.endsAt) return;
     this.endsAt = endsAt;
     clearTimeout(this.timer);
