@@ -19,12 +19,12 @@ impl ReceiveWindow {
         Self { received: marks.clone(), acknowledged: marks, is_ack_due: false }
     }
 
-    /// A message has arrived; the peer has at most `width` under way.
+    /// A message has arrived; the peer has at most `width` under way that are not acknowledged.
     ///
     /// # Errors
     /// `Protocol` if it is beyond that.
     pub(super) fn handle_data(&mut self, seq: Seq, width: u32) -> Result<Arrival, Error> {
-        if seq.since(self.received.base()).is_some_and(|ahead| ahead >= u64::from(width)) {
+        if self.ahead(seq) >= u64::from(width) {
             return Err(beyond());
         }
         if self.received.insert(seq) {
@@ -40,19 +40,14 @@ impl ReceiveWindow {
     /// # Errors
     /// `Protocol` if it passes over more than may be under way.
     pub(super) fn handle_skip(&mut self, seq: Seq, width: u32) -> Result<(), Error> {
-        let base = self.received.base();
-        match seq.since(base) {
-            Some(ahead) if ahead > u64::from(width) => return Err(beyond()),
-            Some(ahead) => {
-                let lost = (0..ahead).map(|n| base.plus(n)).filter(|&n| !self.received.has(n));
-                // Nobody will process it, so nobody else will acknowledge it.
-                for seq in lost.collect::<Vec<_>>() {
-                    self.acknowledged.insert(seq);
-                }
-                self.received.insert_below(seq);
-            }
-            None => {}
+        if self.ahead(seq) > u64::from(width) {
+            return Err(beyond());
         }
+        // Nobody will process it, so nobody else will acknowledge it.
+        for (from, to) in self.received.gaps(seq) {
+            self.acknowledged.insert_range(from, to);
+        }
+        self.received.insert_below(seq);
         self.is_ack_due = true;
         Ok(())
     }
@@ -62,6 +57,12 @@ impl ReceiveWindow {
         if self.received.has(seq) && self.acknowledged.insert(seq) {
             self.is_ack_due = true;
         }
+    }
+
+    /// How far `seq` is ahead of what is acknowledged. That is what a sender has room for: one that
+    /// goes on without has memory kept here, for each message that is not acknowledged.
+    fn ahead(&self, seq: Seq) -> u64 {
+        seq.since(self.acknowledged.base()).unwrap_or(0)
     }
 
     /// The acknowledgement to send.
@@ -96,6 +97,7 @@ mod tests {
             assert_eq!(window.handle_data(FIRST.plus(n), 100).unwrap(), Arrival::Duplicate);
         }
         assert_eq!(window.position().cumulative, FIRST.plus(4).0);
+        (0..4).for_each(|n| window.acknowledge(FIRST.plus(n)));
         assert_eq!(window.handle_data(FIRST.plus(104), 100).unwrap_err().code(), Code::Protocol);
         assert_eq!(window.handle_data(FIRST.plus(103), 100).unwrap(), Arrival::New);
     }
@@ -117,6 +119,31 @@ mod tests {
         assert!(std::mem::take(&mut window.is_ack_due));
         window.handle_data(FIRST, 8).unwrap();
         assert!(window.is_ack_due, "the peer has not heard");
+    }
+
+    /// [D33] a peer that does not wait for acknowledgements is told so, whatever has arrived, and
+    /// what it skips costs nothing
+    #[test]
+    fn nothing_is_beyond_what_is_acknowledged() {
+        const WIDTH: u32 = 65_536;
+        let far = |n: u64| FIRST.plus(n * u64::from(WIDTH));
+        let mut window = ReceiveWindow::new(FIRST);
+        for n in 1..20_000 {
+            window.handle_skip(far(n), WIDTH).unwrap();
+        }
+        let at = |n: u64| far(19_999).plus(n);
+        for n in 0..WIDTH.into() {
+            assert_eq!(window.handle_data(at(n), WIDTH).unwrap(), Arrival::New);
+        }
+        assert_eq!(window.handle_data(far(20_000), WIDTH).unwrap_err().code(), Code::Protocol);
+        window.acknowledge(at(1));
+        assert_eq!(window.handle_data(far(20_000), WIDTH).unwrap_err().code(), Code::Protocol);
+        window.handle_skip(far(20_000), WIDTH).unwrap();
+        let error = window.handle_skip(far(20_000).plus(1), WIDTH).unwrap_err();
+        assert_eq!(error.code(), Code::Protocol);
+        window.acknowledge(at(0));
+        window.handle_skip(far(20_000).plus(2), WIDTH).unwrap();
+        assert_eq!(window.to_ack().cumulative, at(2).0);
     }
 
     /// [D32] what the peer gave up is passed over; what arrived still wants to be processed
