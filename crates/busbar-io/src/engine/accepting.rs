@@ -20,10 +20,14 @@ const STALL: Duration = Duration::from_millis(100);
 /// Events that wait for the owner of a shared engine, above which nobody is accepted.
 const PENDING_MAX: usize = 4096;
 
+/// Connections that are accepted in a row before others get their turn.
+const ACCEPTS_MAX: usize = 64;
+
 impl Engine {
-    /// Takes every connection that waits at a listener.
+    /// Takes the connections that wait at a listener, some at a time: there may be more of them as
+    /// fast as they are taken.
     pub(super) fn accept(&mut self, id: ListenerId) {
-        loop {
+        for _ in 0..ACCEPTS_MAX {
             let Some(entry) = self.listeners.get_mut(id.0) else { return };
             if self.is_shared && self.pending.len() >= PENDING_MAX {
                 // An owner that is busy takes nothing: who comes has to wait.
@@ -65,6 +69,7 @@ impl Engine {
                 }
             }
         }
+        self.timers.set(Timer::Stall(id), Instant::now());
     }
 
     /// Asks a listener again after a pause: what waits there is not announced twice.

@@ -3,11 +3,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use busbar_io::{
-    Access, CloseReason, Code, ConnectionState, Event, Interest, ListenOptions, PipeId,
+    Access, AccessList, CloseReason, Code, ConnectionState, Event, Interest, ListenOptions, PipeId,
     PipeOptions, dial, listen,
 };
 use busbar_proto::frame::{self, Decoder, Fragment, Header, Kind};
@@ -579,5 +580,26 @@ fn a_large_message_leaves_by_one_gathering_call() {
         assert_eq!(gathered, LARGE as usize, "{scheme}: one call for each message:\n{calls}");
         let copied = calls.lines().filter(|line| line.contains(&format!("= {LARGE_BYTES}")));
         assert_eq!(copied.count(), 0, "{scheme}: no payload by itself:\n{calls}");
+    }
+}
+
+/// [D06] [D23] who floods a listener takes a part of each turn, and everybody is answered
+#[cfg(unix)]
+#[test]
+fn connections_are_accepted_in_portions() {
+    let scratch = Scratch::new("flood");
+    let mut options = ListenOptions::default();
+    options.backlog = 256;
+    // Each is turned away at once, which is an event.
+    options.pipe.access = Access::Listed(Arc::new(AccessList::default()));
+    let mut driven = Driven::new();
+    driven.listen(&scratch.address("uds"), &options);
+    let connect = |_| std::os::unix::net::UnixStream::connect(scratch.socket()).unwrap();
+    let strangers: Vec<_> = (0..200).map(connect).collect();
+    driven.engine.turn(&mut driven.events);
+    let refused = driven.events.len();
+    assert!(refused > 0 && refused < strangers.len(), "{refused} in one turn");
+    for _ in &strangers {
+        driven.warning();
     }
 }
