@@ -161,7 +161,7 @@ for (const scheme of ['shm', 'uds', 'tcp'] as const satisfies readonly Scheme[])
     for (let i = 0; i <= accepted; i++) t.is(await second.line(), `${i}`);
   });
 
-  test(`[D19 D21] ${scheme}: closed while down and full, it delivers what was accepted`, async (t) => {
+  test(`[D19 D21] ${scheme}: closed while down and full, a pipe delivers the rest`, async (t) => {
     const address = await unusedAddress(scheme);
     const first = await server(t, address);
     const pipe = await dial(address, { reconnect, queueMessages: 4, ringBytes: 65_536 });
@@ -175,6 +175,22 @@ for (const scheme of ['shm', 'uds', 'tcp'] as const satisfies readonly Scheme[])
     await Promise.all([...sending, closing]);
     for (const text of texts) t.is(await second.line(), text);
     t.is(pipe.stats().sendsLost, 0);
+  });
+
+  test(`[D11 D19] ${scheme}: what was dropped while down stays counted`, async (t) => {
+    const address = await unusedAddress(scheme);
+    const first = await server(t, address);
+    const pipe = await dial(address, { reconnect });
+    t.teardown(() => pipe.close());
+    pipe.on('error', () => {});
+    first.kill();
+    await until(pipe, 'DISCONNECTED');
+    for (let n = 0; n < 7; n++) t.false(pipe.trySend('stale', { ttlMs: 0 }));
+    t.is(pipe.stats().sendsExpired, 7);
+    const second = await server(t, address);
+    await pipe.send('fresh');
+    t.is(await second.line(), 'fresh');
+    t.is(pipe.stats().sendsExpired, 7);
   });
 
   test(`[D13] ${scheme}: attempts may be bounded`, async (t) => {

@@ -151,9 +151,9 @@ export interface DialOptions extends PipeOptions, WaitOptions {
    * the peer is final. Meanwhile `state` is `'DISCONNECTED'` or `'RECONNECTING'`, and messages are
    * accepted as far as `ringBytes` and `queueMessages` allow; they go out, in order, on the next
    * connection. What was sent over the lost one and may not have arrived is not repeated, unless
-   * the pipe is `reliable`; then no delay is longer than an eighth of the time for which the session
-   * is kept (or `initialMs`), so that it is not lost for waiting. Each attempt may take `timeoutMs`.
-   * `false`, but `true` with `reliable`.
+   * the pipe is `reliable`; then no delay is longer than an eighth of the time for which the
+   * session is kept (or `initialMs`), so that it is not lost for waiting. Each attempt may take
+   * `timeoutMs`. `false`, but `true` with `reliable`.
    */
   readonly reconnect?: boolean | ReconnectOptions;
   /** tls: whom to trust, and what to show. */

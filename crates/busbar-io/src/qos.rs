@@ -160,6 +160,14 @@ impl QosStats {
         let sum = |drops: &Drops| drops.new + drops.old + drops.expired;
         sum(&self.sends) + sum(&self.receives) + self.sends_lost
     }
+
+    /// Adds what another queue has dropped instead of sending it.
+    pub(crate) fn add_sends(&mut self, drops: Drops, lost: u64) {
+        self.sends.new += drops.new;
+        self.sends.old += drops.old;
+        self.sends.expired += drops.expired;
+        self.sends_lost += lost;
+    }
 }
 
 impl SendOptions {

@@ -389,6 +389,9 @@ impl PipeEntry {
         if let Some(receiving) = &self.receiving {
             receiving.add_stats(&mut stats);
         }
+        if let Some(redial) = &self.redial {
+            redial.add_stats(&mut stats);
+        }
         stats
     }
 

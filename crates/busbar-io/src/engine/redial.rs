@@ -34,7 +34,7 @@ use crate::link::LinkStats;
 use crate::notice::Subject;
 use crate::options::PipeOptions;
 use crate::os::random;
-use crate::qos::SendingQos;
+use crate::qos::{QosStats, SendingQos};
 use crate::transport::{self, Nowhere};
 
 /// Lost connections that may hold messages nobody has received. While there are so many, no
@@ -76,6 +76,8 @@ pub(super) struct Redial {
     is_queue_ours: bool,
     /// Of the connections that are gone.
     past: LinkStats,
+    /// What queues have dropped that are gone.
+    dropped: QosStats,
     pub(super) connects: u64,
     pub(super) messages_lost: u64,
 }
@@ -97,6 +99,7 @@ impl Redial {
             is_mark_due: false,
             is_queue_ours: false,
             past: LinkStats::default(),
+            dropped: QosStats::default(),
             connects: 0,
             messages_lost: 0,
         })
@@ -163,6 +166,11 @@ impl Redial {
             self.failures.pop_back();
         }
         self.failures.extend(self.failure.clone());
+    }
+
+    /// Adds what was dropped by queues that are gone.
+    pub(super) fn add_stats(&self, stats: &mut QosStats) {
+        stats.add_sends(self.dropped.sends, self.dropped.sends_lost);
     }
 
     /// Counters of the connections before the present one.
@@ -303,7 +311,9 @@ impl Engine {
         };
         if redial.is_queue_ours && sending.as_ref().is_some_and(|queue| queue.is_idle()) {
             redial.is_queue_ours = false;
-            *sending = None;
+            if let Some(queue) = sending.take() {
+                queue.add_stats(&mut redial.dropped);
+            }
         }
     }
 

@@ -286,8 +286,7 @@ impl Sending {
     pub(super) fn add_stats(&self, stats: &mut QosStats) {
         stats.messages_queued = self.len() as u64;
         stats.bytes_queued = self.queue.bytes() as u64;
-        stats.sends = self.queue.drops();
-        stats.sends_lost = self.lost;
+        stats.add_sends(self.queue.drops(), self.lost);
     }
 
     /// Takes the message that goes next.
