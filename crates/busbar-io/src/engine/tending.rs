@@ -64,10 +64,7 @@ impl Engine {
             None => return self.plan(),
             Some(Chore::Deadlines) => self.handle_deadlines(Instant::now()),
             Some(Chore::Edge(edge)) => self.handle_edge(edge),
-            Some(Chore::Work(id)) => {
-                self.work(id);
-                self.rouse(id);
-            }
+            Some(Chore::Work(id)) => self.work(id),
         }
         true
     }
@@ -91,8 +88,10 @@ impl Engine {
         !self.chores.is_empty() || !self.board.sleep()
     }
 
-    /// Has a pipe looked at for which the I/O thread has done something.
-    fn rouse(&mut self, id: PipeId) {
+    /// Has a pipe looked at for which the I/O thread has done something, or its owner, who may do
+    /// the work of all pipes for the sake of one. Such pipes sleep while there is work for them,
+    /// and what it brings, no edge tells.
+    pub(super) fn rouse(&mut self, id: PipeId) {
         if let Some(entry) = self.pipes.get_mut(id.0)
             && entry.activity == Activity::Parked
             && entry.heat()
@@ -169,3 +168,6 @@ impl Engine {
         !self.hot.is_empty() || !self.pending.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

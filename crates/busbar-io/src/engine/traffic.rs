@@ -217,6 +217,9 @@ impl Engine {
         if has_unfinished {
             self.watch_unfinished(id);
         }
+        if self.is_shared {
+            self.rouse(id);
+        }
     }
 
     /// Whether something that was sent over a pipe can only go on while this engine is driven.
