@@ -191,20 +191,22 @@ impl Uring {
         self.lock().ring.as_fd().try_clone_to_owned().map(Watcher)
     }
 
-    /// Submits what was begun, if anything was; whether there are edges to tell of.
+    /// Submits what was begun, if anything was; whether there is something to tell, or to begin
+    /// anew.
     pub(super) fn submit(&self) -> bool {
         let mut state = self.lock();
         state.settle();
         if state.ring.wants_enter() {
             state.enter(Some(Duration::ZERO));
         }
-        !state.edges.is_empty()
+        state.is_unsettled()
     }
 
-    /// Whether there are edges that were not told, or something was begun and not submitted.
+    /// Whether there are edges that were not told, something has to begin anew, or was begun and
+    /// not submitted.
     pub(super) fn has_work(&self) -> bool {
         let mut state = self.lock();
-        !state.edges.is_empty() || state.ring.wants_enter()
+        state.is_unsettled() || state.ring.wants_enter()
     }
 
     /// Calls of the kernel so far.
@@ -292,6 +294,12 @@ impl State {
             self.arm(handle);
         }
         self.unarmed = unarmed;
+    }
+
+    /// Whether whoever falls asleep now would miss something: an edge, or, as receiving can stop
+    /// without one, what a stream would receive.
+    fn is_unsettled(&self) -> bool {
+        !self.edges.is_empty() || !self.unarmed.is_empty()
     }
 
     /// Sets aside what has come, and receives nothing more until it is read.

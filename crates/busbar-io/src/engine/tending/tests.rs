@@ -11,6 +11,12 @@ use crate::link::Interest;
 use crate::options::{ListenOptions, PipeOptions};
 use crate::reactor::{Backend, EngineOptions};
 
+/// Far longer than anything takes.
+#[cfg(target_os = "linux")]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+#[cfg(target_os = "linux")]
+const READABLE: Interest = Interest { readable: true, writable: false };
 const WRITABLE: Interest = Interest { readable: false, writable: true };
 
 /// Two engines over each reactor that works here, and what they may meet at.
@@ -82,4 +88,43 @@ fn room_that_the_owner_makes_itself_is_told() {
         assert_eq!(here.prepare_rest(&mut events), Readiness::Events, "{backend:?} {endpoint}");
         assert!(matches!(events[..], [Event::Writable(pipe)] if pipe == out), "{events:?}");
     }
+}
+
+/// [D23 D48] what comes is announced although the thread that began to receive has ended, and
+/// nothing else came of that
+#[cfg(target_os = "linux")]
+#[test]
+fn receiving_begins_anew_without_an_edge() {
+    for ([mut here, mut there], endpoint) in meetings("anew") {
+        let backend = here.backend();
+        // The bell is watched by this thread.
+        tend(&mut here);
+        let ends = [&mut here, &mut there];
+        let connecting = || connect(ends, &endpoint, &PipeOptions::default());
+        let (out, back) = std::thread::scope(|scope| scope.spawn(connecting).join()).unwrap();
+        tend(&mut here);
+        tend(&mut there);
+        assert!(there.send(back, 0, b"come").unwrap());
+        tend(&mut there);
+        here.set_interest(out, READABLE).unwrap();
+        while !here.has_news() {
+            assert!(is_announced(&here), "{backend:?} {endpoint}: asleep for ever");
+            tend(&mut here);
+        }
+        let mut events = Vec::new();
+        assert_eq!(here.prepare_rest(&mut events), Readiness::Events);
+        assert!(matches!(events[..], [Event::Readable(pipe)] if pipe == out), "{events:?}");
+    }
+}
+
+/// Whether the engine's descriptor tells its thread to look.
+#[cfg(target_os = "linux")]
+fn is_announced(engine: &Engine) -> bool {
+    let mut set = mio::Poll::new().unwrap();
+    let mut fd = mio::unix::SourceFd(&std::os::fd::AsRawFd::as_raw_fd(engine));
+    set.registry().register(&mut fd, mio::Token(0), mio::Interest::READABLE).unwrap();
+    let mut told = mio::Events::with_capacity(1);
+    // io_uring interrupts the thread when one of its operations has come to an end.
+    while set.poll(&mut told, Some(PATIENCE)).is_err() {}
+    !told.is_empty()
 }
