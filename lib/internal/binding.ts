@@ -17,7 +17,7 @@ export const LEASED: number = 1 << 31;
 
 /**
  * Set in a slot's meta word beside {@link LEASED} when the payload is in memory of this end's own:
- * nobody waits for it to be given back, so it can be kept without a copy.
+ * nobody has use for it otherwise, so it can be kept without a copy.
  */
 export const OWNED: number = 1 << 30;
 

@@ -7,7 +7,7 @@ import { confine } from './confined.js';
 import { LoanView } from './loan.js';
 import type { Port } from './port.js';
 
-/** A leased payload as memory of our own: copied, or taken over where nobody else has it. */
+/** A leased payload as memory of our own: copied, or taken over where nobody has use for it. */
 export function copyLarge(port: Port, index: number, length: number, meta: number): Buffer {
   if ((meta & OWNED) !== 0 && length > CHUNK_BYTES) {
     const memory = port.native.lease(index);

@@ -20,7 +20,8 @@ const KEPT_MAX: usize = 64;
 
 static KEPT: Mutex<Kept> = Mutex::new(Kept::new());
 
-/// A received message that was put together in this process.
+/// A received message that was put together in this process. To keep it for long is to keep its
+/// memory from others: copy it then.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Block(Vec<u8>);
 

@@ -19,7 +19,8 @@ pub(super) type Function =
     unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
 /// Set in a slot's meta word beside [`META_LEASED`] when the payload is this end's own memory, so
-/// that nobody waits for it to be given back.
+/// that nobody waits for it to be given back. Blocks are not: the next message has use for them,
+/// and V8 collects all garbage for each MiB of memory that is not its own.
 const META_OWNED: u32 = 1 << 30;
 
 /// Adds raw functions to an object. `data` must be the port and outlive the environment.
@@ -323,7 +324,7 @@ fn copy_leases(
         let Some(lease) = held else { continue };
         let end = used + lease.len();
         if lease.len() > copy_max || end > space.len() {
-            slot.meta |= u32::from(matches!(lease, Lease::Bytes(_) | Lease::Block(_))) * META_OWNED;
+            slot.meta |= u32::from(matches!(lease, Lease::Bytes(_))) * META_OWNED;
             continue;
         }
         space[used..end].copy_from_slice(lease);

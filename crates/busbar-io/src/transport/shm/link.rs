@@ -72,7 +72,7 @@ impl ShmConnection {
                 Received::Inline { start, len } => space.slots.push_filled(channel, start, len),
                 Received::Lease(lease) => space.slots.push_lease(channel, Lease::Chunk(lease)),
                 Received::Owned(bytes) => {
-                    space.slots.push_lease(channel, Lease::Block(bytes.into()));
+                    space.slots.push_lease(channel, Lease::Bytes(Bytes::from(bytes)));
                 }
             }
             if let Some(expires) = expires {
