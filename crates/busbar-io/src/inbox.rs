@@ -181,7 +181,8 @@ impl<'a> Inbox<'a> {
     pub(crate) fn space(&mut self) -> Space<'_> {
         let Self { arena, used, slots, count, leases, announced, expiries, .. } = self;
         let base = *used;
-        let slots = Describer { base, slots, count, leases, announced, expiries };
+        let messages = Messages { slots, count, announced };
+        let slots = Describer { base, messages, leases, expiries };
         Space { free: &mut arena[base..], slots }
     }
 
@@ -204,7 +205,7 @@ impl<'a> Inbox<'a> {
     #[inline]
     pub(crate) fn filler(&mut self) -> Filler<'_> {
         let Self { arena, used, slots, count, announced, .. } = self;
-        Filler { arena, used, slots, count, announced }
+        Filler { arena, used, messages: Messages { slots, count, announced } }
     }
 
     /// Adds a payload that stays where it is. There must be a slot left.
@@ -222,9 +223,7 @@ impl<'a> Inbox<'a> {
 pub(crate) struct Filler<'a> {
     arena: &'a mut [u8],
     used: &'a mut usize,
-    slots: &'a mut [Slot],
-    count: &'a mut usize,
-    announced: &'a mut bool,
+    messages: Messages<'a>,
 }
 
 impl Filler<'_> {
@@ -232,18 +231,12 @@ impl Filler<'_> {
     #[inline]
     pub(crate) fn push_copy(&mut self, channel: u16, payload: &[u8]) -> bool {
         let end = *self.used + payload.len();
-        let Some(slot) = self.slots.get_mut(*self.count) else { return false };
         let Some(place) = self.arena.get_mut(*self.used..end) else { return false };
+        if !self.messages.push(*self.used, payload.len(), u32::from(channel)) {
+            return false;
+        }
         place.copy_from_slice(payload);
-        let narrow = |n: usize| u32::try_from(n).expect("invariant: arenas stay below 4 GiB");
-        *slot = Slot {
-            offset: narrow(*self.used),
-            length: narrow(payload.len()),
-            meta: u32::from(channel),
-        };
-        *self.count += 1;
         *self.used = end.next_multiple_of(ALIGN).min(self.arena.len());
-        *self.announced |= channel == ANNOUNCEMENTS;
         true
     }
 }
@@ -260,37 +253,52 @@ pub(crate) struct Space<'a> {
 /// Fills in slots.
 pub(crate) struct Describer<'a> {
     base: usize,
-    slots: &'a mut [Slot],
-    count: &'a mut usize,
+    messages: Messages<'a>,
     leases: &'a mut Vec<Lease>,
-    announced: &'a mut bool,
     expiries: &'a mut Notes<Duration>,
 }
 
 impl Describer<'_> {
-    /// A payload of `len` bytes lies at `start` of the free space.
+    /// A payload of `len` bytes lies at `start` of the free space. There must be a slot left, as
+    /// for all of them.
     #[inline]
     pub(crate) fn push_filled(&mut self, channel: u16, start: usize, len: usize) {
-        self.push(self.base + start, len, u32::from(channel));
+        let has_slot = self.messages.push(self.base + start, len, u32::from(channel));
+        assert!(has_slot, "{NO_SLOT}");
     }
 
     /// A payload stays where it is.
     pub(crate) fn push_lease(&mut self, channel: u16, lease: Lease) {
-        self.push(self.leases.len(), lease.len(), u32::from(channel) | META_LEASED);
+        let meta = u32::from(channel) | META_LEASED;
+        assert!(self.messages.push(self.leases.len(), lease.len(), meta), "{NO_SLOT}");
         self.leases.push(lease);
     }
 
     /// As [`Inbox::note_expiry`].
     pub(crate) fn note_expiry(&mut self, expires: Duration) {
-        self.expiries.push((*self.count - 1, expires));
+        self.expiries.push((*self.messages.count - 1, expires));
     }
+}
 
+const NO_SLOT: &str = "invariant: there is a slot for each message";
+
+/// The slots of a batch, of which so many are in use.
+struct Messages<'a> {
+    slots: &'a mut [Slot],
+    count: &'a mut usize,
+    announced: &'a mut bool,
+}
+
+impl Messages<'_> {
+    /// Adds one; `false` if there is no slot for it.
     #[inline]
-    fn push(&mut self, offset: usize, length: usize, meta: u32) {
+    fn push(&mut self, offset: usize, length: usize, meta: u32) -> bool {
+        let Some(slot) = self.slots.get_mut(*self.count) else { return false };
         let narrow = |n: usize| u32::try_from(n).expect("invariant: arenas stay below 4 GiB");
-        self.slots[*self.count] = Slot { offset: narrow(offset), length: narrow(length), meta };
+        *slot = Slot { offset: narrow(offset), length: narrow(length), meta };
         *self.count += 1;
         *self.announced |= meta & CHANNEL_MASK == u32::from(ANNOUNCEMENTS);
+        true
     }
 }
 

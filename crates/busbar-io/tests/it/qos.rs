@@ -262,9 +262,11 @@ fn stale_messages_are_not_sent() {
             pair.here.settle();
         }
         let stats = pair.sending();
-        assert_eq!((stats.sends.expired, stats.messages_queued), (2, 9), "{scheme}");
+        // TCP may have found room for some more meanwhile.
+        assert!(stats.sends.expired == 2 && stats.messages_queued <= 9, "{scheme}: {stats:?}");
         let received = pair.drain();
-        assert!(!received.contains(&sent) && received.len() == sent as usize - 1, "{scheme}");
+        let left = u64::from(sent) - stats.sends.old;
+        assert!(!received.contains(&sent) && received.len() as u64 == left, "{scheme}");
     }
 }
 
