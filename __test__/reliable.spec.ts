@@ -10,6 +10,7 @@ import {
   dial,
   listen,
   type BusbarError,
+  type Codec,
   type Loan,
   type Message,
   type Pipe,
@@ -288,6 +289,32 @@ test('[D35] ids tell the ends apart, also of a pipe that does not dial again', a
   t.regex((await server.receiveMessage()).id ?? '', /\/d\/0\/0$/);
   t.regex((await client.receiveMessage()).id ?? '', /\/l\/0\/0$/);
   await Promise.all([client.close(), server.close()]);
+});
+
+test("[D35] ack: 'explicit': what is no value is gone, and holds up nothing", async (t) => {
+  const { client, server } = await ends(t, { ack: 'explicit', windowMessages: 2 });
+  const codec: Codec<string> = {
+    name: 'spec.Fragile',
+    hash: 1n,
+    descriptor: '{}',
+    encode: (text) => Buffer.from(text),
+    encodeInto: (text, target, offset) => Buffer.from(target.buffer).write(text, offset),
+    decode(bytes) {
+      const text = String(Buffer.from(bytes));
+      if (text === 'bad') throw new RangeError('bad');
+      return text;
+    },
+  };
+  const [sender, receiver] = [client.typed(codec), server.typed(codec)];
+  const sending = (async () => {
+    for (const text of ['bad', 'bad', 'bad', 'good']) await sender.send(text);
+  })();
+  for (let n = 0; n < 3; n++) await t.throwsAsync(receiver.receiveMessage(), { message: 'bad' });
+  const good = await receiver.receiveMessage();
+  t.is(good.data, 'good');
+  await sending;
+  good.ack();
+  await confirmed(client);
 });
 
 test('[D35] messages of other pipes have no id, and ack() does nothing', async (t) => {

@@ -225,7 +225,7 @@ export class TypedPipe<T, V = RootView<T>> {
   /**
    * Receives one value with the channel and the id of its message.
    *
-   * @throws BusbarError (as a rejection) as {@link receive}
+   * @throws BusbarError (as a rejection) as {@link receive}; the message counts as acknowledged
    */
   receiveMessage(options?: WaitOptions): Promise<Message<T>> {
     return this.#core.inbox.receive(this.#named(), options);

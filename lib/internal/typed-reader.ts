@@ -119,7 +119,14 @@ export class NamedValues<T> implements Grade<Message<T>> {
     const bytes = source.readMessage();
     if (bytes === null) return null;
     const { channel } = source;
-    return new MessageView(this.reader.decode(bytes, channel), channel, source.receipt());
+    const receipt = source.receipt();
+    try {
+      return new MessageView(this.reader.decode(bytes, channel), channel, receipt);
+    } catch (error) {
+      // Whoever is told so has nothing to acknowledge it by; its sender would wait for ever.
+      receipt?.ack();
+      throw error;
+    }
   }
 }
 
