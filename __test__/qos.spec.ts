@@ -127,6 +127,16 @@ for (const scheme of SCHEMES) {
     await Promise.all(sends);
   });
 
+  test(`[D25 D43] ${scheme}: a reservation fails as fast as a send does`, async (t) => {
+    const pair = await fullPair(t, scheme, { backpressure: 'fail-fast' });
+    for (const size of [10, 5000]) {
+      const reservation = pair.client.reserve(size);
+      t.false(reservation.tryCommit());
+      await t.throwsAsync(reservation.commit(), { code: 'ERR_AGAIN' });
+    }
+    t.deepEqual(await receiveAll(pair), []);
+  });
+
   test(`[D24] ${scheme}: calls that wait are bounded, and end in time`, async (t) => {
     const { client } = await fullPair(t, scheme, { maxPendingSends: 2 });
     const ended = t.throwsAsync(client.send('a'), { code: 'ERR_CLOSED' });

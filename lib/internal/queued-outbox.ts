@@ -137,6 +137,7 @@ export class QueuedOutbox extends Outbox {
     const lane = this.laneOf(channel, null);
     if (this.mayGo(lane) && this.commit(loan, channel)) return DONE;
     if (wait === null) return null;
+    if (this.policyOf(channel, null) === 'fail-fast') throw noRoom('commit()');
     return this.wait([loan], channel, wait, null, 'commit()', false);
   }
 
@@ -187,7 +188,7 @@ export class QueuedOutbox extends Outbox {
       }
       if (sent === messages.length) return this.accepted();
       if (this.policyOf(channel, terms) === 'fail-fast') {
-        throw new BusbarError('ERR_AGAIN', `${what}: there is no room; try again later`);
+        throw noRoom(what);
       }
     } catch (error) {
       return Promise.reject(error);
@@ -329,6 +330,10 @@ function isOnce(terms: Terms | null): boolean {
 }
 
 const NOTHING = new Uint8Array(1);
+
+function noRoom(what: string): BusbarError {
+  return new BusbarError('ERR_AGAIN', `${what}: there is no room; try again later`);
+}
 
 function expired(what: string): BusbarError {
   const message = `${what}: the time to live was over before there was room`;
