@@ -191,22 +191,21 @@ impl Uring {
         self.lock().ring.as_fd().try_clone_to_owned().map(Watcher)
     }
 
-    /// Submits what was begun, if anything was; whether there is something to tell, or to begin
-    /// anew.
+    /// Submits what was begun, if anything was; whether there is something to tell, or to submit
+    /// once more: a send that came short goes on with the rest.
     pub(super) fn submit(&self) -> bool {
         let mut state = self.lock();
         state.settle();
         if state.ring.wants_enter() {
             state.enter(Some(Duration::ZERO));
         }
-        state.is_unsettled()
+        state.has_work()
     }
 
     /// Whether there are edges that were not told, something has to begin anew, or was begun and
     /// not submitted.
     pub(super) fn has_work(&self) -> bool {
-        let mut state = self.lock();
-        state.is_unsettled() || state.ring.wants_enter()
+        self.lock().has_work()
     }
 
     /// Calls of the kernel so far.
@@ -296,10 +295,10 @@ impl State {
         self.unarmed = unarmed;
     }
 
-    /// Whether whoever falls asleep now would miss something: an edge, or, as receiving can stop
-    /// without one, what a stream would receive.
-    fn is_unsettled(&self) -> bool {
-        !self.edges.is_empty() || !self.unarmed.is_empty()
+    /// Whether whoever falls asleep now would miss something: an edge; what a stream would receive,
+    /// as receiving can stop without one; or the end of what the kernel does not know of yet.
+    fn has_work(&mut self) -> bool {
+        !self.edges.is_empty() || !self.unarmed.is_empty() || self.ring.wants_enter()
     }
 
     /// Sets aside what has come, and receives nothing more until it is read.
@@ -554,3 +553,6 @@ fn is_cancelled(error: &io::Error) -> bool {
 fn is_for_now(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests;
