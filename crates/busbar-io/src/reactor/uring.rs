@@ -379,7 +379,10 @@ impl State {
             // The rest waits in the socket until somebody takes these.
             self.ring.cancel(op);
         }
-        self.edges.push((Edge { token: accepting.token, is_ending: false }, None));
+        // Who was told of the first takes the others as well, or asks again.
+        if accepting.accepted.len() == 1 {
+            self.edges.push((Edge { token: accepting.token, is_ending: false }, None));
+        }
     }
 
     fn handle_receive(&mut self, handle: Handle, done: Done<Tag>) {
