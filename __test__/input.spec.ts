@@ -111,11 +111,10 @@ test('[D07] what is not a string is an invalid argument', async (t) => {
 });
 
 test('[D07] schemes that come later are not supported yet', async (t) => {
-  const later = ['ipc:///tmp/x'];
-  for (const address of later) {
-    await t.throwsAsync(dial(address), { code: 'ERR_NOT_SUPPORTED' }, address);
-    await t.throwsAsync(listen(address), { code: 'ERR_NOT_SUPPORTED' }, address);
-  }
+  const instead = process.platform === 'win32' ? /use pipe:/ : /use uds:/;
+  const expected = { code: 'ERR_NOT_SUPPORTED', message: instead };
+  await t.throwsAsync(dial('ipc:///tmp/x'), expected);
+  await t.throwsAsync(listen('ipc:///tmp/x'), expected);
 });
 
 test('[D40] where there are no named pipes, pipe:// says what to use instead', async (t) => {

@@ -81,6 +81,9 @@ pub(crate) fn dial(
     }
 }
 
+/// What to do where nobody listens, whether `retry` was given or not.
+const START_IT: &str = "start the listener; with retry, dial waits for it up to timeoutMs";
+
 /// Memory is lost only together with the process that keeps the session.
 fn check_reliable(endpoint: &Endpoint, options: &PipeOptions) -> Result<(), Error> {
     let is_local = matches!(endpoint, Endpoint::Inproc(_) | Endpoint::Shm(_));
@@ -108,8 +111,12 @@ fn unsupported(endpoint: &Endpoint) -> Error {
         Endpoint::Pipe(_) => {
             "named pipes are Windows'; between processes of a machine use uds://, or"
         }
-        Endpoint::Shm(_) | Endpoint::Uds(_) if cfg!(windows) => {
-            "between processes of a machine use pipe://, or"
+        Endpoint::Ipc(_) | Endpoint::Shm(_) | Endpoint::Uds(_) => {
+            if cfg!(windows) {
+                "between processes of a machine use pipe://, or"
+            } else {
+                "between processes of a machine use uds://, or"
+            }
         }
         _ => "use",
     };

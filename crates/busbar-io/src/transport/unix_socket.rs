@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use crate::endpoint::Endpoint;
 use crate::os::os_error;
 
-use super::sockets;
+use super::{START_IT, sockets};
 
 /// How long to wait for the lock on a directory. Whoever has it needs it for a few system calls
 /// only, but where others may enter the directory, they can hold it for as long as they like.
@@ -84,10 +84,9 @@ pub(super) fn connect_to(address: &SocketAddrUnix, shown: &Endpoint) -> Result<U
         return Ok(UnixStream::from(socket));
     };
     let (code, message) = match errno {
-        Errno::NOENT | Errno::CONNREFUSED => (
-            Code::NotFound,
-            format!("nobody listens at {shown}; start the listener, or dial again"),
-        ),
+        Errno::NOENT | Errno::CONNREFUSED => {
+            (Code::NotFound, format!("nobody listens at {shown}; {START_IT}"))
+        }
         Errno::ACCESS | Errno::PERM => {
             (Code::PermissionDenied, format!("the socket of {shown} belongs to another user"))
         }

@@ -15,6 +15,7 @@ use crate::options::{ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::peer::{Peer, Process};
 use crate::reactor::{Reactor, Token};
+use crate::transport::START_IT;
 use crate::transport::foreign::Beginning;
 use crate::transport::introduction::{self, Asking};
 
@@ -398,7 +399,7 @@ impl Introduction {
     }
 }
 
-/// What comes of a port that nobody listens at being lent to the very socket that connects to it.
+/// What kept a connection from being made, and what to do about it.
 pub(super) fn connect_error(to: &dyn std::fmt::Display, error: io::Error) -> Error {
     let code = match error.kind() {
         io::ErrorKind::ConnectionRefused => Code::ConnectionRefused,
@@ -410,7 +411,11 @@ pub(super) fn connect_error(to: &dyn std::fmt::Display, error: io::Error) -> Err
         // Such as that descriptors are short.
         _ => return os_error(&format!("connecting to {to}"), error),
     };
-    Error::new(code, format!("connecting to {to}: {error}")).with_source(error)
+    let why = match code {
+        Code::ConnectionRefused => format!("nobody listens there; {START_IT}"),
+        _ => error.to_string(),
+    };
+    Error::new(code, format!("connecting to {to}: {why}")).with_source(error)
 }
 
 fn lost(what: &str, error: io::Error) -> Error {

@@ -146,6 +146,7 @@ fn by_turns(addresses: VecDeque<SocketAddr>) -> VecDeque<SocketAddr> {
     turns.flatten().flatten().take(ADDRESSES_MAX).collect()
 }
 
+/// What comes of a port that nobody listens at being lent to the very socket that connects to it.
 fn nobody_but_itself(address: &SocketAddr) -> Error {
     let message = format!("connecting to {address}: nobody listens there, the socket met itself");
     Error::new(Code::ConnectionRefused, message)

@@ -32,6 +32,7 @@ use crate::options::{Access, ListenOptions, PipeOptions};
 use crate::os::os_error;
 use crate::reactor::{Reactor, Token};
 
+use super::START_IT;
 use super::pipe_system::{self, Descriptor, Event, Instance, Woken};
 use super::stream::{Answering, Dialing, Socket};
 
@@ -240,10 +241,9 @@ fn bind_error(name: &str, error: io::Error) -> Error {
 
 fn dial_error(name: &str, error: io::Error) -> Error {
     let (code, message) = match raw(&error) {
-        ERROR_FILE_NOT_FOUND => (
-            Code::NotFound,
-            format!("nobody listens at pipe://{name}; start the listener, or dial again"),
-        ),
+        ERROR_FILE_NOT_FOUND => {
+            (Code::NotFound, format!("nobody listens at pipe://{name}; {START_IT}"))
+        }
         ERROR_PIPE_BUSY => (
             Code::ConnectionRefused,
             format!("too many connections wait at pipe://{name}; dial again later"),

@@ -124,6 +124,7 @@ fn all_may_fail() {
     let error = Watched::new(&[refusing()]).finish().map(|_| ()).unwrap_err();
     assert_eq!(error.code(), Code::ConnectionRefused);
     assert!(!error.message().contains("addresses"), "{error}");
+    assert!(error.message().contains("nobody listens there; start the listener"), "{error}");
     let last = refusing();
     let error = Watched::new(&[refusing(), last]).finish().map(|_| ()).unwrap_err();
     assert_eq!(error.code(), Code::ConnectionRefused);
