@@ -16,9 +16,13 @@ import { freshAddress, nobodyThere, SCHEMES, unusedAddress } from './helpers/pai
 for (const scheme of SCHEMES) {
   test(`[D37 I04] ${scheme}: nobody listens`, async (t) => {
     const begun = Date.now();
-    const error = await t.throwsAsync(dial(await unusedAddress(scheme)), nobodyThere(scheme));
+    const address = await unusedAddress(scheme);
+    const caller = async (): Promise<void> => void (await dial(address));
+    const error = await t.throwsAsync(caller(), nobodyThere(scheme));
     t.like(error, { retryable: true });
     t.true(Date.now() - begun < 5000, 'without waiting for the time limit');
+    t.regex(error?.message ?? '', /start the listener|is not bound/);
+    t.regex(error?.stack ?? '', /at (async )?caller .*dialing\.spec/, 'says who dialed');
   });
 
   test(`[D37 D08] ${scheme}: with retry, dialing waits for a listener`, async (t) => {

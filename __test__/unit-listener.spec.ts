@@ -1,5 +1,7 @@
 /** Listeners and dialing, over a fake core: who takes a pipe, limits, ends of waits. */
 
+import { inspect } from 'node:util';
+
 import test from 'ava';
 
 import type { BusbarError } from '../lib/errors.js';
@@ -29,11 +31,36 @@ test('[D06] pipes go to accept() first, then to the event, then wait', async (t)
   t.is(pipes.length, 2);
 });
 
+test('[D06] events of other libraries, which would never come, are refused', async (t) => {
+  const { fake, listener, arrive } = setUp();
+  arrive();
+  await fake.settle();
+  const pipe = await listener.accept();
+  const nothing = (): void => {};
+  for (const name of ['message', 'data']) {
+    t.throws(() => pipe.on(name as 'close', nothing), { message: /receive\(\)/ });
+    t.throws(() => pipe.once(name as 'close', nothing), { code: 'ERR_INVALID_ARGUMENT' });
+  }
+  t.throws(() => listener.on('connection' as 'pipe', nothing), { message: /the event is "pipe"/ });
+  t.notThrows(() => pipe.on('close', nothing).on('mine' as 'close', nothing));
+});
+
+test('[D06] console.log() shows what a pipe is', async (t) => {
+  const { fake, listener, arrive } = setUp();
+  arrive();
+  await fake.settle();
+  const pipe = await listener.accept();
+  t.regex(inspect(pipe), /^Pipe \{\s+address: '.+',\s+state: 'CONNECTED',\s+peer: /);
+});
+
 test('[D06] what waits is bounded by backlog', async (t) => {
   const { fake, listener, arrive } = setUp({ backlog: 2 });
   const handles = [arrive(), arrive(), arrive()];
   await fake.settle();
-  t.deepEqual(fake.closed.map(({ handle }) => handle), [handles[2]]);
+  t.deepEqual(
+    fake.closed.map(({ handle }) => handle),
+    [handles[2]],
+  );
   t.regex(fake.closed[0]?.text ?? '', /backlog/);
   t.truthy(await listener.accept());
   t.truthy(await listener.accept());
@@ -82,7 +109,10 @@ test('[D08] closing closes pipes that nobody took; a pipe that comes too late to
   const late = arrive();
   await listener.close();
   await fake.settle();
-  t.deepEqual(fake.closed.map(({ handle }) => handle), [early, late]);
+  t.deepEqual(
+    fake.closed.map(({ handle }) => handle),
+    [early, late],
+  );
 });
 
 test('[D08] its signal closes a listener', async (t) => {

@@ -1,6 +1,6 @@
 /** Connecting to a listener. */
 
-import { callNative } from './errors.js';
+import { callNative, type BusbarError } from './errors.js';
 import { checkAddress } from './internal/arguments.js';
 import { PipeCore } from './internal/core.js';
 import { environmentPort } from './internal/environment.js';
@@ -38,7 +38,13 @@ export async function dial(address: string, options?: DialOptions): Promise<Pipe
   const handle = dialNative(port, address, settings);
   const core = new PipeCore(port, handle, address, settings, 'CONNECTING');
   const pipe = new Pipe(core);
-  await core.connected(settings.wait);
+  try {
+    await core.connected(settings.wait);
+  } catch (error) {
+    // It was made by an event of the system: what users look for is who dialed.
+    Error.captureStackTrace(error as BusbarError);
+    throw error;
+  }
   port.dials.record(performance.now() - begin);
   return pipe;
 }

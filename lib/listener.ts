@@ -2,7 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 
-import type { BusbarError } from './errors.js';
+import { invalidArgument, type BusbarError } from './errors.js';
 import type { ListenerCore } from './internal/listener-core.js';
 import type { WaitOptions } from './internal/wait.js';
 import type { Pipe } from './pipe.js';
@@ -47,6 +47,9 @@ export class Listener extends EventEmitter<ListenerEvents> {
     // Pipes that came before somebody listened for them.
     emitter.on('newListener', (event: string) => {
       if (event === 'pipe') process.nextTick(() => core.offer());
+      // The name that servers of node:net have for it, of which nobody would ever hear here.
+      if (event !== 'connection') return;
+      throw invalidArgument('a listener has no event "connection"; the event is "pipe"');
     });
   }
 

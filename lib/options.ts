@@ -244,7 +244,7 @@ export function listenSettings(
   const lanes = withLanes(values, session);
   const { native: plain, maxPendingSends, qos } = settingsOf(lanes, isRemote(address));
   const native: NativePipeOptions = { ...plain, ...session };
-  if (values['tls'] !== undefined) native.tls = listenerTls(values['tls']);
+  if (address.startsWith('tls:')) native.tls = listenerTls(values['tls'] ?? {});
   const authorize = values['authorize'] as Authorize | undefined;
   return {
     native: {

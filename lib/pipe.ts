@@ -1,9 +1,10 @@
 /** A pipe: messages in both directions, to one peer. */
 
 import { EventEmitter } from 'node:events';
+import { inspect, type InspectOptions } from 'node:util';
 
 import type { Batch } from './batch.js';
-import type { BusbarError } from './errors.js';
+import { invalidArgument, show, type BusbarError } from './errors.js';
 import {
   channelOf,
   checkBatchesOptions,
@@ -129,6 +130,7 @@ export class Pipe extends EventEmitter<PipeEvents> {
     this.#core = core;
     const emitter: EventEmitter = this;
     core.face = emitter;
+    emitter.on('newListener', refuseMessages);
   }
 
   /** The address that was dialed or listened at. */
@@ -389,7 +391,22 @@ export class Pipe extends EventEmitter<PipeEvents> {
   }
 }
 
+// What `console.log()` shows.
+Object.defineProperty(Pipe.prototype, inspect.custom, {
+  value(this: Pipe, _depth: number, options: InspectOptions): string {
+    const { address, state, peer } = this;
+    return `Pipe ${inspect({ address, state, peer }, options)}`;
+  },
+});
+
 const RESERVE_OPTIONS = ['channel'];
+
+/** Other libraries push messages by these events; here a listener for them would wait for ever. */
+function refuseMessages(event: string | symbol): void {
+  if (event !== 'message' && event !== 'data') return;
+  const instead = 'ask for messages, by `for await`, receive() or consume()';
+  throw invalidArgument(`a pipe has no event ${show(event)}; ${instead}`);
+}
 
 /** The channel that bytes are to go by, on which there must be no values. */
 function untyped(core: PipeCore, options: { readonly channel?: number } | undefined): number {

@@ -20,7 +20,21 @@ export function checkNames(options: object, known: readonly string[]): void {
 
 /** The error for an option that there is not: one that is misspelt must not be a default. */
 export function unknownOption(name: string, known: readonly string[]): Error {
-  return invalidArgument(`unknown option ${show(name)}; known are: ${known.join(', ')}`);
+  const meant = known.filter((other) => areLike(other.toLowerCase(), name.toLowerCase()));
+  const hint =
+    meant.length === 0 ? `known are: ${known.join(', ')}` : `did you mean ${meant.join(' or ')}?`;
+  return invalidArgument(`unknown option ${show(name)}; ${hint}`);
+}
+
+/** Whether one name begins with the other, or they differ by one letter. */
+function areLike(known: string, given: string): boolean {
+  const [short, long] = known.length < given.length ? [known, given] : [given, known];
+  if (short.length < 3) return false;
+  if (long.startsWith(short)) return true;
+  let same = 0;
+  while (short[same] === long[same]) same++;
+  const rest = long.slice(same + 1);
+  return rest === short.slice(same) || rest === short.slice(same + 1);
 }
 
 /** Throws unless the value of an option is a boolean. */
