@@ -216,10 +216,14 @@ impl PipeEntry {
         }
     }
 
-    /// Whether a loan is, or may be, memory of a connection that was lost.
+    /// Whether a loan is, or may be, memory of a connection that was lost; or plain memory, which a
+    /// connection that turns out to be lost would take along.
     pub(super) fn has_lost(&self, loan: &Loan) -> bool {
+        let is_plain = matches!(loan, Loan::Heap(_));
         match &self.phase {
-            Phase::Connected(connection) => self.redial.is_some() && !connection.owns(loan),
+            Phase::Connected(connection) => {
+                self.redial.is_some() && (is_plain || !connection.owns(loan))
+            }
             Phase::Handshaking { .. } | Phase::Over => self.is_cut(),
         }
     }

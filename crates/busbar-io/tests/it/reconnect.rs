@@ -331,6 +331,29 @@ fn loans_of_a_lost_connection_are_copied() {
     }
 }
 
+/// [D19 D43] a loan is not lost with a connection of which writing finds out first that it is gone
+#[test]
+fn a_loan_outlives_a_connection_that_has_failed_unseen() {
+    for scheme in ["uds", "tcp", "tls"] {
+        let mut ends = Ends::new(scheme, &reconnecting());
+        let pipe = ends.pipe;
+        let mut loan = ends.here.engine.loan(pipe, 5000).unwrap().unwrap();
+        loan.fill(7);
+        ends.crash();
+        let deadline = Instant::now() + PATIENCE;
+        while ends.here.engine.send(pipe, 0, &[0; 20_000]).unwrap() {
+            assert!(Instant::now() < deadline, "{scheme}");
+        }
+        let back = ends.here.engine.commit(pipe, 0, loan, 5000).unwrap();
+        ends.come_back();
+        ends.meet();
+        if let Some(loan) = back {
+            assert!(ends.here.engine.commit(pipe, 0, loan, 5000).unwrap().is_none(), "{scheme}");
+        }
+        assert!(ends.received_there(1) == [[7; 5000]], "{scheme}");
+    }
+}
+
 /// [D19 D21] what the queue still has when the pipe is closed goes out before the reason does
 #[test]
 fn a_closed_pipe_delivers_its_queue() {
