@@ -78,6 +78,19 @@ test('[Z03 Z10] an inline call returns what the method does', async (t) => {
   });
 });
 
+test('[Z03 Z10] a method without types may give nothing, bytes or an error', async (t) => {
+  const zone = await loadZone({ path: QUIRKS, mode: 'inline' });
+  const { fickle } = zone.interface<{ fickle(): Buffer }>();
+  for (let round = 0; round < 3; round++) {
+    t.is(fickle().length, 0);
+    t.is(fickle().toString(), 'bytes');
+    const error = t.throws(() => fickle(), { instanceOf: PluginError, message: /the third/ });
+    t.is((error as PluginError).method, 'fickle');
+  }
+  await zone.close();
+  t.throws(() => fickle(), { code: 'ERR_ZONE_CLOSED' });
+});
+
 test('[Z10] what is larger than the arena goes by buffers of its own', async (t) => {
   await using zone = await loadZone({ ...INLINE, arenaBytes: 1024 });
   const physics = zone.interface<Physics>(NUMBERS);

@@ -548,9 +548,10 @@ export interface NativeInline {
   /**
    * A function for a method, with everything looked up. Registers: bytes of the argument, room for
    * the result; then, set, bytes of the result. It reads both of them (0), the first, where the
-   * room is all there is (1), or none, as there is no argument (2).
+   * room is all there is (1), or none, as there is no argument (2). Of what most likely gives
+   * nothing (3), it says by `true` that it did, and sets nothing otherwise.
    */
-  bind(method: number, takes: number): () => void;
+  bind(method: number, takes: number): () => true | undefined;
   /** Bytes of the result. */
   callBytes(method: number, input: Uint8Array, out: Uint8Array): number;
   /**

@@ -28,7 +28,7 @@ const COPIED_BYTES_MAX = 1024;
 /** Registers that the native side knows; see `NativeInline`. */
 const REGISTERS = 3;
 /** What a bound function reads before the call; see `NativeInline.bind`. */
-const [TAKES_BYTES, TAKES_VALUE, TAKES_NOTHING] = [0, 1, 2];
+const [TAKES_BYTES, TAKES_VALUE, TAKES_NOTHING, IS_SIGNAL] = [0, 1, 2, 3];
 /** Calls of a batch that go together, and the words that each takes. */
 export const RECORDS = 256;
 export const RECORD_WORDS = 8;
@@ -46,7 +46,7 @@ export class InlineCalls {
   /** While the arena is in use: writing an argument may call getters, and those this plugin. */
   isBusy = false;
   readonly #native: NativeInline;
-  readonly #functions = new Map<number, () => void>();
+  readonly #functions = new Map<number, () => true | undefined>();
   readonly #bytes = new Map<number, BoundBytes>();
   #records: Uint32Array | null = null;
 
@@ -62,9 +62,10 @@ export class InlineCalls {
 
   /** A method as a function of values. */
   function(method: number, signature: Signature): ValueFunction {
-    const hasArgument = signature.argument !== null;
-    const native = this.#bind(method, hasArgument || !canGenerate() ? TAKES_VALUE : TAKES_NOTHING);
-    if (!canGenerate()) return this.#interpreted(method, native, signature);
+    if (!canGenerate()) {
+      return this.#interpreted(method, this.#bind(method, TAKES_VALUE), signature);
+    }
+    const native = this.#bind(method, takenBy(signature));
     const apart = (values: readonly unknown[]): unknown => this.apart(method, signature, values);
     return generated(this, method, native, signature, apart);
   }
@@ -107,8 +108,8 @@ export class InlineCalls {
     return signature.decode(out.subarray(0, length));
   }
 
-  #bind(method: number, takes: number): () => void {
-    const key = 3 * method + takes;
+  #bind(method: number, takes: number): () => true | undefined {
+    const key = 4 * method + takes;
     const known = this.#functions.get(key);
     if (known !== undefined) return known;
     try {
@@ -158,6 +159,11 @@ export class InlineCalls {
       return signature.decode(view);
     };
   }
+}
+
+function takenBy({ argument, result }: Signature): number {
+  if (argument !== null) return TAKES_VALUE;
+  return result === null ? IS_SIGNAL : TAKES_NOTHING;
 }
 
 /**
@@ -217,7 +223,7 @@ const BOUND_BYTES = `return ${boundBytes.toString()}`;
 function generated(
   calls: InlineCalls,
   method: number,
-  native: () => void,
+  native: () => true | undefined,
   signature: Signature,
   apart: (values: readonly unknown[]) => unknown,
 ): ValueFunction {
@@ -230,6 +236,7 @@ function generated(
     return `${field === '__proto__' ? `[${key}]` : key}: a${index}`;
   });
   const value = properties === undefined ? 'a0' : `{ ${properties.join(', ')} }`;
+  const values = `[${names.join(', ')}]`;
   const text = `
     'use strict';
     const { argument, argumentRegion, registers, result, resultRegion } = calls;
@@ -245,7 +252,7 @@ function generated(
       ${result === null ? '' : `return decode(view)${isWrapped ? '[0]' : ''};`}
     }
     return { [name](${names.join(', ')}) {
-      ${argument === null ? WITHOUT_ARGUMENT : withArgument(count, `[${names.join(', ')}]`, value)}
+      ${argument === null ? withoutArgument(result === null) : withArgument(count, values, value)}
       return resultOf(registers[2]);
     } }[name];`;
   return runCode(text, {
@@ -266,14 +273,16 @@ function generated(
   }) as ValueFunction;
 }
 
-/** Bytes may be given all the same. */
-const WITHOUT_ARGUMENT = `
+/** Bytes may be given all the same, and a signal may give some. */
+function withoutArgument(isSignal: boolean): string {
+  return `
       if (arguments.length !== 0) return withBytes(...arguments);
       try {
-        native();
+        ${isSignal ? 'if (native() === undefined) return NOTHING;' : 'native();'}
       } catch (error) {
         throw fromNative(error);
       }`;
+}
 
 function withArgument(count: number, values: string, value: string): string {
   return `

@@ -117,7 +117,7 @@ impl Export<'_> {
     /// The trait that the functions of the instance rest on.
     fn exports(&self) -> TokenStream {
         let Self { krate, owner, .. } = self;
-        let calls = self.methods.iter().map(|method| method.call_arm(krate, owner));
+        let rows = self.methods.iter().map(|method| method.run(krate, owner));
         let starts = self.methods.iter().filter_map(|method| method.start_arm(krate));
         let state = if self.options.state {
             quote!(::core::option::Option::Some(&const { #krate::export::state::<#owner>() }))
@@ -128,18 +128,7 @@ impl Export<'_> {
             impl #krate::export::Exports for #owner {
                 const STATE: ::core::option::Option<&'static #krate::abi::StateExtension> = #state;
 
-                #[inline]
-                fn call(
-                    this: &::std::sync::Arc<Self>,
-                    method: u32,
-                    input: &[u8],
-                    out: &mut #krate::Output<'_>,
-                ) -> #krate::Result<()> {
-                    match method {
-                        #(#calls)*
-                        _ => #krate::export::unknown(method),
-                    }
-                }
+                const ROWS: &'static [#krate::export::Row<Self>] = &[#(#rows),*];
 
                 #[inline]
                 fn start(

@@ -4,6 +4,7 @@
 //! what makes its values and scopes valid: this is the obligation (*on thread*) that the unsafe
 //! blocks refer to.
 
+use std::any::Any;
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -14,9 +15,14 @@ use napi::sys;
 /// Runs the body of a native callback; a panic becomes ERR_INTERNAL and never crosses the edge.
 #[inline]
 pub(crate) fn guard(env: sys::napi_env, body: impl FnOnce() -> sys::napi_value) -> sys::napi_value {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
-        throw(env, &Error::new(Code::Internal, "a native function panicked; please report it"))
-    })
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| panicked(env, payload))
+}
+
+#[cold]
+#[inline(never)]
+fn panicked(env: sys::napi_env, payload: Box<dyn Any + Send>) -> sys::napi_value {
+    drop(payload);
+    throw(env, &Error::new(Code::Internal, "a native function panicked; please report it"))
 }
 
 /// The arguments of a call and the data pointer of its function.

@@ -88,9 +88,13 @@ pub fn owned<T: Type>(bytes: &[u8]) -> Result<T> {
 #[doc(hidden)]
 #[inline]
 pub fn none(bytes: &[u8]) -> Result<()> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let message = format!("the method takes no argument, but was given {} bytes", bytes.len());
-    Err(Error::of(Status::INVALID, message))
+    if bytes.is_empty() { Ok(()) } else { Err(surplus(bytes.len())) }
+}
+
+/// Apart, so that methods without an argument need no room for making a text.
+#[cold]
+#[inline(never)]
+fn surplus(length: usize) -> Error {
+    let message = format!("the method takes no argument, but was given {length} bytes");
+    Error::of(Status::INVALID, message)
 }

@@ -17,11 +17,17 @@ pub trait Exports: Plugin {
     /// With the flag, [`state`].
     const STATE: Option<&'static abi::StateExtension>;
 
+    /// What runs each method, by its number.
+    const ROWS: &'static [Row<Self>];
+
     /// Runs a method to its end.
     ///
     /// # Errors
     /// What the method says; `UNSUPPORTED` if there is none.
-    fn call(this: &Arc<Self>, method: u32, input: &[u8], out: &mut Output<'_>) -> Result<()>;
+    fn call(this: &Arc<Self>, method: u32, input: &[u8], out: &mut Output<'_>) -> Result<()> {
+        let row = Self::ROWS.get(method as usize).ok_or_else(|| unknown(method))?;
+        (row.run)(this, input, out)
+    }
 
     /// The future of an asynchronous method; `None` for others.
     ///
@@ -30,13 +36,37 @@ pub trait Exports: Plugin {
     fn start(this: &Arc<Self>, method: u32, input: &[u8]) -> Result<Option<Job>>;
 }
 
+/// Runs one method of a `P`.
+pub trait Run<P> {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// What the method says.
+    fn run(this: &Arc<P>, input: &[u8], out: &mut Output<'_>) -> Result<()>;
+}
+
+/// A method of a `P`.
+#[derive(Debug)]
+pub struct Row<P> {
+    run: fn(&Arc<P>, &[u8], &mut Output<'_>) -> Result<()>,
+    /// As `busbar_plugin.call`, which only goes on here.
+    pub(crate) call: Call,
+}
+
+pub(crate) type Call = unsafe extern "C" fn(*const abi::Plugin, u32, Slice, *mut Buf) -> Status;
+
+impl<P: Exports> Row<P> {
+    /// That of `R`.
+    #[must_use]
+    pub const fn new<R: Run<P>>() -> Self {
+        Self { run: R::run, call: instance::run::<P, R> }
+    }
+}
+
 /// There is no such method.
-///
-/// # Errors
-/// Always.
 #[cold]
-pub fn unknown(method: u32) -> Result<()> {
-    Err(Error::of(Status::UNSUPPORTED, format!("there is no method {method}")))
+pub(crate) fn unknown(method: u32) -> Error {
+    Error::of(Status::UNSUPPORTED, format!("there is no method {method}"))
 }
 
 /// An output for a [`Job`].

@@ -25,6 +25,7 @@ pub enum Level {
 
 /// The host of an instance. Hosts keep it for as long as the library is loaded.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub struct Host(NonNull<abi::Host>);
 
 // SAFETY: every function of a host that is used here may be called from any thread, or, as that for

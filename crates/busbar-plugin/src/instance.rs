@@ -6,14 +6,15 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use busbar_abi::{self as abi, Buf, Slice, Status, extension};
 
 use crate::cancel::Blocking;
-use crate::export::Exports;
-use crate::guard::{catch, guard};
+use crate::export::{Exports, Run, unknown};
+use crate::guard::{catch, guard, told};
 use crate::tasks::Tasks;
 use crate::{Error, Host, Output, Result};
 
@@ -30,7 +31,26 @@ pub(crate) struct Instance<P> {
 
 impl<P: Exports> Instance<P> {
     fn plugin(&self) -> Result<&Arc<P>> {
-        self.plugin.get().ok_or_else(|| Error::of(Status::INVALID, "called before init"))
+        self.plugin.get().ok_or_else(|| Breach::BeforeInit.error())
+    }
+}
+
+/// What hosts do not do.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Breach {
+    BeforeInit,
+    NoInput,
+}
+
+impl Breach {
+    #[cold]
+    fn error(self) -> Error {
+        let message = match self {
+            Self::BeforeInit => "called before init",
+            Self::NoInput => "no input",
+        };
+        Error::of(Status::INVALID, message)
     }
 }
 
@@ -183,16 +203,47 @@ unsafe extern "C" fn call<P: Exports>(
     input: Slice,
     out: *mut Buf,
 ) -> Status {
+    match P::ROWS.get(method as usize) {
+        // SAFETY: the contract: everything is handed on as it came.
+        Some(row) => unsafe { (row.call)(plugin, method, input, out) },
+        // SAFETY: the contract.
+        None => refuse(unsafe { instance::<P>(plugin) }.host, method),
+    }
+}
+
+/// By the edge of C, so that [`call`] only jumps.
+#[cold]
+#[inline(never)]
+extern "C" fn refuse(host: Host, method: u32) -> Status {
+    guard(host, || Err(unknown(method)))
+}
+
+/// As [`call`], of one method, so that the compiler sees what of all this it needs. What is not for
+/// calls that go well is read where it is needed.
+pub(crate) unsafe extern "C" fn run<P: Exports, R: Run<P>>(
+    plugin: *const abi::Plugin,
+    _method: u32,
+    input: Slice,
+    out: *mut Buf,
+) -> Status {
     // SAFETY: the contract.
     let it = unsafe { instance::<P>(plugin) };
     // SAFETY: the contract: borrowed during the call.
-    let input = unsafe { input.bytes() };
+    let Some(input) = (unsafe { input.bytes() }) else { return deny(it.host, Breach::NoInput) };
+    let Some(plugin) = it.plugin.get() else { return deny(it.host, Breach::BeforeInit) };
     // SAFETY: the contract: the caller's, ours alone during the call.
     let mut out = unsafe { Out::new(out) };
-    guard(it.host, || {
-        let input = input.ok_or_else(|| Error::of(Status::INVALID, "no input"))?;
-        out.fill(|output| P::call(it.plugin()?, method, input, output))
-    })
+    match catch(|| out.fill(|output| R::run(plugin, input, output))) {
+        Ok(status) => status,
+        Err(error) => told(it.host, error),
+    }
+}
+
+/// As [`refuse`], of a call that is none.
+#[cold]
+#[inline(never)]
+extern "C" fn deny(host: Host, breach: Breach) -> Status {
+    guard(host, || Err(breach.error()))
 }
 
 unsafe extern "C" fn call_batch<P: Exports>(
@@ -243,7 +294,7 @@ unsafe extern "C" fn start<P: Exports>(
     // SAFETY: the contract: borrowed during the call.
     let input = unsafe { input.bytes() };
     guard(it.host, || {
-        let input = input.ok_or_else(|| Error::of(Status::INVALID, "no input"))?;
+        let input = input.ok_or_else(|| Breach::NoInput.error())?;
         let plugin = it.plugin()?;
         if let Some(job) = P::start(plugin, method, input)? {
             it.tasks.spawn(it.host, token, job)?;
@@ -324,7 +375,7 @@ impl Out<'_> {
     pub(crate) unsafe fn new(out: *mut Buf) -> Self {
         // SAFETY: as the caller promises.
         let Some(out) = (unsafe { out.as_mut() }) else { return Self { room: &mut [], len: None } };
-        let room = if out.ptr.is_null() || out.cap == 0 {
+        let room = if out.ptr.is_null() {
             &mut []
         } else {
             // SAFETY: as the caller promises. Uninitialized bytes are only written to: what reads
@@ -335,20 +386,34 @@ impl Out<'_> {
     }
 
     /// Lets `write` fill it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill(
         &mut self,
         write: impl FnOnce(&mut Output<'_>) -> Result<()>,
     ) -> Result<Status> {
-        let mut output = Output::fixed(self.room);
-        let outcome = write(&mut output);
-        let length = match &outcome {
-            Ok(()) => output.len(),
-            Err(error) => error.needed(),
-        };
+        // Of the caller's room there is nothing to drop.
+        let mut output = ManuallyDrop::new(Output::fixed(self.room));
+        match write(&mut output) {
+            Ok(()) => {
+                let length = output.len();
+                self.set_len(length);
+                Ok(Status::OK)
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self, error: Error) -> Error {
+        self.set_len(error.needed());
+        error
+    }
+
+    #[inline]
+    fn set_len(&mut self, length: usize) {
         if let Some(len) = self.len.as_deref_mut() {
             *len = length;
         }
-        outcome.map(|()| Status::OK)
     }
 }

@@ -8,9 +8,10 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use busbar_plugin::{Host, Objects, Plugin, Result, Type, plugin};
+use busbar_plugin::{Host, Objects, Output, Plugin, Result, Type, plugin};
 
 thread_local! {
     static IS_BROKEN: Cell<bool> = const { Cell::new(false) };
@@ -42,6 +43,7 @@ struct Quirks {
     /// What it is loaded with: the function in which it panics, or, as a path, a file that is there
     /// while it is active. It becomes active once there is another one, whose name ends with `.go`.
     config: OnceLock<String>,
+    calls: AtomicU32,
 }
 
 impl Quirks {
@@ -56,7 +58,8 @@ impl Quirks {
 
 impl Plugin for Quirks {
     fn create(host: Host) -> Result<Self> {
-        Ok(Self { host, keepsakes: Objects::new(host), config: OnceLock::new() })
+        let (keepsakes, config, calls) = (Objects::new(host), OnceLock::new(), AtomicU32::new(0));
+        Ok(Self { host, keepsakes, config, calls })
     }
 
     fn activate(&self, config: &str) -> Result<()> {
@@ -105,5 +108,15 @@ impl Quirks {
     #[method(sync)]
     fn keepsake(&self) -> Result<u64> {
         self.keepsakes.insert(())
+    }
+
+    /// Of every three calls, the first gives nothing, the second bytes, the third an error.
+    #[method(sync)]
+    fn fickle(&self, out: &mut Output<'_>) -> Result<()> {
+        match self.calls.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => Ok(()),
+            1 => out.put_bytes(b"bytes"),
+            _ => Err("the third".into()),
+        }
     }
 }

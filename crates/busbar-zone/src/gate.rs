@@ -70,6 +70,34 @@ impl Gate {
         }
     }
 
+    /// As [`Self::enter_by`], by a passage that is light; whether this is inside, until
+    /// [`Self::leave_lightly_by`].
+    #[inline(always)]
+    pub(crate) fn try_enter_lightly_by(&self, passage: &Passage) -> bool {
+        passage.enter_lightly();
+        // SYNC POINT gate-open.
+        let is_open = self.word.load(Ordering::Acquire) < FAULTED;
+        if !is_open {
+            self.turn_back(passage);
+        }
+        is_open
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn turn_back(&self, passage: &Passage) {
+        self.leave_by(passage);
+    }
+
+    /// As [`Self::leave_by`], by a passage that is light.
+    #[inline(always)]
+    pub(crate) fn leave_lightly_by(&self, passage: &Passage) {
+        passage.leave_lightly();
+        if self.word.load(Ordering::Relaxed) & CLOSED != 0 {
+            self.wake();
+        }
+    }
+
     /// Who is inside counts once more, whether or not others may enter.
     pub(crate) fn enter_again(&self) {
         self.word.fetch_add(1, Ordering::Relaxed);
@@ -86,6 +114,7 @@ impl Gate {
     }
 
     #[cold]
+    #[inline(never)]
     fn wake(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.empty.notify_all();

@@ -83,14 +83,19 @@ impl Entry {
         out: &mut [u8],
     ) -> Result<usize> {
         let mut buf = Buf::new(out);
-        // SAFETY: by the contract: the instance is active, as somebody is inside; `input` and `out`
-        // are there during the call.
-        let status =
-            unsafe { (self.call)(self.plugin, method.id, Slice::new(input), &raw mut buf) };
+        let status = self.run(method, input, &mut buf);
         if status == Status::OK && buf.len <= out.len() {
             return Ok(buf.len);
         }
         Err(instance.failed(method, status, &buf))
+    }
+
+    /// As [`Self::call`]; what the plugin says, and what it makes of `out`.
+    #[inline(always)]
+    pub(crate) fn run(self, method: Target, input: &[u8], out: &mut Buf) -> Status {
+        // SAFETY: by the contract: the instance is active, as somebody is inside; `input` and the
+        // room of `out` are there during the call.
+        unsafe { (self.call)(self.plugin, method.id, Slice::new(input), out) }
     }
 }
 

@@ -37,18 +37,54 @@ impl Passage {
     /// Before the gate's word is read.
     #[inline]
     pub(crate) fn enter(&self) {
-        let inside = self.inside.0.load(Ordering::Relaxed);
-        self.inside.0.store(inside + 1, Ordering::Relaxed);
+        self.count_in();
         self.barrier();
     }
 
     /// Before the gate's word is read, once more.
     #[inline]
     pub(crate) fn leave(&self) {
+        self.count_out();
+        self.barrier();
+    }
+
+    /// Whether a barrier for the compiler is enough here: then so are the two below.
+    pub(crate) fn is_light(&self) -> bool {
+        self.is_light
+    }
+
+    /// As [`Self::enter`] of one that is light, without asking whether it is.
+    #[inline(always)]
+    pub(crate) fn enter_lightly(&self) {
+        debug_assert!(self.is_light);
+        self.count_in();
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// As [`Self::leave`], likewise.
+    #[inline(always)]
+    pub(crate) fn leave_lightly(&self) {
+        debug_assert!(self.is_light);
+        self.count_out();
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Whether its thread is in a call that came this way.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.inside.0.load(Ordering::Relaxed) != 0
+    }
+
+    #[inline(always)]
+    fn count_in(&self) {
+        let inside = self.inside.0.load(Ordering::Relaxed);
+        self.inside.0.store(inside + 1, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn count_out(&self) {
         let inside = self.inside.0.load(Ordering::Relaxed);
         // SYNC POINT passage-empty: what was done inside is seen by who waits for the last.
         self.inside.0.store(inside - 1, Ordering::Release);
-        self.barrier();
     }
 
     #[inline]

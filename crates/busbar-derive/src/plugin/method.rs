@@ -129,16 +129,19 @@ impl Method {
         }
     }
 
-    /// Runs it to its end, in a function of its own: in one with all of them, each would make room
-    /// for what any of them needs.
-    pub(super) fn call_arm(&self, krate: &Path, owner: &impl ToTokens) -> TokenStream {
-        let id = self.id;
+    /// Its row in the table of what runs methods to their end. Each is a function of its own: in
+    /// one with all of them, each would make room for what any of them needs. Those without an
+    /// argument are short until they do their work, and so are part of what the host calls.
+    pub(super) fn run(&self, krate: &Path, owner: &impl ToTokens) -> TokenStream {
         let (bind, call) = (self.bind(krate), self.invoke(&quote!(this)));
         let call = if self.is_async { quote!(#krate::export::block_on(#call)) } else { call };
         let finish = self.finish(&call, &quote!(out));
-        quote! {
-            #id => {
-                #[inline(never)]
+        let is_short = matches!(self.checked.argument, Argument::Nothing) && !self.is_async;
+        let inline = if is_short { quote!(#[inline]) } else { quote!(#[inline(never)]) };
+        quote! {{
+            struct Run;
+            impl #krate::export::Run<#owner> for Run {
+                #inline
                 #[allow(unused_variables)]
                 fn run(
                     this: &::std::sync::Arc<#owner>,
@@ -149,9 +152,9 @@ impl Method {
                     #finish
                     ::core::result::Result::Ok(())
                 }
-                run(this, input, out)
             }
-        }
+            #krate::export::Row::new::<Run>()
+        }}
     }
 
     /// Its future, if it is asynchronous.

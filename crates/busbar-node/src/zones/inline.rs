@@ -49,6 +49,7 @@ impl Shared {
     /// A call on copies, so that nothing is borrowed while JavaScript runs, which may use the arena
     /// for calls of its own.
     #[cold]
+    #[inline(never)]
     fn call_apart(
         &self,
         bound: &Bound,
@@ -70,7 +71,30 @@ struct Method {
     shared: Rc<Shared>,
     bound: Bound,
     takes: Takes,
+    /// A signal that may write where results are read.
+    is_short: bool,
     _slot: Option<Slot>,
+}
+
+impl Method {
+    /// Says how the call ended.
+    #[inline(always)]
+    fn end(&self, env: sys::napi_env, called: busbar_zone::Result<usize>) -> sys::napi_value {
+        match called {
+            Ok(0) if matches!(self.takes, Takes::Signal) => raw::NOTHING,
+            Ok(length) => {
+                let result = self.shared.numbers.cast::<u32>().wrapping_add(RESULT_BYTES);
+                // SAFETY: the registers are there as long as this. The room was 32 bits wide.
+                unsafe { result.write(length as u32) };
+                if matches!(self.takes, Takes::Signal) {
+                    raw::boolean(env, true)
+                } else {
+                    raw::NOTHING
+                }
+            }
+            Err(error) => throw(env, error),
+        }
+    }
 }
 
 /// What there is to know before a call.
@@ -82,6 +106,8 @@ enum Takes {
     Value,
     /// Nothing: it has no argument.
     Nothing,
+    /// Nothing, and it gives nothing, as far as is known: the function gives `true` if it does.
+    Signal,
 }
 
 pub(super) type Callback =
@@ -183,8 +209,8 @@ unsafe extern "C" fn release<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_v
     drop(unsafe { Box::from_raw(data.cast::<T>()) });
 }
 
-/// `bind(method, takes)`: a function for a method that never waits. It takes bytes (0), a value (1)
-/// or nothing (2).
+/// `bind(method, takes)`: a function for a method that never waits. It takes bytes (0), a value
+/// (1), nothing (2), or nothing and gives nothing (3).
 unsafe extern "C" fn bind(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     raw::guard(env, || {
         let ([method, takes], data) = raw::arguments::<2>(env, info);
@@ -193,11 +219,14 @@ unsafe extern "C" fn bind(env: sys::napi_env, info: sys::napi_callback_info) -> 
         let takes = match raw::uint(env, takes) {
             0 => Takes::Bytes,
             1 => Takes::Value,
-            _ => Takes::Nothing,
+            2 => Takes::Nothing,
+            _ => Takes::Signal,
         };
         match shared.zone.bind(MethodId::from_index(raw::uint(env, method))) {
             Ok(bound) => {
-                let method = Method { shared: Rc::clone(shared), bound, takes, _slot: None };
+                let is_short = matches!(takes, Takes::Signal) && !shared.is_nested;
+                let shared = Rc::clone(shared);
+                let method = Method { shared, bound, takes, is_short, _slot: None };
                 let data = Box::into_raw(Box::new(method));
                 let slot = Slot::take(data.cast());
                 let callback = slot.as_ref().map_or(call_bound as Callback, Slot::callback);
@@ -206,7 +235,7 @@ unsafe extern "C" fn bind(env: sys::napi_env, info: sys::napi_callback_info) -> 
                 // SAFETY: it was leaked for this.
                 unsafe { function_with(env, "method", callback, data) }
             }
-            Err(error) => throw(env, &error),
+            Err(error) => throw(env, error),
         }
     })
 }
@@ -219,42 +248,69 @@ unsafe extern "C" fn call_bound(
     unsafe { call_method(env, raw::data(env, info)) }
 }
 
+/// A callback by its edge, so that one that only looks for `method` jumps here. What most calls do
+/// not need is in functions of its own, so that these have little to save.
+///
 /// # Safety
 /// On the thread of `env`, within one of its calls; `method` is a [`Method`] that lives meanwhile.
-pub(super) unsafe fn call_method(env: sys::napi_env, method: *mut c_void) -> sys::napi_value {
+pub(super) unsafe extern "C" fn call_method(
+    env: sys::napi_env,
+    method: *mut c_void,
+) -> sys::napi_value {
+    // SAFETY: as the caller promises.
+    let method = unsafe { &*method.cast::<Method>() };
+    if !method.is_short {
+        return call_sized(env, method);
+    }
     raw::guard(env, || {
-        // SAFETY: as the caller promises.
-        let Method { shared, bound, takes, .. } = unsafe { &*method.cast::<Method>() };
+        let shared = &*method.shared;
+        // SAFETY: the second half of the arena, which is there as long as `shared`.
+        let out = unsafe { slice::from_raw_parts_mut(shared.result, shared.room as usize) };
+        match method.bound.signal(out) {
+            Ok(0) => raw::NOTHING,
+            ended => end_signal(env, method, ended),
+        }
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn end_signal(
+    env: sys::napi_env,
+    method: &Method,
+    ended: Result<usize, Option<Error>>,
+) -> sys::napi_value {
+    match ended {
+        Ok(length) => method.end(env, Ok(length)),
+        Err(Some(error)) => method.end(env, Err(error)),
+        Err(None) => call_sized(env, method),
+    }
+}
+
+#[inline(never)]
+extern "C" fn call_sized(env: sys::napi_env, method: &Method) -> sys::napi_value {
+    raw::guard(env, || {
+        let Method { shared, bound, takes, .. } = method;
         // SAFETY: the registers are there as long as `shared`; only this thread has them.
         let [in_length, out_room, _] = unsafe { shared.numbers.read() };
         let (in_length, out_room) = match takes {
             Takes::Bytes => (in_length, out_room),
             Takes::Value => (in_length, shared.room),
-            Takes::Nothing => (0, shared.room),
+            Takes::Nothing | Takes::Signal => (0, shared.room),
         };
         if in_length > shared.room || out_room > shared.room {
             let message = "argument or result are larger than the arena";
             return raw::throw_coded(env, "ERR_INVALID_ARGUMENT", message);
         }
         let (in_length, out_room) = (in_length as usize, out_room as usize);
-        let called = if shared.is_nested {
-            shared.call_apart(bound, in_length, out_room)
-        } else {
-            // SAFETY: the first half of the arena, which is there as long as `shared`.
-            let input = unsafe { slice::from_raw_parts(shared.argument, in_length) };
-            // SAFETY: as above, of the second half.
-            let out = unsafe { slice::from_raw_parts_mut(shared.result, out_room) };
-            bound.call(input, out)
-        };
-        match called {
-            Ok(length) => {
-                let result = shared.numbers.cast::<u32>().wrapping_add(RESULT_BYTES);
-                // SAFETY: as for reading. The room was 32 bits wide.
-                unsafe { result.write(length as u32) };
-                raw::NOTHING
-            }
-            Err(error) => throw(env, &error),
+        if shared.is_nested {
+            return method.end(env, shared.call_apart(bound, in_length, out_room));
         }
+        // SAFETY: the first half of the arena, which is there as long as `shared`.
+        let input = unsafe { slice::from_raw_parts(shared.argument, in_length) };
+        // SAFETY: as above, of the second half.
+        let out = unsafe { slice::from_raw_parts_mut(shared.result, out_room) };
+        method.end(env, bound.call(input, out))
     })
 }
 
@@ -295,7 +351,7 @@ unsafe extern "C" fn call_bytes(
                     _ if length == 0 => raw::number(env, 0.0),
                     _ => raw::throw_coded(env, "ERR_INVALID_ARGUMENT", "out was given away"),
                 },
-                Err(error) => throw(env, &error),
+                Err(error) => throw(env, error),
             };
         }
         // SAFETY: memory of typed arrays; the caller sees to it that no other thread shares it.
@@ -304,7 +360,7 @@ unsafe extern "C" fn call_bytes(
         let out = unsafe { slice::from_raw_parts_mut(out, room) };
         match shared.zone.call(method, input, out) {
             Ok(length) => raw::number(env, length as f64),
-            Err(error) => throw(env, &error),
+            Err(error) => throw(env, error),
         }
     })
 }
@@ -344,14 +400,15 @@ unsafe extern "C" fn call_batch(
                     raw::array(env, [raw::number(env, *index as f64), code, message].into_iter())
                 }),
             ),
-            Err(error) => throw(env, &error),
+            Err(error) => throw(env, error),
         }
     })
 }
 
 #[cold]
-fn throw(env: sys::napi_env, error: &Error) -> sys::napi_value {
-    Failure::from(error.clone()).throw_raw(env)
+#[inline(never)]
+fn throw(env: sys::napi_env, error: Error) -> sys::napi_value {
+    Failure::from(error).throw_raw(env)
 }
 
 const BLOCK: u32 = size_of::<Block>() as u32;

@@ -514,6 +514,32 @@ fn bound_methods_follow() {
     assert_eq!(version().expect_err("it is closed").kind(), ErrorKind::Closed);
 }
 
+/// [Z03 Z12] a signal ends as a call does, and is left to `call` where something stands in the way
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_go_straight_or_not_at_all() {
+    let (one, two) = (Fixture::plugin(&[]), Fixture::plugin(&["VERSION=2"]));
+    let loader = loader();
+    let zone = open(&loader, &one.path, Mode::Inline);
+    let bind = |name| zone.bind(zone.method(name).expect("it has it")).expect("it is inline");
+    let [version, fail, echo] = [bind("version"), bind("fail"), bind("echo")];
+    let kind =
+        |ended: Result<usize, Option<Error>>| ended.expect_err("it fails").map(|it| it.kind());
+    let mut out = [0; 4];
+    assert_eq!((version.signal(&mut out).ok(), number(&out)), (Some(4), 1));
+    assert_eq!(echo.signal(&mut out).ok(), Some(0));
+    assert_eq!(kind(fail.signal(&mut out)), Some(ErrorKind::Failed));
+    assert_eq!(kind(version.signal(&mut [0; 3])), Some(ErrorKind::BufferTooSmall));
+
+    reload(&loader, &zone, &two.path).expect("nobody is inside");
+    assert_eq!((kind(version.signal(&mut out)), number(&out)), (None, 1));
+    version.call(&[], &mut out).expect("it goes the next way");
+    assert_eq!((version.signal(&mut out).ok(), number(&out)), (Some(4), 2));
+
+    zone.close(LONG).expect("nobody is inside");
+    assert_eq!((kind(version.signal(&mut out)), kind(echo.signal(&mut out))), (None, None));
+}
+
 /// [Z12 Z13] the next version has a process of its own beside that of the last, which is ended; a
 /// version whose process crashes soon after is replaced by what came before it
 #[cfg(target_os = "linux")]
