@@ -36,7 +36,8 @@ impl Sanitizer {
     fn options(self) -> (&'static str, String) {
         match self {
             // Looking for leaks means to ptrace oneself, which a test that is traced cannot do.
-            Self::Address => ("ASAN_OPTIONS", "detect_leaks=0".to_owned()),
+            // Tests of bounds on memory count on most of what is freed being given back.
+            Self::Address => ("ASAN_OPTIONS", "detect_leaks=0:quarantine_size_mb=32".to_owned()),
             Self::Thread => {
                 let suppressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tsan.supp");
                 ("TSAN_OPTIONS", format!("halt_on_error=0:suppressions='{suppressions}'"))

@@ -1,6 +1,7 @@
 //! Libraries to load: `physics`, which cargo builds with the tests, and libraries in C that are
 //! compiled here, each a little wrong in its own way.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -157,8 +158,21 @@ pub(crate) fn options(mode: Mode) -> Options<'static> {
 
 /// A process of the executable that was built with this test.
 pub(crate) fn process() -> ProcessOptions {
-    ProcessOptions::new(env!("CARGO_BIN_EXE_busbar-host"))
+    let mut process = ProcessOptions::new(env!("CARGO_BIN_EXE_busbar-host"));
+    if let Some(mut options) = address_sanitizer() {
+        // A host inherits no variable; and what of it crashes on purpose is to end by its signal.
+        options.push(":handle_segv=0:handle_sigbus=0:handle_sigfpe=0");
+        process.env = Some(vec![(ASAN_OPTIONS.into(), options)]);
+    }
+    process
 }
+
+/// The options of AddressSanitizer, if these tests run under it (`cargo asan`).
+pub(crate) fn address_sanitizer() -> Option<OsString> {
+    std::env::var_os(ASAN_OPTIONS)
+}
+
+const ASAN_OPTIONS: &str = "ASAN_OPTIONS";
 
 pub(crate) fn inline(path: &Path) -> Zone {
     load(path, &Options::new(Mode::Inline)).expect("it loads")
