@@ -336,8 +336,9 @@ impl Sending {
             return Ok(Sent::Accepted);
         }
         if !self.queue.admits(lane, size) {
-            // Before somebody is refused or dropped, what can go goes.
-            self.pump(link)?;
+            // Before somebody is refused or dropped, what can go goes. Who is refused is told of
+            // room later, also if the link has failed: there may be another.
+            self.failure = self.pump(link).err();
         }
         let now = clock::now();
         let terms: Terms = options.terms(now);

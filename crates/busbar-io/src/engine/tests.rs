@@ -1,13 +1,16 @@
 //! What takes a clock that the test controls.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use busbar_proto::qos::ChannelOptions;
-use busbar_proto::{CloseReason, ConnectionState};
+use busbar_proto::{CloseReason, Code, ConnectionState};
 
 use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
+use crate::engine::pipe::Phase;
+use crate::engine::sending::Sending;
 use crate::event::{Event, PipeId};
 use crate::inbox::{Inbox, META_LEASED, Slot};
 use crate::options::ListenOptions;
@@ -189,4 +192,25 @@ fn receiving_queues_drop_what_is_stale() {
         assert_eq!(ends.received(), [(1, 1), (3, 1)], "{address}");
         assert_eq!(ends.expired(), 1, "{address}");
     }
+}
+
+/// [D19 D25] who finds no room because the link has failed, which nobody has seen yet, is told when
+/// there is room
+#[test]
+fn who_is_refused_by_a_link_that_has_failed_is_told_of_room() {
+    let mut ends = Ends::new("inproc://failed-unseen", 0);
+    let entry = ends.engine.pipes.get_mut(ends.out.0).unwrap();
+    let Phase::Connected(link) = &mut entry.phase else { panic!("it is connected") };
+    let mut qos = SendingQos::default();
+    qos.standard.marks.messages = NonZeroUsize::new(1);
+    let mut queue = Sending::new(&qos);
+    queue.is_blocked = true;
+    let options = SendOptions::default();
+    assert_eq!(queue.send(&mut **link, 0, b"waits", options).unwrap(), Sent::Accepted);
+    link.close(&CloseReason::default());
+    assert_eq!(queue.send(&mut **link, 0, b"refused", options).unwrap(), Sent::Refused);
+    assert_eq!(queue.take_failure().unwrap().code(), Code::Closed);
+    assert!(!queue.is_writable());
+    queue.give_up();
+    assert!(queue.is_writable());
 }
