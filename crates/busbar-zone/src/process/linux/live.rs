@@ -90,6 +90,8 @@ pub(super) struct Live {
     pub(super) is_closing: bool,
     /// Whether calls wait, although there is a process: it has to be given state first.
     pub(super) is_held: bool,
+    /// Its process is being ended: calls wait for the next.
+    pub(super) is_doomed: bool,
     pub(super) has_state: bool,
     /// The last request for state that there was, from 1, and whether somebody waits for it.
     request: (u64, bool),
@@ -150,6 +152,7 @@ impl Shared {
             broken: None,
             is_closing: false,
             is_held: false,
+            is_doomed: false,
             has_state: false,
             request: (0, false),
             state: None,
@@ -268,7 +271,7 @@ impl Shared {
     pub(super) fn let_go(&self) {
         let mut live = self.lock();
         live.is_held = false;
-        if live.line.is_some() {
+        if live.takes_calls() {
             live.send_waiting(&self.pending, self.is_timed, self);
         }
     }
@@ -291,7 +294,7 @@ impl Shared {
         for call in calls {
             live.calls.insert(call);
         }
-        if live.line.is_some() && !live.is_held {
+        if live.takes_calls() {
             live.send_waiting(&self.pending, self.is_timed, self);
         }
     }
@@ -321,7 +324,7 @@ impl Shared {
             }
             _ => {}
         }
-        if live.line.is_some() && !live.is_held {
+        if live.takes_calls() {
             // Nobody can have given it up yet: its number is not known.
             self.pending.attach(call.id, None);
             let may_retry = call.may_retry;
@@ -537,6 +540,11 @@ impl Argument<'_> {
 }
 
 impl Live {
+    /// Whether there is a process that calls may be sent to.
+    pub(super) fn takes_calls(&self) -> bool {
+        self.line.is_some() && !self.is_held && !self.is_doomed
+    }
+
     /// Hands a call to the process.
     fn send(&mut self, token: u64, input: &[u8], is_timed: bool, shared: &Shared) {
         let Some(call) = self.calls.find(token) else { return };
@@ -670,7 +678,8 @@ impl Live {
     }
 
     /// Ends the process as it is.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&mut self) {
+        self.is_doomed = true;
         if let Some(pidfd) = &self.pidfd {
             // It may have ended meanwhile.
             let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);

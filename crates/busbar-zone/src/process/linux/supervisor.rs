@@ -101,7 +101,8 @@ impl Supervisor {
             live.line = Some(line);
             live.has_state = has_state;
             live.phase = Phase::Running;
-            if !live.is_held {
+            live.is_doomed = false;
+            if live.takes_calls() {
                 live.send_waiting(&shared.pending, shared.is_timed, shared);
             }
         }
@@ -241,10 +242,12 @@ impl Supervisor {
                 late.extend(live.calls.take(token));
             }
         }
-        drop(live);
         if late.is_empty() {
             return None;
         }
+        // Before anybody is told, who might call next and would be ended with it.
+        live.kill();
+        drop(live);
         let message = format!(
             "the call did not end within {} ms, and its process was ended",
             limit.as_millis()
