@@ -1,6 +1,7 @@
 //! The same behaviour on every scheme.
 
 use std::num::NonZeroUsize;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -249,22 +250,21 @@ fn pattern(size: usize) -> Vec<u8> {
 fn leaves_no_trace(scheme: &str) {
     let scratch = Scratch::new("abandon");
     let (_listener, mut here, mut there) = connected(&scratch.address(scheme), narrow());
+    let (stalled, has_stalled) = mpsc::channel();
     let sender = thread::spawn(move || {
         let limit = Duration::from_millis(30);
         for round in 0..3_u8 {
             let error = here.send(7, &vec![1; 15 << 20], Some(limit)).unwrap_err();
             assert_eq!(error.code(), Code::TimedOut, "{error}");
+            stalled.send(()).unwrap();
             here.send(u16::from(round), &[round; 3000], Some(PATIENCE)).unwrap();
         }
     });
-    thread::sleep(Duration::from_millis(60));
     for round in 0..3_u8 {
+        // Nothing is read before: each of them must stall.
+        has_stalled.recv_timeout(PATIENCE).unwrap();
         let message = there.recv(Some(PATIENCE)).unwrap();
         assert_eq!((message.channel, &message[..]), (u16::from(round), &[round; 3000][..]));
-        if round < 2 {
-            // The next one must stall again.
-            thread::sleep(Duration::from_millis(60));
-        }
     }
     sender.join().unwrap();
 }
