@@ -261,7 +261,7 @@ test('[T06] what is misspelt in a descriptor or in options is an error', (t) => 
   t.notThrows(() => compile(draft({ kind: 'u64', default: 5n })));
   t.notThrows(() => compile(JSON.stringify(draft({ later: true }))), 'of a later version');
   t.throws(() => compile({ foo: 1 } as never), { message: /no descriptor/ });
-  t.throws(() => compile(draft({}), { u64s: 'number' } as never), { message: /u64s.*known are/ });
+  t.throws(() => compile(draft({}), { u64s: 'number' } as never), { message: /u64s.*mean u64/ });
 });
 
 test('[T18] misspelt options of typed pipes are errors', async (t) => {

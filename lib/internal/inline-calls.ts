@@ -236,7 +236,7 @@ function generated(
     return `${field === '__proto__' ? `[${key}]` : key}: a${index}`;
   });
   const value = properties === undefined ? 'a0' : `{ ${properties.join(', ')} }`;
-  const values = `[${names.join(', ')}]`;
+  const list = `[${names.join(', ')}]`;
   const text = `
     'use strict';
     const { argument, argumentRegion, registers, result, resultRegion } = calls;
@@ -252,7 +252,7 @@ function generated(
       ${result === null ? '' : `return decode(view)${isWrapped ? '[0]' : ''};`}
     }
     return { [name](${names.join(', ')}) {
-      ${argument === null ? withoutArgument(result === null) : withArgument(count, values, value)}
+      ${argument === null ? withoutArgument(result === null) : withArgument(count, list, value)}
       return resultOf(registers[2]);
     } }[name];`;
   return runCode(text, {
