@@ -441,6 +441,20 @@ fn closed_at_once() {
     }
 }
 
+/// [Z13] whoever sleeps on a call is woken, though its own thread is said to look for answers, as
+/// that of an event loop is
+#[test]
+fn who_looks_for_answers_may_sleep_on_one() {
+    let _alone = alone();
+    let fixture = plugin();
+    let zone = open(&fixture);
+    for _ in 0..3 {
+        let attendance = zone.attend().expect("looking is of use here");
+        assert_eq!(call_waiting(&zone, "slow", &[1]).expect("it is woken"), [1]);
+        drop(attendance);
+    }
+}
+
 /// [Z06] closing runs the plugin's own end, in its process
 #[test]
 fn closing_is_orderly() {

@@ -17,6 +17,8 @@ pub(super) struct InFlight {
     pub(super) may_retry: bool,
     /// When it was sent, if anybody wants to know.
     pub(super) since: Option<Instant>,
+    /// Whether its caller sleeps until it has ended.
+    pub(super) is_slept_on: bool,
     /// Which came first.
     order: u64,
 }
@@ -24,7 +26,8 @@ pub(super) struct InFlight {
 impl InFlight {
     pub(super) fn new(id: CallId, method: u32, flags: u32, may_retry: bool) -> Self {
         let (input, is_sent, since, order) = (None, false, None, 0);
-        Self { id, method, flags, input, is_sent, may_retry, since, order }
+        let is_slept_on = false;
+        Self { id, method, flags, input, is_sent, may_retry, since, is_slept_on, order }
     }
 }
 
@@ -92,6 +95,17 @@ impl Calls {
             .collect();
         open.sort_unstable();
         open.into_iter().map(|(_, token)| token).collect()
+    }
+
+    /// The caller of this one sleeps until it has ended, if it has not.
+    pub(super) fn sleep_on(&mut self, id: CallId) {
+        let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
+        calls.filter(|call| call.id == id).for_each(|call| call.is_slept_on = true);
+    }
+
+    /// Whether a caller sleeps until its call has ended. This looks at all of them.
+    pub(super) fn are_slept_on(&self) -> bool {
+        self.slots.iter().filter_map(|slot| slot.call.as_ref()).any(|call| call.is_slept_on)
     }
 
     /// When the oldest call that was sent was sent.

@@ -338,10 +338,7 @@ impl Shared {
             live.calls.insert(call);
         }
         if is_waiting {
-            live.spinners += 1;
-            if let Some(line) = &mut live.line {
-                line.unpark();
-            }
+            live.attend();
         }
         Ok(())
     }
@@ -374,23 +371,20 @@ impl Shared {
 
     /// Somebody looks for answers until they [`Self::rest`].
     pub(super) fn attend(&self) {
-        let mut live = self.lock();
-        live.spinners += 1;
-        if let Some(line) = &mut live.line {
-            line.unpark();
-        }
+        self.lock().attend();
     }
 
-    /// A caller does not look for its answer any longer.
+    /// Somebody does not look for answers any longer.
     pub(super) fn rest(&self) {
+        self.lock().rest();
+    }
+
+    /// As [`Self::rest`], for a caller that sleeps until its call has ended. Whoever looks besides
+    /// may be this very thread, which cannot: the answer has to wake the supervisor.
+    pub(super) fn sleep_on(&self, id: CallId) {
         let mut live = self.lock();
-        live.spinners -= 1;
-        if live.spinners == 0
-            && let Some(line) = &mut live.line
-            && !line.park()
-        {
-            live.wake();
-        }
+        live.calls.sleep_on(id);
+        live.rest();
     }
 
     /// Asks the plugin to end a call that was sent; one that was not, because its process is gone,
@@ -668,12 +662,29 @@ impl Live {
         }
     }
 
-    /// The supervisor looks itself again.
+    /// Somebody looks: nobody has to be woken.
     pub(super) fn awake(&mut self) {
-        if self.spinners == 0
-            && let Some(line) = &mut self.line
-        {
+        if let Some(line) = &mut self.line {
             line.unpark();
+        }
+    }
+
+    /// Whether others look for whatever comes, so that nobody has to be woken.
+    pub(super) fn is_watched(&self) -> bool {
+        self.spinners > 0 && !self.calls.are_slept_on()
+    }
+
+    fn attend(&mut self) {
+        self.spinners += 1;
+        if self.is_watched() {
+            self.awake();
+        }
+    }
+
+    fn rest(&mut self) {
+        self.spinners -= 1;
+        if !self.is_watched() && self.line.as_mut().is_some_and(|line| !line.park()) {
+            self.wake();
         }
     }
 

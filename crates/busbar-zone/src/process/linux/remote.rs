@@ -284,7 +284,7 @@ impl Remote {
         Ok(Arc::clone(&list.current))
     }
 
-    fn look_for(&self, shared: &Shared, is_done: &dyn Fn() -> bool) {
+    fn look_for(&self, shared: &Shared, id: CallId, is_done: &dyn Fn() -> bool) {
         shared.pump_awake(LOOKS);
         // A process that is awake has answered by now: the clock is for one that is not.
         let begin = Instant::now();
@@ -293,7 +293,11 @@ impl Remote {
             std::thread::yield_now();
             shared.pump_awake(LOOKS);
         }
-        shared.rest();
+        if is_done() {
+            shared.rest();
+        } else {
+            shared.sleep_on(id);
+        }
     }
 }
 
@@ -394,7 +398,7 @@ impl Transport for Arc<Remote> {
         let flags = if is_awake { wire::WAITING } else { 0 };
         let hosted = self.enter(method, id, flags, Argument::Borrowed(input))?;
         if is_awake {
-            self.look_for(&hosted.shared, is_done);
+            self.look_for(&hosted.shared, id, is_done);
         }
         Ok(())
     }

@@ -198,7 +198,7 @@ impl Supervisor {
             return true;
         }
         // A caller that looks for its answer wakes this when it does not any longer.
-        live.spinners > 0 || live.line.as_mut().is_none_or(Line::park)
+        live.is_watched() || live.line.as_mut().is_none_or(Line::park)
     }
 
     /// Sleeps until there is something to do; whether the process has ended.
