@@ -120,7 +120,11 @@ fn sessions_expire() {
         plan.redial_micros = 1;
         plan.strikes.extend([Some(Strike { fault: Fault::Swallow, by: 0, after: 0 }); 40]);
         let report = run(plan, &mut random);
-        assert!(report.lost.iter().all(Option::is_some), "{report:?}");
+        // A run ends where all of an end's messages have arrived, and it waits for nothing.
+        let is_told = |end: usize| {
+            report.lost[end].is_some() || report.delivered[end] == report.accepted[end]
+        };
+        assert!(report.lost[0].is_some() && is_told(1), "{report:?}");
     });
 }
 
