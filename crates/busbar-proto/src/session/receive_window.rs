@@ -61,8 +61,13 @@ impl ReceiveWindow {
 
     /// How far `seq` is ahead of what is acknowledged. That is what a sender has room for: one that
     /// goes on without has memory kept here, for each message that is not acknowledged.
+    ///
+    /// Numbers come round: what is behind one base must be behind the other, or it is half the range
+    /// ahead of that, which is not near anything.
     fn ahead(&self, seq: Seq) -> u64 {
-        seq.since(self.acknowledged.base()).unwrap_or(0)
+        let is_behind = seq.since(self.received.base()).is_none();
+        let otherwise = if is_behind { 0 } else { u64::MAX };
+        seq.since(self.acknowledged.base()).unwrap_or(otherwise)
     }
 
     /// The acknowledgement to send.
@@ -119,6 +124,18 @@ mod tests {
         assert!(std::mem::take(&mut window.is_ack_due));
         window.handle_data(FIRST, 8).unwrap();
         assert!(window.is_ack_due, "the peer has not heard");
+    }
+
+    /// [D33] a number half the range away, which is behind what is acknowledged and ahead of what has
+    /// arrived, is beyond the window
+    #[test]
+    fn half_the_range_is_not_near() {
+        let mut window = ReceiveWindow::new(FIRST);
+        window.handle_data(FIRST, 100).unwrap();
+        let half = FIRST.plus(1 << 63);
+        assert_eq!(window.handle_data(half, 100).unwrap_err().code(), Code::Protocol);
+        assert_eq!(window.handle_skip(half, 100).unwrap_err().code(), Code::Protocol);
+        assert_eq!(window.handle_data(FIRST, 100).unwrap(), Arrival::Duplicate);
     }
 
     /// [D33] a peer that does not wait for acknowledgements is told so, whatever has arrived, and
