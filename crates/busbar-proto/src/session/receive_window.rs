@@ -62,8 +62,8 @@ impl ReceiveWindow {
     /// How far `seq` is ahead of what is acknowledged. That is what a sender has room for: one that
     /// goes on without has memory kept here, for each message that is not acknowledged.
     ///
-    /// Numbers come round: what is behind one base must be behind the other, or it is half the range
-    /// ahead of that, which is not near anything.
+    /// Numbers come round: what is behind one base must be behind the other, or it is half the
+    /// range ahead of that, which is not near anything.
     fn ahead(&self, seq: Seq) -> u64 {
         let is_behind = seq.since(self.received.base()).is_none();
         let otherwise = if is_behind { 0 } else { u64::MAX };
@@ -126,8 +126,8 @@ mod tests {
         assert!(window.is_ack_due, "the peer has not heard");
     }
 
-    /// [D33] a number half the range away, which is behind what is acknowledged and ahead of what has
-    /// arrived, is beyond the window
+    /// [D33] a number half the range away, which is behind what is acknowledged and ahead of what
+    /// has arrived, is beyond the window
     #[test]
     fn half_the_range_is_not_near() {
         let mut window = ReceiveWindow::new(FIRST);
