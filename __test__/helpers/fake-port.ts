@@ -6,6 +6,8 @@
  * was begun must be offered again unchanged or abandoned, and handles are never reused silently.
  */
 
+import { markAsUntransferable } from 'node:worker_threads';
+
 import { CODES, type ErrorCode } from '../../lib/codes.js';
 import {
   Event,
@@ -497,15 +499,26 @@ export function bench(limits: FakeLimits = {}, options: PipeOptions = {}): Bench
   return { fake, port, client, server, clientHandle, serverHandle };
 }
 
-/** Takes the memory away from under its views; from Node 22 on, even if it is marked. */
+/** Takes the memory away from under its views; from Node 22 on, even if it is marked or confined. */
 export function detach(memory: ArrayBufferLike): void {
-  const { transfer } = memory as { transfer?: () => void };
+  const { transfer } = ArrayBuffer.prototype as { transfer?: () => void };
   if (transfer !== undefined) transfer.call(memory);
   else structuredClone(memory, { transfer: [memory as ArrayBuffer] });
 }
 
 /** Whether a program can take away memory that is marked untransferable. */
-export const canDetachMarked: boolean = 'transfer' in ArrayBuffer.prototype;
+export const canDetachMarked: boolean = detachesMarked();
+
+function detachesMarked(): boolean {
+  const memory = new ArrayBuffer(8);
+  markAsUntransferable(memory);
+  try {
+    detach(memory);
+  } catch {
+    // Node 20 and 24 refuse; 22 does not.
+  }
+  return memory.byteLength === 0;
+}
 
 function copy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);
