@@ -499,7 +499,7 @@ export function bench(limits: FakeLimits = {}, options: PipeOptions = {}): Bench
   return { fake, port, client, server, clientHandle, serverHandle };
 }
 
-/** Takes the memory away from under its views; from Node 22 on, even if it is marked or confined. */
+/** Takes the memory away from under its views, even if it is confined. */
 export function detach(memory: ArrayBufferLike): void {
   const { transfer } = ArrayBuffer.prototype as { transfer?: () => void };
   if (transfer !== undefined) transfer.call(memory);
