@@ -4,16 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import test, { type ExecutionContext } from 'ava';
 
-import {
-  BusbarError,
-  dial,
-  listen,
-  type Codec,
-  type ConnectionState,
-  type Pipe,
-} from '../index.js';
+import { BusbarError, dial, listen, type ConnectionState, type Pipe } from '../index.js';
 import { start, type Child } from './helpers/child.js';
 import { closed, unusedAddress, type Scheme } from './helpers/pairs.js';
+import { textCodec } from './helpers/text-codec.js';
 
 const reconnect = { initialMs: 5, maxMs: 50 };
 
@@ -33,14 +27,7 @@ async function source(t: ExecutionContext<unknown>, address: string, hash: numbe
   return child;
 }
 
-const VERSION_1: Codec<string> = {
-  name: 'spec.Version1',
-  hash: 1n,
-  descriptor: '{}',
-  encode: (text) => Buffer.from(text),
-  encodeInto: (text, target, offset) => Buffer.from(target.buffer).write(text, offset),
-  decode: (bytes) => String(Buffer.from(bytes)),
-};
+const VERSION_1 = textCodec('spec.Version1');
 
 function until(pipe: Pipe, state: ConnectionState): Promise<void> {
   if (pipe.state === state) return Promise.resolve();

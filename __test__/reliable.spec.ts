@@ -17,6 +17,7 @@ import {
   type PipeOptions,
 } from '../index.js';
 import { unusedAddress } from './helpers/pairs.js';
+import { textCodec } from './helpers/text-codec.js';
 
 const reconnect = { initialMs: 2, maxMs: 20 };
 
@@ -293,14 +294,11 @@ test('[D35] ids tell the ends apart, also of a pipe that does not dial again', a
 
 test("[D35] ack: 'explicit': what is no value is gone, and holds up nothing", async (t) => {
   const { client, server } = await ends(t, { ack: 'explicit', windowMessages: 2 });
+  const texts = textCodec('spec.Fragile');
   const codec: Codec<string> = {
-    name: 'spec.Fragile',
-    hash: 1n,
-    descriptor: '{}',
-    encode: (text) => Buffer.from(text),
-    encodeInto: (text, target, offset) => Buffer.from(target.buffer).write(text, offset),
+    ...texts,
     decode(bytes) {
-      const text = String(Buffer.from(bytes));
+      const text = texts.decode(bytes);
       if (text === 'bad') throw new RangeError('bad');
       return text;
     },

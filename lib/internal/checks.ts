@@ -4,10 +4,14 @@ import { fileURLToPath } from 'node:url';
 
 import { invalidArgument, show } from '../errors.js';
 
-/** Throws unless `options` is an object. What is iterated over, such as a Map, has no options. */
+/** Whether this is an object with options. What is iterated over, such as a Map, has none. */
+export function hasOptions(value: unknown): value is object {
+  return value !== null && typeof value === 'object' && !(Symbol.iterator in value);
+}
+
+/** Throws unless `options` is an object. */
 export function checkObject<T extends object>(options: T): T {
-  const isObject = options !== null && typeof options === 'object';
-  if (isObject && !(Symbol.iterator in options)) return options;
+  if (hasOptions(options)) return options;
   throw invalidArgument(`options is ${show(options)}; it must be an object`);
 }
 

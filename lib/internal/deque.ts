@@ -10,7 +10,7 @@ export class Deque<T> {
 
   push(item: T): void {
     if (this.count === this.items.length) this.resize(2 * this.count);
-    this.items[(this.head + this.count++) & (this.items.length - 1)] = item;
+    this.items[this.slot(this.count++)] = item;
   }
 
   peek(): T | undefined {
@@ -21,7 +21,7 @@ export class Deque<T> {
     if (this.count === 0) return undefined;
     const item = this.items[this.head];
     this.items[this.head] = undefined;
-    this.head = (this.head + 1) & (this.items.length - 1);
+    this.head = this.slot(1);
     this.count--;
     return item;
   }

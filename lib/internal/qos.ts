@@ -3,7 +3,7 @@
 import { invalidArgument, show } from '../errors.js';
 import type { Backpressure, ChannelOptions, RateOptions } from '../qos.js';
 import { ANNOUNCEMENTS } from './announcement.js';
-import { checkFlag, checkObject } from './checks.js';
+import { checkFlag, checkObject, hasOptions } from './checks.js';
 import { checked, choice, integer, type Rule, type Rules, type Values } from './rules.js';
 
 /** How the messages of one channel are sent, without what has a default in the core. */
@@ -211,6 +211,6 @@ function checkChannels(name: string, value: unknown): void {
 }
 
 function checkNamed(name: string, value: unknown): object {
-  if (value !== null && typeof value === 'object' && !(Symbol.iterator in value)) return value;
+  if (hasOptions(value)) return value;
   throw invalidArgument(`${name} is ${show(value)}; it must be an object`);
 }

@@ -6,8 +6,8 @@
 //! serves the next message of any other, on whatever thread it is dropped.
 
 use std::mem;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Smaller pieces are the allocator's business: those it keeps.
 const BYTES_MIN: usize = 32 * 1024;
@@ -22,7 +22,7 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept::new());
 
 /// A received message that was put together in this process. To keep it for long is to keep its
 /// memory from others: copy it then.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Block(Vec<u8>);
 
 impl Block {
@@ -54,19 +54,9 @@ impl Deref for Block {
     }
 }
 
-impl DerefMut for Block {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-}
-
 /// Memory for `len` bytes, with nothing in it, if some is kept that is not much larger.
 pub(crate) fn take(len: usize) -> Option<Vec<u8>> {
-    if len < BYTES_MIN {
-        None
-    } else {
-        KEPT.lock().unwrap_or_else(PoisonError::into_inner).take(len)
-    }
+    if len < BYTES_MIN { None } else { kept().take(len) }
 }
 
 /// Keeps memory for the next who needs some, or frees it.
@@ -74,8 +64,12 @@ pub(crate) fn keep(mut memory: Vec<u8>) {
     memory.clear();
     if (BYTES_MIN..=KEPT_BYTES_MAX).contains(&memory.capacity()) {
         // What is in excess is freed when nobody waits for it.
-        let _excess = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(memory);
+        let _excess = kept().keep(memory);
     }
+}
+
+fn kept() -> MutexGuard<'static, Kept> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is kept, that of the last user at the end.
